@@ -1,0 +1,20 @@
+"""Keep freed memory instead of handing it back to the kernel at every training step."""
+
+import ctypes
+import sys
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+LARGEST = 2**31 - 1
+
+
+def retain_freed_memory():
+    """Tell glibc's malloc to reuse large freed blocks; elsewhere than on Linux with glibc, do nothing.
+
+    A training step allocates and frees the same large temporaries again and again. By default each comes fresh from
+    the kernel, which zeroes it page by page; that took about a fifth of a step.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(M_MMAP_THRESHOLD, LARGEST)
+            mallopt(M_TRIM_THRESHOLD, LARGEST)

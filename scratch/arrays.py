@@ -1,0 +1,68 @@
+"""Arrays, wherever they live: the module an array belongs to, and the two doors between host and device.
+
+A function that computes begins with `xp = array_module(x)` and uses `xp` as if it were NumPy. Nothing is
+decided at import time and nothing is global, so one process can run NumPy and CuPy side by side.
+"""
+
+import numpy as np
+
+from scratch.errors import UsageError
+
+GPU_PACKAGE = "pip install 'cupy-cuda13x[ctk]' (CUDA 13) or 'cupy-cuda12x[ctk]' (CUDA 12)"
+
+
+def array_module(x):
+    """numpy for a NumPy array or scalar, cupy for a CuPy array."""
+    if isinstance(x, np.ndarray | np.generic):
+        return np
+    if type(x).__module__.partition(".")[0] == "cupy":
+        import cupy
+
+        return cupy
+    raise TypeError(f"expected a NumPy or CuPy array, got {type(x).__name__}")
+
+
+def device_module(device):
+    """The array module of a device: "cpu" is numpy; "gpu" or "gpu:N" is cupy with GPU N made the current one.
+
+    Raises UsageError when the name is unknown, CuPy is missing, or there is no such GPU.
+    """
+    if device == "cpu":
+        return np
+    kind, _, number = device.partition(":")
+    if kind != "gpu" or not (number.isdigit() or device == "gpu"):
+        raise UsageError(f"unknown device {device!r}: use cpu, gpu or gpu:N.")
+    try:
+        import cupy
+    except ImportError as error:
+        raise UsageError(f"--device {device} needs CuPy, which is not installed: {GPU_PACKAGE}.") from error
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise UsageError(f"--device {device}: CuPy finds no usable NVIDIA GPU here ({error}); use --device cpu.") from error
+    if int(number or 0) >= count:
+        raise UsageError(f"--device {device}: this machine has {count} GPU(s), numbered from gpu:0.")
+    cupy.cuda.Device(int(number or 0)).use()
+    return cupy
+
+
+def to_device(x, device):
+    """A NumPy or CuPy array on `device` ("cpu", "gpu", "gpu:N"); the array itself where it is there already."""
+    return to_host(x) if device == "cpu" else device_module(device).asarray(x)
+
+
+def to_host(x):
+    """The array as a NumPy array; itself where it is one already."""
+    return x if array_module(x) is np else x.get()
+
+
+def generator(xp, *key):
+    """A random generator of module `xp` whose stream follows from non-negative integers such as (seed, epoch, step)."""
+    if xp is np:
+        return np.random.default_rng(key)
+    return xp.random.default_rng(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
+
+
+def column_sums(rows):
+    """Σ_r rows[r, c] of a matrix (R, C), as the product 1ᵀ·rows: for few columns up to 18 times faster than sum(axis=0)."""
+    return array_module(rows).ones(rows.shape[0], rows.dtype) @ rows

@@ -1,0 +1,25 @@
+"""What every bottleneck offers."""
+
+from scratch.module import Module
+
+
+class Bottleneck(Module):
+    """Stands between encoder and decoder: features h in, features for the decoder out, of the same shape.
+
+        forward(h, noise=None) -> (y, terms)     terms: {name: loss term}, each summed per example, averaged over the batch
+        backward(dy, dterms)   -> dh             dterms: {name: ∂L/∂term}, a term's weight in the loss
+
+    and, without randomness and without gradients, the two halves on either side of the code itself:
+
+        encode(h) -> latent          decode(latent) -> y
+    """
+
+    indices = None  # the codes chosen by the last forward, where a bottleneck chooses codes
+
+    def draw_noise(self, count, rng):
+        """The noise that forward takes for `count` examples, from `rng`; None where nothing is random."""
+        return None
+
+    def mix(self, a, b, t):
+        """A latent on the way from a (t = 0) to b (t = 1)."""
+        return (1 - t) * a + t * b

@@ -1,0 +1,36 @@
+"""The plain autoencoder's bottleneck: a vector with fewer numbers than the image."""
+
+import math
+
+import numpy as np
+
+from scratch.bottlenecks.bottleneck import Bottleneck
+from scratch.layers import Flatten, Linear, Unflatten
+
+
+class DenseBottleneck(Bottleneck):
+    """z = h W₁ + b₁,       y = z W₂ + b₂.       (Hinton & Salakhutdinov 2006, doi:10.1126/science.1127647)
+
+    Shapes: h, y (N, H, W, C), flattened in between; z (N, Z). No loss terms of its own.
+    """
+
+    def __init__(self, feature_shape, latent_dim, *, dtype=np.float32, rng=None):
+        H, W, C = feature_shape
+        features = math.prod(feature_shape)
+        self.flatten = Flatten()
+        self.reduce = Linear(features, latent_dim, dtype=dtype, rng=rng)
+        self.expand = Linear(latent_dim, features, dtype=dtype, rng=rng)
+        self.unflatten = Unflatten(1, (C, H, W))
+
+    def forward(self, h, noise=None):
+        return self.decode(self.encode(h)), {}
+
+    def backward(self, dy, dterms):
+        dz = self.expand.backward(self.unflatten.backward(dy))
+        return self.flatten.backward(self.reduce.backward(dz))
+
+    def encode(self, h):
+        return self.reduce.forward(self.flatten.forward(h))
+
+    def decode(self, z):
+        return self.unflatten.forward(self.expand.forward(z))

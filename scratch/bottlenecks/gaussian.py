@@ -1,0 +1,100 @@
+"""The variational autoencoder's bottleneck: a Gaussian for each image, and a sample of it for the decoder."""
+
+import math
+
+import numpy as np
+
+from scratch.arrays import array_module
+from scratch.bottlenecks.bottleneck import Bottleneck
+from scratch.layers import Flatten, Linear, Unflatten
+from scratch.losses import batch_mean_of_sums
+from scratch.module import Module
+
+
+class Reparameterize(Module):
+    """z = μ + σ·ε with σ = exp(½ logvar) and ε ~ N(0, I): a sample of N(μ, σ²) that can be differentiated.
+
+    The randomness is an input, so z is a smooth function of μ and logvar.
+    Shapes: mu, logvar, eps, z (N, Z). (Kingma & Welling 2014, arXiv:1312.6114, section 2.4)
+
+        ∂L/∂μ = ∂L/∂z       ∂L/∂logvar = ∂L/∂z · ½ σ ε
+    """
+
+    def forward(self, mu, logvar, eps):
+        sigma_eps = array_module(logvar).exp(0.5 * logvar) * eps
+        self.save(sigma_eps)
+        return mu + sigma_eps
+
+    def backward(self, dz):
+        (sigma_eps,) = self.recall()
+        return dz, dz * (0.5 * sigma_eps)
+
+
+class GaussianKL(Module):
+    """KL(N(μ, σ²) ‖ N(0, I)) = ½ Σ (μ² + σ² − 1 − log σ²), in nats, summed over Z and averaged over the batch.
+
+    Shapes: mu, logvar (N, Z), kl a scalar. (Kingma & Welling 2014, appendix B; docs/gaussian.md derives it)
+
+        ∂kl/∂μ = μ / N       ∂kl/∂logvar = ½ (σ² − 1) / N
+    """
+
+    def forward(self, mu, logvar):
+        variance = array_module(logvar).exp(logvar)
+        self.save(mu, variance)
+        return batch_mean_of_sums(0.5 * (mu * mu + variance - 1 - logvar))
+
+    def backward(self, dkl=1.0):
+        mu, variance = self.recall()
+        scale = dkl / len(mu)
+        return mu * scale, (variance - 1) * (0.5 * scale)
+
+
+class GaussianBottleneck(Bottleneck):
+    """μ = h W_μ + b_μ,   logvar = h W_σ + b_σ,   z = μ + exp(½ logvar)·ε,   y = z W + b,   and the term kl.
+
+    Shapes: h, y (N, H, W, C), flattened in between; mu, logvar, eps, z (N, Z).
+    The weight of kl in the loss is β: 1 is the ELBO (Kingma & Welling 2014), above it the β-VAE (Higgins et al. 2017).
+    """
+
+    def __init__(self, feature_shape, latent_dim, *, dtype=np.float32, rng=None):
+        H, W, C = feature_shape
+        features = math.prod(feature_shape)
+        self.rng = rng or np.random.default_rng()
+        self.latent_dim, self.dtype = latent_dim, dtype
+        self.flatten = Flatten()
+        self.mu = Linear(features, latent_dim, dtype=dtype, rng=self.rng)
+        self.logvar = Linear(features, latent_dim, dtype=dtype, rng=self.rng)
+        self.reparameterize = Reparameterize()
+        self.kl = GaussianKL()
+        self.expand = Linear(latent_dim, features, dtype=dtype, rng=self.rng)
+        self.unflatten = Unflatten(1, (C, H, W))
+
+    def draw_noise(self, count, rng):
+        return rng.standard_normal((count, self.latent_dim), dtype=self.dtype)
+
+    def forward(self, h, noise=None):
+        if noise is None:
+            noise = array_module(h).asarray(self.draw_noise(len(h), self.rng))
+        mu, logvar = self.posterior(h)
+        kl = self.kl.forward(mu, logvar)
+        z = self.reparameterize.forward(mu, logvar, noise)
+        return self.decode(z), {"kl": kl}
+
+    def backward(self, dy, dterms):
+        dz = self.expand.backward(self.unflatten.backward(dy))
+        dmu, dlogvar = self.reparameterize.backward(dz)
+        dmu_kl, dlogvar_kl = self.kl.backward(dterms["kl"])
+        dh = self.logvar.backward(dlogvar + dlogvar_kl)
+        dh += self.mu.backward(dmu + dmu_kl)
+        return self.flatten.backward(dh)
+
+    def posterior(self, h):
+        """(μ, logvar) of q(z | h)."""
+        h = self.flatten.forward(h)
+        return self.mu.forward(h), self.logvar.forward(h)
+
+    def encode(self, h):
+        return self.posterior(h)[0]
+
+    def decode(self, z):
+        return self.unflatten.forward(self.expand.forward(z))

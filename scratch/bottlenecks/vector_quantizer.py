@@ -1,0 +1,154 @@
+"""The VQ-VAE's bottleneck: every latent vector is replaced by the nearest of K learned ones."""
+
+import math
+
+import numpy as np
+
+from scratch.arrays import array_module
+from scratch.bottlenecks.bottleneck import Bottleneck
+from scratch.layers import Conv2d
+from scratch.layers.linear import check_input
+from scratch.losses import batch_mean_of_sums
+from scratch.module import Module, Parameter
+
+SEARCH_BLOCK = 2**21  # distances held at a time: 8 MB in float32
+
+
+def nearest_codes(z, codebook):
+    """indices[m] = argmin_k ‖z_m − e_k‖², the first one in a tie.
+
+    Shapes: z (M, D), codebook (K, D), indices (M,) of int64. ‖z‖² is the same for every k, so ‖e_k‖² − 2 z·e_k is
+    compared: one matrix product for a block of rows at a time, and never an array of M × K × D.
+    """
+    xp = array_module(z)
+    squared_norms = (codebook * codebook).sum(axis=1)
+    indices = xp.empty(len(z), xp.int64)
+    rows = max(1, SEARCH_BLOCK // len(codebook))
+    for start in range(0, len(z), rows):
+        block = slice(start, start + rows)
+        indices[block] = (squared_norms - 2 * (z[block] @ codebook.T)).argmin(axis=1)
+    return indices
+
+
+def code_counts(indices, codes):
+    """How often each of the codes 0 … codes − 1 occurs in an array of indices."""
+    xp = array_module(indices)
+    counts = xp.zeros(codes, xp.int64)
+    xp.add.at(counts, indices.ravel(), 1)
+    return counts
+
+
+def perplexity(counts):
+    """exp(−Σ_k p_k log p_k) with p = counts / Σ counts: how many equally frequent codes would be as varied.
+
+    An unused code counts 0·log 0 = 0. Over a batch it is bounded by the number of vectors in the batch, so figures
+    from batches of different sizes are not comparable.
+    """
+    xp = array_module(counts)
+    p = counts / counts.sum()
+    return xp.exp(-(p * xp.log(xp.where(p > 0, p, xp.ones_like(p)))).sum())
+
+
+def initial_codebook(how, codes, code_dim, dtype, rng):
+    """A codebook (K, D): "uniform" in ±1/K (van den Oord's code), "normal" N(0, 1), or "xavier" N(0, 2/(K + D)) (Glorot 2010)."""
+    shape = (codes, code_dim)
+    if how == "uniform":
+        return rng.uniform(-1 / codes, 1 / codes, shape).astype(dtype)
+    if how == "normal":
+        return rng.standard_normal(shape).astype(dtype)
+    if how == "xavier":
+        return (math.sqrt(2 / (codes + code_dim)) * rng.standard_normal(shape)).astype(dtype)
+    raise ValueError(f"a codebook is initialised uniform, normal or xavier, not {how!r}")
+
+
+class VectorQuantizer(Module):
+    """q = e_k with k = argmin_j ‖z − e_j‖², at every position.       (van den Oord et al. 2017, arXiv:1711.00937)
+
+    Shapes: z, q (N, ..., D), the codebook e (K, D), k (N, ...) kept in `indices`. Two loss terms, equal in value:
+
+        codebook = (1/N) Σ ‖sg[z] − e_k‖²        moves the codes to the encoder's outputs
+        commitment = (1/N) Σ ‖z − sg[e_k]‖²      holds the encoder's outputs at their codes
+
+    where sg[·] (stop-gradient) is a constant for the backward pass. β belongs to the commitment term's weight.
+    The argmin has no useful derivative; the straight-through estimator hands the decoder's gradient to the encoder
+    as if quantizing were adding a constant, q = z + sg[e_k − z] (Bengio et al. 2013, arXiv:1308.3432):
+
+        ∂L/∂z = ∂L/∂q + ∂L/∂commitment · 2 (z − e_k) / N
+        ∂L/∂e_j = ∂L/∂codebook · Σ_{positions with k = j} 2 (e_j − z) / N
+    """
+
+    def __init__(self, codes, code_dim, init="uniform", *, dtype=np.float32, rng=None):
+        self.codebook = Parameter(initial_codebook(init, codes, code_dim, dtype, rng or np.random.default_rng()))
+        self.indices = None
+
+    def forward(self, z, indices=None):
+        e = self.codebook.value
+        check_input(self, z, ("N", *(f"D{axis}" for axis in range(1, z.ndim - 1)), e.shape[1]), e)
+        k = self.nearest(z) if indices is None else indices
+        q = e[k]
+        residual = z - q
+        self.indices = k
+        self.save(residual, k)
+        distance = batch_mean_of_sums(residual * residual)
+        return q, {"codebook": distance, "commitment": distance}
+
+    def backward(self, dq, dterms):
+        residual, k = self.recall()
+        scale = 2 / len(residual)
+        self.codebook.accumulate(self.scatter(residual * (-scale * dterms["codebook"]), k))
+        return dq + residual * (scale * dterms["commitment"])
+
+    def nearest(self, z):
+        """The indices (N, ...) of the codes nearest to z (N, ..., D)."""
+        e = self.codebook.value
+        return nearest_codes(z.reshape(-1, e.shape[1]), e).reshape(z.shape[:-1])
+
+    def scatter(self, vectors, k):
+        """Σ over all positions of vectors (N, ..., D) into the row k of the codebook's shape."""
+        xp = array_module(vectors)
+        K, D = self.codebook.value.shape
+        sums = xp.zeros(K * D, vectors.dtype)
+        xp.add.at(sums, (k.reshape(-1, 1) * D + xp.arange(D)).ravel(), vectors.ravel())
+        return sums.reshape(K, D)
+
+
+class VectorQuantizedBottleneck(Bottleneck):
+    """z = 1×1 convolution of h to D channels,   q = VectorQuantizer(z),   y = 1×1 convolution of q back to C channels.
+
+    Shapes: h, y (N, H, W, C), z, q (N, H, W, D), indices (N, H, W): an image is a grid of H·W codes.
+    """
+
+    def __init__(self, feature_shape, codes, code_dim, init="uniform", *, dtype=np.float32, rng=None):
+        _, _, C = feature_shape
+        self.project = Conv2d(C, code_dim, 1, dtype=dtype, rng=rng)
+        self.quantizer = VectorQuantizer(codes, code_dim, init, dtype=dtype, rng=rng)
+        self.expand = Conv2d(code_dim, C, 1, dtype=dtype, rng=rng)
+
+    @property
+    def indices(self):
+        return self.quantizer.indices
+
+    @property
+    def codes(self):
+        return len(self.quantizer.codebook.value)
+
+    def forward(self, h, noise=None):
+        z = self.project.forward(h)
+        q, terms = self.quantizer.forward(z)
+        return self.expand.forward(q), terms
+
+    def backward(self, dy, dterms):
+        dq = self.expand.backward(dy)
+        dz = self.quantizer.backward(dq, dterms)
+        return self.project.backward(dz)
+
+    def encode(self, h):
+        return self.quantizer.nearest(self.project.forward(h))
+
+    def decode(self, indices):
+        return self.expand.forward(self.quantizer.codebook.value[indices])
+
+    def mix(self, a, b, t):
+        """The codes nearest to the points between a's and b's code vectors: what the decoder knows lies in between."""
+        e = self.quantizer.codebook.value
+        return self.quantizer.nearest((1 - t) * e[a] + t * e[b])

@@ -1,0 +1,26 @@
+"""Every layer, under PyTorch's class and argument names, with `dtype=` and `rng=` beside them.
+
+Images and feature maps are NHWC: (N, H, W, C).
+"""
+
+from scratch.layers.activation import LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
+from scratch.layers.conv import Conv2d, ConvTranspose2d
+from scratch.layers.linear import Linear
+from scratch.layers.pooling import AvgPool2d, MaxPool2d, Upsample
+from scratch.layers.shape import Flatten, Unflatten
+
+__all__ = [
+    "AvgPool2d",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Flatten",
+    "LeakyReLU",
+    "Linear",
+    "MaxPool2d",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "Tanh",
+    "Unflatten",
+    "Upsample",
+]

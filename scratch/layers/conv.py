@@ -1,0 +1,115 @@
+"""Convolution and its transpose, each as one matrix product. conv_definition.py says the same as loops."""
+
+import math
+
+import numpy as np
+
+from scratch.arrays import column_sums
+from scratch.layers.linear import check_input, uniform_parameter
+from scratch.layers.patches import Window, col2im, im2col, pair
+from scratch.module import Module
+
+
+class Conv2d(Module):
+    """y[n, i, j, o] = b[o] + Σ_{u, v, c} x[n, i·s + u·d − p, j·s + v·d − p, c] · W[u, v, c, o].
+
+    Shapes: x (N, H, W, C), W (KH, KW, C, O), b (O,), y (N, I, J, O) with I = ⌊(H + 2p − d·(KH − 1) − 1) / s⌋ + 1.
+
+    With a row of P for each patch of x and W flattened to (KH·KW·C, O), the layer is a linear one:
+
+        P = im2col(x)      y = P W + b
+        ∂L/∂W = Pᵀ ∂L/∂y      ∂L/∂b = Σ_{n, i, j} ∂L/∂y      ∂L/∂x = col2im(∂L/∂y Wᵀ)
+
+    kernel_size, stride, padding and dilation are ints or pairs (vertical, horizontal). PyTorch keeps W as
+    (O, C, KH, KW); the state dict permutes. (LeCun et al. 1989, Backpropagation applied to handwritten zip code)
+    """
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, *,
+                 bias=True, dtype=np.float32, rng=None):
+        rng = rng or np.random.default_rng()
+        self.window = Window(kernel_size, stride, padding, dilation)
+        fan_in = in_channels * math.prod(self.window.kernel)
+        shape = (*self.window.kernel, in_channels, out_channels)
+        self.weight = uniform_parameter(shape, fan_in, dtype, rng, to_torch=(3, 2, 0, 1))
+        self.bias = uniform_parameter((out_channels,), fan_in, dtype, rng) if bias else None
+
+    def forward(self, x):
+        KH, KW, C, O = self.weight.value.shape
+        check_input(self, x, ("N", "H", "W", C), self.weight.value)
+        N, H, W, _ = x.shape
+        I, J = self.window.positions((H, W))
+        P = im2col(x, self.window, (I, J)).reshape(N * I * J, KH * KW * C)
+        y = P @ self.weight.value.reshape(KH * KW * C, O)
+        if self.bias:
+            y += self.bias.value
+        self.save(P, (H, W))
+        return y.reshape(N, I, J, O)
+
+    def backward(self, dy):
+        P, size = self.recall()
+        KH, KW, C, O = self.weight.value.shape
+        N, I, J, _ = dy.shape
+        dy = dy.reshape(N * I * J, O)
+        if self.bias:
+            self.bias.accumulate(column_sums(dy))
+        self.weight.accumulate((P.T @ dy).reshape(KH, KW, C, O))
+        if not self.needs_input_gradient:
+            return None
+        dP = dy @ self.weight.value.reshape(KH * KW * C, O).T
+        return col2im(dP.reshape(N, I, J, KH, KW, C), self.window, size)
+
+
+class ConvTranspose2d(Module):
+    """y[n, i·s + u·d − p, j·s + v·d − p, o] = b[o] + Σ x[n, i, j, c] · W[c, u, v, o] over what lands there.
+
+    Shapes: x (N, I, J, C), W (C, KH, KW, O), b (O,), y (N, H, W, O) with
+    H = (I − 1)·s − 2p + d·(KH − 1) + 1 + output_padding.
+
+    It is the transpose of a convolution that maps (N, H, W, O) to (N, I, J, C), so it goes forward as that
+    convolution goes backward. With W flattened to (C, KH·KW·O) and x to rows:
+
+        y = col2im(x W) + b
+        D = im2col(∂L/∂y)      ∂L/∂W = xᵀ D      ∂L/∂b = Σ_{n, h, w} ∂L/∂y      ∂L/∂x = D Wᵀ
+
+    Several H lead a strided convolution to one I; output_padding, less than the stride or the dilation, says which
+    of them to return to. PyTorch keeps W as (C, O, KH, KW), and initialises with fan_in = O·KH·KW, which
+    are the outputs that one input reaches. (Zeiler et al. 2010, Deconvolutional networks)
+    """
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, *,
+                 dilation=1, bias=True, dtype=np.float32, rng=None):
+        rng = rng or np.random.default_rng()
+        self.window = Window(kernel_size, stride, padding, dilation)
+        self.output_padding = pair(output_padding, "output_padding", 0)
+        if any(o >= max(s, d) for o, s, d in zip(
+                self.output_padding, self.window.stride, self.window.dilation, strict=True)):
+            raise ValueError(f"output_padding {self.output_padding} must be less than the stride "
+                             f"{self.window.stride} or the dilation {self.window.dilation}")
+        fan_in = out_channels * math.prod(self.window.kernel)
+        shape = (in_channels, *self.window.kernel, out_channels)
+        self.weight = uniform_parameter(shape, fan_in, dtype, rng, to_torch=(0, 3, 1, 2))
+        self.bias = uniform_parameter((out_channels,), fan_in, dtype, rng) if bias else None
+
+    def forward(self, x):
+        C, KH, KW, O = self.weight.value.shape
+        check_input(self, x, ("N", "H", "W", C), self.weight.value)
+        N, I, J, _ = x.shape
+        size = self.window.image_size((I, J), self.output_padding)
+        x = x.reshape(N * I * J, C)
+        P = x @ self.weight.value.reshape(C, KH * KW * O)
+        y = col2im(P.reshape(N, I, J, KH, KW, O), self.window, size)
+        if self.bias:
+            y += self.bias.value
+        self.save(x, (I, J))
+        return y
+
+    def backward(self, dy):
+        x, (I, J) = self.recall()
+        C, KH, KW, O = self.weight.value.shape
+        N, H, W, _ = dy.shape
+        if self.bias:
+            self.bias.accumulate(column_sums(dy.reshape(N * H * W, O)))
+        D = im2col(dy, self.window, (I, J)).reshape(N * I * J, KH * KW * O)
+        self.weight.accumulate((x.T @ D).reshape(C, KH, KW, O))
+        dx = D @ self.weight.value.reshape(C, KH * KW * O).T
+        return dx.reshape(N, I, J, C) if self.needs_input_gradient else None

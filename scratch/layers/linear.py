@@ -1,0 +1,65 @@
+"""The fully connected layer, and what the layers with weights have in common."""
+
+import math
+
+import numpy as np
+
+from scratch.arrays import array_module, column_sums
+from scratch.module import Module, Parameter
+
+
+def uniform_parameter(shape, fan_in, dtype, rng, to_torch=None):
+    """A parameter drawn from U(−1/√fan_in, 1/√fan_in), PyTorch's default for linear layers and convolutions.
+
+    PyTorch writes it as kaiming_uniform with a = √5 (He et al. 2015, arXiv:1502.01852): the gain √(2 / (1 + 5))
+    times √3 / √fan_in is exactly 1/√fan_in. fan_in is the number of inputs that one output sums over.
+    """
+    bound = 1 / math.sqrt(fan_in)
+    return Parameter(rng.uniform(-bound, bound, shape).astype(dtype), to_torch)
+
+
+def check_input(layer, x, shape, weight):
+    """Refuse at the layer's door what would otherwise be broadcast, upcast or misread.
+
+    `shape` is the layer's input shape with names for what is free, such as ("N", "H", "W", 3).
+    """
+    name = type(layer).__name__
+    fits = x.ndim == len(shape) and all(isinstance(want, str) or have == want for have, want in zip(x.shape, shape, strict=True))
+    if not fits:
+        raise ValueError(f"{name} takes an input of shape ({', '.join(map(str, shape))}), got {tuple(x.shape)}")
+    if x.dtype != weight.dtype:
+        raise TypeError(f"{name} has {weight.dtype} weights, got a {x.dtype} input: convert one of them")
+    if array_module(x) is not array_module(weight):
+        raise TypeError(f"{name} has its weights on another device than its input: move one of them")
+
+
+class Linear(Module):
+    """y = x W + b.
+
+    Shapes: x (N, I), W (I, O), b (O,), y (N, O).
+
+        ∂L/∂x = ∂L/∂y Wᵀ       ∂L/∂W = xᵀ ∂L/∂y       ∂L/∂b = Σₙ ∂L/∂y
+
+    PyTorch keeps W as (O, I); the state dict transposes.
+    """
+
+    def __init__(self, in_features, out_features, bias=True, *, dtype=np.float32, rng=None):
+        rng = rng or np.random.default_rng()
+        self.weight = uniform_parameter((in_features, out_features), in_features, dtype, rng, to_torch=(1, 0))
+        self.bias = uniform_parameter((out_features,), in_features, dtype, rng) if bias else None
+
+    def forward(self, x):
+        W = self.weight.value
+        check_input(self, x, ("N", W.shape[0]), W)
+        self.save(x)
+        y = x @ W
+        if self.bias:
+            y += self.bias.value
+        return y
+
+    def backward(self, dy):
+        (x,) = self.recall()
+        if self.bias:
+            self.bias.accumulate(column_sums(dy))
+        self.weight.accumulate(x.T @ dy)
+        return dy @ self.weight.value.T if self.needs_input_gradient else None

@@ -1,0 +1,84 @@
+"""Patches of an image as rows of a matrix (im2col), and the adjoint that adds rows back into an image (col2im).
+
+With these two a convolution is one matrix product. They are linear and each other's transpose,
+
+    ⟨im2col(x), p⟩ = ⟨x, col2im(p)⟩   for all x, p,
+
+so the backward of one is the other. (Chellapilla et al. 2006, High performance convolutional neural networks)
+"""
+
+from scratch.arrays import array_module
+
+
+def pair(value, name, least):
+    """An int or a pair of ints, as a pair, each at least `least`."""
+    both = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, tuple | list) else ()
+    if len(both) != 2 or not all(isinstance(v, int) and v >= least for v in both):
+        raise ValueError(f"{name} takes an integer or a pair of integers of at least {least}, got {value!r}")
+    return both
+
+
+class Window:
+    """The geometry of a sliding window: kernel size, stride, padding and dilation, each a pair (vertical, horizontal)."""
+
+    def __init__(self, kernel_size, stride, padding, dilation=1):
+        self.kernel = pair(kernel_size, "kernel_size", 1)
+        self.stride = pair(stride, "stride", 1)
+        self.padding = pair(padding, "padding", 0)
+        self.dilation = pair(dilation, "dilation", 1)
+
+    def positions(self, size):
+        """How often the window fits into a padded image: ⌊(H + 2p − d·(K − 1) − 1) / s⌋ + 1 vertically, and across."""
+        counts = tuple(
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, k, s, p, d in zip(size, self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        )
+        if min(counts) < 1:
+            raise ValueError(f"a kernel of {self.kernel} with dilation {self.dilation} does not fit into an image of "
+                             f"{tuple(size)} padded by {self.padding}")
+        return counts
+
+    def image_size(self, positions, output_padding=(0, 0)):
+        """An image that has so many positions: (I − 1)·s − 2p + d·(K − 1) + 1, plus 0 to s − 1 that leave no trace."""
+        size = tuple(
+            (i - 1) * s - 2 * p + d * (k - 1) + 1 + extra
+            for i, k, s, p, d, extra in zip(
+                positions, self.kernel, self.stride, self.padding, self.dilation, output_padding, strict=True)
+        )
+        if min(size) < 1:
+            raise ValueError(f"{tuple(positions)} positions of a {self.kernel} kernel give an image of size {size}")
+        return size
+
+
+def im2col(x, window, positions, pad_value=0):
+    """patches[n, i, j, u, v, c] = x[n, i·s + u·d − p, j·s + v·d − p, c], and pad_value outside of x.
+
+    Shapes: x (N, H, W, C) → patches (N, I, J, KH, KW, C) with (I, J) = positions.
+    """
+    xp = array_module(x)
+    N, H, W, C = x.shape
+    (PH, PW), (SH, SW), (DH, DW) = window.padding, window.stride, window.dilation
+    if PH or PW:
+        padded = xp.full((N, H + 2 * PH, W + 2 * PW, C), pad_value, x.dtype)
+        padded[:, PH : PH + H, PW : PW + W] = x
+    else:
+        padded = xp.ascontiguousarray(x)
+    n, h, w, c = padded.strides
+    view = xp.lib.stride_tricks.as_strided(
+        padded, (N, *positions, *window.kernel, C), (n, h * SH, w * SW, h * DH, w * DW, c))
+    return xp.ascontiguousarray(view)
+
+
+def col2im(patches, window, size):
+    """x[n, r, q, c] = Σ patches[n, i, j, u, v, c] over all (i, j, u, v) with (i·s + u·d − p, j·s + v·d − p) = (r, q).
+
+    Shapes: patches (N, I, J, KH, KW, C) → x (N, H, W, C) with (H, W) = size.
+    """
+    N, I, J, KH, KW, C = patches.shape
+    H, W = size
+    (PH, PW), (SH, SW), (DH, DW) = window.padding, window.stride, window.dilation
+    padded = array_module(patches).zeros((N, H + 2 * PH, W + 2 * PW, C), patches.dtype)
+    for u in range(KH):
+        for v in range(KW):
+            padded[:, u * DH : u * DH + I * SH : SH, v * DW : v * DW + J * SW : SW] += patches[:, :, :, u, v]
+    return padded[:, PH : PH + H, PW : PW + W]

@@ -1,0 +1,94 @@
+"""Pooling and upsampling: layers without weights that change the size of a feature map."""
+
+from scratch.arrays import array_module
+from scratch.layers.patches import Window, col2im, im2col, pair
+from scratch.module import Module
+
+
+def pooling_window(kernel_size, stride, padding, dilation=1):
+    """A pooling's window: the stride defaults to the kernel, the padding is at most half of it, as in PyTorch."""
+    window = Window(kernel_size, kernel_size if stride is None else stride, padding, dilation)
+    if any(p > k // 2 for p, k in zip(window.padding, window.kernel, strict=True)):
+        raise ValueError(f"padding {window.padding} must be at most half of the kernel {window.kernel}")
+    return window
+
+
+class MaxPool2d(Module):
+    """y[n, i, j, c] = max_{u, v} x[n, i·s + u·d − p, j·s + v·d − p, c].
+
+    Shapes: x (N, H, W, C), y (N, I, J, C). What lies outside of x counts as −∞. The stride defaults to the kernel.
+
+        ∂L/∂x = col2im(∂L/∂y, written to each window's maximum; to its first one, row by row, where there are several)
+    """
+
+    def __init__(self, kernel_size, stride=None, padding=0, dilation=1):
+        self.window = pooling_window(kernel_size, stride, padding, dilation)
+
+    def forward(self, x):
+        N, H, W, C = x.shape
+        I, J = self.window.positions((H, W))
+        KH, KW = self.window.kernel
+        patches = im2col(x, self.window, (I, J), pad_value=-float("inf")).reshape(N, I, J, KH * KW, C)
+        self.save(patches.argmax(axis=3), (H, W))
+        return patches.max(axis=3)
+
+    def backward(self, dy):
+        winner, size = self.recall()
+        N, I, J, C = dy.shape
+        KH, KW = self.window.kernel
+        tap = array_module(dy).arange(KH * KW)[:, None]
+        patches = (winner[:, :, :, None] == tap) * dy[:, :, :, None]
+        return col2im(patches.reshape(N, I, J, KH, KW, C), self.window, size)
+
+
+class AvgPool2d(Module):
+    """y[n, i, j, c] = 1/(KH·KW) · Σ_{u, v} x[n, i·s + u − p, j·s + v − p, c].
+
+    Shapes: x (N, H, W, C), y (N, I, J, C). What lies outside of x counts as 0, and counts in the average, unless
+    count_include_pad is False: then each window divides by the number of its pixels that lie inside x.
+
+        ∂L/∂x = col2im(∂L/∂y / count, the same for every pixel of a window)
+    """
+
+    def __init__(self, kernel_size, stride=None, padding=0, count_include_pad=True):
+        self.window = pooling_window(kernel_size, stride, padding)
+        self.count_include_pad = count_include_pad
+
+    def forward(self, x):
+        N, H, W, C = x.shape
+        positions = self.window.positions((H, W))
+        total = im2col(x, self.window, positions).sum(axis=(3, 4))
+        if self.count_include_pad:
+            count = self.window.kernel[0] * self.window.kernel[1]
+        else:
+            inside = array_module(x).ones((1, H, W, 1), x.dtype)
+            count = im2col(inside, self.window, positions).sum(axis=(3, 4))
+        self.save(count, (H, W))
+        return total / count
+
+    def backward(self, dy):
+        count, size = self.recall()
+        N, I, J, C = dy.shape
+        patches = (dy / count)[:, :, :, None, None]
+        return col2im(array_module(dy).broadcast_to(patches, (N, I, J, *self.window.kernel, C)), self.window, size)
+
+
+class Upsample(Module):
+    """Nearest-neighbour upsampling by whole factors: y[n, i, j, c] = x[n, ⌊i / f⌋, ⌊j / f⌋, c].
+
+    Shapes: x (N, H, W, C), y (N, f·H, f·W, C); scale_factor f is an int or a pair.
+
+        ∂L/∂x[n, h, w, c] = Σ of ∂L/∂y over the f × f pixels that copied x[n, h, w, c]
+    """
+
+    def __init__(self, scale_factor):
+        self.factor = pair(scale_factor, "scale_factor", 1)
+
+    def forward(self, x):
+        self.save(x.shape)
+        return x.repeat(self.factor[0], axis=1).repeat(self.factor[1], axis=2)
+
+    def backward(self, dy):
+        ((N, H, W, C),) = self.recall()
+        FH, FW = self.factor
+        return dy.reshape(N, H, FH, W, FW, C).sum(axis=(2, 4))

@@ -1,0 +1,53 @@
+"""Between feature maps and vectors.
+
+Ours are (N, H, W, C), PyTorch's are (N, C, H, W). Both flatten in channel-first order here, so that the linear
+layer behind a Flatten has PyTorch's weights, transposed and nothing more.
+"""
+
+import math
+
+from scratch.module import Module
+
+
+class Flatten(Module):
+    """x (N, H, W, C) → y (N, C·H·W), channel by channel. A matrix (N, D) passes unchanged.
+
+    A permutation's derivative is its inverse permutation.
+    """
+
+    def forward(self, x):
+        self.save(x.shape)
+        if x.ndim == 2:
+            return x
+        N, H, W, C = x.shape
+        return x.transpose(0, 3, 1, 2).reshape(N, C * H * W)
+
+    def backward(self, dy):
+        (shape,) = self.recall()
+        if len(shape) == 2:
+            return dy
+        N, H, W, C = shape
+        return dy.reshape(N, C, H, W).transpose(0, 2, 3, 1)
+
+
+class Unflatten(Module):
+    """x (N, C·H·W) → y (N, H, W, C), the inverse of Flatten.
+
+    As in PyTorch, `unflattened_size` is (C, H, W), and `dim` is 1, the only dimension there is to unflatten.
+    """
+
+    def __init__(self, dim, unflattened_size):
+        if dim != 1 or len(unflattened_size) != 3:
+            raise ValueError(f"Unflatten takes dim 1 and a size (C, H, W), got dim {dim} and {unflattened_size}")
+        self.unflattened_size = tuple(unflattened_size)
+
+    def forward(self, x):
+        C, H, W = self.unflattened_size
+        if x.shape[1:] != (C * H * W,):
+            raise ValueError(f"Unflatten takes an input of shape (N, {C * H * W}), got {tuple(x.shape)}")
+        self.save()
+        return x.reshape(len(x), C, H, W).transpose(0, 2, 3, 1)
+
+    def backward(self, dy):
+        self.recall()
+        return dy.transpose(0, 3, 1, 2).reshape(len(dy), math.prod(self.unflattened_size))

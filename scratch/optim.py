@@ -1,0 +1,93 @@
+"""Optimisers. Each holds the parameters by name, and its state by the same names."""
+
+from scratch.arrays import array_module, to_host
+
+BLOCK = 2**17  # elements updated at a time, so that a block's operands stay in the cache
+
+
+class Optimizer:
+    """Updates named parameters from their gradients; `state` is {moment name: {parameter name: array}}."""
+
+    moments = ()
+
+    def __init__(self, parameters, lr):
+        self.parameters = parameters
+        self.lr = lr
+        self.steps = 0
+        self.state = {
+            moment: {name: array_module(p.value).zeros_like(p.value) for name, p in parameters.items()}
+            for moment in self.moments
+        }
+
+    def step(self):
+        """One update. A parameter to which no gradient flowed counts as having a zero gradient."""
+        self.steps += 1
+        for name, parameter in self.parameters.items():
+            value = parameter.value.reshape(-1)
+            gradient = (parameter.value * 0 if parameter.grad is None else parameter.grad).reshape(-1)
+            moments = [self.state[moment][name].reshape(-1) for moment in self.moments]
+            for start in range(0, value.size, BLOCK):
+                block = slice(start, start + BLOCK)
+                self.update(value[block], gradient[block], *(moment[block] for moment in moments))
+
+    def update(self, value, gradient, *moments):
+        """The rule itself, in place, on flat pieces of one parameter, its gradient and its moments."""
+        raise NotImplementedError
+
+    def state_dict(self):
+        """{"moment.parameter name": NumPy array}, in our own layout."""
+        return {f"{moment}.{name}": to_host(a) for moment, arrays in self.state.items() for name, a in arrays.items()}
+
+    def load_state_dict(self, state, steps):
+        """Write the moments back in place and set the number of steps taken."""
+        for moment, arrays in self.state.items():
+            for name, array in arrays.items():
+                array[...] = array_module(array).asarray(state[f"{moment}.{name}"])
+        self.steps = steps
+
+
+class SGD(Optimizer):
+    """v ← momentum·v + g,       θ ← θ − lr·v.       (Polyak 1964, in PyTorch's form)"""
+
+    moments = ("velocity",)
+
+    def __init__(self, parameters, lr=1e-2, momentum=0.0):
+        super().__init__(parameters, lr)
+        self.momentum = momentum
+
+    def update(self, value, gradient, velocity):
+        velocity *= self.momentum
+        velocity += gradient
+        value -= self.lr * velocity
+
+
+class Adam(Optimizer):
+    """Adam with bias correction; a weight_decay λ makes it AdamW.
+
+        m ← β₁ m + (1 − β₁) g            m̂ = m / (1 − β₁ᵗ)
+        v ← β₂ v + (1 − β₂) g²           v̂ = v / (1 − β₂ᵗ)
+        θ ← θ − lr·λ·θ − lr · m̂ / (√v̂ + ε)
+
+    (Kingma & Ba 2015, arXiv:1412.6980; the decay apart from the gradient: Loshchilov & Hutter 2019, arXiv:1711.05101)
+    """
+
+    moments = ("m", "v")
+
+    def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+        super().__init__(parameters, lr)
+        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+
+    def update(self, value, gradient, m, v):
+        beta1, beta2 = self.betas
+        m *= beta1
+        m += (1 - beta1) * gradient
+        v *= beta2
+        v += (1 - beta2) * gradient * gradient
+        if self.weight_decay:
+            value *= 1 - self.lr * self.weight_decay
+        m_hat = m * (1 / (1 - beta1**self.steps))
+        root = array_module(v).sqrt(v * (1 / (1 - beta2**self.steps)))
+        root += self.eps
+        m_hat /= root
+        m_hat *= self.lr
+        value -= m_hat

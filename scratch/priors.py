@@ -1,0 +1,48 @@
+"""Where new latents come from. None of these priors was learned: each is a guess, and its caption says so."""
+
+import math
+
+import numpy as np
+
+
+class StandardNormal:
+    """z ~ N(0, I): what the VAE was trained towards, and what the plain AE was not."""
+
+    caption = "z from N(0, I); no prior was learned"
+
+    def __init__(self, latent_dim):
+        self.latent_dim = latent_dim
+
+    def draw(self, count, rng, dtype):
+        return rng.standard_normal((count, self.latent_dim)).astype(dtype)
+
+
+class FittedGaussian:
+    """z ~ N(m, S) with the mean m and the covariance S of given latents (M, Z).
+
+    With the centred latents X, S = XᵀX / M, and m + Xᵀ ε / √M with ε ~ N(0, I) in M dimensions has just this
+    covariance: no decomposition is needed, and S may be singular.
+    """
+
+    caption = "z from a Gaussian fitted to the training codes; no prior was learned"
+
+    def __init__(self, latents):
+        self.mean = latents.mean(axis=0, dtype=np.float64)
+        self.centred = latents - self.mean
+
+    def draw(self, count, rng, dtype):
+        eps = rng.standard_normal((count, len(self.centred)))
+        return (self.mean + eps @ self.centred / math.sqrt(len(self.centred))).astype(dtype)
+
+
+class CodeFrequencies:
+    """Every code of a grid (h, w) drawn on its own, as often as it is used over given indices (M, h, w)."""
+
+    caption = "codes drawn one by one by their frequency of use; no prior was learned"
+
+    def __init__(self, indices, codes):
+        self.grid = indices.shape[1:]
+        self.frequency = np.bincount(indices.ravel(), minlength=codes) / indices.size
+
+    def draw(self, count, rng, dtype):
+        return rng.choice(len(self.frequency), size=(count, *self.grid), p=self.frequency)
