@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -29,6 +30,15 @@ def test_to_float_gives_the_dtype_asked_for_and_the_correctly_rounded_quotient(d
     expected = [dtype(byte) / dtype(255) for byte in range(256)]
     np.testing.assert_array_equal(x.ravel(), expected)
     assert (x.min(), x.max()) == (0, 1)
+
+
+def test_to_float32_never_holds_the_images_in_float64():
+    images = np.zeros((100, 100, 100), np.uint8)
+    tracemalloc.start()
+    to_float(images, np.float32)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8.1 * images.size  # twice 4 bytes a value; through float64 it would be 8 + 4
 
 
 @settings(deadline=None)
