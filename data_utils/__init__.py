@@ -1,0 +1,14 @@
+"""Pictures to learn from: drawn shapes, the well-known small sets, or a folder of your own.
+
+    data = load("shapes")
+    for index in batches(len(data.train), batch_size=64, seed=0, epoch=0):
+        x = to_float(data.train[index], np.float32)    # (64, 32, 32, 3), values in [0, 1]
+
+Only NumPy and Pillow are needed; torchvision is imported when one of its sets is asked for.
+"""
+
+from data_utils.core import Data, DataError, batches, to_float
+from data_utils.loading import NAMES, load
+from data_utils.shapes import draw, shapes
+
+__all__ = ["NAMES", "Data", "DataError", "batches", "draw", "load", "shapes", "to_float"]

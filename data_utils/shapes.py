@@ -1,0 +1,143 @@
+"""Coloured shapes on a plain ground: a data set drawn on the spot, whose every generative factor is known.
+
+An image follows from seven numbers, drawn independently and uniformly:
+
+    factor      range        meaning
+    shape       0, 1, 2, 3   pill, square, triangle, plus (the order of ``SHAPES``)
+    colour      [0, 1)       hue of the shape on the colour circle: 0 red, 1/3 green, 2/3 blue
+    size        [1/6, 1/3)   R, from the centre to the farthest point, as a fraction of the image side
+    rotation    [0, 2π)      θ in radians, clockwise; the shape looks the same again after 2π / symmetry,
+                             where the symmetry is 2, 4, 3, 4 for the four shapes (``SYMMETRY``)
+    x           [1/3, 2/3)   centre, from the left edge, as a fraction of the image side
+    y           [1/3, 2/3)   centre, from the top edge, as a fraction of the image side
+    background  [0, 1)       hue of the ground, which is dark where the shape is bright
+
+Since size is at most 1/3 and the centre at least 1/3 from every edge, the whole shape is always in view.
+
+How one image comes about, for the pixel whose centre is at (column + 1/2, row + 1/2), lengths in pixels:
+
+    1. Seen from the shape, turned back by its rotation, the pixel lies at (u, v):
+           u =  cos θ · dx + sin θ · dy        dx = column + 1/2 - x · S
+           v = -sin θ · dx + cos θ · dy        dy = row    + 1/2 - y · S        S: the image side
+    2. d(u, v) is its signed distance from the shape's outline, negative inside (``_distance``).
+    3. The share of the pixel that the shape covers is nearly
+           a = clip(1/2 - d, 0, 1)
+       which is 1 inside, 0 outside, and in between on the outline: a smooth edge without stair steps.
+    4. pixel = background + a · (colour - background), for red, green and blue; times 255, rounded.
+"""
+
+import numpy as np
+
+from data_utils.core import DataError
+
+SHAPES = ("pill", "square", "triangle", "plus")
+SYMMETRY = (2, 4, 3, 4)  # how many rotations within a full turn give the same picture
+
+RANGES = {  # factor -> [from, to)
+    "shape": (0, len(SHAPES)),
+    "colour": (0, 1),
+    "size": (1 / 6, 1 / 3),
+    "rotation": (0, 2 * np.pi),
+    "x": (1 / 3, 2 / 3),
+    "y": (1 / 3, 2 / 3),
+    "background": (0, 1),
+}
+
+_PIXELS_AT_ONCE = 2**16  # bounds the memory, and half a megabyte per array of float64 stays in the cache
+
+
+def shapes(count: int, size: int = 32, seed: int = 0, stream: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Draw ``count`` random images: returns (images (N, size, size, 3) uint8, factors name -> (N,)).
+
+    The same (seed, stream), both non-negative, gives the same images on any machine, and a larger ``count``
+    only adds images at the end.  Streams of one seed are independent: 0 is for training, 1 is held out.
+
+    Raises DataError if size < 4.
+    """
+    factors = {}
+    for number, (name, (low, high)) in enumerate(RANGES.items()):
+        # Every factor has a random stream of its own: so they are independent, and image i does not depend on count.
+        uniform = np.random.default_rng([seed, stream, number]).random(count)
+        factors[name] = low + (high - low) * uniform
+    factors["shape"] = factors["shape"].astype(np.int64)
+    return draw(factors, size), factors
+
+
+def draw(factors: dict[str, np.ndarray], size: int = 32) -> np.ndarray:
+    """Draw the images that the factors describe: returns (N, size, size, 3) uint8.
+
+    Each factor is an array of length N or one number for all images, so that one factor can be led through its
+    range while the others stand still:
+
+        draw({**still, "rotation": np.linspace(0, np.pi, 8)})
+
+    Values beyond the ranges of the module's table are drawn as they come, a shape then may leave the image.
+
+    Raises DataError if a factor is missing or unknown, a shape is not 0, 1, 2 or 3, or size < 4.
+    """
+    if size < 4:
+        raise DataError(f"shapes of {size}×{size} pixels were asked for: the image size must be at least 4")
+    if factors.keys() != RANGES.keys():
+        raise DataError(f"shapes are drawn from exactly the factors {', '.join(RANGES)}, not {', '.join(factors)}")
+    columns = np.broadcast_arrays(*(np.atleast_1d(factors[name]) for name in RANGES))
+    values = dict(zip(RANGES, columns, strict=True))
+    if not np.isin(values["shape"], range(len(SHAPES))).all():
+        raise DataError(f"a factor 'shape' must be a whole number from 0 to {len(SHAPES) - 1}: {', '.join(SHAPES)}")
+
+    count = len(values["shape"])
+    images = np.empty((count, size, size, 3), np.uint8)
+    step = max(1, _PIXELS_AT_ONCE // size**2)
+    for kind in range(len(SHAPES)):
+        members = np.flatnonzero(values["shape"] == kind)
+        for start in range(0, len(members), step):
+            part = members[start : start + step]
+            images[part] = _draw_one_kind(kind, {name: value[part] for name, value in values.items()}, size)
+    return images
+
+
+def _draw_one_kind(kind: int, factors: dict[str, np.ndarray], size: int) -> np.ndarray:
+    """Steps 1 to 4 of the module docstring for n images of the same shape: (n, size, size, 3) uint8.
+
+    In float64: where cosines differ in the last bit from machine to machine, the rounded bytes still agree.
+    """
+    x, y, radius, angle = (factors[name][:, None, None] for name in ("x", "y", "size", "rotation"))  # (n, 1, 1)
+    centres = np.arange(size) + 0.5
+    dx = centres[None, None, :] - x * size  # (n, 1, size)
+    dy = centres[None, :, None] - y * size  # (n, size, 1)
+    u = np.cos(angle) * dx + np.sin(angle) * dy  # (n, size, size)
+    v = np.cos(angle) * dy - np.sin(angle) * dx
+
+    coverage = np.clip(0.5 - _distance(kind, u, v, radius * size), 0, 1)
+
+    colour = _rgb(factors["colour"], saturation=0.7, value=1.0)[:, None, None, :]  # (n, 1, 1, 3)
+    ground = _rgb(factors["background"], saturation=0.5, value=0.25)[:, None, None, :]
+    return np.rint(255 * (ground + coverage[..., None] * (colour - ground))).astype(np.uint8)
+
+
+def _distance(kind: int, u: np.ndarray, v: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """Signed distance in pixels of (u, v) from the outline of a shape whose farthest point is at ``radius``.
+
+    Straight sides give max(distances from the sides), which is exact but for points beyond a corner; those are
+    held for nearer than they are, and the corner stays sharp.
+    """
+    if kind == 0:  # pill: all points within radius/2 of a line as long as radius
+        return np.hypot(np.maximum(np.abs(u) - radius / 2, 0), v) - radius / 2
+    if kind == 1:  # square: half its diagonal is the radius
+        return np.maximum(np.abs(u), np.abs(v)) - radius / np.sqrt(2)
+    if kind == 2:  # triangle with equal sides, one corner up: its sides pass the centre at radius/2
+        return np.maximum(v, np.sqrt(3) / 2 * np.abs(u) - v / 2) - radius / 2
+    # plus: two crossed bars three times as long as wide, their corners at (long, long/3)
+    long = radius * 3 / np.sqrt(10)
+    across = np.maximum(np.abs(u) - long, np.abs(v) - long / 3)
+    upright = np.maximum(np.abs(u) - long / 3, np.abs(v) - long)
+    return np.minimum(across, upright)
+
+
+def _rgb(hue: np.ndarray, saturation: float, value: float) -> np.ndarray:
+    """Red, green and blue in [0, 1] of hues (n,), shape (n, 3).
+
+    With n = 5, 3, 1 for red, green, blue and k = (n + 6 · hue) mod 6, a channel is
+    value · (1 - saturation · clip(min(k, 4 - k), 0, 1)).
+    """
+    k = (np.array([5, 3, 1]) + 6 * hue[:, None]) % 6
+    return value * (1 - saturation * np.clip(np.minimum(k, 4 - k), 0, 1))

@@ -1,0 +1,224 @@
+"""torchvision's sets, read from small fabricated files, and from the real ones where they are at hand."""
+
+import os
+import pickle
+import struct
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_utils import DataError, load
+from data_utils.torchvision_sets import CLASSES
+
+RNG = np.random.default_rng(0)
+TRAIN, TEST = 6, 4  # images in the fabricated sets
+
+
+@pytest.fixture
+def datasets():
+    return pytest.importorskip("torchvision.datasets", reason="torchvision is not installed")
+
+
+def random_images(count, *shape):
+    return RNG.integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+def write_idx(path, array):
+    """The format of MNIST's files: two zeros, type 8 (bytes), number of axes, their lengths, the bytes."""
+    path.write_bytes(struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes())
+
+
+@pytest.fixture(params=["mnist", "fashion-mnist"])
+def mnist(request, tmp_path, datasets):
+    """A small set in the form of MNIST: its name, its folder, and for each split images and labels."""
+    raw = tmp_path / CLASSES[request.param] / "raw"
+    raw.mkdir(parents=True)
+    splits = {}
+    for split, count in (("train", TRAIN), ("t10k", TEST)):
+        images, labels = random_images(count, 28, 28), RNG.integers(0, 10, count, dtype=np.uint8)
+        write_idx(raw / f"{split}-images-idx3-ubyte", images)
+        write_idx(raw / f"{split}-labels-idx1-ubyte", labels)
+        splits[split] = images, labels
+    return request.param, tmp_path, splits
+
+
+def test_mnist_and_its_like(mnist):
+    name, root, splits = mnist
+    data = load(name, root=root)
+    assert data.describe() == f"{name}: {TRAIN} training and {TEST} held-out images of 28×28×1"
+    assert data.train.dtype == data.held_out.dtype == np.uint8
+    np.testing.assert_array_equal(data.train[..., 0], splits["train"][0])
+    np.testing.assert_array_equal(data.held_out[..., 0], splits["t10k"][0])
+    np.testing.assert_array_equal(data.factors["label"], splits["train"][1])
+    np.testing.assert_array_equal(data.held_out_factors["label"], splits["t10k"][1])
+
+
+def test_the_folder_is_data_unless_given(mnist, monkeypatch):
+    name, root, splits = mnist
+    (root / "data").mkdir()
+    next(root.glob("*MNIST")).rename(root / "data" / CLASSES[name])
+    monkeypatch.chdir(root)
+    np.testing.assert_array_equal(load(name).train[..., 0], splits["train"][0])
+
+
+@pytest.mark.parametrize("limit", [1, 5, 100])
+def test_a_limit_keeps_the_first_of_each_split(mnist, limit):
+    name, root, _ = mnist
+    full, part = load(name, root=root), load(name, root=root, limit=limit)
+    np.testing.assert_array_equal(part.train, full.train[:limit])
+    np.testing.assert_array_equal(part.held_out, full.held_out[:limit])
+    np.testing.assert_array_equal(part.factors["label"], full.factors["label"][:limit])
+    np.testing.assert_array_equal(part.held_out_factors["label"], full.held_out_factors["label"][:limit])
+
+
+def test_grey_images_are_resized(mnist):
+    name, root, _ = mnist
+    full, small = load(name, root=root), load(name, root=root, image_size=1)
+    assert small.describe().endswith("1×1×1")
+    # One pixel for all 784: about their mean, which for noise is near the middle.
+    np.testing.assert_allclose(small.train.ravel(), full.train.mean(axis=(1, 2, 3)), atol=12)
+    np.testing.assert_array_equal(load(name, root=root, image_size=28).train, full.train)
+    assert load(name, root=root, image_size=32).train.shape == (TRAIN, 32, 32, 1)
+
+
+@pytest.fixture
+def cifar10(tmp_path, datasets, monkeypatch):
+    """A small CIFAR-10: five training batches of two images, one test batch; returns folder, images, labels."""
+    monkeypatch.setattr(datasets.cifar, "check_integrity", lambda path, md5: os.path.isfile(path))
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    images, labels = random_images(12, 3, 32, 32), RNG.integers(0, 10, 12)
+    names = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
+    for index, name in enumerate(names):
+        part = slice(2 * index, 2 * index + 2)
+        content = {"data": images[part].reshape(2, 3072), "labels": labels[part].tolist()}
+        (folder / name).write_bytes(pickle.dumps(content))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("0123456789")}))
+    return tmp_path, images, labels
+
+
+def test_cifar10_has_its_channels_last(cifar10):
+    root, images, labels = cifar10
+    data = load("cifar10", root=root)
+    assert data.describe() == "cifar10: 10 training and 2 held-out images of 32×32×3"
+    np.testing.assert_array_equal(data.train, images[:10].transpose(0, 2, 3, 1))
+    np.testing.assert_array_equal(data.held_out, images[10:].transpose(0, 2, 3, 1))
+    np.testing.assert_array_equal(data.factors["label"], labels[:10])
+    np.testing.assert_array_equal(data.held_out_factors["label"], labels[10:])
+
+
+def test_colour_images_are_resized_channel_by_channel(cifar10):
+    root, images, _ = cifar10
+    small = load("cifar10", root=root, image_size=1)
+    np.testing.assert_allclose(small.train[:, 0, 0], images[:10].mean(axis=(2, 3)), atol=12)
+
+
+@pytest.fixture
+def svhn(tmp_path, datasets, monkeypatch):
+    """A small SVHN: scipy's reader is replaced, since it need not be installed; returns folder, images, labels."""
+    contents = {}
+    for split, count in (("train", TRAIN), ("test", TEST)):
+        images, labels = random_images(count, 32, 32, 3), RNG.integers(1, 11, count, dtype=np.uint8)
+        labels[0] = 10  # how the files write the digit 0
+        contents[f"{split}_32x32.mat"] = images, labels
+        (tmp_path / f"{split}_32x32.mat").touch()
+
+    def loadmat(path):
+        images, labels = contents[Path(path).name]
+        return {"X": images.transpose(1, 2, 3, 0), "y": labels[:, None].copy()}
+
+    scipy = types.ModuleType("scipy")
+    scipy.io = types.ModuleType("scipy.io")
+    scipy.io.loadmat = loadmat
+    monkeypatch.setitem(sys.modules, "scipy", scipy)
+    monkeypatch.setitem(sys.modules, "scipy.io", scipy.io)
+    monkeypatch.setattr(datasets.svhn, "check_integrity", lambda path, md5: os.path.isfile(path))
+    return tmp_path, contents
+
+
+def test_svhn_has_its_channels_last(svhn):
+    root, contents = svhn
+    data = load("svhn", root=root)
+    assert data.describe() == f"svhn: {TRAIN} training and {TEST} held-out images of 32×32×3"
+    for images, factors, split in (
+        (data.train, data.factors, "train"),
+        (data.held_out, data.held_out_factors, "test"),
+    ):
+        np.testing.assert_array_equal(images, contents[f"{split}_32x32.mat"][0])
+        np.testing.assert_array_equal(factors["label"], contents[f"{split}_32x32.mat"][1] % 10)
+
+
+# --- refusals -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["cifar10", "mnist", "fashion-mnist", "svhn"])
+def test_without_torchvision_the_way_to_install_it_is_told(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(DataError, match=f"{name} needs a package .*torchvision.*: pip install torch torchvision"):
+        load(name)
+
+
+def test_without_scipy_the_way_to_install_it_is_told(svhn, monkeypatch):
+    root, _ = svhn
+    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(DataError, match=r"svhn needs a package .*scipy.*: pip install torch torchvision scipy"):
+        load("svhn", root=root)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "mnist", "fashion-mnist"])
+def test_missing_data(name, tmp_path, datasets):
+    with pytest.raises(DataError) as caught:
+        load(name, root=tmp_path / "nowhere")
+    for hint in (name, str(tmp_path / "nowhere"), "--download", "--data-root DIR"):
+        assert hint in str(caught.value)
+
+
+def test_missing_svhn(svhn):
+    root, _ = svhn
+    (root / "test_32x32.mat").unlink()
+    with pytest.raises(DataError, match=r"svhn is missing .*--download"):
+        load("svhn", root=root)
+
+
+@pytest.mark.parametrize("download", [False, True])
+@pytest.mark.parametrize("kept", [0, 10, 1000])
+def test_damaged_files(mnist, download, kept):
+    name, root, _ = mnist
+    file = next(root.glob("*/raw/t10k-images*"))
+    file.write_bytes(file.read_bytes()[:kept])
+    with pytest.raises(DataError, match="delete its files" if download else "or damaged") as caught:
+        load(name, root=root, download=download)
+    assert str(root) in str(caught.value)
+    assert caught.value.__cause__ is not None
+
+
+def test_a_failed_download_tells_its_cause(tmp_path, datasets, monkeypatch):
+    def no_network(*args, **kwargs):
+        raise OSError("the network\nis down")
+
+    monkeypatch.setattr(datasets.mnist, "download_and_extract_archive", no_network)
+    with pytest.raises(DataError, match=r"could not be fetched .*\(the network is down\): check the connection"):
+        load("mnist", root=tmp_path, download=True)
+
+
+# --- the real sets --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "shape", "mean"),
+    [("mnist", 60_000, (28, 28, 1), 0.1307), ("cifar10", 50_000, (32, 32, 3), 0.4734)],
+)
+def test_real_data(name, train, shape, mean, datasets):
+    root = os.environ.get("AUTOENCODERS_DATA")
+    if not root:
+        pytest.skip("AUTOENCODERS_DATA does not name a folder that holds the real MNIST and CIFAR-10")
+    data = load(name, root=root)
+    assert data.train.shape == (train, *shape)
+    assert data.held_out.shape == (10_000, *shape)
+    assert data.train.mean() / 255 == pytest.approx(mean, abs=1e-4)  # the well-known mean of the training pixels
+    assert np.bincount(data.held_out_factors["label"]).sum() == 10_000
+    assert set(data.factors["label"]) == set(range(10))
