@@ -1,8 +1,10 @@
 """Optimisers. Each holds the parameters by name, and its state by the same names."""
 
-from scratch.arrays import array_module, to_host
+import math
 
-BLOCK = 2**17  # elements updated at a time, so that a block's operands stay in the cache
+from scratch.arrays import array_module
+
+BLOCK = 2**16  # elements updated at a time, so that a block's operands stay in the cache
 
 
 class Optimizer:
@@ -35,14 +37,19 @@ class Optimizer:
         raise NotImplementedError
 
     def state_dict(self):
-        """{"moment.parameter name": NumPy array}, in our own layout."""
-        return {f"{moment}.{name}": to_host(a) for moment, arrays in self.state.items() for name, a in arrays.items()}
+        """{"moment.parameter name": NumPy array}, in PyTorch's layouts as the parameters themselves."""
+        return {
+            f"{moment}.{name}": self.parameters[name].in_torch_layout(array)
+            for moment, arrays in self.state.items()
+            for name, array in arrays.items()
+        }
 
     def load_state_dict(self, state, steps):
         """Write the moments back in place and set the number of steps taken."""
         for moment, arrays in self.state.items():
             for name, array in arrays.items():
-                array[...] = array_module(array).asarray(state[f"{moment}.{name}"])
+                own = self.parameters[name].in_own_layout(state[f"{moment}.{name}"])
+                array[...] = array_module(array).asarray(own)
         self.steps = steps
 
 
@@ -85,9 +92,9 @@ class Adam(Optimizer):
         v += (1 - beta2) * gradient * gradient
         if self.weight_decay:
             value *= 1 - self.lr * self.weight_decay
-        m_hat = m * (1 / (1 - beta1**self.steps))
-        root = array_module(v).sqrt(v * (1 / (1 - beta2**self.steps)))
-        root += self.eps
-        m_hat /= root
-        m_hat *= self.lr
-        value -= m_hat
+        update = array_module(v).sqrt(v)
+        update *= 1 / math.sqrt(1 - beta2**self.steps)  # √v̂
+        update += self.eps
+        array_module(v).divide(m, update, out=update)
+        update *= self.lr / (1 - beta1**self.steps)
+        value -= update
