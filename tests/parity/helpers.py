@@ -1,0 +1,70 @@
+"""Moving between the two sides, and what "equal" means between them."""
+
+import numpy as np
+import torch
+
+from torch_ref.models import build as build_torch
+
+TINY = {  # options of models that train in milliseconds
+    "channels": (6, 8), "latent_dim": 5, "beta": 0.7, "codes": 32, "code_dim": 4, "codebook_init": "normal",
+    "commitment": 0.25,
+}
+
+
+def assert_close(ours, theirs, bound, name=""):
+    """max |ours − theirs| ≤ bound · max |theirs|, of one shape and one dtype; a NaN is never close."""
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    assert ours.shape == theirs.shape, f"{name}: shape {ours.shape}, expected {theirs.shape}"
+    assert ours.dtype == theirs.dtype, f"{name}: {ours.dtype}, expected {theirs.dtype}"
+    difference, scale = np.abs(ours - theirs).max(), np.abs(theirs).max()
+    assert difference <= bound * scale, f"{name}: differs by {difference:.2e} where the largest is {scale:.2e}"
+
+
+def assert_all_close(ours, theirs, bound):
+    """assert_close by name of two dicts with the same names."""
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        assert_close(ours[name], value, bound, name)
+
+
+def to_torch(array):
+    """A NumPy array as a tensor that wants a gradient; feature maps NHWC become NCHW."""
+    if array.ndim == 4:
+        array = array.transpose(0, 3, 1, 2)
+    return torch.tensor(np.ascontiguousarray(array), requires_grad=array.dtype.kind == "f")
+
+
+def to_numpy(tensor):
+    """A tensor as a NumPy array; feature maps NCHW become NHWC."""
+    array = tensor.numpy(force=True)
+    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
+
+
+def torch_gradients(module):
+    return {name: parameter.grad.numpy() for name, parameter in module.named_parameters()}
+
+
+def load_into_torch(theirs, ours):
+    """Give a torch module the weights of one of scratch's; every name has to fit."""
+    theirs.load_state_dict({name: torch.tensor(array) for name, array in ours.state_dict().items()}, strict=True)
+
+
+def torch_twin(ours, model, image_shape, options):
+    """The torch model with the weights of scratch's model `ours`."""
+    dtype = getattr(torch, next(iter(ours.state_dict().values())).dtype.name)
+    theirs = build_torch(model, image_shape, options, dtype=dtype)
+    load_into_torch(theirs, ours)
+    return theirs
+
+
+def check_layer(ours, theirs, x, rng, bound=1e-12):
+    """Outputs, input gradients and parameter gradients of a layer under a random upstream gradient."""
+    load_into_torch(theirs, ours)
+    x_torch = to_torch(x)
+    y_torch = theirs(x_torch)
+    y = ours.forward(x)
+    assert_close(y, to_numpy(y_torch), bound, "output")
+    dy = rng.standard_normal(y.shape).astype(y.dtype)
+    y_torch.backward(to_torch(dy))
+    assert_close(ours.backward(dy), to_numpy(x_torch.grad), bound, "input gradient")
+    assert_all_close(ours.grad_dict(), torch_gradients(theirs), bound)

@@ -1,0 +1,236 @@
+"""Every layer against torch.nn in float64, over drawn shapes and arguments."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from scratch import layers
+from tests.parity.helpers import check_layer
+
+drawn = settings(max_examples=60, deadline=None, derandomize=True)
+seeds = st.integers(0, 2**32 - 1)
+float64 = torch.float64
+
+
+def pairs(least, most):
+    """An int, or a pair of ints of which the two usually differ."""
+    return st.integers(least, most) | st.tuples(st.integers(least, most), st.integers(least, most))
+
+
+def both(value):
+    return value if isinstance(value, tuple) else (value, value)
+
+
+@st.composite
+def windows(draw):
+    """Arguments of a convolution, and an image size into which its kernel fits."""
+    window = dict(kernel_size=draw(pairs(1, 4)), stride=draw(pairs(1, 3)), padding=draw(pairs(0, 3)),
+                  dilation=draw(pairs(1, 3)))
+    size = [
+        max(1, d * (k - 1) + 1 - 2 * p) + draw(st.integers(0, 5))
+        for k, p, d in zip(*map(both, (window["kernel_size"], window["padding"], window["dilation"])), strict=True)
+    ]
+    return window, size
+
+
+@st.composite
+def transposed_windows(draw):
+    """Arguments of a transposed convolution that leave an image of at least one pixel, and an input size."""
+    window, _ = draw(windows())
+    s, p, d, k = (both(window[name]) for name in ("stride", "padding", "dilation", "kernel_size"))
+    window["output_padding"] = tuple(draw(st.integers(0, max(s[i], d[i]) - 1)) for i in (0, 1))
+    size = []
+    for i in (0, 1):
+        beside = d[i] * (k[i] - 1) + 1 + window["output_padding"][i] - 2 * p[i]
+        least = 1 if beside >= 1 else 1 + -(-(1 - beside) // s[i])
+        size.append(least + draw(st.integers(0, 3)))
+    return window, size
+
+
+@drawn
+@given(windows(), st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.booleans(), seeds)
+def test_conv2d(drawn_window, n, channels, out, bias, seed):
+    window, size = drawn_window
+    rng = np.random.default_rng(seed)
+    ours = layers.Conv2d(channels, out, **window, bias=bias, dtype=np.float64, rng=rng)
+    theirs = nn.Conv2d(channels, out, **window, bias=bias, dtype=float64)
+    check_layer(ours, theirs, rng.standard_normal((n, *size, channels)), rng)
+
+
+@drawn
+@given(transposed_windows(), st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.booleans(), seeds)
+def test_conv_transpose2d(drawn_window, n, channels, out, bias, seed):
+    window, size = drawn_window
+    rng = np.random.default_rng(seed)
+    ours = layers.ConvTranspose2d(channels, out, **window, bias=bias, dtype=np.float64, rng=rng)
+    theirs = nn.ConvTranspose2d(channels, out, **window, bias=bias, dtype=float64)
+    check_layer(ours, theirs, rng.standard_normal((n, *size, channels)), rng)
+
+
+def shape_or_refusal(build, shape):
+    """The output's spatial size, or None where the layer or its forward refuses. `build` gives (module, input)."""
+    try:
+        module, x = build(shape)
+        return tuple(module.forward(x).shape)
+    except (ValueError, RuntimeError):
+        return None
+
+
+anything = dict(
+    kernel_size=pairs(1, 4), stride=pairs(0, 3), padding=pairs(-1, 3), dilation=pairs(0, 3),
+)
+
+
+@settings(drawn, max_examples=200)
+@given(st.fixed_dictionaries(anything), st.tuples(st.integers(1, 5), st.integers(1, 5)))
+def test_conv2d_takes_and_refuses_what_pytorch_does(window, size):
+    ours = shape_or_refusal(lambda s: (layers.Conv2d(2, 3, **window), np.ones((1, *s, 2), np.float32)), size)
+    theirs = shape_or_refusal(lambda s: (nn.Conv2d(2, 3, **window), torch.ones(1, 2, *s)), size)
+    assert ours == (theirs and (theirs[0], *theirs[2:], theirs[1]))
+
+
+@settings(drawn, max_examples=200)
+@given(st.fixed_dictionaries({**anything, "output_padding": pairs(0, 3)}),
+       st.tuples(st.integers(1, 5), st.integers(1, 5)))
+def test_conv_transpose2d_takes_and_refuses_what_pytorch_does(window, size):
+    ours = shape_or_refusal(lambda s: (layers.ConvTranspose2d(2, 3, **window), np.ones((1, *s, 2), np.float32)), size)
+    theirs = shape_or_refusal(lambda s: (nn.ConvTranspose2d(2, 3, **window), torch.ones(1, 2, *s)), size)
+    assert ours == (theirs and (theirs[0], *theirs[2:], theirs[1]))
+
+
+def test_every_size_that_a_strided_convolution_maps_to_one_can_be_returned_to():
+    """DESIGN trap 10: stride 3 maps three heights to one; output_padding says which of them comes back."""
+    for height in (7, 8, 9):
+        x = np.ones((1, height, 7, 2), np.float32)
+        y = layers.Conv2d(2, 3, 4, 3).forward(x)
+        assert y.shape == (1, 2, 2, 3)
+        back = layers.ConvTranspose2d(3, 2, 4, 3, output_padding=(height - 7, 0)).forward(y)
+        assert back.shape == x.shape
+
+
+@drawn
+@given(windows(), st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), seeds)
+def test_the_two_convolutions_are_adjoint(drawn_window, n, channels, out, seed):
+    """⟨A x, y⟩ = ⟨x, Aᵀ y⟩ with one weight for both; the output padding is what the stride left over."""
+    window, (H, W) = drawn_window
+    rng = np.random.default_rng(seed)
+    conv = layers.Conv2d(channels, out, **window, bias=False, dtype=np.float64, rng=rng)
+    x = rng.standard_normal((n, H, W, channels))
+    Ax = conv.forward(x)
+    y = rng.standard_normal(Ax.shape)
+    k, s, p, d = (both(window[name]) for name in ("kernel_size", "stride", "padding", "dilation"))
+    left_over = tuple((size + 2 * p[i] - d[i] * (k[i] - 1) - 1) % s[i] for i, size in enumerate((H, W)))
+    transposed = layers.ConvTranspose2d(out, channels, **window, output_padding=left_over, bias=False,
+                                        dtype=np.float64, rng=rng)
+    transposed.load_state_dict(conv.state_dict())  # PyTorch keeps both as (O, C, KH, KW) of the convolution
+    ATy = transposed.forward(y)
+    assert ATy.shape == x.shape
+    products = (Ax * y).sum(), (x * ATy).sum()
+    assert abs(products[0] - products[1]) <= 1e-12 * np.abs(Ax * y).sum()
+
+
+@drawn
+@given(st.integers(1, 6), st.integers(1, 7), st.integers(1, 7), st.booleans(), seeds)
+def test_linear(n, inputs, outputs, bias, seed):
+    rng = np.random.default_rng(seed)
+    ours = layers.Linear(inputs, outputs, bias, dtype=np.float64, rng=rng)
+    theirs = nn.Linear(inputs, outputs, bias, dtype=float64)
+    check_layer(ours, theirs, rng.standard_normal((n, inputs)), rng)
+
+
+ACTIVATIONS = [("ReLU", ()), ("LeakyReLU", ()), ("LeakyReLU", (0.3,)), ("Sigmoid", ()), ("Tanh", ()), ("SiLU", ())]
+
+
+@pytest.mark.parametrize("name, arguments", ACTIVATIONS)
+@settings(drawn, max_examples=15)
+@given(shape=st.lists(st.integers(1, 5), min_size=1, max_size=4), scale=st.sampled_from([1, 30]), seed=seeds)
+def test_activations(name, arguments, shape, scale, seed):
+    rng = np.random.default_rng(seed)
+    x = scale * rng.standard_normal(shape)
+    x.flat[0] = 0.5  # somewhere it is not saturated, so that the gradient has a scale
+    check_layer(getattr(layers, name)(*arguments), getattr(nn, name)(*arguments), x, rng)
+
+
+@pytest.mark.parametrize("name, arguments", ACTIVATIONS)
+def test_activations_at_the_kink_and_far_out(name, arguments):
+    """At 0 the derivative is PyTorch's choice; far out nothing overflows, and no warning is given."""
+    x = np.array([-0.0, 0.0, 1e-300, -1e-300, 800.0, -800.0, 36.0, -36.0])
+    check_layer(getattr(layers, name)(*arguments), getattr(nn, name)(*arguments), x, np.random.default_rng(0))
+
+
+@st.composite
+def pooling_windows(draw, dilations):
+    """A pooling window, its padding at most half of the kernel, and an image size into which it fits."""
+    kernel = both(draw(pairs(1, 4)))
+    padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
+    stride = draw(st.none() | pairs(1, 3))
+    dilation = both(draw(dilations))
+    # at least one tap of every window lies inside the image: PyTorch defines no gradient where none does
+    size = [d * (k - 1) + 1 + draw(st.integers(0, 4)) for k, d in zip(kernel, dilation, strict=True)]
+    return dict(kernel_size=kernel, stride=stride, padding=padding), dilation, size
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@drawn
+@given(drawn_window=pooling_windows(pairs(1, 3)), n=st.integers(1, 3), channels=st.integers(1, 3), seed=seeds)
+def test_max_pool(tied, drawn_window, n, channels, seed):
+    """Where a window has several maxima the gradient goes to the first, as in PyTorch."""
+    window, dilation, size = drawn_window
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, *size, channels))
+    if tied:
+        x = np.round(x) + 0.0  # + 0.0: no negative zeros
+    check_layer(layers.MaxPool2d(**window, dilation=dilation), nn.MaxPool2d(**window, dilation=dilation), x, rng)
+
+
+@drawn
+@given(pooling_windows(st.just(1)), st.integers(1, 3), st.integers(1, 3), st.booleans(), seeds)
+def test_avg_pool(drawn_window, n, channels, count_include_pad, seed):
+    window, _, size = drawn_window
+    window["count_include_pad"] = count_include_pad
+    rng = np.random.default_rng(seed)
+    check_layer(layers.AvgPool2d(**window), nn.AvgPool2d(**window), rng.standard_normal((n, *size, channels)), rng)
+
+
+@settings(drawn, max_examples=200)
+@given(pairs(1, 4), st.none() | pairs(1, 3), pairs(0, 3), pairs(1, 3), st.tuples(st.integers(1, 6), st.integers(1, 6)))
+def test_pooling_takes_and_refuses_what_pytorch_does(kernel, stride, padding, dilation, size):
+    for name, arguments in (("MaxPool2d", (kernel, stride, padding, dilation)), ("AvgPool2d", (kernel, stride, padding))):
+        ours = shape_or_refusal(lambda s: (getattr(layers, name)(*arguments), np.ones((1, *s, 2), np.float32)), size)
+        theirs = shape_or_refusal(lambda s: (getattr(nn, name)(*arguments), torch.ones(1, 2, *s)), size)
+        assert ours == (theirs and (theirs[0], *theirs[2:], theirs[1])), name
+
+
+@drawn
+@given(pairs(1, 4), st.lists(st.integers(1, 4), min_size=4, max_size=4), seeds)
+def test_upsample(factor, shape, seed):
+    rng = np.random.default_rng(seed)
+    ours, theirs = layers.Upsample(scale_factor=factor), nn.Upsample(scale_factor=factor, mode="nearest")
+    check_layer(ours, theirs, rng.standard_normal(shape), rng)
+
+
+@settings(drawn, max_examples=15)
+@given(st.lists(st.integers(1, 4), min_size=4, max_size=4), seeds)
+def test_flatten_and_unflatten(shape, seed):
+    rng = np.random.default_rng(seed)
+    N, H, W, C = shape
+    check_layer(layers.Flatten(), nn.Flatten(), rng.standard_normal(shape), rng)
+    size = (C, H, W)
+    check_layer(layers.Unflatten(1, size), nn.Unflatten(1, size), rng.standard_normal((N, C * H * W)), rng)
+
+
+@pytest.mark.parametrize("name, arguments, shape", [
+    ("Linear", (30, 20), (8, 30)),
+    ("Conv2d", (8, 12, 4, 2, 1), (4, 8, 8, 8)),
+    ("ConvTranspose2d", (8, 12, 4, 2, 1), (4, 4, 4, 8)),
+    ("SiLU", (), (4, 4, 4, 8)),
+    ("AvgPool2d", (2,), (4, 4, 4, 8)),
+])
+def test_float32(name, arguments, shape):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape).astype(np.float32)
+    ours = getattr(layers, name)(*arguments, **({"rng": rng} if name in ("Linear", "Conv2d", "ConvTranspose2d") else {}))
+    check_layer(ours, getattr(nn, name)(*arguments), x, rng, bound=1e-4)
