@@ -1,40 +1,11 @@
 """python -m scratch: train, evaluate, reconstruct, sample, variations, interpolate, encode, decode, gradcheck."""
 
-import argparse
 import sys
 
-from data_utils import DataError
 from scratch import commands, gradcheck
 from scratch.accelerate.memory import retain_freed_memory
-from scratch.errors import UsageError
+from scratch.cli import Parser, main
 from scratch.options import add_data_arguments, add_train_arguments, whole
-from scratch.training import Diverged
-
-
-class Parser(argparse.ArgumentParser):
-    """Argparse, with one sentence instead of the usage in front of an error."""
-
-    def error(self, message):
-        raise UsageError(f"{message} (see {self.prog} --help)")
-
-
-def main(parser, argv=None):
-    """Run the chosen command; its exit status. Errors meant for the person at the keyboard become one line and status 2."""
-    try:
-        arguments = parser.parse_args(argv)
-        return arguments.run_command(arguments)
-    except (UsageError, DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Diverged as error:
-        print(f"stopped: {error}; the last good checkpoint is kept. A smaller --lr may help.", file=sys.stderr)
-        return 1
-    except OSError as error:
-        where = f" {error.filename!r}" if error.filename else ""
-        print(f"error: cannot read or write{where}: {error.strerror or error}.", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
 
 
 def add_run_command(subparsers, name, function, data=True, out=None):
@@ -71,7 +42,7 @@ def build_parser():
     variations.add_argument("--count", type=whole(1), default=commands.PICTURED, metavar="N")
     variations.add_argument("--seed", type=whole(0), default=0, metavar="N")
     interpolate = add_run_command(subparsers, "interpolate", commands.interpolate, out="interpolation.png")
-    interpolate.add_argument("--between", type=whole(0), nargs=2, default=[0, 1], metavar="I", help="two held-out images")
+    interpolate.add_argument("--between", type=whole(0), nargs=2, default=[0, 1], metavar="I", help="held-out images")
     interpolate.add_argument("--steps", type=whole(2), default=commands.PICTURED, metavar="N")
     encode = add_run_command(subparsers, "encode", commands.encode, out="codes.npz")
     encode.add_argument("--split", choices=("held-out", "train"), default="held-out")

@@ -1,13 +1,13 @@
 """What the command line does with a run: train it, judge it, draw it, turn images into codes and back."""
 
+import io
 import json
-import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from data_utils import batches, load, to_float
+from data_utils import load, to_float
 from scratch import figures
 from scratch.arrays import device_module, to_device, to_host
 from scratch.bottlenecks.vector_quantizer import code_counts
@@ -55,7 +55,7 @@ def train(arguments, make_trainer=make_trainer, program="scratch"):
         run.write_config()
         for name, now in trainer.environment().items():
             if (before := position["environment"].get(name)) != now:
-                print(f"Note: {name} was {before}, is now {now}; the run goes on, but not bit for bit as it would have.")
+                print(f"Note: {name} was {before}, is now {now}: the run goes on, but not bit for bit as before.")
         print(f"Continuing {run.folder} after {progress.epoch - 1} epoch(s) and {progress.step} step(s).")
         if progress.epoch > run.options["epochs"]:
             print(f"Its {run.options['epochs']} epoch(s) are done; a larger --epochs trains on.")
@@ -162,13 +162,13 @@ def save_picture(figure, path):
 
 def draw_pictures(run, data):
     """All the pictures that `train` leaves in the run's folder."""
-    trained = Trained(run)
+    trained = Trained(run, run.options["device"] if run.config["program"] == "scratch" else "cpu")
     held_out = trained.floats(data.held_out[: max(PICTURED, 2)])
     save_picture(figures.loss_curves(run.metrics()), run.folder / "curves.png")
     save_picture(reconstruction_figure(trained, held_out, data.name), run.folder / "reconstructions.png")
     save_picture(sample_figure(trained, data.train, 20, seed=0), run.folder / "samples.png")
     if len(held_out) > 1:
-        save_picture(interpolation_figure(trained, held_out[0], held_out[1], PICTURED), run.folder / "interpolation.png")
+        save_picture(interpolation_figure(trained, *held_out[:2], PICTURED), run.folder / "interpolation.png")
     if trained.options["model"] == "vae":
         save_picture(variation_figure(trained, held_out[:3], PICTURED, seed=0), run.folder / "variations.png")
     if trained.codes:
@@ -206,7 +206,10 @@ def variation_figure(trained, images, count, seed):
         draws = to_host(trained.model.variations(to_device(images, trained.device), count, rng))
     except ValueError as error:
         raise UsageError(f"{error}.") from None
-    rows = [("original, then draws", np.concatenate([image[None], drawn])) for image, drawn in zip(images, draws, strict=True)]
+    rows = [
+        ("original, then draws", np.concatenate([image[None], drawn]))
+        for image, drawn in zip(images, draws, strict=True)
+    ]
     return figures.image_rows(rows, "vae: one image, decoded from z drawn again and again from q(z | x)")
 
 
@@ -286,7 +289,8 @@ def interpolate(arguments):
     """Draw the way between two images through the latent space."""
     trained, data = open_run(arguments)
     a, b = held_out_images(trained, data, arguments.between)
-    save_picture(interpolation_figure(trained, a, b, arguments.steps), destination(arguments, trained, "interpolation.png"))
+    figure = interpolation_figure(trained, a, b, arguments.steps)
+    save_picture(figure, destination(arguments, trained, "interpolation.png"))
     return 0
 
 
@@ -316,8 +320,6 @@ def decode(arguments):
 
 
 def write_npz(path, **arrays):
-    import io
-
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomically(path, buffer.getvalue())
@@ -330,12 +332,14 @@ def read_latents(path, trained):
         with np.load(path) as file:
             latents = file[name]
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        raise UsageError(f"{path} holds no {name!r}: give decode what encode of a {trained.options['model']} wrote.") from None
+        model = trained.options["model"]
+        raise UsageError(f"{path} holds no {name!r}: give decode what encode of a {model} run wrote.") from None
     H, W, C = trained.run.config["data"]["image_shape"]
     probe = trained.encode(np.zeros((1, H, W, C), trained.dtype))
     if latents.shape[1:] != probe.shape[1:] or not len(latents) or latents.dtype.kind != probe.dtype.kind:
         raise UsageError(f"{path} holds {name} {latents.shape} {latents.dtype}; "
                          f"{trained.run.folder} decodes (N, {', '.join(map(str, probe.shape[1:]))}) {probe.dtype}.")
     if trained.codes and not (0 <= latents.min() and latents.max() < trained.codes):
-        raise UsageError(f"{path} holds codes {latents.min()} to {latents.max()}; this codebook has 0 to {trained.codes - 1}.")
+        raise UsageError(f"{path} holds codes {latents.min()} to {latents.max()}; "
+                         f"the codebook of {trained.run.folder} has 0 to {trained.codes - 1}.")
     return latents.astype(probe.dtype)

@@ -74,6 +74,7 @@ def codebook_use(counts):
     figure = Figure(figsize=(6, 3), layout="constrained")
     axes = figure.add_subplot()
     axes.bar(np.arange(1, used + 1), share[:used], width=1.0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_yscale("log")
     axes.set_xlabel("code, by frequency")
     axes.set_ylabel("share of all positions")

@@ -74,7 +74,7 @@ def add_train_arguments(parser):
     parser.add_argument("model", nargs="?", help="ae, vae or vqvae")
     parser.add_argument("--preset", help="small (default) or article")
     add_data_arguments(parser)
-    parser.add_argument("--image-size", type=whole(1), metavar="PIXELS", help="side of shapes or of a folder's pictures")
+    parser.add_argument("--image-size", type=whole(1), metavar="PIXELS", help="side of the images")
     parser.add_argument("--epochs", type=whole(1), metavar="N", help="epochs in all, those before a --resume included")
     parser.add_argument("--batch-size", type=whole(1), metavar="N")
     parser.add_argument("--lr", type=real(0, inclusive=False), metavar="RATE", help="learning rate")

@@ -82,8 +82,8 @@ class Run:
     def create(cls, folder, config):
         """A new run in a folder that holds none yet."""
         folder = Path(folder)
-        if (folder / "config.json").exists():
-            raise UsageError(f"{folder} holds a run already: name another --out, or continue it with --resume {folder}.")
+        if any((folder / name).exists() for name in ("checkpoint.safetensors", "resume.safetensors")):
+            raise UsageError(f"{folder} holds a run already: name another --out, or continue with --resume {folder}.")
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder, config)
         run.write_config()
@@ -97,7 +97,7 @@ class Run:
             config = json.loads(path.read_text())
             config["options"]["model"], config["data"]["image_shape"]
         except FileNotFoundError:
-            raise UsageError(f"{folder} is no run: it holds no config.json; name the folder that train wrote.") from None
+            raise UsageError(f"{folder} holds no config.json: name a folder that train wrote.") from None
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{path} is no config of a run ({error}): restore it, or train again.") from None
         return cls(folder, config)
@@ -121,7 +121,7 @@ class Run:
         write_atomically(self.folder / "metrics.jsonl", content.encode())
 
     def save(self, trainer, progress, metrics=None):
-        """Save where training stands, and the metrics of an epoch just finished. Raises Diverged for weights that are not finite."""
+        """Save where training stands, and the metrics of a finished epoch. Raises Diverged at weights not finite."""
         weights, moments, steps = trainer.state()
         for name, value in weights.items():
             if not np.isfinite(value).all():
@@ -164,6 +164,8 @@ class Run:
             else:
                 parts[part] = value
         trainer.load(parts["model"], parts["optimizer"], position["updates"])
+        for leftover in self.folder.glob(".*.safetensors.*"):  # a write that a kill cut short
+            leftover.unlink()
         self.write_metrics([m for m in self.metrics() if m["epoch"] < position["epoch"]])
         totals = Totals(**position["totals"], counts=parts["counts"])
         return Progress(position["epoch"], position["step"], totals)
@@ -174,7 +176,8 @@ class Run:
         try:
             model.load_state_dict(read_tensors(path))
         except ValueError as error:
-            raise UsageError(f"{path} does not fit the {self.options['model']} that config.json describes: {error}.") from None
+            model = self.options["model"]
+            raise UsageError(f"{path} does not fit the {model} that config.json describes: {error}.") from None
         return model
 
 

@@ -87,7 +87,7 @@ class Trainer:
     def environment(self):
         """What a bitwise repetition on the CPU depends on: NumPy's BLAS, the kernels it chose, and its threads."""
         blas = [
-            f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')} with {pool['num_threads']} thread(s)"
+            f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}, {pool['num_threads']} thread(s)"
             for pool in threadpool_info()
             if pool["user_api"] == "blas"
         ]
@@ -117,7 +117,7 @@ class Totals:
         self.pending.append((where, examples, terms, counts))
 
     def read(self, trainer):
-        """Fetch what is pending. Raises Diverged, naming where and which term, at the first value that is not finite."""
+        """Fetch what is pending. Raises Diverged, with place and term, at the first value that is not finite."""
         values = iter(trainer.read([value for _, _, terms, _ in self.pending for value in terms.values()]))
         for where, examples, terms, counts in self.pending:
             self.latest = {name: next(values) for name in terms}

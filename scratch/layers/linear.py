@@ -24,8 +24,8 @@ def check_input(layer, x, shape, weight):
     `shape` is the layer's input shape with names for what is free, such as ("N", "H", "W", 3).
     """
     name = type(layer).__name__
-    fits = x.ndim == len(shape) and all(isinstance(want, str) or have == want for have, want in zip(x.shape, shape, strict=True))
-    if not fits:
+    fixed = [(axis, size) for axis, size in enumerate(shape) if not isinstance(size, str)]
+    if x.ndim != len(shape) or any(x.shape[axis] != size for axis, size in fixed):
         raise ValueError(f"{name} takes an input of shape ({', '.join(map(str, shape))}), got {tuple(x.shape)}")
     if x.dtype != weight.dtype:
         raise TypeError(f"{name} has {weight.dtype} weights, got a {x.dtype} input: convert one of them")
