@@ -9,7 +9,7 @@ reads, backward claims a gradient g = ∂L/∂t. Along a random direction d ~ N(
 
 d is not normalised, so analytic is itself a draw of N(0, ‖g‖²): typically as large as ‖g‖, and now and then near
 zero by chance. That is why the difference is divided by ‖g‖ and not by |analytic|: there a correct gradient would
-fail. u is random because with u = 1 errors cancel, such as a transposed kernel's.
+fail. u is random because with u = 1 errors cancel, such as a flipped kernel's.
 
 Finite differences say nothing across a kink, so `CASES` steps around each: inputs of ReLU and LeakyReLU keep 0.1
 away from 0 and MaxPool2d's values differ by 0.1, where a step moves a value by some 1e-5. A vector quantizer is all
@@ -80,6 +80,8 @@ def finite_differences(trial, rng):
     differences = {}
     for name, tensor in trial.operation.tensors.items():
         gradient, start = trial.gradients[name], tensor.copy()
+        if gradient.shape != tensor.shape:
+            raise ValueError(f"{name} has shape {tensor.shape}, its gradient {gradient.shape}")
         errors = []
         for _ in range(DIRECTIONS):
             direction = rng.standard_normal(tensor.shape)
@@ -91,7 +93,7 @@ def finite_differences(trial, rng):
             tensor[...] = start
             errors.append(abs(numeric - np.sum(gradient * direction)))
         # A gradient that is rightly zero comes with a numeric one of exactly zero.
-        differences[name] = float(max(errors) / (np.linalg.norm(gradient) or 1.0))
+        differences[name] = float(np.max(errors) / (np.linalg.norm(gradient) or 1.0))
     return differences
 
 
@@ -140,9 +142,9 @@ class Case:
     def detail(self):
         """The arguments in words, such as "kernel size 3×5, stride 2×1"; widths are left to the shapes beside it."""
         return ", ".join(
-            f"no {name}" if value is False else f"{name} {by(value)}"
-            for name, value in ((key.replace("_", " "), value) for key, value in self.arguments.items())
-            if not name.startswith(("in ", "out "))
+            f"{name.replace('_', ' ')} {by(value)}"
+            for name, value in self.arguments.items()
+            if not name.startswith(("in_", "out_"))
         )
 
 
