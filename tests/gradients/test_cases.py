@@ -70,7 +70,7 @@ def test_the_inputs_of_a_kinked_operation_keep_their_distance_from_its_kinks():
             assert np.diff(np.sort(x.ravel())).min() >= far
 
 
-# --- mutations: a check that cannot fail proves nothing -----------------------------------------------------------------
+# --- mutations: a check that cannot fail proves nothing ---------------------------------------------------------------
 
 LINEAR = Case("Linear", dict(in_features=4, out_features=3), (5, 4), layer)
 CONV = Case("Conv2d", dict(in_channels=2, out_channels=3, kernel_size=3, stride=2, padding=1), (2, 5, 6, 2), layer)
@@ -161,7 +161,7 @@ def test_autograd_catches_a_wrong_gradient_too(monkeypatch):
     assert row.differences["autograd"] > 1e-12 and not row.ok
 
 
-# --- the command --------------------------------------------------------------------------------------------------------
+# --- the command ------------------------------------------------------------------------------------------------------
 
 
 def command(module, *words):
