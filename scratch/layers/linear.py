@@ -20,10 +20,10 @@ def uniform_parameter(shape, fan_in, dtype, rng, to_torch=None):
 
 def check_shape(layer, x, shape):
     """Refuse an input of another shape; `shape` has names for what is free, such as ("N", "H", "W", 3)."""
-    if x.ndim != len(shape) or any(
-            not isinstance(want, str) and have != want for have, want in zip(x.shape, shape, strict=True)):
-        raise ValueError(f"{type(layer).__name__} takes an input of shape ({', '.join(map(str, shape))}), "
-                         f"got {tuple(x.shape)}")
+    fixed = [(axis, size) for axis, size in enumerate(shape) if not isinstance(size, str)]
+    if x.ndim != len(shape) or any(x.shape[axis] != size for axis, size in fixed):
+        expected = ", ".join(map(str, shape))
+        raise ValueError(f"{type(layer).__name__} takes an input of shape ({expected}), got {tuple(x.shape)}")
 
 
 def check_input(layer, x, shape, weight):

@@ -30,7 +30,7 @@ def fits(size, kernel, padding=(0, 0), dilation=(1, 1)):
 
 @drawn
 @given(small, pairs(1, 8), small, small, pairs(1, 4), pairs(1, 3), pairs(0, 3), pairs(1, 3), st.booleans(), seeds)
-def test_conv2d(N, size, C, O, kernel, stride, padding, dilation, bias, seed):  # noqa: E741
+def test_conv2d(N, size, C, O, kernel, stride, padding, dilation, bias, seed):
     assume(fits(size, kernel, padding, dilation))
     arguments = dict(in_channels=C, out_channels=O, kernel_size=kernel, stride=stride, padding=padding,
                      dilation=dilation, bias=bias)
@@ -39,7 +39,7 @@ def test_conv2d(N, size, C, O, kernel, stride, padding, dilation, bias, seed):  
 
 @drawn
 @given(small, pairs(1, 5), small, small, pairs(1, 4), pairs(1, 3), pairs(0, 3), pairs(1, 3), st.data(), seeds)
-def test_conv_transpose2d(N, size, C, O, kernel, stride, padding, dilation, data, seed):  # noqa: E741
+def test_conv_transpose2d(N, size, C, O, kernel, stride, padding, dilation, data, seed):
     extra = tuple(data.draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation, strict=True))
     geometry = zip(size, kernel, stride, padding, dilation, extra, strict=True)
     assume(all((n - 1) * s - 2 * p + d * (k - 1) + 1 + e >= 1 for n, k, s, p, d, e in geometry))
@@ -76,7 +76,7 @@ def test_upsample(N, size, C, factor, seed):
 
 @drawn
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 6), st.booleans(), seeds)
-def test_linear(N, I, O, bias, seed):  # noqa: E741
+def test_linear(N, I, O, bias, seed):
     assert_gradients(gradcheck.layer, "Linear", dict(in_features=I, out_features=O, bias=bias), (N, I), seed)
 
 
