@@ -39,7 +39,7 @@ def device_module(device):
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise UsageError(f"--device {device}: CuPy finds no usable NVIDIA GPU here ({error}); use --device cpu.") from error
+        raise UsageError(f"--device {device}: CuPy finds no usable NVIDIA GPU ({error}); use --device cpu.") from error
     if int(number or 0) >= count:
         raise UsageError(f"--device {device}: this machine has {count} GPU(s), numbered from gpu:0.")
     cupy.cuda.Device(int(number or 0)).use()
@@ -64,5 +64,5 @@ def generator(xp, *key):
 
 
 def column_sums(rows):
-    """Σ_r rows[r, c] of a matrix (R, C), as the product 1ᵀ·rows: for few columns up to 18 times faster than sum(axis=0)."""
+    """Σ_r rows[r, c] of a matrix (R, C), as the product 1ᵀ·rows: for few columns much faster than sum(axis=0)."""
     return array_module(rows).ones(rows.shape[0], rows.dtype) @ rows

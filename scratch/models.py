@@ -58,7 +58,7 @@ class Autoencoder(Module):
             self.train(training)
 
     def encode(self, x):
-        """The latent of each image: z (N, Z) of the AE, the mean μ (N, Z) of the VAE, code indices (N, h, w) of the VQ-VAE."""
+        """The latent of each image: the AE's z (N, Z), the VAE's mean μ (N, Z), the VQ-VAE's code indices (N, h, w)."""
         with self.evaluating():
             return self.bottleneck.encode(self.encoder.forward(x))
 
@@ -146,7 +146,8 @@ def build(model, image_shape, options, *, dtype=np.float32, rng=None):
         weights = {"reconstruction": 1.0, "kl": options["beta"]}
     elif model == "vqvae":
         codes, code_dim = options["codes"], options["code_dim"]
-        bottleneck = VectorQuantizedBottleneck(features, codes, code_dim, options["codebook_init"], dtype=dtype, rng=rng)
+        init = options["codebook_init"]
+        bottleneck = VectorQuantizedBottleneck(features, codes, code_dim, init, dtype=dtype, rng=rng)
         latent_elements = features[0] * features[1] * code_dim
         weights = {
             "reconstruction": 1 / math.prod(image_shape),

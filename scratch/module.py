@@ -126,13 +126,12 @@ class Module:
             raise ValueError(f"the state dict lacks {', '.join(sorted(missing))}")
         if unknown := state.keys() - own.keys():
             raise ValueError(f"the state dict has {', '.join(sorted(unknown))}, which this model does not know")
-        values = {name: part.in_own_layout(state[name]) for name, part in own.items() if state[name].ndim == part.value.ndim}
         for name, part in own.items():
-            if name not in values or values[name].shape != part.value.shape:
-                expected = tuple(part.value.shape[axis] for axis in part.to_torch)
+            expected = tuple(part.value.shape[axis] for axis in part.to_torch)
+            if state[name].shape != expected:
                 raise ValueError(f"{name} has shape {tuple(state[name].shape)}; this model expects {expected}")
         for name, part in own.items():
-            part.value[...] = array_module(part.value).asarray(values[name])
+            part.value[...] = array_module(part.value).asarray(part.in_own_layout(state[name]))
 
 
 class Sequential(Module):

@@ -8,6 +8,7 @@ import numpy as np
 class StandardNormal:
     """z ~ N(0, I): what the VAE was trained towards, and what the plain AE was not."""
 
+    label = "N(0, I)"
     caption = "z from N(0, I); no prior was learned"
 
     def __init__(self, latent_dim):
@@ -24,6 +25,7 @@ class FittedGaussian:
     covariance: no decomposition is needed, and S may be singular.
     """
 
+    label = "fitted"
     caption = "z from a Gaussian fitted to the training codes; no prior was learned"
 
     def __init__(self, latents):
@@ -38,6 +40,7 @@ class FittedGaussian:
 class CodeFrequencies:
     """Every code of a grid (h, w) drawn on its own, as often as it is used over given indices (M, h, w)."""
 
+    label = "frequency"
     caption = "codes drawn one by one by their frequency of use; no prior was learned"
 
     def __init__(self, indices, codes):

@@ -6,7 +6,7 @@ from scratch.module import Module
 class Bottleneck(Module):
     """Stands between encoder and decoder: features h in, features for the decoder out, of the same shape.
 
-        forward(h, noise=None) -> (y, terms)     terms: {name: loss term}, each summed per example, averaged over the batch
+        forward(h, noise=None) -> (y, terms)     terms: {name: loss term}, summed per example, averaged over the batch
         backward(dy, dterms)   -> dh             dterms: {name: ∂L/∂term}, a term's weight in the loss
 
     and, without randomness and without gradients, the two halves on either side of the code itself:

@@ -21,6 +21,10 @@ class Reparameterize(Module):
     """
 
     def forward(self, mu, logvar, eps):
+        for name, given in (("logvar", logvar), ("eps", eps)):  # noise of one row would be broadcast to all in silence
+            if given.shape != mu.shape or given.dtype != mu.dtype:
+                raise ValueError(f"Reparameterize takes mu, logvar and eps of one shape and dtype, got mu {mu.shape} "
+                                 f"{mu.dtype} and {name} {given.shape} {given.dtype}")
         sigma_eps = array_module(logvar).exp(0.5 * logvar) * eps
         self.save(sigma_eps)
         return mu + sigma_eps

@@ -49,8 +49,11 @@ def perplexity(counts):
     return xp.exp(-(p * xp.log(xp.where(p > 0, p, xp.ones_like(p)))).sum())
 
 
+CODEBOOK_INITS = ("uniform", "normal", "xavier")
+
+
 def initial_codebook(how, codes, code_dim, dtype, rng):
-    """A codebook (K, D): "uniform" in ±1/K (van den Oord's code), "normal" N(0, 1), or "xavier" N(0, 2/(K + D)) (Glorot 2010)."""
+    """A codebook (K, D): "uniform" in ±1/K, "normal" N(0, 1), or "xavier" N(0, 2/(K + D)) (Glorot & Bengio 2010)."""
     shape = (codes, code_dim)
     if how == "uniform":
         return rng.uniform(-1 / codes, 1 / codes, shape).astype(dtype)

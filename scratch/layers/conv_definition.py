@@ -58,7 +58,7 @@ def conv2d_backward(dy, x, w, stride=(1, 1), padding=(0, 0)):
 
 
 def conv_transpose2d(x, w, b, stride=(1, 1), padding=(0, 0)):
-    """y[n, i·s + u − p, j·s + v − p, o] = b[o] + Σ x[n, i, j, c] · w[c, u, v, o] over all (i, j, u, v, c) that land there.
+    """y[n, i·s + u − p, j·s + v − p, o] = b[o] + Σ x[n, i, j, c] · w[c, u, v, o] over all that lands there.
 
     Shapes: x (N, H, W, C), w (C, KH, KW, O), b (O,), y (N, OH, OW, O) with OH = (H − 1)·s − 2p + KH.
     """

@@ -18,15 +18,18 @@ def uniform_parameter(shape, fan_in, dtype, rng, to_torch=None):
     return Parameter(rng.uniform(-bound, bound, shape).astype(dtype), to_torch)
 
 
-def check_input(layer, x, shape, weight):
-    """Refuse at the layer's door what would otherwise be broadcast, upcast or misread.
+def check_shape(layer, x, shape):
+    """Refuse an input of another shape; `shape` has names for what is free, such as ("N", "H", "W", 3)."""
+    fixed = [(axis, size) for axis, size in enumerate(shape) if not isinstance(size, str)]
+    if x.ndim != len(shape) or any(x.shape[axis] != size for axis, size in fixed):
+        expected = ", ".join(map(str, shape))
+        raise ValueError(f"{type(layer).__name__} takes an input of shape ({expected}), got {tuple(x.shape)}")
 
-    `shape` is the layer's input shape with names for what is free, such as ("N", "H", "W", 3).
-    """
+
+def check_input(layer, x, shape, weight):
+    """Refuse at the layer's door what would otherwise be broadcast, upcast or misread."""
+    check_shape(layer, x, shape)
     name = type(layer).__name__
-    fits = x.ndim == len(shape) and all(isinstance(want, str) or have == want for have, want in zip(x.shape, shape, strict=True))
-    if not fits:
-        raise ValueError(f"{name} takes an input of shape ({', '.join(map(str, shape))}), got {tuple(x.shape)}")
     if x.dtype != weight.dtype:
         raise TypeError(f"{name} has {weight.dtype} weights, got a {x.dtype} input: convert one of them")
     if array_module(x) is not array_module(weight):

@@ -19,7 +19,7 @@ def pair(value, name, least):
 
 
 class Window:
-    """The geometry of a sliding window: kernel size, stride, padding and dilation, each a pair (vertical, horizontal)."""
+    """The geometry of a sliding window: kernel, stride, padding and dilation, each a pair (vertical, horizontal)."""
 
     def __init__(self, kernel_size, stride, padding, dilation=1):
         self.kernel = pair(kernel_size, "kernel_size", 1)

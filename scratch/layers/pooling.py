@@ -1,6 +1,7 @@
 """Pooling and upsampling: layers without weights that change the size of a feature map."""
 
 from scratch.arrays import array_module
+from scratch.layers.linear import check_shape
 from scratch.layers.patches import Window, col2im, im2col, pair
 from scratch.module import Module
 
@@ -25,6 +26,7 @@ class MaxPool2d(Module):
         self.window = pooling_window(kernel_size, stride, padding, dilation)
 
     def forward(self, x):
+        check_shape(self, x, ("N", "H", "W", "C"))
         N, H, W, C = x.shape
         I, J = self.window.positions((H, W))
         KH, KW = self.window.kernel
@@ -55,6 +57,7 @@ class AvgPool2d(Module):
         self.count_include_pad = count_include_pad
 
     def forward(self, x):
+        check_shape(self, x, ("N", "H", "W", "C"))
         N, H, W, C = x.shape
         positions = self.window.positions((H, W))
         total = im2col(x, self.window, positions).sum(axis=(3, 4))
@@ -85,6 +88,7 @@ class Upsample(Module):
         self.factor = pair(scale_factor, "scale_factor", 1)
 
     def forward(self, x):
+        check_shape(self, x, ("N", "H", "W", "C"))
         self.save(x.shape)
         return x.repeat(self.factor[0], axis=1).repeat(self.factor[1], axis=2)
 

@@ -6,6 +6,7 @@ layer behind a Flatten has PyTorch's weights, transposed and nothing more.
 
 import math
 
+from scratch.layers.linear import check_shape
 from scratch.module import Module
 
 
@@ -19,6 +20,7 @@ class Flatten(Module):
         self.save(x.shape)
         if x.ndim == 2:
             return x
+        check_shape(self, x, ("N", "H", "W", "C"))
         N, H, W, C = x.shape
         return x.transpose(0, 3, 1, 2).reshape(N, C * H * W)
 
@@ -43,8 +45,7 @@ class Unflatten(Module):
 
     def forward(self, x):
         C, H, W = self.unflattened_size
-        if x.shape[1:] != (C * H * W,):
-            raise ValueError(f"Unflatten takes an input of shape (N, {C * H * W}), got {tuple(x.shape)}")
+        check_shape(self, x, ("N", C * H * W))
         self.save()
         return x.reshape(len(x), C, H, W).transpose(0, 2, 3, 1)
 

@@ -1,0 +1,60 @@
+"""python -m scratch: train, evaluate, reconstruct, sample, variations, interpolate, encode, decode, gradcheck."""
+
+import sys
+
+from scratch import commands, gradcheck
+from scratch.accelerate.memory import retain_freed_memory
+from scratch.cli import Parser, main
+from scratch.options import add_data_arguments, add_train_arguments, whole
+
+
+def add_run_command(subparsers, name, function, data=True, out=None):
+    """A command on a run that exists."""
+    summary = function.__doc__.splitlines()[0]
+    parser = subparsers.add_parser(name, help=summary, description=summary)
+    parser.add_argument("run", metavar="RUN", help="the folder that train wrote")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default), gpu or gpu:N")
+    if data:
+        add_data_arguments(parser, default_data="the run's own")
+    if out:
+        parser.add_argument("--out", metavar="FILE", help=f"where to write (default: {out} in the run's folder)")
+    parser.set_defaults(run_command=function)
+    return parser
+
+
+def build_parser():
+    parser = Parser(prog="python -m scratch", description=__doc__.partition(": ")[2])
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    train = subparsers.add_parser("train", help="Train a model, or continue a run.")
+    add_train_arguments(train)
+    train.set_defaults(run_command=commands.train)
+
+    evaluate = add_run_command(subparsers, "evaluate", commands.evaluate)
+    evaluate.add_argument("--json", action="store_true")
+    reconstruct = add_run_command(subparsers, "reconstruct", commands.reconstruct, out="reconstructions.png")
+    reconstruct.add_argument("--count", type=whole(1), default=commands.PICTURED, metavar="N")
+    sample = add_run_command(subparsers, "sample", commands.sample, out="samples.png")
+    sample.add_argument("--count", type=whole(1), default=20, metavar="N")
+    sample.add_argument("--seed", type=whole(0), default=0, metavar="N")
+    variations = add_run_command(subparsers, "variations", commands.variations, out="variations.png")
+    variations.add_argument("--index", type=whole(0), nargs="+", default=[0], metavar="I", help="which held-out images")
+    variations.add_argument("--count", type=whole(1), default=commands.PICTURED, metavar="N")
+    variations.add_argument("--seed", type=whole(0), default=0, metavar="N")
+    interpolate = add_run_command(subparsers, "interpolate", commands.interpolate, out="interpolation.png")
+    interpolate.add_argument("--between", type=whole(0), nargs=2, default=[0, 1], metavar="I", help="held-out images")
+    interpolate.add_argument("--steps", type=whole(2), default=commands.PICTURED, metavar="N")
+    encode = add_run_command(subparsers, "encode", commands.encode, out="codes.npz")
+    encode.add_argument("--split", choices=("held-out", "train"), default="held-out")
+    decode = add_run_command(subparsers, "decode", commands.decode, data=False, out="decoded.npz")
+    decode.add_argument("file", metavar="FILE", help="a .npz that encode wrote")
+
+    check = subparsers.add_parser("gradcheck", help="Hold every backward against finite differences.")
+    gradcheck.add_arguments(check)
+    check.set_defaults(run_command=gradcheck.run)
+    return parser
+
+
+if __name__ == "__main__":
+    retain_freed_memory()
+    sys.exit(main(build_parser()))

@@ -1,0 +1,345 @@
+"""What the command line does with a run: train it, judge it, draw it, turn images into codes and back."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from data_utils import load, to_float
+from scratch import figures
+from scratch.arrays import device_module, to_device, to_host
+from scratch.bottlenecks.vector_quantizer import code_counts
+from scratch.errors import UsageError
+from scratch.models import build
+from scratch.options import resolve, resolve_resumed
+from scratch.priors import CodeFrequencies, FittedGaussian, StandardNormal
+from scratch.runs import Run, describe_data, versions, write_atomically
+from scratch.training import Interrupted, Progress, Trainer, fit, held_out_metrics, make_optimizer
+
+PICTURED = 10  # images in a row of a picture
+PRIOR_IMAGES = 5000  # training images whose latents a prior is fitted to
+
+
+def make_trainer(options, image_shape):
+    """The scratch side of `train`: a model and its optimiser on their device."""
+    device_module(options["device"])  # complains before anything is built
+    rng = np.random.default_rng(options["seed"])
+    model = build_model(options, image_shape, rng).to(options["device"])
+    optimizer = make_optimizer(model.named_parameters(), options)
+    return Trainer(model, optimizer, options["seed"], options["device"]), model.parameter_count()
+
+
+def build_model(options, image_shape, rng=None):
+    """The model that the options describe. Raises UsageError for images it cannot take."""
+    try:
+        return build(options["model"], image_shape, options, dtype=np.dtype(options["dtype"]), rng=rng)
+    except ValueError as error:
+        raise UsageError(f"{error}; choose another --image-size.") from None
+
+
+def train(arguments, make_trainer=make_trainer, program="scratch"):
+    """Train a new run, or continue one. torch_ref passes its own `make_trainer`."""
+    if arguments.resume:
+        run, tensors, position = Run.resume(arguments.resume)
+        if run.config["program"] != program:
+            raise UsageError(f"{arguments.resume} was trained by {run.config['program']}: continue it there.")
+        run.config["options"] = resolve_resumed(arguments, run.options)
+        data = load_data(run.options, arguments.download)
+        if describe_data(data) != run.config["data"]:
+            raise UsageError(f"the data has changed since {run.folder} was trained: {data.describe()}, "
+                             f"where the run had {run.config['data']}.")
+        trainer, _ = make_trainer(run.options, data.train.shape[1:])
+        progress = run.restore(trainer, tensors, position)
+        run.write_config()
+        for name, now in trainer.environment().items():
+            if (before := position["environment"].get(name)) != now:
+                print(f"Note: {name} was {before}, is now {now}: the run goes on, but not bit for bit as before.")
+        print(f"Continuing {run.folder} after {progress.epoch - 1} epoch(s) and {progress.step} step(s).")
+        if progress.epoch > run.options["epochs"]:
+            print(f"Its {run.options['epochs']} epoch(s) are done; a larger --epochs trains on.")
+    else:
+        options = resolve(arguments)
+        data = load_data(options, arguments.download)
+        trainer, parameters = make_trainer(options, data.train.shape[1:])
+        config = {
+            "program": program,
+            "options": options,
+            "data": describe_data(data),
+            "parameters": parameters,
+            "versions": versions(),
+        }
+        run = Run.create(arguments.out or free_folder(options), config)
+        progress = Progress()
+        print(f"{options['model']} with {parameters:,} parameters on {data.describe()}; writing to {run.folder}")
+    try:
+        fit(trainer, data, run, progress, on_epoch=report_epoch)
+    except Interrupted:
+        print(f"Stopped and saved. Go on with: python -m {program} train --resume {run.folder}")
+        return 130
+    if run.metrics():
+        draw_pictures(run, data)
+    return 0
+
+
+def load_data(options, download=False):
+    """The images that a run's options name."""
+    return load(options["data"], root=options["data_root"], download=download, limit=options["limit"],
+                image_size=options["image_size"], seed=options["seed"])
+
+
+def free_folder(options):
+    """runs/MODEL-PRESET-DATA, with a number behind it if that one is taken."""
+    data = options["data"].partition(":")[0]
+    name = Path("runs") / f"{options['model']}-{options['preset']}-{data}"
+    folder, number = name, 1
+    while folder.exists():
+        number += 1
+        folder = name.with_name(f"{name.name}-{number}")
+    return folder
+
+
+def report_epoch(metrics):
+    """The line of an epoch."""
+    shown = {name: value for name, value in metrics.items() if name not in ("epoch", "seconds", "images_per_second")}
+    line = "  ".join(f"{name} {value:.4g}" for name, value in shown.items() if not name.startswith("held_out_"))
+    held_out = {name.removeprefix("held_out_"): value for name, value in shown.items() if name.startswith("held_out_")}
+    line += "  | held out: loss {loss:.4g}  PSNR {psnr:.2f} dB".format(**held_out)
+    print(f"epoch {metrics['epoch']}: {line}  | {metrics['seconds']:.1f} s, "
+          f"{metrics['images_per_second']:.0f} images/s", flush=True)
+
+
+class Trained:
+    """A finished run with its model, speaking NumPy: images in [0, 1] and latents go in and come out on the host."""
+
+    def __init__(self, run, device="cpu"):
+        self.run, self.options = run, run.options
+        self.device = device
+        self.xp = device_module(device)
+        shape = tuple(run.config["data"]["image_shape"])
+        self.model = run.load_weights(build_model(self.options, shape)).to(device)
+        self.dtype = np.dtype(self.options["dtype"])
+
+    @property
+    def codes(self):
+        """K of a VQ-VAE, None of the others."""
+        return self.options.get("codes")
+
+    def in_batches(self, function, inputs):
+        """function(batch on the device), put together on the host."""
+        size = self.options["batch_size"]
+        return np.concatenate([
+            to_host(function(to_device(np.ascontiguousarray(inputs[start : start + size]), self.device)))
+            for start in range(0, len(inputs), size)
+        ])
+
+    def floats(self, images):
+        return to_float(images, self.dtype)
+
+    def reconstruct(self, images):
+        return self.in_batches(self.model.reconstruct, images)
+
+    def encode(self, images):
+        return self.in_batches(self.model.encode, images)
+
+    def decode(self, latents):
+        return self.in_batches(self.model.decode, latents)
+
+    def priors(self, images):
+        """Where this model's new latents come from, given training images (uint8)."""
+        latents = self.encode(self.floats(images[:PRIOR_IMAGES]))
+        if self.options["model"] == "vqvae":
+            return [CodeFrequencies(latents, self.codes)]
+        normal = StandardNormal(self.options["latent_dim"])
+        return [normal] if self.options["model"] == "vae" else [normal, FittedGaussian(latents)]
+
+
+def save_picture(figure, path):
+    figures.save_figure(figure, path)
+    print(f"wrote {path}")
+
+
+def draw_pictures(run, data):
+    """All the pictures that `train` leaves in the run's folder."""
+    trained = Trained(run, run.options["device"] if run.config["program"] == "scratch" else "cpu")
+    held_out = trained.floats(data.held_out[: max(PICTURED, 2)])
+    save_picture(figures.loss_curves(run.metrics()), run.folder / "curves.png")
+    save_picture(reconstruction_figure(trained, held_out, data.name), run.folder / "reconstructions.png")
+    save_picture(sample_figure(trained, data.train, 20, seed=0), run.folder / "samples.png")
+    if len(held_out) > 1:
+        save_picture(interpolation_figure(trained, *held_out[:2], PICTURED), run.folder / "interpolation.png")
+    if trained.options["model"] == "vae":
+        save_picture(variation_figure(trained, held_out[:3], PICTURED, seed=0), run.folder / "variations.png")
+    if trained.codes:
+        counts = code_counts(trained.encode(trained.floats(data.held_out)), trained.codes)
+        save_picture(figures.codebook_use(counts), run.folder / "codebook.png")
+
+
+def reconstruction_figure(trained, images, data_name):
+    rows = [("original", images), ("reconstruction", trained.reconstruct(images))]
+    return figures.image_rows(rows, f"{trained.options['model']}: held-out images of {data_name}")
+
+
+def sample_figure(trained, training_images, count, seed):
+    rng = np.random.default_rng(seed)
+    rows, captions = [], []
+    for prior in trained.priors(training_images):
+        images = trained.decode(prior.draw(count, rng, trained.dtype))
+        captions.append(prior.caption)
+        rows += [(prior.label if start == 0 else "", images[start : start + PICTURED])
+                 for start in range(0, count, PICTURED)]
+    return figures.image_rows(rows, f"{trained.options['model']} samples: " + "\n".join(captions))
+
+
+def interpolation_figure(trained, a, b, steps):
+    strip = to_host(trained.model.interpolate(*(to_device(image[None], trained.device) for image in (a, b)), steps))[0]
+    ends = np.ones_like(strip)
+    ends[0], ends[-1] = a, b
+    return figures.image_rows([("originals", ends), ("decoded", strip)],
+                              f"{trained.options['model']}: from one image to another through the latent space")
+
+
+def variation_figure(trained, images, count, seed):
+    rng = np.random.default_rng(seed)
+    try:
+        draws = to_host(trained.model.variations(to_device(images, trained.device), count, rng))
+    except ValueError as error:
+        raise UsageError(f"{error}.") from None
+    rows = [
+        ("original, then draws", np.concatenate([image[None], drawn]))
+        for image, drawn in zip(images, draws, strict=True)
+    ]
+    return figures.image_rows(rows, "vae: one image, decoded from z drawn again and again from q(z | x)")
+
+
+def open_run(arguments, need_images=True):
+    """(trained, data): a run, and the images that the arguments or the run's own options name."""
+    trained = Trained(Run.open(arguments.run), arguments.device)
+    if not need_images:
+        return trained, None
+    wanted = {name: getattr(arguments, name) for name in ("data", "data_root", "limit")}
+    options = {**trained.options, **{name: value for name, value in wanted.items() if value is not None}}
+    H, W, C = trained.run.config["data"]["image_shape"]
+    if options["data"] != trained.options["data"]:
+        options["image_size"] = H
+        options["limit"] = arguments.limit
+    data = load_data(options, arguments.download)
+    if data.train.shape[1:] != (H, W, C):
+        raise UsageError(f"{trained.run.folder} takes images of {H}×{W}×{C}; {data.describe()}: choose other --data.")
+    return trained, data
+
+
+def destination(arguments, trained, name):
+    """Where a command writes: --out, or the run's own folder."""
+    return Path(arguments.out) if arguments.out else trained.run.folder / name
+
+
+def evaluate(arguments):
+    """Print every term, the PSNR and the codes in use on held-out images."""
+    trained, data = open_run(arguments)
+    trainer = Trainer(trained.model, None, trained.options["seed"], arguments.device)
+    metrics = held_out_metrics(trainer, data.held_out, trained.options["batch_size"], trained.dtype)
+    metrics = {name.removeprefix("held_out_"): value for name, value in metrics.items()}
+    if arguments.json:
+        print(json.dumps({"data": data.name, "images": len(data.held_out), **metrics}))
+        return 0
+    print(f"{trained.run.folder} on {len(data.held_out)} held-out images of {data.name}:")
+    for name, value in metrics.items():
+        print(f"  {name:18} {value:.6g}")
+    return 0
+
+
+def reconstruct(arguments):
+    """Draw held-out images beside their reconstructions, and print the PSNR over all of them."""
+    trained, data = open_run(arguments)
+    x = trained.floats(data.held_out[: arguments.count])
+    own = data.name == trained.options["data"]
+    name = "reconstructions.png" if own else f"reconstructions-{data.name.replace(':', '-').replace('/', '-')}.png"
+    save_picture(reconstruction_figure(trained, x, data.name), destination(arguments, trained, name))
+    metrics = held_out_metrics(Trainer(trained.model, None, 0, arguments.device), data.held_out,
+                               trained.options["batch_size"], trained.dtype)
+    print(f"PSNR {metrics['held_out_psnr']:.2f} dB over {len(data.held_out)} held-out images of {data.name}")
+    return 0
+
+
+def sample(arguments):
+    """Draw new images."""
+    trained, data = open_run(arguments)
+    figure = sample_figure(trained, data.train, arguments.count, arguments.seed)
+    save_picture(figure, destination(arguments, trained, "samples.png"))
+    return 0
+
+
+def held_out_images(trained, data, indices):
+    if max(indices) >= len(data.held_out):
+        raise UsageError(f"there is no held-out image {max(indices)}: {data.name} has {len(data.held_out)}, from 0.")
+    return trained.floats(data.held_out[list(indices)])
+
+
+def variations(arguments):
+    """Draw one image's code again and again."""
+    trained, data = open_run(arguments)
+    figure = variation_figure(trained, held_out_images(trained, data, arguments.index), arguments.count, arguments.seed)
+    save_picture(figure, destination(arguments, trained, "variations.png"))
+    return 0
+
+
+def interpolate(arguments):
+    """Draw the way between two images through the latent space."""
+    trained, data = open_run(arguments)
+    a, b = held_out_images(trained, data, arguments.between)
+    figure = interpolation_figure(trained, a, b, arguments.steps)
+    save_picture(figure, destination(arguments, trained, "interpolation.png"))
+    return 0
+
+
+def encode(arguments):
+    """Write the latents of images to a .npz: z or μ (N, Z) as `latents`, or code indices (N, h, w) as `codes`."""
+    trained, data = open_run(arguments)
+    images = data.train if arguments.split == "train" else data.held_out
+    latents = trained.encode(trained.floats(images))
+    path = destination(arguments, trained, "codes.npz")
+    with_name = {"codes" if trained.codes else "latents": latents}
+    write_npz(path, **with_name)
+    print(f"wrote {path}: {next(iter(with_name))} {latents.shape} {latents.dtype} of {len(images)} images")
+    return 0
+
+
+def decode(arguments):
+    """Read what `encode` wrote, write the decoded images (uint8) to a .npz and the first of them to a picture."""
+    trained, _ = open_run(arguments, need_images=False)
+    latents = read_latents(Path(arguments.file), trained)
+    images = trained.decode(latents)
+    path = destination(arguments, trained, "decoded.npz")
+    write_npz(path, images=np.rint(255 * images.clip(0, 1)).astype(np.uint8))
+    print(f"wrote {path}: images {images.shape}")
+    title = f"{trained.options['model']}: decoded from {Path(arguments.file).name}"
+    save_picture(figures.image_rows([("decoded", images[:PICTURED])], title), path.with_suffix(".png"))
+    return 0
+
+
+def write_npz(path, **arrays):
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomically(path, buffer.getvalue())
+
+
+def read_latents(path, trained):
+    """The latents in a .npz, checked against the model. Raises UsageError."""
+    name = "codes" if trained.codes else "latents"
+    try:
+        with np.load(path) as file:
+            latents = file[name]
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        model = trained.options["model"]
+        raise UsageError(f"{path} holds no {name!r}: give decode what encode of a {model} run wrote.") from None
+    H, W, C = trained.run.config["data"]["image_shape"]
+    probe = trained.encode(np.zeros((1, H, W, C), trained.dtype))
+    if latents.shape[1:] != probe.shape[1:] or not len(latents) or latents.dtype.kind != probe.dtype.kind:
+        raise UsageError(f"{path} holds {name} {latents.shape} {latents.dtype}; "
+                         f"{trained.run.folder} decodes (N, {', '.join(map(str, probe.shape[1:]))}) {probe.dtype}.")
+    if trained.codes and not (0 <= latents.min() and latents.max() < trained.codes):
+        raise UsageError(f"{path} holds codes {latents.min()} to {latents.max()}; "
+                         f"the codebook of {trained.run.folder} has 0 to {trained.codes - 1}.")
+    return latents.astype(probe.dtype)

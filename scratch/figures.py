@@ -1,0 +1,82 @@
+"""Pictures of a run: each function returns a Matplotlib figure, `save_figure` writes it."""
+
+import io
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from scratch.runs import write_atomically
+
+GAP = 2  # white pixels between images
+
+
+def save_figure(figure, path):
+    """Write a figure as PNG, complete or not at all. Returns the path."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    write_atomically(path, buffer.getvalue())
+    return path
+
+
+def tile(images):
+    """Images (N, H, W, C) side by side, as one (H, N·(H + gap), 3) picture in [0, 1]."""
+    N, H, W, C = images.shape
+    strip = np.ones((H, N * (W + GAP) - GAP, 3))
+    for n in range(N):
+        strip[:, n * (W + GAP) : n * (W + GAP) + W] = np.clip(images[n], 0, 1)
+    return strip
+
+
+def image_rows(rows, title):
+    """A figure with a row of images (N, H, W, C) for every (label, images)."""
+    columns = max(len(images) for _, images in rows)
+    label_width = 0.09 * max(len(label) for label, _ in rows) + 0.1
+    width = max(columns * 0.75 + label_width, 4.0)
+    figure = Figure(figsize=(width, len(rows) * 0.78 + 0.45))
+    height = figure.get_figheight()
+    figure.suptitle(title, fontsize=10, y=1 - 0.08 / height, va="top")
+    for index, (label, images) in enumerate(rows):
+        bottom = 1 - (0.42 + (index + 1) * 0.78) / height
+        axes = figure.add_axes((label_width / width, bottom, 1 - (label_width + 0.05) / width, 0.74 / height))
+        axes.imshow(tile(images), interpolation="nearest", aspect="equal")
+        axes.set_anchor("W")
+        axes.set_axis_off()
+        figure.text((label_width - 0.08) / width, bottom + 0.37 / height, label, ha="right", va="center", fontsize=9)
+    return figure
+
+
+def loss_curves(metrics):
+    """Each loss term over the epochs, on the training and the held-out images; and a VQ-VAE's codes in use."""
+    ours = [name.removeprefix("held_out_") for name in metrics[0] if name.startswith("held_out_")]
+    names = [name for name in ours if name != "epoch_perplexity"]
+    columns = min(3, len(names))
+    lines = -(-len(names) // columns)
+    figure = Figure(figsize=(3.6 * columns, 2.7 * lines), layout="constrained")
+    epochs = [entry["epoch"] for entry in metrics]
+    for index, name in enumerate(names):
+        axes = figure.add_subplot(lines, columns, index + 1)
+        for label, key in (("training", name), ("held out", f"held_out_{name}")):
+            if key in metrics[0]:
+                axes.plot(epochs, [entry[key] for entry in metrics], marker=".", label=label)
+        axes.set_title("PSNR (dB)" if name == "psnr" else name.replace("_", " "), fontsize=10)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    return figure
+
+
+def codebook_use(counts):
+    """How often each code is used, the most frequent first."""
+    used = int((counts > 0).sum())
+    share = np.sort(counts)[::-1] / counts.sum()
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.add_subplot()
+    axes.bar(np.arange(1, used + 1), share[:used], width=1.0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_yscale("log")
+    axes.set_xlabel("code, by frequency")
+    axes.set_ylabel("share of all positions")
+    axes.set_title(f"{used} of {len(counts)} codes used on the held-out images", fontsize=10)
+    return figure

@@ -1,0 +1,191 @@
+"""A run: its options, its folder, its metrics, its checkpoints, and how it is taken up again.
+
+    config.json             every option, the data, the versions, the parameter count
+    metrics.jsonl           a JSON object an epoch
+    checkpoint.safetensors  the weights alone, in PyTorch's names and layouts
+    resume.safetensors      all that continuing needs: weights, optimiser moments, position, and the config itself
+
+Every file is written beside its place and renamed into it, so that a kill at any moment leaves the last good one.
+"""
+
+import json
+import os
+import platform
+import tempfile
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file, save
+
+from scratch.errors import UsageError
+from scratch.training import Diverged, Progress, Totals
+
+FORMAT = "autoencoders-from-scratch resume 1"
+
+
+def write_atomically(path, content):
+    """Write bytes to a temporary file in the same folder, and rename it to `path` when it is complete on the disk."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def versions():
+    """{package: version} of what a run's numbers may depend on."""
+    found = {"python": platform.python_version()}
+    for package in ("numpy", "torch", "cupy-cuda13x", "cupy-cuda12x", "matplotlib", "pillow", "safetensors"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def describe_data(data):
+    """What of the data a run depends on, for its config."""
+    return {
+        "name": data.name,
+        "image_shape": list(data.train.shape[1:]),
+        "training_images": len(data.train),
+        "held_out_images": len(data.held_out),
+    }
+
+
+class Run:
+    """A run's folder and config."""
+
+    def __init__(self, folder, config):
+        self.folder, self.config = Path(folder), config
+
+    @property
+    def options(self):
+        return self.config["options"]
+
+    @classmethod
+    def create(cls, folder, config):
+        """A new run in a folder that holds none yet."""
+        folder = Path(folder)
+        if any((folder / name).exists() for name in ("checkpoint.safetensors", "resume.safetensors")):
+            raise UsageError(f"{folder} holds a run already: name another --out, or continue with --resume {folder}.")
+        folder.mkdir(parents=True, exist_ok=True)
+        run = cls(folder, config)
+        run.write_config()
+        return run
+
+    @classmethod
+    def open(cls, folder):
+        """A run that was trained before."""
+        path = Path(folder) / "config.json"
+        try:
+            config = json.loads(path.read_text())
+            config["options"]["model"], config["data"]["image_shape"]
+        except FileNotFoundError:
+            raise UsageError(f"{folder} holds no config.json: name a folder that train wrote.") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{path} is no config of a run ({error}): restore it, or train again.") from None
+        return cls(folder, config)
+
+    def write_config(self):
+        write_atomically(self.folder / "config.json", (json.dumps(self.config, indent=2) + "\n").encode())
+
+    def metrics(self):
+        """The metrics written so far, an object an epoch; a line cut off by a kill is passed over."""
+        path = self.folder / "metrics.jsonl"
+        objects = []
+        for line in path.read_text().splitlines() if path.exists() else []:
+            try:
+                objects.append(json.loads(line))
+            except ValueError:
+                continue
+        return objects
+
+    def write_metrics(self, objects):
+        content = "".join(json.dumps(entry) + "\n" for entry in objects)
+        write_atomically(self.folder / "metrics.jsonl", content.encode())
+
+    def save(self, trainer, progress, metrics=None):
+        """Save where training stands, and the metrics of a finished epoch. Raises Diverged at weights not finite."""
+        weights, moments, steps = trainer.state()
+        for name, value in weights.items():
+            if not np.isfinite(value).all():
+                raise Diverged(f"{name} is not finite after step {steps}")
+        if metrics is not None:
+            self.write_metrics([*(m for m in self.metrics() if m["epoch"] < metrics["epoch"]), metrics])
+        write_atomically(self.folder / "checkpoint.safetensors", save(weights))
+        tensors = {f"model.{name}": value for name, value in weights.items()}
+        tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
+        totals = asdict(progress.totals)
+        if (counts := totals.pop("counts")) is not None:
+            tensors["counts"] = counts
+        position = {"epoch": progress.epoch, "step": progress.step, "updates": steps, "totals": totals}
+        position["environment"] = trainer.environment()
+        metadata = {"format": FORMAT, "config": json.dumps(self.config), "position": json.dumps(position)}
+        write_atomically(self.folder / "resume.safetensors", save(tensors, metadata=metadata))
+
+    @classmethod
+    def resume(cls, folder):
+        """(run, tensors, position) from resume.safetensors alone."""
+        path = Path(folder) / "resume.safetensors"
+        tensors = read_tensors(path)
+        try:
+            with safe_open(path, framework="numpy") as file:
+                metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise KeyError("format")
+            config, position = json.loads(metadata["config"]), json.loads(metadata["position"])
+        except (KeyError, ValueError) as error:
+            raise UsageError(f"{path} was not written by train ({error}): name a run that it wrote.") from None
+        return cls(folder, config), tensors, position
+
+    def restore(self, trainer, tensors, position):
+        """Put the trainer where the tensors say, cut the metrics back to there, and return the progress."""
+        parts = {"model": {}, "optimizer": {}, "counts": None}
+        for name, value in tensors.items():
+            part, _, rest = name.partition(".")
+            if rest:
+                parts[part][rest] = value
+            else:
+                parts[part] = value
+        trainer.load(parts["model"], parts["optimizer"], position["updates"])
+        for leftover in self.folder.glob(".*.safetensors.*"):  # a write that a kill cut short
+            leftover.unlink()
+        self.write_metrics([m for m in self.metrics() if m["epoch"] < position["epoch"]])
+        totals = Totals(**position["totals"], counts=parts["counts"])
+        return Progress(position["epoch"], position["step"], totals)
+
+    def load_weights(self, model):
+        """Read checkpoint.safetensors into a model that the config built."""
+        path = self.folder / "checkpoint.safetensors"
+        try:
+            model.load_state_dict(read_tensors(path))
+        except ValueError as error:
+            model = self.options["model"]
+            raise UsageError(f"{path} does not fit the {model} that config.json describes: {error}.") from None
+        return model
+
+
+def read_tensors(path):
+    """{name: NumPy array} of a safetensors file."""
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist: name a run that has finished an epoch.") from None
+    except SafetensorError as error:
+        raise UsageError(f"{path} is damaged or no safetensors file ({error}): restore it, or train again.") from None

@@ -1,0 +1,243 @@
+"""The loop: batches in, gradients back, optimiser, metrics out.
+
+`Trainer` knows how one step of a hand-written model goes. `fit` knows how steps become epochs, metrics and
+checkpoints, and asks a trainer only for what `Trainer` shows here; torch_ref has a trainer with the same methods.
+"""
+
+import math
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from threadpoolctl import threadpool_info
+from tqdm import tqdm
+
+from data_utils import batches, to_float
+from scratch.arrays import device_module, generator, to_device, to_host
+from scratch.bottlenecks.vector_quantizer import code_counts, perplexity
+from scratch.optim import SGD, Adam
+
+HELD_OUT_SEED = 20140416  # the noise of held-out example i is the i-th draw from this seed, whatever the batch size
+
+
+class Diverged(Exception):
+    """A loss or a weight is no longer a finite number."""
+
+
+class Interrupted(Exception):
+    """Training was asked to stop, and has saved all that continuing needs."""
+
+
+def make_optimizer(parameters, options):
+    """The optimiser that the options name, over {name: Parameter}."""
+    if options["optimizer"] == "sgd":
+        return SGD(parameters, options["lr"], options["momentum"])
+    return Adam(parameters, options["lr"], weight_decay=options["weight_decay"])
+
+
+class Trainer:
+    """One training step of a model, and what the loop wants to know of it. Images come as NumPy arrays (N, H, W, C)."""
+
+    def __init__(self, model, optimizer, seed, device="cpu"):
+        self.model, self.optimizer = model, optimizer
+        self.seed, self.device = seed, device
+        self.xp = device_module(device)
+
+    def step(self, images, epoch, step):
+        """Forward, backward, update; returns (terms, code counts or None), which stay on the device.
+
+        All noise of the step follows from (seed, epoch, step).
+        """
+        x = to_device(images, self.device)
+        noise = self.model.bottleneck.draw_noise(len(x), generator(self.xp, self.seed, epoch, step))
+        self.model.train()
+        self.model.zero_grad()
+        loss, terms = self.model.loss(x, noise)
+        self.model.backward()
+        self.optimizer.step()
+        return self.observe(loss, terms)
+
+    def evaluate(self, images, noise):
+        """(terms, code counts or None, squared error of each image's deterministic reconstruction)."""
+        x = to_device(images, self.device)
+        with self.model.evaluating():
+            terms, counts = self.observe(*self.model.loss(x, None if noise is None else to_device(noise, self.device)))
+        error = self.model.reconstruct(x) - x
+        return terms, counts, (error * error).reshape(len(x), -1).sum(axis=1)
+
+    def observe(self, loss, terms):
+        terms = {"loss": loss, **terms}
+        if (indices := self.model.bottleneck.indices) is None:
+            return terms, None
+        counts = code_counts(indices, self.model.bottleneck.codes)
+        return {**terms, "perplexity": perplexity(counts)}, counts
+
+    def draw_noise(self, count, rng):
+        return self.model.bottleneck.draw_noise(count, rng)
+
+    def read(self, scalars):
+        """Scalars of the device as a list of floats, in one transfer."""
+        return to_host(self.xp.stack([self.xp.asarray(s) for s in scalars])).tolist() if scalars else []
+
+    def read_array(self, array):
+        return to_host(array)
+
+    def environment(self):
+        """What a bitwise repetition on the CPU depends on: NumPy's BLAS, the kernels it chose, and its threads."""
+        blas = [
+            f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}, {pool['num_threads']} thread(s)"
+            for pool in threadpool_info()
+            if pool["user_api"] == "blas"
+        ]
+        return {"device": self.device, "BLAS": ", ".join(blas) or "unknown to threadpoolctl"}
+
+    def state(self):
+        """(weights, moments, steps): named NumPy arrays in PyTorch's layouts, and the number of updates made."""
+        return self.model.state_dict(), self.optimizer.state_dict(), self.optimizer.steps
+
+    def load(self, weights, moments, steps):
+        self.model.load_state_dict(weights)
+        self.optimizer.load_state_dict(moments, steps)
+
+
+@dataclass
+class Totals:
+    """Running sums over the examples of an epoch, fed with scalars that may still be on the device."""
+
+    sums: dict = field(default_factory=dict)
+    examples: int = 0
+    counts: np.ndarray | None = None
+    seconds: float = 0.0
+    pending: list = field(default_factory=list)  # (where, examples, terms, counts) not yet read
+    latest: dict = field(default_factory=dict)
+
+    def add(self, where, examples, terms, counts):
+        self.pending.append((where, examples, terms, counts))
+
+    def read(self, trainer):
+        """Fetch what is pending. Raises Diverged, with place and term, at the first value that is not finite."""
+        values = iter(trainer.read([value for _, _, terms, _ in self.pending for value in terms.values()]))
+        for where, examples, terms, counts in self.pending:
+            self.latest = {name: next(values) for name in terms}
+            for name, value in self.latest.items():
+                if not math.isfinite(value):
+                    raise Diverged(f"{name} became {value} {where}")
+                self.sums[name] = self.sums.get(name, 0.0) + examples * value
+            self.examples += examples
+            if counts is not None:
+                counts = trainer.read_array(counts).astype(np.int64)
+                self.counts = counts if self.counts is None else self.counts + counts
+        self.pending.clear()
+
+    def means(self):
+        """Averages over examples; the number of different codes used and the perplexity of all of them together."""
+        means = {name: total / self.examples for name, total in self.sums.items()}
+        if self.counts is not None:
+            means["codes_used"] = int((self.counts > 0).sum())
+            means["epoch_perplexity"] = float(perplexity(self.counts))
+        return means
+
+
+@dataclass
+class Progress:
+    """How far training is: `step` batches of epoch `epoch` (from 1) are done, with these totals."""
+
+    epoch: int = 1
+    step: int = 0
+    totals: Totals = field(default_factory=Totals)
+
+
+def held_out_metrics(trainer, images, batch_size, dtype, when="now"):
+    """{held_out_…: value} over images (uint8): every loss term, the PSNR, and of a VQ-VAE its codes.
+
+    The loss draws z, from a seed fixed by the example. The PSNR in dB is −10 log₁₀ of the mean squared error per
+    element over the whole set, of the deterministic reconstruction.
+    """
+    totals, squared_error, rng = Totals(), 0.0, np.random.default_rng(HELD_OUT_SEED)
+    for batch in batches(len(images), batch_size, 0, 0, shuffle=False):
+        x = to_float(images[batch], dtype)
+        terms, counts, errors = trainer.evaluate(x, trainer.draw_noise(len(x), rng))
+        totals.add(f"on the held-out images {when}", len(x), terms, counts)
+        totals.read(trainer)
+        squared_error += float(trainer.read_array(errors).sum(dtype=np.float64))
+    mse = squared_error / images.size
+    psnr = -10 * math.log10(mse) if mse > 0 else math.inf
+    return {f"held_out_{name}": value for name, value in {**totals.means(), "psnr": psnr}.items()}
+
+
+class StopRequest:
+    """Within a `with` block, Ctrl-C (and SIGTERM) sets `asked` instead of striking in the middle of an update.
+
+    A second one strikes at once.
+    """
+
+    def __enter__(self):
+        self.asked = False
+        self.previous = {}
+        if threading.current_thread() is threading.main_thread():
+            self.previous = {s: signal.signal(s, self.ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def ask(self, number, frame):
+        self.asked = True
+        self.restore()
+
+    def restore(self):
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+    def __exit__(self, *exception):
+        self.restore()
+
+
+def fit(trainer, data, run, progress, *, on_epoch=lambda metrics: None):
+    """Train from `progress` up to the run's number of epochs, saving after each.
+
+    Raises Diverged with the last good checkpoint kept, or, after saving, Interrupted.
+    """
+    with StopRequest() as stop:
+        while progress.epoch <= run.options["epochs"]:
+            train_epoch(trainer, data, run, progress, stop)
+            metrics = finish_epoch(trainer, data, run, progress)
+            progress.epoch, progress.step, progress.totals = progress.epoch + 1, 0, Totals()
+            run.save(trainer, progress, metrics)
+            on_epoch(metrics)
+            if stop.asked:
+                raise Interrupted
+
+
+def train_epoch(trainer, data, run, progress, stop):
+    """The steps of an epoch that are still to do."""
+    options, totals = run.options, progress.totals
+    order = list(batches(len(data.train), options["batch_size"], options["seed"], progress.epoch))
+    started = last_read = time.perf_counter()
+    earlier = totals.seconds
+    title = f"epoch {progress.epoch}/{options['epochs']}"
+    with tqdm(total=len(order), initial=progress.step, desc=title, leave=False, disable=None, unit="step") as bar:
+        while progress.step < len(order):
+            batch = order[progress.step]
+            terms, counts = trainer.step(to_float(data.train[batch], options["dtype"]), progress.epoch, progress.step)
+            progress.step += 1
+            totals.add(f"in epoch {progress.epoch}, step {progress.step}", len(batch), terms, counts)
+            bar.update()
+            now = time.perf_counter()
+            if now - last_read > 1 or stop.asked or progress.step == len(order):
+                totals.read(trainer)  # waits for the device, so only about once a second
+                bar.set_postfix({name: f"{value:.4g}" for name, value in totals.latest.items()})
+                totals.seconds = earlier + now - started
+                last_read = now
+            if stop.asked and progress.step < len(order):
+                run.save(trainer, progress)
+                raise Interrupted
+
+
+def finish_epoch(trainer, data, run, progress):
+    """The epoch's line of metrics: averages over its examples, the held-out images, the speed."""
+    totals, options = progress.totals, run.options
+    when = f"after epoch {progress.epoch}, step {progress.step}"
+    held_out = held_out_metrics(trainer, data.held_out, options["batch_size"], options["dtype"], when)
+    speed = {"seconds": totals.seconds, "images_per_second": totals.examples / totals.seconds}
+    return {"epoch": progress.epoch, **totals.means(), **held_out, **speed}
+

@@ -1,0 +1,210 @@
+"""Every operation that `gradcheck` lists, against finite differences and autograd; and the checker itself, which must
+be able to say no."""
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+
+import scratch.bottlenecks
+import scratch.gradcheck
+import scratch.layers
+import scratch.losses
+import torch_ref.gradcheck
+from scratch.errors import UsageError
+from scratch.gradcheck import BOUND, CASES, Case, attempt, check, finite_differences, layer, run_case
+from scratch.layers import Conv2d, Linear, Tanh
+from torch_ref.gradcheck import AUTOGRAD
+
+NAMES = [f"{case.name} {case.detail}".strip() for case in CASES]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_every_case_agrees_with_finite_differences(case, seed):
+    for row in run_case(case, seed):
+        assert row.differences["finite differences"] <= 1e-7, row.tensor
+        assert row.ok
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_every_case_agrees_with_autograd(case):
+    for row in run_case(case, columns=[AUTOGRAD]):
+        assert row.differences["autograd"] <= 1e-12, row.tensor
+
+
+def test_nothing_with_a_backward_is_left_out():
+    exported = {*scratch.layers.__all__, *scratch.bottlenecks.__all__, "SquaredError", "BernoulliFromLogits"}
+    assert exported <= {case.name for case in CASES}
+    assert {kind.__name__ for kind in scratch.losses.LIKELIHOODS.values()} <= exported
+
+
+@pytest.mark.parametrize("name", ["VectorQuantizer", "VectorQuantizedBottleneck"])
+def test_the_straight_through_surrogate_has_the_values_of_the_forward_pass(name):
+    (case,) = [case for case in CASES if case.name == name]
+    operation = case.build(np.random.default_rng(0))
+    forward, surrogate = operation.forward(), operation.surrogate()
+    assert forward.keys() == surrogate.keys()
+    for output in forward:
+        np.testing.assert_allclose(surrogate[output], forward[output], rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_the_check_leaves_its_tensors_as_they_were(case):
+    rng = np.random.default_rng(0)
+    operation = case.build(rng)
+    before = {name: tensor.copy() for name, tensor in operation.tensors.items()}
+    check(operation, rng)
+    for name, tensor in operation.tensors.items():
+        np.testing.assert_array_equal(tensor, before[name])
+
+
+def test_the_inputs_of_a_kinked_operation_keep_their_distance_from_its_kinks():
+    far = 0.1 - 1e-12
+    for case in CASES:
+        x = case.build(np.random.default_rng(0)).tensors.get("x")
+        if case.name in ("ReLU", "LeakyReLU"):
+            assert np.abs(x).min() >= far and x.min() < 0 < x.max()
+        if case.name == "MaxPool2d":
+            assert np.diff(np.sort(x.ravel())).min() >= far
+
+
+# --- mutations: a check that cannot fail proves nothing ---------------------------------------------------------------
+
+LINEAR = Case("Linear", dict(in_features=4, out_features=3), (5, 4), layer)
+CONV = Case("Conv2d", dict(in_channels=2, out_channels=3, kernel_size=3, stride=2, padding=1), (2, 5, 6, 2), layer)
+TANH = Case("Tanh", {}, (3, 4), layer)
+
+
+def differences(case):
+    return check(case.build(np.random.default_rng(0)), np.random.default_rng(1))
+
+
+def test_a_missing_factor_is_caught(monkeypatch):
+    monkeypatch.setattr(Tanh, "backward", lambda self, dy: dy * (1 - self.recall()[0]))
+    assert differences(TANH)["x"] > 1e-3
+
+
+def test_a_factor_off_by_a_millionth_is_caught(monkeypatch):
+    correct = Tanh.backward
+    monkeypatch.setattr(Tanh, "backward", lambda self, dy: correct(self, dy) * (1 + 1e-6))
+    assert BOUND < differences(TANH)["x"] < 1e-5
+
+
+def test_a_wrong_sign_is_caught(monkeypatch):
+    correct = Linear.backward
+    monkeypatch.setattr(Linear, "backward", lambda self, dy: -correct(self, dy))
+    found = differences(LINEAR)
+    assert found["x"] > 0.1
+    assert found["weight"] <= BOUND and found["bias"] <= BOUND
+
+
+def test_a_missing_bias_gradient_is_caught(monkeypatch):
+    def backward(self, dy):
+        (x,) = self.recall()
+        self.weight.accumulate(x.T @ dy)
+        return dy @ self.weight.value.T
+
+    monkeypatch.setattr(Linear, "backward", backward)
+    found = differences(LINEAR)
+    assert found["bias"] > 0.1
+    assert found["x"] <= BOUND and found["weight"] <= BOUND
+
+
+def test_a_flipped_kernel_is_caught_though_ones_upstream_and_ones_in_would_hide_it(monkeypatch):
+    correct = Conv2d.backward
+
+    def backward(self, dy):
+        dx = correct(self, dy)
+        self.weight.grad = self.weight.grad[::-1].copy()
+        return dx
+
+    monkeypatch.setattr(Conv2d, "backward", backward)
+    assert differences(CONV)["weight"] > 0.1
+
+
+def test_a_gradient_of_another_shape_is_refused_rather_than_broadcast(monkeypatch):
+    correct = Linear.backward
+
+    def backward(self, dy):
+        dx = correct(self, dy)
+        self.bias.grad = self.bias.grad[:1]
+        return dx
+
+    monkeypatch.setattr(Linear, "backward", backward)
+    with pytest.raises(ValueError, match=r"bias has shape \(3,\), its gradient \(1,\)"):
+        differences(LINEAR)
+
+
+def test_a_nan_is_no_agreement():
+    operation = TANH.build(np.random.default_rng(0))
+    trial = attempt(operation, np.random.default_rng(0))
+    trial.gradients["x"][0, 0] = np.nan
+    assert not finite_differences(trial, np.random.default_rng(1))["x"] <= BOUND
+
+
+@pytest.mark.parametrize("term", ["codebook", "commitment"])
+def test_a_quantizer_that_exchanges_or_drops_its_terms_is_caught(monkeypatch, term):
+    """The codebook loss taken after the straight-through line (trap 4), β on the wrong term (trap 3)."""
+    quantizer = scratch.bottlenecks.VectorQuantizer
+    correct = quantizer.backward
+    monkeypatch.setattr(quantizer, "backward", lambda self, dq, dterms: correct(self, dq, {**dterms, term: 0.0}))
+    (case,) = [case for case in CASES if case.name == "VectorQuantizer"]
+    assert differences(case)["codebook" if term == "codebook" else "z"] > 0.1
+
+
+def test_autograd_catches_a_wrong_gradient_too(monkeypatch):
+    correct = Tanh.backward
+    monkeypatch.setattr(Tanh, "backward", lambda self, dy: correct(self, dy) * (1 + 1e-9))
+    (row,) = run_case(TANH, columns=[AUTOGRAD])
+    assert row.differences["autograd"] > 1e-12 and not row.ok
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def command(module, *words):
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    return module.run(parser.parse_args(words))
+
+
+def test_the_table_has_a_line_for_each_gradient_and_ends_with_zero(capsys):
+    assert command(scratch.gradcheck, "linear", "GaussianKL") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["operation", "gradient", "of", "shape", "finite", "differences"]
+    assert [line.split()[-1] for line in lines[1:8]] == ["ok"] * 7  # x, weight, bias; x, weight; mu, logvar
+    assert "7 gradients, none out of bounds" in lines[-1]
+
+
+@pytest.mark.parametrize("module, titles", [
+    (scratch.gradcheck, ["finite differences"]),
+    (torch_ref.gradcheck, ["finite differences", "autograd"]),
+])
+def test_json_holds_what_the_table_shows(capsys, module, titles):
+    assert command(module, "Conv2d", "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["ok"] and list(printed["bounds"]) == titles
+    assert {row["tensor"] for row in printed["rows"]} == {"x", "weight", "bias"}
+    for row in printed["rows"]:
+        assert row["ok"] and list(row["differences"]) == titles
+        assert all(row["differences"][title] <= printed["bounds"][title] for title in titles)
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_failure_is_marked_and_ends_with_one(capsys, monkeypatch, flags):
+    correct = Tanh.backward
+    monkeypatch.setattr(Tanh, "backward", lambda self, dy: 2 * correct(self, dy))
+    assert command(scratch.gradcheck, "Tanh", "Sigmoid", *flags) == 1
+    printed = capsys.readouterr().out
+    if flags:
+        assert [row["ok"] for row in json.loads(printed)["rows"]] == [True, False]
+        assert not json.loads(printed)["ok"]
+    else:
+        assert printed.count("FAILED") == 1 and "1 out of bounds" in printed
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(UsageError, match=r"'Conv3d'.*Conv2d, ConvTranspose2d.*BernoulliFromLogits\.$"):
+        command(scratch.gradcheck, "Conv3d")

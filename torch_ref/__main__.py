@@ -1,0 +1,52 @@
+"""python -m torch_ref: train, compare, gradcheck."""
+
+import sys
+
+import torch
+
+from scratch import commands
+from scratch.accelerate.memory import retain_freed_memory
+from scratch.cli import Parser, main
+from scratch.errors import UsageError
+from scratch.options import add_train_arguments
+from torch_ref import compare, gradcheck
+from torch_ref.models import build
+from torch_ref.training import Trainer, make_optimizer
+
+
+def make_trainer(options, image_shape):
+    """The PyTorch side of `train`: the same system and optimiser from the same options."""
+    torch.manual_seed(options["seed"])
+    try:
+        model = build(options["model"], image_shape, options, dtype=getattr(torch, options["dtype"]))
+    except ValueError as error:
+        raise UsageError(f"{error}; choose another --image-size.") from None
+    try:
+        trainer = Trainer(model, make_optimizer(model.parameters(), options), options["seed"], options["device"])
+    except ValueError as error:
+        raise UsageError(error) from None
+    return trainer, sum(parameter.numel() for parameter in model.parameters())
+
+
+def train(arguments):
+    """`train` with the same options, run folder and pictures as `python -m scratch train`."""
+    return commands.train(arguments, make_trainer, program="torch_ref")
+
+
+def build_parser():
+    parser = Parser(prog="python -m torch_ref", description="The oracle: the same systems in PyTorch.")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary, add_arguments, function in (
+        ("train", "Train a model in PyTorch, or continue such a run.", add_train_arguments, train),
+        ("compare", "Hold scratch and PyTorch against each other.", compare.add_arguments, compare.run),
+        ("gradcheck", "Finite differences and autograd side by side.", gradcheck.add_arguments, gradcheck.run),
+    ):
+        command = subparsers.add_parser(name, help=summary, description=summary)
+        add_arguments(command)
+        command.set_defaults(run_command=function)
+    return parser
+
+
+if __name__ == "__main__":
+    retain_freed_memory()
+    sys.exit(main(build_parser()))

@@ -1,0 +1,148 @@
+"""`python -m scratch gradcheck` with a second witness beside finite differences: PyTorch's autograd.
+
+For every case of scratch.gradcheck the operation is written once more, in PyTorch, and is given the same tensors and
+the same upstream gradients. The new column is the largest difference between the hand-written gradient and
+autograd's, relative to the largest magnitude in autograd's.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from scratch import gradcheck
+from scratch.gradcheck import add_arguments  # noqa: F401  (the command takes the same arguments)
+
+BOUND = 1e-12
+
+
+def nchw(x):
+    """PyTorch's layout of an image (N, H, W, C); a matrix stays as it is."""
+    return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
+
+
+def nhwc(x):
+    return x.permute(0, 2, 3, 1) if x.ndim == 4 else x
+
+
+def mean_of_sums(values):
+    return values.flatten(1).sum(1).mean()
+
+
+# Each function below maps (arguments of the case, tensors t by name, constants c by name) to {output name: tensor}.
+# Inputs come as (N, H, W, C), parameters in PyTorch's layout.
+
+
+def conv2d(arguments, t, c):
+    y = F.conv2d(nchw(t["x"]), t["weight"].permute(3, 2, 0, 1), t["bias"], arguments["stride"], arguments["padding"])
+    return {"y": nhwc(y)}
+
+
+def conv_transpose2d(arguments, t, c):
+    weight = t["weight"].permute(0, 3, 1, 2)
+    y = F.conv_transpose2d(nchw(t["x"]), weight, t["bias"], arguments["stride"], arguments["padding"])
+    return {"y": nhwc(y)}
+
+
+def reparameterize(arguments, t, c):
+    return {"z": t["mu"] + t["logvar"].exp().sqrt() * c["eps"]}
+
+
+def gaussian_kl(arguments, t, c):
+    posterior = torch.distributions.Normal(t["mu"], t["logvar"].exp().sqrt())
+    prior = torch.distributions.Normal(torch.zeros_like(t["mu"]), torch.ones_like(t["mu"]))
+    return {"kl": mean_of_sums(torch.distributions.kl_divergence(posterior, prior))}
+
+
+def vector_quantizer(arguments, t, c):
+    z, codebook = t["z"], t["codebook"]
+    indices = torch.cdist(z.detach().flatten(0, -2), codebook.detach()).argmin(1)
+    quantized = codebook[indices].reshape(z.shape)
+    return {
+        "q": z + (quantized - z).detach(),
+        "codebook": mean_of_sums((z.detach() - quantized) ** 2),
+        "commitment": mean_of_sums((z - quantized.detach()) ** 2),
+    }
+
+
+def linear(name, x, t):
+    return F.linear(x, t[f"{name}.weight"], t[f"{name}.bias"])
+
+
+def dense_bottleneck(arguments, t, c):
+    h = nchw(t["h"])
+    z = linear("reduce", h.flatten(1), t)
+    return {"y": nhwc(linear("expand", z, t).unflatten(1, h.shape[1:]))}
+
+
+def gaussian_bottleneck(arguments, t, c):
+    h = nchw(t["h"])
+    mu, logvar = linear("mu", h.flatten(1), t), linear("logvar", h.flatten(1), t)
+    z = reparameterize(arguments, {"mu": mu, "logvar": logvar}, {"eps": c["noise"]})["z"]
+    y = linear("expand", z, t).unflatten(1, h.shape[1:])
+    return {"y": nhwc(y), **gaussian_kl(arguments, {"mu": mu, "logvar": logvar}, c)}
+
+
+def vector_quantized_bottleneck(arguments, t, c):
+    z = F.conv2d(nchw(t["h"]), t["project.weight"], t["project.bias"])
+    outputs = vector_quantizer(arguments, {"z": nhwc(z), "codebook": t["quantizer.codebook"]}, c)
+    y = F.conv2d(nchw(outputs.pop("q")), t["expand.weight"], t["expand.bias"])
+    return {"y": nhwc(y), **outputs}
+
+
+def squared_error(arguments, t, c):
+    return {"loss": F.mse_loss(t["output"], c["target"], reduction="sum") / len(c["target"])}
+
+
+def bernoulli_from_logits(arguments, t, c):
+    total = F.binary_cross_entropy_with_logits(t["output"], c["target"], reduction="sum")
+    return {"loss": total / len(c["target"])}
+
+
+REFERENCES = {
+    "conv2d_definition": conv2d,
+    "conv_transpose2d_definition": conv_transpose2d,
+    "Reparameterize": reparameterize,
+    "GaussianKL": gaussian_kl,
+    "VectorQuantizer": vector_quantizer,
+    "DenseBottleneck": dense_bottleneck,
+    "GaussianBottleneck": gaussian_bottleneck,
+    "VectorQuantizedBottleneck": vector_quantized_bottleneck,
+    "SquaredError": squared_error,
+    "BernoulliFromLogits": bernoulli_from_logits,
+}
+
+
+def torch_layer(name):
+    """A layer is its namesake in torch.nn, which takes the same arguments and names its parameters alike."""
+
+    def outputs(arguments, t, c):
+        module = getattr(torch.nn, name)(**arguments).double()
+        parameters = {key: value for key, value in t.items() if key != "x"}
+        return {"y": nhwc(torch.func.functional_call(module, parameters, nchw(t["x"]), strict=True))}
+
+    return outputs
+
+
+def autograd(case, trial, rng):
+    """{tensor name: largest |hand-written − autograd| / largest |autograd|} under the trial's upstream gradients."""
+    operation = trial.operation
+    leaves = {name: torch.tensor(tensor, requires_grad=True) for name, tensor in operation.tensors.items()}
+    parameters = operation.module.named_parameters() if operation.module else {}
+    tensors = {
+        name: leaf.permute(parameters[name].to_torch) if name in parameters else leaf for name, leaf in leaves.items()
+    }
+    constants = {name: value if value is None else torch.tensor(value) for name, value in operation.constants.items()}
+    outputs = REFERENCES.get(case.name, torch_layer(case.name))(case.arguments, tensors, constants)
+    upstream = [torch.tensor(trial.upstream[name]) for name in outputs]
+    gradients = torch.autograd.grad(list(outputs.values()), list(leaves.values()), upstream)
+    return {
+        name: float((torch.tensor(trial.gradients[name]) - gradient).abs().max() / gradient.abs().max())
+        for name, gradient in zip(leaves, gradients, strict=True)
+    }
+
+
+AUTOGRAD = gradcheck.Column("autograd", BOUND, autograd)
+
+
+def run(arguments):
+    """The command: the table of both witnesses; 0 if every difference is within its bound, else 1."""
+    return gradcheck.run(arguments, columns=(gradcheck.FINITE_DIFFERENCES, AUTOGRAD))
