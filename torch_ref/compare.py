@@ -19,6 +19,7 @@ import torch
 from data_utils import batches, load, to_float
 from scratch.models import build as build_scratch
 from scratch.optim import Adam
+from scratch.options import real, whole
 from scratch.presets import PRESETS
 from torch_ref.models import build as build_torch
 
@@ -215,16 +216,6 @@ def report(result):
     print("\nscratch and torch agree." if result["ok"] else "\nscratch and torch DISAGREE.")
 
 
-def at_least_one(text):
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-at_least_one.__name__ = "positive integer"  # as argparse calls it when it refuses one
-
-
 def add_arguments(parser):
     """The options of `python -m torch_ref compare`."""
     parser.add_argument("model", choices=("ae", "vae", "vqvae"))
@@ -232,12 +223,13 @@ def add_arguments(parser):
     parser.add_argument("--likelihood", choices=("squared_error", "bernoulli"), default="squared_error")
     parser.add_argument("--data", default="shapes", help="as in train: shapes, cifar10, folder:PATH, ...")
     parser.add_argument("--data-root", help="where torchvision's sets are")
-    parser.add_argument("--steps", type=at_least_one, default=50, help="steps of Adam (%(default)s)")
+    parser.add_argument("--steps", type=whole(1), default=50, help="steps of Adam (%(default)s)")
     parser.add_argument("--dtype", choices=tuple(BOUNDS), default="float64")
-    parser.add_argument("--batch-size", type=at_least_one, help="images a step (the preset's)")
-    parser.add_argument("--lr", type=float, help="Adam's (the preset's; a tenth of it for the VQ-VAE, whose codes "
-                        "otherwise fall out of use within ten steps)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch-size", type=whole(1), help="images a step (the preset's)")
+    parser.add_argument(
+        "--lr", type=real(0, inclusive=False),
+        help="Adam's (the preset's; a tenth of it for the VQ-VAE, whose codes fall out of use in ten steps otherwise)")
+    parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 

@@ -112,7 +112,7 @@ class Trainer:
 
     def environment(self):
         """What bitwise repetition depends on."""
-        return {"torch": torch.__version__, "threads": str(torch.get_num_threads())}
+        return {"device": str(self.device), "torch": torch.__version__, "threads": str(torch.get_num_threads())}
 
 
 def copy_of(tensor):

@@ -70,35 +70,44 @@ def test_conv_transpose2d(drawn_window, n, channels, out, bias, seed):
     check_layer(ours, theirs, rng.standard_normal((n, *size, channels)), rng)
 
 
-def shape_or_refusal(build, shape):
-    """The output's spatial size, or None where the layer or its forward refuses. `build` gives (module, input)."""
+def shape_or_refusal(make, shape, library):
+    """The shape of the output for ones of this shape, or None where the layer or its forward refuses."""
     try:
-        module, x = build(shape)
-        return tuple(module.forward(x).shape)
+        ones = torch.ones(shape) if library is torch else np.ones(shape, np.float32)
+        return tuple(make().forward(ones).shape)
     except (ValueError, RuntimeError):
         return None
 
 
-anything = dict(
-    kernel_size=pairs(1, 4), stride=pairs(0, 3), padding=pairs(-1, 3), dilation=pairs(0, 3),
-)
+def check_refusals(name, *arguments, size, channels=2, **named):
+    """Both sides take the arguments for an image of this size and give one shape, or both refuse."""
+    ours = shape_or_refusal(lambda: getattr(layers, name)(*arguments, **named), (1, *size, channels), np)
+    theirs = shape_or_refusal(lambda: getattr(nn, name)(*arguments, **named), (1, channels, *size), torch)
+    assert ours == (theirs and (theirs[0], *theirs[2:], theirs[1]))
 
 
-@settings(drawn, max_examples=200)
-@given(st.fixed_dictionaries(anything), st.tuples(st.integers(1, 5), st.integers(1, 5)))
+sizes = st.tuples(st.integers(1, 6), st.integers(1, 6))
+anything = dict(kernel_size=pairs(1, 4), stride=pairs(0, 3), padding=pairs(-1, 3), dilation=pairs(0, 3))
+often = settings(drawn, max_examples=150)
+
+
+@often
+@given(st.fixed_dictionaries(anything), sizes)
 def test_conv2d_takes_and_refuses_what_pytorch_does(window, size):
-    ours = shape_or_refusal(lambda s: (layers.Conv2d(2, 3, **window), np.ones((1, *s, 2), np.float32)), size)
-    theirs = shape_or_refusal(lambda s: (nn.Conv2d(2, 3, **window), torch.ones(1, 2, *s)), size)
-    assert ours == (theirs and (theirs[0], *theirs[2:], theirs[1]))
+    check_refusals("Conv2d", 2, 3, **window, size=size)
 
 
-@settings(drawn, max_examples=200)
-@given(st.fixed_dictionaries({**anything, "output_padding": pairs(0, 3)}),
-       st.tuples(st.integers(1, 5), st.integers(1, 5)))
+@often
+@given(st.fixed_dictionaries({**anything, "output_padding": pairs(0, 3)}), sizes)
 def test_conv_transpose2d_takes_and_refuses_what_pytorch_does(window, size):
-    ours = shape_or_refusal(lambda s: (layers.ConvTranspose2d(2, 3, **window), np.ones((1, *s, 2), np.float32)), size)
-    theirs = shape_or_refusal(lambda s: (nn.ConvTranspose2d(2, 3, **window), torch.ones(1, 2, *s)), size)
-    assert ours == (theirs and (theirs[0], *theirs[2:], theirs[1]))
+    check_refusals("ConvTranspose2d", 2, 3, **window, size=size)
+
+
+@often
+@given(pairs(1, 4), st.none() | pairs(1, 3), pairs(0, 3), pairs(1, 3), sizes)
+def test_pooling_takes_and_refuses_what_pytorch_does(kernel, stride, padding, dilation, size):
+    check_refusals("MaxPool2d", kernel, stride, padding, dilation, size=size)
+    check_refusals("AvgPool2d", kernel, stride, padding, size=size)
 
 
 def test_every_size_that_a_strided_convolution_maps_to_one_can_be_returned_to():
@@ -195,15 +204,6 @@ def test_avg_pool(drawn_window, n, channels, count_include_pad, seed):
     check_layer(layers.AvgPool2d(**window), nn.AvgPool2d(**window), rng.standard_normal((n, *size, channels)), rng)
 
 
-@settings(drawn, max_examples=200)
-@given(pairs(1, 4), st.none() | pairs(1, 3), pairs(0, 3), pairs(1, 3), st.tuples(st.integers(1, 6), st.integers(1, 6)))
-def test_pooling_takes_and_refuses_what_pytorch_does(kernel, stride, padding, dilation, size):
-    for name, arguments in (("MaxPool2d", (kernel, stride, padding, dilation)), ("AvgPool2d", (kernel, stride, padding))):
-        ours = shape_or_refusal(lambda s: (getattr(layers, name)(*arguments), np.ones((1, *s, 2), np.float32)), size)
-        theirs = shape_or_refusal(lambda s: (getattr(nn, name)(*arguments), torch.ones(1, 2, *s)), size)
-        assert ours == (theirs and (theirs[0], *theirs[2:], theirs[1])), name
-
-
 @drawn
 @given(pairs(1, 4), st.lists(st.integers(1, 4), min_size=4, max_size=4), seeds)
 def test_upsample(factor, shape, seed):
@@ -232,5 +232,6 @@ def test_flatten_and_unflatten(shape, seed):
 def test_float32(name, arguments, shape):
     rng = np.random.default_rng(0)
     x = rng.standard_normal(shape).astype(np.float32)
-    ours = getattr(layers, name)(*arguments, **({"rng": rng} if name in ("Linear", "Conv2d", "ConvTranspose2d") else {}))
-    check_layer(ours, getattr(nn, name)(*arguments), x, rng, bound=1e-4)
+    theirs = getattr(nn, name)(*arguments)
+    ours = getattr(layers, name)(*arguments, **({"rng": rng} if hasattr(theirs, "weight") else {}))
+    check_layer(ours, theirs, x, rng, bound=1e-4)
