@@ -1,6 +1,7 @@
 """What both command lines share: how a mistake of the person at the keyboard is answered."""
 
 import argparse
+import os
 import sys
 
 from data_utils import DataError
@@ -26,6 +27,9 @@ def main(parser, argv=None):
     except Diverged as error:
         print(f"stopped: {error}; the last good checkpoint is kept. A smaller --lr may help.", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # whoever read our output has closed it, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
         where = f" {error.filename!r}" if error.filename else ""
         print(f"error: cannot read or write{where}: {error.strerror or error}.", file=sys.stderr)

@@ -18,7 +18,7 @@ PRESETS = {
         "latent_dim": 128,
         "beta": 1.0,
         "codes": 256,
-        "code_dim": 32,
+        "code_dim": 8,
         "codebook_init": "uniform",
         "commitment": 0.25,
         "batch_size": 64,

@@ -149,7 +149,7 @@ class Progress:
     totals: Totals = field(default_factory=Totals)
 
 
-def held_out_metrics(trainer, images, batch_size, dtype):
+def held_out_metrics(trainer, images, batch_size, dtype, when="now"):
     """{held_out_…: value} over images (uint8): every loss term, the PSNR, and of a VQ-VAE its codes.
 
     The loss draws z, from a seed fixed by the example. The PSNR in dB is −10 log₁₀ of the mean squared error per
@@ -159,7 +159,7 @@ def held_out_metrics(trainer, images, batch_size, dtype):
     for batch in batches(len(images), batch_size, 0, 0, shuffle=False):
         x = to_float(images[batch], dtype)
         terms, counts, errors = trainer.evaluate(x, trainer.draw_noise(len(x), rng))
-        totals.add("on the held-out images", len(x), terms, counts)
+        totals.add(f"on the held-out images {when}", len(x), terms, counts)
         totals.read(trainer)
         squared_error += float(trainer.read_array(errors).sum(dtype=np.float64))
     mse = squared_error / images.size
@@ -236,7 +236,8 @@ def train_epoch(trainer, data, run, progress, stop):
 def finish_epoch(trainer, data, run, progress):
     """The epoch's line of metrics: averages over its examples, the held-out images, the speed."""
     totals, options = progress.totals, run.options
-    held_out = held_out_metrics(trainer, data.held_out, options["batch_size"], options["dtype"])
+    when = f"after epoch {progress.epoch}, step {progress.step}"
+    held_out = held_out_metrics(trainer, data.held_out, options["batch_size"], options["dtype"], when)
     speed = {"seconds": totals.seconds, "images_per_second": totals.examples / totals.seconds}
     return {"epoch": progress.epoch, **totals.means(), **held_out, **speed}
 

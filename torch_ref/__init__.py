@@ -1,1 +1,1 @@
-"""The oracle: the same systems in idiomatic PyTorch, where autograd does the backward."""
+"""The oracle: the systems of `scratch` in idiomatic PyTorch, where autograd does the backward."""

@@ -16,15 +16,15 @@ from torch_ref.training import Trainer, make_optimizer
 
 def make_trainer(options, image_shape):
     """The PyTorch side of `train`: the same system and optimiser from the same options."""
-    if options["device"] != "cpu" and not torch.cuda.is_available():
-        raise UsageError(f"--device {options['device']}: PyTorch finds no usable NVIDIA GPU here; use --device cpu.")
     torch.manual_seed(options["seed"])
     try:
         model = build(options["model"], image_shape, options, dtype=getattr(torch, options["dtype"]))
     except ValueError as error:
         raise UsageError(f"{error}; choose another --image-size.") from None
-    trainer = Trainer(model, None, options["seed"], options["device"])
-    trainer.optimizer = make_optimizer(model.parameters(), options)
+    try:
+        trainer = Trainer(model, make_optimizer(model.parameters(), options), options["seed"], options["device"])
+    except ValueError as error:
+        raise UsageError(error) from None
     return trainer, sum(parameter.numel() for parameter in model.parameters())
 
 

@@ -1,0 +1,107 @@
+"""The commands on a finished run: evaluate, reconstruct, sample, variations, interpolate, encode, decode, gradcheck."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_utils import load
+from scratch.commands import Trained
+from scratch.runs import Run
+from scratch.training import Trainer, held_out_metrics
+from tests.cli.conftest import MODELS, read_metrics
+
+
+def picture(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+@pytest.fixture
+def folder_of_pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(12):
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (20, 30, 3), np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_evaluate_repeats_the_last_held_out_figures(scratch, trained, model):
+    folder = trained(model)
+    result = scratch("evaluate", folder, "--json")
+    printed, last = json.loads(result.out), read_metrics(folder)[-1]
+    assert printed["images"] == 40
+    ours = {name: value for name, value in printed.items() if name not in ("data", "images")}
+    assert ours == {name.removeprefix("held_out_"): v for name, v in last.items() if name.startswith("held_out_")}
+    assert "psnr" in scratch("evaluate", folder).out
+
+
+def test_evaluation_does_not_depend_on_the_batch_size(trained):
+    """The noise of an example is fixed by the example, so a VAE's loss is the same in batches of any size."""
+    model = Trained(Run.open(trained("vae"))).model
+    held_out = load("shapes", limit=40, image_size=16).held_out
+    by_16, by_7 = (held_out_metrics(Trainer(model, None, 0), held_out, size, np.float32) for size in (16, 7))
+    assert by_16 == pytest.approx(by_7, rel=1e-5)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_pictures_of_a_run(scratch, trained, folder_of_pictures, model):
+    folder = Path(trained(model))
+    before = picture(folder / "samples.png")
+    assert scratch("sample", folder, "--seed", 5).status == 0
+    assert (picture(folder / "samples.png") != before).any()
+    assert scratch("interpolate", folder, "--between", 3, 4, "--steps", 7, "--out", "way.png").status == 0
+    assert picture("way.png").std() > 5
+    result = scratch("reconstruct", folder, "--data", f"folder:{folder_of_pictures}")
+    assert result.status == 0 and "PSNR" in result.out
+    assert any("pictures" in path.name for path in folder.glob("reconstructions-*.png"))
+
+
+def test_variations_are_the_vaes(scratch, trained):
+    folder = Path(trained("vae"))
+    result = scratch("variations", folder, "--index", 0, 7, "--count", 4, "--out", "v.png")
+    assert result.status == 0 and picture("v.png").std() > 5
+    for model in ("ae", "vqvae"):
+        result = scratch("variations", trained(model))
+        assert result.status == 2 and "drawn at random" in result.err
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_encode_and_decode_are_two_halves_of_reconstruct(scratch, trained, model):
+    folder = trained(model)
+    assert scratch("encode", folder, "--out", "codes.npz").status == 0
+    with np.load("codes.npz") as file:
+        codes = file["codes" if model == "vqvae" else "latents"]
+    assert codes.shape == ((40, 4, 4) if model == "vqvae" else (40, 6))
+    assert scratch("decode", folder, "codes.npz", "--out", "back.npz").status == 0
+    with np.load("back.npz") as file:
+        images = file["images"]
+    whole = Trained(Run.open(folder))
+    expected = whole.reconstruct(whole.floats(load("shapes", limit=40, image_size=16).held_out))
+    assert images.dtype == np.uint8 and images.shape == (40, 16, 16, 3)
+    assert np.abs(images / 255 - expected).max() <= 0.5 / 255 + 1e-6
+    assert picture("back.png").std() > 5
+
+
+def test_encode_takes_the_training_images_too(scratch, trained):
+    folder = trained("ae")
+    scratch("encode", folder, "--split", "train", "--limit", 5)
+    with np.load(f"{folder}/codes.npz") as file:
+        assert file["latents"].shape == (5, 6)
+
+
+def test_gradcheck_prints_a_table_and_json(scratch):
+    result = scratch("gradcheck", "Linear", "GaussianKL")
+    assert result.status == 0 and "Linear" in result.out and "GaussianKL" in result.out and "Conv2d" not in result.out
+    rows = json.loads(scratch("gradcheck", "Linear", "--json").out)
+    assert rows and "Linear" in json.dumps(rows)
+
+
+def test_gradcheck_fails_when_a_backward_is_wrong(scratch, monkeypatch):
+    from scratch.layers import Tanh
+
+    monkeypatch.setattr(Tanh, "backward", lambda self, dy: dy * (1 - self.recall()[0]))
+    assert scratch("gradcheck", "Tanh").status == 1

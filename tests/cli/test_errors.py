@@ -1,0 +1,164 @@
+"""Bad input: one clear sentence, exit status 2, nothing lost, no traceback."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from tests.cli.conftest import MODELS, SMALL
+
+
+def assert_one_sentence(result, *parts):
+    assert result.status == 2, result.out + result.err
+    assert result.err.startswith("error: ") and result.err.count("\n") == 1 and "Traceback" not in result.err
+    for part in parts:
+        assert part in result.err, result.err
+
+
+@pytest.mark.parametrize("argv, parts", [
+    ("", ["COMMAND"]),
+    ("fly", ["fly"]),
+    ("train", ["needs a model", "--resume"]),
+    ("train gan", ["'gan'", "vqvae"]),
+    ("train ae --preset huge", ["'huge'", "article"]),
+    ("train ae --data imagenet", ["'imagenet'", "cifar10"]),
+    ("train ae --beta 2", ["--beta", "vae", "ae has none"]),
+    ("train vae --codes 9", ["--codes", "vqvae"]),
+    ("train ae --epochs 0", ["--epochs", "'0'"]),
+    ("train ae --batch-size x", ["--batch-size", "'x'"]),
+    ("train ae --lr nan", ["--lr", "'nan'"]),
+    ("train ae --lr 0", ["--lr", "above 0"]),
+    ("train ae --seed -1", ["--seed"]),
+    ("train ae --limit 0", ["--limit"]),
+    ("train ae --image-size 15 --limit 8", ["15×15", "even"]),
+    ("train ae --device tpu --limit 8", ["'tpu'", "gpu:N"]),
+    ("train ae --data cifar10 --data-root nowhere", ["nowhere", "--download"]),
+    ("train ae --data folder:nowhere", ["nowhere"]),
+    ("train --resume nowhere", ["nowhere"]),
+    ("evaluate nowhere", ["nowhere", "config.json"]),
+    ("decode nowhere codes.npz", ["nowhere"]),
+    ("gradcheck Nothing", ["Nothing", "Linear"]),
+])
+def test_arguments(scratch, argv, parts):
+    assert_one_sentence(scratch(*argv.split()), *parts)
+    assert not list(Path().glob("runs/*"))
+
+
+def test_no_pictures_or_unreadable_ones(scratch):
+    Path("empty").mkdir()
+    assert_one_sentence(scratch("train", "ae", "--data", "folder:empty"), "empty")
+    Path("broken").mkdir()
+    for name in "abc":
+        Image.new("RGB", (8, 8)).save(f"broken/{name}.png")
+    Path("broken/b.png").write_bytes(b"no picture at all")
+    assert_one_sentence(scratch("train", "ae", "--data", "folder:broken"), "b.png")
+
+
+def test_cupy_missing(scratch, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert_one_sentence(scratch("train", "ae", *SMALL, "--device", "gpu"), "CuPy", "pip install")
+
+
+def fake_cupy(count):
+    """As much of CuPy as is asked before a device is used."""
+    class CUDARuntimeError(RuntimeError):
+        pass
+
+    def device_count():
+        if count is None:
+            raise CUDARuntimeError("cudaErrorInsufficientDriver")
+        return count
+
+    runtime = SimpleNamespace(CUDARuntimeError=CUDARuntimeError, getDeviceCount=device_count)
+    return SimpleNamespace(cuda=SimpleNamespace(runtime=runtime))
+
+
+def test_no_driver_or_no_such_gpu(scratch, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", fake_cupy(None))
+    assert_one_sentence(scratch("train", "ae", *SMALL, "--device", "gpu"), "no usable NVIDIA GPU", "--device cpu")
+    monkeypatch.setitem(sys.modules, "cupy", fake_cupy(1))
+    assert_one_sentence(scratch("train", "ae", *SMALL, "--device", "gpu:3"), "gpu:3", "1 GPU")
+
+
+def test_a_run_is_never_overwritten(scratch, trained):
+    folder = trained("ae")
+    before = Path(folder, "checkpoint.safetensors").read_bytes()
+    assert_one_sentence(scratch("train", "ae", *SMALL, *MODELS["ae"], "--out", folder), "holds a run", "--resume")
+    assert Path(folder, "checkpoint.safetensors").read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written(scratch, trained):
+    Path("file").write_text("")
+    assert_one_sentence(scratch("train", "ae", *SMALL, *MODELS["ae"], "--out", "file/run"), "file/run")
+    assert_one_sentence(scratch("sample", trained("ae"), "--out", "no/such/folder.png"), "no/such")
+
+
+def test_a_resumed_run_keeps_its_options(scratch, trained):
+    folder = trained("ae")
+    assert_one_sentence(scratch("train", "--resume", folder, "--lr", 1), "--lr")
+    assert_one_sentence(scratch("train", "vae", "--resume", folder), "a model")
+    assert_one_sentence(scratch("train", "--resume", folder, "--out", "x"), "--out")
+    assert "done" in scratch("train", "--resume", folder).out
+
+
+def test_damaged_files(scratch, trained):
+    folder = Path(trained("ae"))
+    for name, command in (("checkpoint.safetensors", ["evaluate", folder]),
+                          ("resume.safetensors", ["train", "--resume", folder])):
+        whole = (folder / name).read_bytes()
+        for damaged in (whole[:-7], b"", b"\x00" * 100, whole[:40]):
+            (folder / name).write_bytes(damaged)
+            assert_one_sentence(scratch(*command), name)
+        (folder / name).unlink()
+        assert_one_sentence(scratch(*command), name)
+        (folder / name).write_bytes(whole)
+    for content in ("{", "{}", "[]", '{"options": 3}'):
+        (folder / "config.json").write_text(content)
+        assert_one_sentence(scratch("evaluate", folder), "config.json")
+
+
+def test_foreign_checkpoints(scratch, trained):
+    folder, other = Path(trained("ae")), Path(trained("vae"))
+    weights = (other / "checkpoint.safetensors").read_bytes()
+    (folder / "checkpoint.safetensors").write_bytes(weights)
+    assert_one_sentence(scratch("evaluate", folder), "does not fit the ae", "bottleneck")
+    (folder / "resume.safetensors").write_bytes(weights)
+    assert_one_sentence(scratch("train", "--resume", folder), "was not written by train")
+    state = load_file(other / "checkpoint.safetensors")
+    save_file({**state, "encoder.0.weight": state["encoder.0.weight"][:, :, :2]}, other / "checkpoint.safetensors")
+    assert_one_sentence(scratch("evaluate", other), "encoder.0.weight", "(4, 3, 2, 4)", "(4, 3, 4, 4)")
+
+
+def test_images_of_another_shape(scratch, trained, monkeypatch):
+    from data_utils import Data
+    from scratch import commands
+
+    grey = np.zeros((4, 16, 16, 1), np.uint8)
+    folder = trained("ae")
+    monkeypatch.setattr(commands, "load", lambda name, **_: Data(name, grey, grey, {}, {}))
+    assert_one_sentence(scratch("reconstruct", folder, "--data", "mnist"), "16×16×3", "16×16×1")
+    assert_one_sentence(scratch("train", "--resume", folder, "--epochs", 3), "the data has changed")
+
+
+def test_codes_that_do_not_belong(scratch, trained):
+    ae, vqvae = trained("ae"), trained("vqvae")
+    Path("text.npz").write_text("no archive")
+    np.savez("wrong.npz", latents=np.zeros((3, 5), np.float32))
+    np.savez("large.npz", codes=np.full((1, 4, 4), 16))
+    np.savez("float.npz", codes=np.zeros((1, 4, 4)))
+    assert_one_sentence(scratch("decode", ae, "missing.npz"), "missing.npz")
+    assert_one_sentence(scratch("decode", ae, "text.npz"), "text.npz")
+    assert_one_sentence(scratch("decode", ae, "wrong.npz"), "(3, 5)", "(N, 6)")
+    assert_one_sentence(scratch("decode", ae, "large.npz"), "'latents'")
+    assert_one_sentence(scratch("decode", vqvae, "large.npz"), "16", "0 to 15")
+    assert_one_sentence(scratch("decode", vqvae, "float.npz"), "float64")
+
+
+def test_indices_beyond_the_images(scratch, trained):
+    folder = trained("vae")
+    assert_one_sentence(scratch("variations", folder, "--index", 40), "40")
+    assert_one_sentence(scratch("interpolate", folder, "--between", 0, 99), "99")

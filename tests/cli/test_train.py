@@ -1,0 +1,234 @@
+"""`train`: what a run leaves behind, and that continuing it is the same as never having stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from scratch.runs import Run
+from scratch.training import Totals, Trainer
+from tests.cli.conftest import MODELS, SMALL, read_metrics, without_times
+
+ROOT = Path(__file__).resolve().parents[2]
+TERMS = {"ae": [], "vae": ["kl"], "vqvae": ["codebook", "commitment", "perplexity", "codes_used"]}
+PICTURES = {
+    "ae": {"curves", "reconstructions", "samples", "interpolation"},
+    "vae": {"curves", "reconstructions", "samples", "interpolation", "variations"},
+    "vqvae": {"curves", "reconstructions", "samples", "interpolation", "codebook"},
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_run_holds_its_config_metrics_weights_and_pictures(trained, model):
+    folder = Path(trained(model))
+    config = json.loads((folder / "config.json").read_text())
+    weights = load_file(folder / "checkpoint.safetensors")
+    assert config["parameters"] == sum(value.size for value in weights.values())
+    assert config["options"]["model"] == model and config["options"]["seed"] == 0
+    assert config["data"] == {
+        "name": "shapes", "image_shape": [16, 16, 3], "training_images": 40, "held_out_images": 40}
+    assert config["versions"]["numpy"] == np.__version__
+
+    metrics = read_metrics(folder)
+    assert [entry["epoch"] for entry in metrics] == [1, 2]
+    for entry in metrics:
+        for name in ["loss", "reconstruction", *TERMS[model]]:
+            assert np.isfinite(entry[name]) and np.isfinite(entry[f"held_out_{name}"])
+        assert entry["images_per_second"] == pytest.approx(40 / entry["seconds"])
+        assert np.isfinite(entry["held_out_psnr"])
+    assert metrics[1]["reconstruction"] < metrics[0]["reconstruction"]
+
+    assert {path.stem for path in folder.glob("*.png")} == PICTURES[model]
+    for path in folder.glob("*.png"):
+        with Image.open(path) as picture:
+            assert np.asarray(picture).std() > 5
+
+
+def test_epoch_figures_average_over_examples_not_batches():
+    class Host:
+        def read(self, scalars):
+            return scalars
+
+    totals = Totals()
+    totals.add("", 16, {"loss": 1.0}, None)
+    totals.add("", 8, {"loss": 4.0}, None)
+    totals.read(Host())
+    assert totals.means() == {"loss": 2.0}
+
+
+def test_output_names_every_epoch_and_its_terms(scratch):
+    result = scratch("train", "vae", *SMALL, *MODELS["vae"], "--epochs", 2)
+    lines = [line for line in result.out.splitlines() if line.startswith("epoch")]
+    assert len(lines) == 2 and all("reconstruction" in line and "kl" in line and "PSNR" in line for line in lines)
+    assert Path("runs/vae-small-shapes/config.json").exists()
+    scratch("train", "vae", *SMALL, *MODELS["vae"], "--epochs", 1)
+    assert Path("runs/vae-small-shapes-2/config.json").exists()
+
+
+def test_the_same_command_gives_the_same_bytes_and_another_seed_does_not(scratch):
+    options = ["vae", *SMALL, *MODELS["vae"], "--epochs", 1]
+    for out, seed in (("a", 1), ("b", 1), ("c", 2)):
+        scratch("train", *options, "--out", out, "--seed", seed)
+    a, b, c = (Path(out, "checkpoint.safetensors").read_bytes() for out in "abc")
+    assert a == b != c
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_resuming_equals_never_having_stopped(scratch, model):
+    options = [*SMALL, *MODELS[model]]
+    scratch("train", model, *options, "--epochs", 3, "--out", "whole")
+    scratch("train", model, *options, "--epochs", 1, "--out", "parts")
+    result = scratch("train", "--resume", "parts", "--epochs", 3)
+    assert result.status == 0 and "Note" not in result.out
+    assert Path("whole/checkpoint.safetensors").read_bytes() == Path("parts/checkpoint.safetensors").read_bytes()
+    assert without_times(read_metrics("whole")) == without_times(read_metrics("parts"))
+    assert json.loads(Path("parts/config.json").read_text())["options"]["epochs"] == 3
+
+
+def test_resume_needs_its_one_file_alone_and_cuts_the_metrics_back(scratch, trained):
+    folder = Path(trained("ae"))
+    (folder / "config.json").unlink()
+    (folder / "checkpoint.safetensors").unlink()
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write('{"epoch": 3, "loss": 1}\n{"epoch": 4, "lo')  # as a kill between two files may leave it
+    (folder / ".resume.safetensors.x1y2").write_bytes(b"cut short")
+    assert scratch("train", "--resume", folder, "--epochs", 4).status == 0
+    assert [entry["epoch"] for entry in read_metrics(folder)] == [1, 2, 3, 4]
+    assert all("held_out_psnr" in entry for entry in read_metrics(folder))
+    assert not list(folder.glob(".*"))
+
+
+def test_resume_says_when_the_blas_differs(scratch, trained, monkeypatch):
+    folder = trained("ae")
+    monkeypatch.setattr(Trainer, "environment", lambda self: {"device": "cpu", "BLAS": "another"})
+    result = scratch("train", "--resume", folder, "--epochs", 3)
+    assert result.status == 0 and "Note: BLAS was" in result.out and "is now another" in result.out
+
+
+def start(*argv):
+    """A training in a process of its own."""
+    return subprocess.Popen([sys.executable, "-m", "scratch", *map(str, argv)], cwd=ROOT, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_for(condition, process):
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+LONGER = [*SMALL, *MODELS["vae"], "--limit", 640, "--epochs", 6]  # the later --limit counts
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_stopped_in_the_middle_and_resumed_equals_uninterrupted(scratch, tmp_path, how):
+    scratch("train", "vae", *LONGER, "--out", tmp_path / "whole")
+    process = start("train", "vae", *LONGER, "--out", tmp_path / "cut")
+    wait_for(lambda: (tmp_path / "cut/resume.safetensors").exists(), process)
+    time.sleep(0.1)  # into the next epoch
+    process.send_signal(how)
+    out, err = process.communicate()
+    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL), err
+    if how == signal.SIGINT:
+        assert f"python -m scratch train --resume {tmp_path / 'cut'}" in out and "Traceback" not in err
+    load_file(tmp_path / "cut/checkpoint.safetensors")  # whole, whenever the stop came
+    assert len(read_metrics(tmp_path / "cut")) < 6
+    assert scratch("train", "--resume", tmp_path / "cut").status == 0
+    assert (tmp_path / "cut/checkpoint.safetensors").read_bytes() == (
+        tmp_path / "whole/checkpoint.safetensors").read_bytes()
+    assert without_times(read_metrics(tmp_path / "cut")) == without_times(read_metrics(tmp_path / "whole"))
+
+
+def test_ctrl_c_inside_an_epoch_keeps_its_running_averages(scratch, monkeypatch):
+    options = ["vqvae", *SMALL, *MODELS["vqvae"], "--epochs", 2]
+    scratch("train", *options, "--out", "whole")
+    step = Trainer.step
+
+    def interrupted(self, images, epoch, number):
+        if (epoch, number) == (2, 1):
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, images, epoch, number)
+
+    monkeypatch.setattr(Trainer, "step", interrupted)
+    assert scratch("train", *options, "--out", "cut").status == 130
+    monkeypatch.setattr(Trainer, "step", step)
+    _, _, position = Run.resume("cut")
+    assert (position["epoch"], position["step"]) == (2, 2)
+    assert "after 1 epoch(s) and 2 step(s)" in scratch("train", "--resume", "cut").out
+    assert without_times(read_metrics("cut")) == without_times(read_metrics("whole"))
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(scratch, monkeypatch):
+    options = ["vae", *SMALL, *MODELS["vae"]]
+    scratch("train", *options, "--epochs", 1, "--out", "good")
+    step = Trainer.step
+
+    def poisoned(self, images, epoch, number):
+        terms, counts = step(self, images, epoch, number)
+        return {**terms, "kl": terms["kl"] * np.nan} if (epoch, number) == (2, 1) else terms, counts
+
+    monkeypatch.setattr(Trainer, "step", poisoned)
+    result = scratch("train", *options, "--epochs", 3, "--out", "bad")
+    assert result.status == 1
+    assert "kl became nan in epoch 2, step 2" in result.err and "Traceback" not in result.err
+    assert Path("bad/checkpoint.safetensors").read_bytes() == Path("good/checkpoint.safetensors").read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid:RuntimeWarning")
+def test_a_learning_rate_far_too_large_ends_in_one_sentence(scratch):
+    result = scratch("train", "ae", *SMALL, *MODELS["ae"], "--optimizer", "sgd", "--lr", 1e9, "--epochs", 2)
+    assert result.status == 1 and "epoch 1" in result.err and "step" in result.err
+    assert not Path("runs/ae-small-shapes/checkpoint.safetensors").exists()
+
+
+def test_a_disk_that_fills_up_loses_nothing(scratch, monkeypatch):
+    options = ["ae", *SMALL, *MODELS["ae"]]
+    scratch("train", *options, "--epochs", 1, "--out", "good")
+    write, calls = os.fsync, []
+
+    def full(file):
+        calls.append(file)
+        if len(calls) > 4:  # config, and metrics, checkpoint and resume of the first epoch
+            raise OSError(28, "No space left on device")
+        return write(file)
+
+    monkeypatch.setattr(os, "fsync", full)
+    result = scratch("train", *options, "--epochs", 3, "--out", "full")
+    assert result.status == 2 and "No space left on device" in result.err and result.err.count("\n") == 1
+    assert Path("full/checkpoint.safetensors").read_bytes() == Path("good/checkpoint.safetensors").read_bytes()
+    assert not list(Path("full").glob(".*"))
+    monkeypatch.setattr(os, "fsync", write)
+    assert scratch("train", "--resume", "full").status == 0
+    assert len(read_metrics("full")) == 3
+
+
+def test_scratch_trains_where_torch_is_not_installed(tmp_path):
+    program = (
+        "import sys; sys.modules.update(torch=None, torchvision=None, cupy=None);"
+        "from scratch.__main__ import build_parser; from scratch.cli import main;"
+        f"sys.exit(main(build_parser(), ['train', 'vqvae', *{[*SMALL, *MODELS['vqvae']]}, '--epochs', '1',"
+        f" '--out', {str(tmp_path / 'run')!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run/codebook.png").exists()
+
+
+@pytest.mark.skipif("AUTOENCODERS_DATA" not in os.environ, reason="AUTOENCODERS_DATA names no folder with real data")
+@pytest.mark.parametrize("data, halvings", [("cifar10", 3), ("mnist", 2)])
+def test_real_images_train(scratch, data, halvings):
+    result = scratch("train", "vqvae", "--data", data, "--data-root", os.environ["AUTOENCODERS_DATA"], "--limit", 256,
+                     "--epochs", 2, "--out", "run")
+    assert result.status == 0, result.err
+    first, second = read_metrics("run")
+    assert second["reconstruction"] < first["reconstruction"]
+    weights = load_file("run/checkpoint.safetensors")
+    assert sum(name.startswith("encoder") and name.endswith("weight") for name in weights) == halvings

@@ -1,0 +1,246 @@
+"""Scratch beside torch: one start, the same batches and the same noise, and how far the two come apart.
+
+    python -m torch_ref compare vae --preset small --steps 50
+
+Three things are compared: every parameter's gradient at the first step, the loss at every step, and the weights
+after the first step and at the end. Two programs that round differently cannot agree in every bit, so each has a
+bound, and `"ok"` says whether all of them hold.
+
+In float32 only the gradients and the first losses are judged. From then on two trajectories part by themselves:
+PyTorch with one thread and PyTorch with two do so as well.
+"""
+
+import json
+import math
+
+import numpy as np
+import torch
+
+from data_utils import batches, load, to_float
+from scratch.models import build as build_scratch
+from scratch.optim import Adam
+from scratch.presets import PRESETS
+from torch_ref.models import build as build_torch
+
+BOUNDED_STEPS = 50  # the bounds on losses and final weights are stated for so many steps; later ones are only shown
+BOUNDS = {
+    "float64": {"gradients": 1e-12, "losses": 1e-9, "weights, first step": 1e-9, "weights, last step": 1e-6},
+    "float32": {"gradients": 1e-4, "losses": 1e-4},
+}
+JUDGED_LOSSES = {"float64": BOUNDED_STEPS, "float32": 5}
+LEAST_CODES = 16  # a comparison in which a VQ-VAE uses fewer codes proves little
+
+
+def relative_difference(ours, theirs, scale=0.0):
+    """max |ours − theirs| over max |theirs|, or over `scale` where that is larger. Zeros agree with zeros."""
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    difference = np.abs(ours - theirs).max()
+    scale = max(np.abs(theirs).max(), scale)
+    return float(difference / scale) if scale > 0 else float(difference)
+
+
+def gradient_differences(ours, theirs):
+    """{name: relative difference} of two dicts of gradients.
+
+    Each is relative to the tensor's own largest magnitude. Where the true gradient is zero (of a bias before a
+    normalisation, say) rounding alone is left of it, and has no scale of its own: a tensor whose entries are all
+    below 100 ε of the model's largest gradient is measured against that largest gradient instead.
+    """
+    largest = max(np.abs(gradient).max() for gradient in theirs.values())
+    differences = {}
+    for name, gradient in theirs.items():
+        vanishes = np.abs(gradient).max() < 100 * np.finfo(gradient.dtype).eps * largest
+        differences[name] = relative_difference(ours[name], gradient, scale=largest if vanishes else 0.0)
+    return differences
+
+
+def weight_difference(ours, theirs):
+    """The largest relative difference of any tensor of scratch's model `ours` to the same of torch's `theirs`."""
+    own = ours.state_dict()
+    return float(np.max([relative_difference(own[name], w.numpy()) for name, w in theirs.state_dict().items()]))
+
+
+def spread_codebook(model, x, rng):
+    """Set the codes of scratch's VQ-VAE to what its encoder says of the images x, so that many are in use from the start.
+
+    A little noise keeps the codes of equal patches apart: between equal codes rounding would decide. Where there are
+    more codes than patches the rest stay as they are.
+    """
+    with model.evaluating():
+        z = model.bottleneck.project.forward(model.encoder.forward(x))
+    rows = z.reshape(-1, z.shape[-1])
+    codebook = model.bottleneck.quantizer.codebook.value
+    chosen = rng.choice(len(rows), min(len(rows), len(codebook)), replace=False)
+    jitter = 0.1 * float(rows.std()) * rng.standard_normal((len(chosen), rows.shape[1]))
+    codebook[: len(chosen)] = rows[chosen] + jitter.astype(codebook.dtype)
+
+
+def to_torch(images):
+    """(N, H, W, C) in NumPy to (N, C, H, W) in PyTorch."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+
+def batch_at(images, step, batch_size, seed):
+    """The step-th batch (N, H, W, C) uint8 of as many shuffled epochs as it takes."""
+    epoch, within = divmod(step, math.ceil(len(images) / batch_size))
+    return images[list(batches(len(images), batch_size, seed, epoch))[within]]
+
+
+def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64, lr=1e-3, seed=0):
+    """Train both sides for `steps` steps of Adam and compare them. Returns a dict that JSON can hold.
+
+    model    "ae", "vae" or "vqvae"
+    options  a preset's entries and `likelihood`, as `build` takes them
+    images   (M, H, W, C) uint8
+    """
+    dtype = np.dtype(dtype)
+    rng = np.random.default_rng(seed)
+    image_shape = images.shape[1:]
+    ours = build_scratch(model, image_shape, options, dtype=dtype, rng=rng)
+    if model == "vqvae":
+        spread_codebook(ours, to_float(batch_at(images, 0, batch_size, seed), dtype), rng)
+    theirs = build_torch(model, image_shape, options, dtype=getattr(torch, dtype.name))
+    theirs.load_state_dict({name: torch.tensor(array) for name, array in ours.state_dict().items()}, strict=True)
+    our_adam = Adam(ours.named_parameters(), lr=lr)
+    their_adam = torch.optim.Adam(theirs.parameters(), lr=lr)
+
+    losses = {"scratch": [], "torch": [], "difference": []}
+    weights, agreement, in_use = {}, [], []
+    for step in range(steps):
+        x = to_float(batch_at(images, step, batch_size, seed), dtype)
+        noise = ours.bottleneck.draw_noise(len(x), rng)
+
+        ours.zero_grad()
+        our_loss, _ = ours.loss(x, noise)
+        ours.backward()
+
+        their_adam.zero_grad()
+        their_loss, _ = theirs.loss(to_torch(x), None if noise is None else torch.from_numpy(noise))
+        their_loss.backward()
+
+        losses["scratch"].append(float(our_loss))
+        losses["torch"].append(their_loss.item())
+        losses["difference"].append(relative_difference(float(our_loss), their_loss.item()))
+        if step == 0:
+            our_gradients = ours.grad_dict()
+            their_gradients = {name: p.grad.numpy().copy() for name, p in theirs.named_parameters()}
+        if ours.bottleneck.indices is not None:
+            our_indices, their_indices = ours.bottleneck.indices, theirs.bottleneck.indices.numpy()
+            agreement.append(float(np.mean(our_indices == their_indices)))
+            in_use.append(len(np.unique(their_indices)))
+
+        our_adam.step()
+        their_adam.step()
+        if step + 1 in (1, min(steps, BOUNDED_STEPS), steps):
+            weights[step + 1] = weight_difference(ours, theirs)
+
+    differences = gradient_differences(our_gradients, their_gradients)
+    measured = {
+        "gradients": float(np.max(list(differences.values()))),
+        "losses": float(np.max(losses["difference"][: JUDGED_LOSSES[dtype.name]])),
+        "weights, first step": weights[1],
+        "weights, last step": weights[min(steps, BOUNDED_STEPS)],
+    }
+    # `<=` and not `not >`: a NaN breaks every bound
+    checks = [
+        {"name": name, "measured": measured[name], "bound": bound, "ok": measured[name] <= bound}
+        for name, bound in BOUNDS[dtype.name].items()
+    ]
+    if in_use:
+        checks.append({"name": "fewest codes in use", "measured": min(in_use), "bound": LEAST_CODES,
+                       "ok": min(in_use) >= LEAST_CODES})
+    if in_use and dtype == np.float64:
+        agreeing = min(agreement[:BOUNDED_STEPS])
+        checks.append({"name": "equal code indices", "measured": agreeing, "bound": 1.0, "ok": agreeing >= 1.0})
+    return {
+        "model": model, "image_shape": list(image_shape), "parameters": ours.parameter_count(),
+        "dtype": dtype.name, "steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed,
+        "gradients": {
+            name: {"shape": list(gradient.shape), "largest": float(np.abs(gradient).max()),
+                   "difference": differences[name]}
+            for name, gradient in their_gradients.items()
+        },
+        "losses": losses,
+        "weights": {str(step): difference for step, difference in weights.items()},
+        "codes": {"agreement": agreement, "in_use": in_use} if in_use else None,
+        "checks": checks,
+        "ok": all(check["ok"] for check in checks),
+    }
+
+
+def report(result):
+    """Print what `compare` found as tables."""
+    size = "×".join(map(str, result["image_shape"]))
+    print(f"{result['model']}, {result['parameters']:,} parameters, images of {size}: {result['steps']} Adam steps of "
+          f"{result['batch_size']} images in {result['dtype']}, seed {result['seed']}")
+
+    print(f"\n{'gradient at the first step':34}{'shape':20}{'largest':>11}{'difference':>12}")
+    for name, row in result["gradients"].items():
+        shape = "×".join(map(str, row["shape"]))
+        print(f"{name:34}{shape:20}{row['largest']:11.3e}{row['difference']:12.1e}")
+
+    codes = result["codes"]
+    print(f"\n{'step':>5}{'loss, scratch':>22}{'loss, torch':>22}{'difference':>12}"
+          + (f"{'codes in use':>14}{'equal':>9}" if codes else ""))
+    last = result["steps"] - 1
+    for step in sorted({0, 1, 2, 3, 4, last, *range(9, last, max(10, result["steps"] // 50 * 10))}):
+        if step <= last:
+            ours, theirs, difference = (result["losses"][side][step] for side in ("scratch", "torch", "difference"))
+            print(f"{step + 1:5}{ours:22.14g}{theirs:22.14g}{difference:12.1e}"
+                  + (f"{codes['in_use'][step]:14}{codes['agreement'][step]:9.2%}" if codes else ""))
+
+    print(f"\n{'weights after step':34}{'largest difference':>43}")
+    for step, difference in result["weights"].items():
+        print(f"{step:34}{difference:43.1e}")
+
+    print("\nDifferences are relative to each tensor's largest magnitude.")
+    if result["dtype"] == "float32":
+        print("In float32 only the gradients and the first five losses are judged: later trajectories part by themselves,\n"
+              "as PyTorch's own do with another number of threads.")
+    if result["steps"] > BOUNDED_STEPS:
+        print(f"The bounds hold for the first {BOUNDED_STEPS} steps; what comes after is shown and not judged.")
+    print()
+    for check in result["checks"]:
+        sign = "≥" if check["name"] in ("fewest codes in use", "equal code indices") else "≤"
+        print(f"{check['name']:24}{check['measured']:10.2g}  {sign} {check['bound']:<8g}{'ok' if check['ok'] else 'BROKEN'}")
+    print("\nscratch and torch agree." if result["ok"] else "\nscratch and torch DISAGREE.")
+
+
+def at_least_one(text):
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+at_least_one.__name__ = "positive integer"  # as argparse calls it when it refuses one
+
+
+def add_arguments(parser):
+    """The options of `python -m torch_ref compare`."""
+    parser.add_argument("model", choices=("ae", "vae", "vqvae"))
+    parser.add_argument("--preset", choices=PRESETS, default="small")
+    parser.add_argument("--likelihood", choices=("squared_error", "bernoulli"), default="squared_error")
+    parser.add_argument("--data", default="shapes", help="as in train: shapes, cifar10, folder:PATH, ...")
+    parser.add_argument("--data-root", help="where torchvision's sets are")
+    parser.add_argument("--steps", type=at_least_one, default=50, help="steps of Adam (%(default)s)")
+    parser.add_argument("--dtype", choices=tuple(BOUNDS), default="float64")
+    parser.add_argument("--batch-size", type=at_least_one, help="images a step (the preset's)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(arguments):
+    """Compare as the command line asks; the exit status: 0, or 1 when a bound is broken."""
+    options = {**PRESETS[arguments.preset], "likelihood": arguments.likelihood}
+    batch_size = arguments.batch_size or options["batch_size"]
+    data = load(arguments.data, root=arguments.data_root, limit=arguments.steps * batch_size, seed=arguments.seed)
+    result = compare(
+        arguments.model, options, data.train, steps=arguments.steps, dtype=arguments.dtype,
+        batch_size=batch_size, lr=options["lr"], seed=arguments.seed)
+    result |= {"preset": arguments.preset, "likelihood": arguments.likelihood, "data": arguments.data}
+    if arguments.json:
+        print(json.dumps(result, indent=2))
+    else:
+        report(result)
+    return 0 if result["ok"] else 1

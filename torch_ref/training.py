@@ -1,0 +1,119 @@
+"""One training step in PyTorch, behind the methods of scratch's trainer: NumPy arrays, NHWC, at the border."""
+
+import numpy as np
+import torch
+
+from torch_ref.losses import perplexity
+
+
+def torch_device(name):
+    """"cpu", "gpu" or "gpu:N" as a torch.device. Raises ValueError where there is no such device."""
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "gpu") or (number and (kind == "cpu" or not number.isdigit())):
+        raise ValueError(f"unknown device {name!r}: use cpu, gpu or gpu:N.")
+    if kind == "cpu":
+        return torch.device("cpu")
+    count, index = torch.cuda.device_count(), int(number or 0)
+    if index >= count:
+        raise ValueError(
+            f"--device {name}: PyTorch finds {count} NVIDIA GPU(s) here; use --device cpu or another number.")
+    return torch.device("cuda", index)
+
+
+def make_optimizer(parameters, options):
+    """The optimiser that `options` name: optimizer ("adam" or "sgd"), lr, momentum (SGD's), weight_decay (AdamW's)."""
+    if options["optimizer"] == "sgd":
+        return torch.optim.SGD(parameters, lr=options["lr"], momentum=options["momentum"])
+    if options["optimizer"] == "adam" and options["weight_decay"]:
+        return torch.optim.AdamW(parameters, lr=options["lr"], weight_decay=options["weight_decay"])
+    if options["optimizer"] == "adam":
+        return torch.optim.Adam(parameters, lr=options["lr"])
+    raise ValueError(f"unknown optimizer {options['optimizer']!r}: adam or sgd")
+
+
+class Trainer:
+    """Drives a model of torch_ref.models with a torch.optim optimiser."""
+
+    def __init__(self, model, optimizer, seed, device="cpu"):
+        self.device = torch_device(device)
+        self.model = model.to(self.device)  # in place: the optimiser goes on holding the same parameters
+        self.optimizer = optimizer
+        self.seed = seed
+        self.steps = 0
+        self.moments = {"m": "exp_avg", "v": "exp_avg_sq"}  # {scratch's name: PyTorch's}
+        if isinstance(optimizer, torch.optim.SGD):
+            self.moments = {"velocity": "momentum_buffer"}
+
+    def step(self, images, epoch, step):
+        """One update from images (N, H, W, C). Returns (terms, code counts or None), tensors nobody has waited for."""
+        noise = self.draw_noise(len(images), np.random.default_rng((self.seed, epoch, step)))
+        self.optimizer.zero_grad()
+        loss, terms = self.model.loss(self.to_tensor(images), self.to_tensor(noise))
+        loss.backward()
+        self.optimizer.step()
+        self.steps += 1
+        return self.metrics(loss, terms)
+
+    def evaluate(self, images, noise):
+        """(terms with the noise given, code counts or None, squared error (N,) of the deterministic reconstruction)."""
+        x = self.to_tensor(images)
+        with self.model.evaluating():
+            terms, counts = self.metrics(*self.model.loss(x, self.to_tensor(noise)))
+            squared_error = (self.model.reconstruct(x) - x).square().sum((1, 2, 3))
+        return terms, counts, squared_error
+
+    def metrics(self, loss, terms):
+        """The loss and its terms without their graph, and for a VQ-VAE perplexity and how often each code was used."""
+        metrics = {name: term.detach() for name, term in {"loss": loss, **terms}.items()}
+        indices = self.model.bottleneck.indices
+        if indices is None:
+            return metrics, None
+        used = indices.flatten()
+        # index_add_ rather than bincount, which on a GPU waits for the largest index
+        counts = used.new_zeros(self.model.bottleneck.codes).index_add_(0, used, torch.ones_like(used))
+        return {**metrics, "perplexity": perplexity(counts)}, counts
+
+    def draw_noise(self, count, rng):
+        """The noise of `count` images from a NumPy generator; None where the model is not random."""
+        return self.model.draw_noise(count, rng)
+
+    def to_tensor(self, array):
+        """A NumPy array on the device; images (N, H, W, C) become (N, C, H, W). None stays None."""
+        if array is None:
+            return None
+        tensor = torch.from_numpy(array).to(self.device)
+        return tensor.permute(0, 3, 1, 2).contiguous() if tensor.ndim == 4 else tensor
+
+    def read(self, values):
+        """Tensors of no dimension as floats, with a single wait for the device."""
+        return torch.stack([value.double() for value in values]).tolist() if values else []
+
+    def read_array(self, tensor):
+        return tensor.numpy(force=True)
+
+    def state(self):
+        """(weights, moments, steps): all that continuing needs, as copies in scratch's names."""
+        weights = {name: copy_of(tensor) for name, tensor in self.model.state_dict().items()}
+        moments = {}
+        for ours, theirs in self.moments.items():
+            for name, parameter in self.model.named_parameters():
+                moment = self.optimizer.state.get(parameter, {}).get(theirs)
+                moments[f"{ours}.{name}"] = copy_of(torch.zeros_like(parameter) if moment is None else moment)
+        return weights, moments, self.steps
+
+    def load(self, weights, moments, steps):
+        """Continue from what `state` returned."""
+        self.model.load_state_dict({name: torch.tensor(array) for name, array in weights.items()}, strict=True)
+        for name, parameter in self.model.named_parameters():
+            self.optimizer.state[parameter] = {
+                theirs: torch.tensor(moments[f"{ours}.{name}"]).to(parameter) for ours, theirs in self.moments.items()
+            } | {"step": torch.tensor(float(steps))}  # on the CPU, where Adam keeps its own; SGD does not look
+        self.steps = steps
+
+    def environment(self):
+        """What bitwise repetition depends on."""
+        return {"torch": torch.__version__, "threads": str(torch.get_num_threads())}
+
+
+def copy_of(tensor):
+    return np.array(tensor.numpy(force=True), order="C")
