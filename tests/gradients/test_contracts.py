@@ -5,7 +5,7 @@ import pytest
 
 from scratch import bottlenecks, gradcheck, layers, losses
 from scratch.gradcheck import CASES, attempt
-from scratch.layers import Conv2d, ConvTranspose2d, Linear
+from scratch.layers import Conv2d, ConvTranspose2d, Linear, conv_definition
 from scratch.models import build
 from scratch.module import Buffer, Module, Sequential
 from scratch.optim import SGD, Adam
@@ -215,8 +215,8 @@ def test_a_layer_stays_in_float32(case):
 
 def test_the_definitions_stay_in_float32():
     for forward, backward in [
-        (layers.conv_definition.conv2d, layers.conv_definition.conv2d_backward),
-        (layers.conv_definition.conv_transpose2d, layers.conv_definition.conv_transpose2d_backward),
+        (conv_definition.conv2d, conv_definition.conv2d_backward),
+        (conv_definition.conv_transpose2d, conv_definition.conv_transpose2d_backward),
     ]:
         x, w, b = draw32(1, 4, 3, 2), draw32(2, 2, 2, 2), draw32(2)
         y = forward(x, w, b)
