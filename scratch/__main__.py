@@ -2,9 +2,10 @@
 
 import sys
 
-from scratch import commands, gradcheck
+from scratch import commands
 from scratch.accelerate.memory import retain_freed_memory
 from scratch.cli import Parser, main
+from scratch.gradcheck import table as gradcheck
 from scratch.options import add_data_arguments, add_train_arguments, whole
 
 

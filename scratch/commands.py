@@ -51,7 +51,10 @@ def train(arguments, make_trainer=make_trainer, program="scratch"):
             raise UsageError(f"the data has changed since {run.folder} was trained: {data.describe()}, "
                              f"where the run had {run.config['data']}.")
         trainer, _ = make_trainer(run.options, data.train.shape[1:])
-        progress = run.restore(trainer, tensors, position)
+        try:
+            progress = run.restore(trainer, tensors, position)
+        except (KeyError, ValueError) as error:
+            raise UsageError(f"{run.folder}/resume.safetensors does not fit its own config: {error}.") from None
         run.write_config()
         for name, now in trainer.environment().items():
             if (before := position["environment"].get(name)) != now:

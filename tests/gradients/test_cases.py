@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 import scratch.bottlenecks
-import scratch.gradcheck
+import scratch.gradcheck.table
 import scratch.layers
 import scratch.losses
 import torch_ref.gradcheck
 from scratch.errors import UsageError
-from scratch.gradcheck import BOUND, CASES, Case, attempt, check, finite_differences, layer, run_case
+from scratch.gradcheck.cases import CASES, Case, layer
+from scratch.gradcheck.differences import BOUND, attempt, check, finite_differences
+from scratch.gradcheck.table import run_case
 from scratch.layers import Conv2d, Linear, Tanh
 from torch_ref.gradcheck import AUTOGRAD
 

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from scratch.gradcheck import Operation, check, straight_through
+from scratch.gradcheck.cases import straight_through
+from scratch.gradcheck.differences import Operation, check
 from scratch.layers import ReLU
 from scratch.losses import LIKELIHOODS
 from scratch.models import build
