@@ -1,7 +1,7 @@
 """`python -m scratch gradcheck` with a second witness beside finite differences: PyTorch's autograd.
 
-For every case of scratch/gradcheck/cases.py the operation is written once more, in PyTorch, and is given the same tensors and
-the same upstream gradients. The new column is the largest difference between the hand-written gradient and
+For every case of scratch/gradcheck/cases.py the operation is written once more, in PyTorch, and is given the same
+tensors and the same upstream gradients. The new column is the largest difference between the hand-written gradient and
 autograd's, relative to the largest magnitude in autograd's.
 """
 
