@@ -11,7 +11,7 @@ d is not normalised, so analytic is itself a draw of N(0, ‖g‖²): typically 
 zero by chance. That is why the difference is divided by ‖g‖ and not by |analytic|: there a correct gradient would
 fail. u is random because with u = 1 errors cancel, such as a flipped kernel's.
 
-Finite differences say nothing across a kink, so `CASES` (cases.py) steps around each: inputs of ReLU and LeakyReLU keep 0.1
+Finite differences say nothing across a kink, so cases.py steps around each: inputs of ReLU and LeakyReLU keep 0.1
 away from 0 and MaxPool2d's values differ by 0.1, where a step moves a value by some 1e-5. A vector quantizer is all
 steps, and its straight-through backward is deliberately not the derivative of its forward. It is the derivative of
 another function, `straight_through` in cases.py, and is checked against it.
