@@ -2,9 +2,10 @@
 
 import sys
 
-from scratch import commands, gradcheck
+from scratch import commands
 from scratch.accelerate.memory import retain_freed_memory
 from scratch.cli import Parser, main
+from scratch.gradcheck import table as gradcheck
 from scratch.options import add_data_arguments, add_train_arguments, whole
 
 
@@ -34,6 +35,7 @@ def build_parser():
     evaluate.add_argument("--json", action="store_true")
     reconstruct = add_run_command(subparsers, "reconstruct", commands.reconstruct, out="reconstructions.png")
     reconstruct.add_argument("--count", type=whole(1), default=commands.PICTURED, metavar="N")
+    reconstruct.add_argument("--beside", nargs="+", default=[], metavar="RUN", help="more runs, a row each")
     sample = add_run_command(subparsers, "sample", commands.sample, out="samples.png")
     sample.add_argument("--count", type=whole(1), default=20, metavar="N")
     sample.add_argument("--seed", type=whole(0), default=0, metavar="N")

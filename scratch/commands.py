@@ -51,7 +51,10 @@ def train(arguments, make_trainer=make_trainer, program="scratch"):
             raise UsageError(f"the data has changed since {run.folder} was trained: {data.describe()}, "
                              f"where the run had {run.config['data']}.")
         trainer, _ = make_trainer(run.options, data.train.shape[1:])
-        progress = run.restore(trainer, tensors, position)
+        try:
+            progress = run.restore(trainer, tensors, position)
+        except (KeyError, ValueError) as error:
+            raise UsageError(f"{run.folder}/resume.safetensors does not fit its own config: {error}.") from None
         run.write_config()
         for name, now in trainer.environment().items():
             if (before := position["environment"].get(name)) != now:
@@ -165,7 +168,7 @@ def draw_pictures(run, data):
     trained = Trained(run, run.options["device"] if run.config["program"] == "scratch" else "cpu")
     held_out = trained.floats(data.held_out[: max(PICTURED, 2)])
     save_picture(figures.loss_curves(run.metrics()), run.folder / "curves.png")
-    save_picture(reconstruction_figure(trained, held_out, data.name), run.folder / "reconstructions.png")
+    save_picture(reconstruction_figure([trained], held_out, data.name), run.folder / "reconstructions.png")
     save_picture(sample_figure(trained, data.train, 20, seed=0), run.folder / "samples.png")
     if len(held_out) > 1:
         save_picture(interpolation_figure(trained, *held_out[:2], PICTURED), run.folder / "interpolation.png")
@@ -176,9 +179,11 @@ def draw_pictures(run, data):
         save_picture(figures.codebook_use(counts), run.folder / "codebook.png")
 
 
-def reconstruction_figure(trained, images, data_name):
-    rows = [("original", images), ("reconstruction", trained.reconstruct(images))]
-    return figures.image_rows(rows, f"{trained.options['model']}: held-out images of {data_name}")
+def reconstruction_figure(runs, images, data_name):
+    """The images over their reconstructions, a row for each of the trained runs."""
+    rows = [("original", images)]
+    rows += [(trained.options["model"], trained.reconstruct(images)) for trained in runs]
+    return figures.image_rows(rows, f"held-out images of {data_name} and their reconstructions")
 
 
 def sample_figure(trained, training_images, count, seed):
@@ -220,14 +225,19 @@ def open_run(arguments, need_images=True):
         return trained, None
     wanted = {name: getattr(arguments, name) for name in ("data", "data_root", "limit")}
     options = {**trained.options, **{name: value for name, value in wanted.items() if value is not None}}
-    H, W, C = trained.run.config["data"]["image_shape"]
     if options["data"] != trained.options["data"]:
-        options["image_size"] = H
+        options["image_size"] = trained.run.config["data"]["image_shape"][0]
         options["limit"] = arguments.limit
     data = load_data(options, arguments.download)
+    check_images(trained, data)
+    return trained, data
+
+
+def check_images(trained, data):
+    """Raises UsageError where the images are not of the shape that the run was trained on."""
+    H, W, C = trained.run.config["data"]["image_shape"]
     if data.train.shape[1:] != (H, W, C):
         raise UsageError(f"{trained.run.folder} takes images of {H}×{W}×{C}; {data.describe()}: choose other --data.")
-    return trained, data
 
 
 def destination(arguments, trained, name):
@@ -251,15 +261,20 @@ def evaluate(arguments):
 
 
 def reconstruct(arguments):
-    """Draw held-out images beside their reconstructions, and print the PSNR over all of them."""
+    """Draw held-out images over their reconstructions, and print the PSNR over all of them."""
     trained, data = open_run(arguments)
+    runs = [trained, *(Trained(Run.open(folder), arguments.device) for folder in arguments.beside)]
+    for other in runs:
+        check_images(other, data)
     x = trained.floats(data.held_out[: arguments.count])
     own = data.name == trained.options["data"]
     name = "reconstructions.png" if own else f"reconstructions-{data.name.replace(':', '-').replace('/', '-')}.png"
-    save_picture(reconstruction_figure(trained, x, data.name), destination(arguments, trained, name))
-    metrics = held_out_metrics(Trainer(trained.model, None, 0, arguments.device), data.held_out,
-                               trained.options["batch_size"], trained.dtype)
-    print(f"PSNR {metrics['held_out_psnr']:.2f} dB over {len(data.held_out)} held-out images of {data.name}")
+    save_picture(reconstruction_figure(runs, x, data.name), destination(arguments, trained, name))
+    for other in runs:
+        metrics = held_out_metrics(Trainer(other.model, None, 0, arguments.device), data.held_out,
+                                   other.options["batch_size"], other.dtype)
+        print(f"{other.run.folder}: PSNR {metrics['held_out_psnr']:.2f} dB over {len(data.held_out)} held-out images "
+              f"of {data.name}")
     return 0
 
 

@@ -1,15 +1,15 @@
 """`python -m scratch gradcheck` with a second witness beside finite differences: PyTorch's autograd.
 
-For every case of scratch.gradcheck the operation is written once more, in PyTorch, and is given the same tensors and
-the same upstream gradients. The new column is the largest difference between the hand-written gradient and
+For every case of scratch/gradcheck/cases.py the operation is written once more, in PyTorch, and is given the same
+tensors and the same upstream gradients. The new column is the largest difference between the hand-written gradient and
 autograd's, relative to the largest magnitude in autograd's.
 """
 
 import torch
 import torch.nn.functional as F
 
-from scratch import gradcheck
-from scratch.gradcheck import add_arguments  # noqa: F401  (the command takes the same arguments)
+from scratch.gradcheck import table
+from scratch.gradcheck.table import add_arguments  # noqa: F401  (the command takes the same arguments)
 
 BOUND = 1e-12
 
@@ -140,9 +140,9 @@ def autograd(case, trial, rng):
     }
 
 
-AUTOGRAD = gradcheck.Column("autograd", BOUND, autograd)
+AUTOGRAD = table.Column("autograd", BOUND, autograd)
 
 
 def run(arguments):
     """The command: the table of both witnesses; 0 if every difference is within its bound, else 1."""
-    return gradcheck.run(arguments, columns=(gradcheck.FINITE_DIFFERENCES, AUTOGRAD))
+    return table.run(arguments, columns=(table.FINITE_DIFFERENCES, AUTOGRAD))

@@ -24,7 +24,8 @@ def folder_of_pictures(tmp_path):
     folder = tmp_path / "pictures"
     folder.mkdir()
     for number in range(12):
-        Image.fromarray(np.random.default_rng(number).integers(0, 256, (20, 30, 3), np.uint8)).save(folder / f"{number}.png")
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 30, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
     return folder
 
 
@@ -58,6 +59,13 @@ def test_pictures_of_a_run(scratch, trained, folder_of_pictures, model):
     result = scratch("reconstruct", folder, "--data", f"folder:{folder_of_pictures}")
     assert result.status == 0 and "PSNR" in result.out
     assert any("pictures" in path.name for path in folder.glob("reconstructions-*.png"))
+
+
+def test_runs_are_drawn_beside_each_other(scratch, trained):
+    one, two = trained("ae"), trained("vae")
+    result = scratch("reconstruct", one, "--beside", two, "--out", "both.png")
+    assert result.status == 0 and result.out.count("PSNR") == 2
+    assert picture("both.png").shape[0] > picture(f"{one}/reconstructions.png").shape[0]
 
 
 def test_variations_are_the_vaes(scratch, trained):

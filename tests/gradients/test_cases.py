@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 import scratch.bottlenecks
-import scratch.gradcheck
+import scratch.gradcheck.table
 import scratch.layers
 import scratch.losses
 import torch_ref.gradcheck
 from scratch.errors import UsageError
-from scratch.gradcheck import BOUND, CASES, Case, attempt, check, finite_differences, layer, run_case
+from scratch.gradcheck.cases import CASES, Case, layer
+from scratch.gradcheck.differences import BOUND, attempt, check, finite_differences
+from scratch.gradcheck.table import run_case
 from scratch.layers import Conv2d, Linear, Tanh
 from torch_ref.gradcheck import AUTOGRAD
 
@@ -171,7 +173,7 @@ def command(module, *words):
 
 
 def test_the_table_has_a_line_for_each_gradient_and_ends_with_zero(capsys):
-    assert command(scratch.gradcheck, "linear", "GaussianKL") == 0
+    assert command(scratch.gradcheck.table, "linear", "GaussianKL") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["operation", "gradient", "of", "shape", "finite", "differences"]
     assert [line.split()[-1] for line in lines[1:8]] == ["ok"] * 7  # x, weight, bias; x, weight; mu, logvar
@@ -179,7 +181,7 @@ def test_the_table_has_a_line_for_each_gradient_and_ends_with_zero(capsys):
 
 
 @pytest.mark.parametrize("module, titles", [
-    (scratch.gradcheck, ["finite differences"]),
+    (scratch.gradcheck.table, ["finite differences"]),
     (torch_ref.gradcheck, ["finite differences", "autograd"]),
 ])
 def test_json_holds_what_the_table_shows(capsys, module, titles):
@@ -196,7 +198,7 @@ def test_json_holds_what_the_table_shows(capsys, module, titles):
 def test_a_failure_is_marked_and_ends_with_one(capsys, monkeypatch, flags):
     correct = Tanh.backward
     monkeypatch.setattr(Tanh, "backward", lambda self, dy: 2 * correct(self, dy))
-    assert command(scratch.gradcheck, "Tanh", "Sigmoid", *flags) == 1
+    assert command(scratch.gradcheck.table, "Tanh", "Sigmoid", *flags) == 1
     printed = capsys.readouterr().out
     if flags:
         assert [row["ok"] for row in json.loads(printed)["rows"]] == [True, False]
@@ -207,4 +209,4 @@ def test_a_failure_is_marked_and_ends_with_one(capsys, monkeypatch, flags):
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
     with pytest.raises(UsageError, match=r"'Conv3d'.*Conv2d, ConvTranspose2d.*BernoulliFromLogits\.$"):
-        command(scratch.gradcheck, "Conv3d")
+        command(scratch.gradcheck.table, "Conv3d")

@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 
-from scratch import bottlenecks, gradcheck, layers, losses
-from scratch.gradcheck import CASES, attempt
-from scratch.layers import Conv2d, ConvTranspose2d, Linear
+from scratch import bottlenecks, layers, losses
+from scratch.gradcheck import cases
+from scratch.gradcheck.cases import CASES
+from scratch.gradcheck.differences import attempt
+from scratch.layers import Conv2d, ConvTranspose2d, Linear, conv_definition
 from scratch.models import build
 from scratch.module import Buffer, Module, Sequential
 from scratch.optim import SGD, Adam
 
-MODULES = [case for case in CASES if case.make is not gradcheck.definition]
+MODULES = [case for case in CASES if case.make is not cases.definition]
 each_case = pytest.mark.parametrize("case", MODULES, ids=[f"{case.name} {case.detail}".strip() for case in MODULES])
 
 WEIGHTED = {
@@ -203,7 +205,7 @@ def draw32(*shape):
     return np.random.default_rng(0).random(shape, dtype=np.float32)
 
 
-LAYERS = [case for case in CASES if case.make is gradcheck.layer]
+LAYERS = [case for case in CASES if case.make is cases.layer]
 
 
 @pytest.mark.parametrize("case", LAYERS, ids=[f"{case.name} {case.detail}".strip() for case in LAYERS])
@@ -215,8 +217,8 @@ def test_a_layer_stays_in_float32(case):
 
 def test_the_definitions_stay_in_float32():
     for forward, backward in [
-        (layers.conv_definition.conv2d, layers.conv_definition.conv2d_backward),
-        (layers.conv_definition.conv_transpose2d, layers.conv_definition.conv_transpose2d_backward),
+        (conv_definition.conv2d, conv_definition.conv2d_backward),
+        (conv_definition.conv_transpose2d, conv_definition.conv_transpose2d_backward),
     ]:
         x, w, b = draw32(1, 4, 3, 2), draw32(2, 2, 2, 2), draw32(2)
         y = forward(x, w, b)

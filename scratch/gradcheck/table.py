@@ -1,0 +1,103 @@
+"""The command `gradcheck`: the cases, a witness or two, and a table of what they say."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from scratch.errors import UsageError
+from scratch.gradcheck.cases import CASES, by
+from scratch.gradcheck.differences import BOUND, attempt, finite_differences
+
+
+@dataclass(frozen=True)
+class Column:
+    """A witness: `measure(case, trial, rng)` gives {tensor name: difference}, each of which should be ≤ bound."""
+
+    title: str
+    bound: float
+    measure: Callable
+
+
+FINITE_DIFFERENCES = Column("finite differences", BOUND, lambda case, trial, rng: finite_differences(trial, rng))
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the columns' witnesses say of one tensor's gradient."""
+
+    name: str
+    detail: str
+    tensor: str
+    shape: tuple
+    differences: dict  # column title -> difference
+    ok: bool
+
+
+def run_case(case, seed=0, columns=(FINITE_DIFFERENCES,)):
+    """A Row for each tensor of the case, all columns judging the same trial."""
+    rng = np.random.default_rng(seed)
+    trial = attempt(case.build(rng), rng)
+    measured = {column.title: column.measure(case, trial, rng) for column in columns}
+    rows = []
+    for name, tensor in trial.operation.tensors.items():
+        differences = {title: values[name] for title, values in measured.items()}
+        ok = all(differences[column.title] <= column.bound for column in columns)
+        rows.append(Row(case.name, case.detail, name, tensor.shape, differences, ok))
+    return rows
+
+
+def chosen_cases(names):
+    """The cases of these names, in any letter case; all of them where no name is given."""
+    known = {case.name.casefold(): case.name for case in CASES}
+    for name in names:
+        if name.casefold() not in known:
+            raise UsageError(f"there is no operation {name!r} to check; there are {', '.join(known.values())}.")
+    wanted = {name.casefold() for name in names} or known.keys()
+    return [case for case in CASES if case.name.casefold() in wanted]
+
+
+def table(rows, columns):
+    """The rows as aligned text; an operation's name and detail stand in its first row only."""
+    lines = [("operation", "", "gradient of", "shape", *(column.title for column in columns), "")]
+    previous = None
+    for row in rows:
+        heading = (row.name, row.detail)
+        lines.append((
+            *(heading if heading != previous else ("", "")),
+            row.tensor,
+            by(row.shape),
+            *(f"{row.differences[column.title]:.1e}" for column in columns),
+            "ok" if row.ok else "FAILED",
+        ))
+        previous = heading
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def summary(rows, columns):
+    """One line: how many gradients were checked, and whether all columns' bounds hold."""
+    failed = sum(not row.ok for row in rows)
+    worst = ", ".join(
+        f"{column.title} {max(row.differences[column.title] for row in rows):.1e} (bound {column.bound:.0e})"
+        for column in columns
+    )
+    return f"{len(rows)} gradients, {failed or 'none'} out of bounds; largest differences: {worst}"
+
+
+def add_arguments(parser):
+    parser.add_argument("names", nargs="*", metavar="NAME", help="operations to check, such as Conv2d; all by default")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def run(arguments, columns=(FINITE_DIFFERENCES,)):
+    """The command `gradcheck`: prints the table or JSON; 0 if every difference is within its bound, else 1."""
+    rows = [row for case in chosen_cases(arguments.names) for row in run_case(case, columns=columns)]
+    ok = all(row.ok for row in rows)
+    if arguments.json:
+        bounds = {column.title: column.bound for column in columns}
+        print(json.dumps({"ok": ok, "bounds": bounds, "rows": [vars(row) for row in rows]}, indent=2))
+    else:
+        print(table(rows, columns), summary(rows, columns), sep="\n\n")
+    return 0 if ok else 1

@@ -1,0 +1,38 @@
+"""Models that train in a second: 16×16 shapes, two halvings, and the plainest possible loop."""
+
+import numpy as np
+
+from data_utils import shapes, to_float
+from data_utils.core import batches
+from scratch.models import build
+from scratch.optim import Adam
+
+OPTIONS = dict(
+    channels=(16, 32), latent_dim=32, beta=1.0, codes=64, code_dim=8, codebook_init="uniform", commitment=0.25,
+    likelihood="squared_error",
+)
+
+
+def images(count, stream=0):
+    """(count, 16, 16, 3) float32; stream 0 to train on, stream 1 held out."""
+    return to_float(shapes(count, size=16, seed=0, stream=stream)[0], np.float32)
+
+
+def new_model(name, seed=0, **options):
+    return build(name, (16, 16, 3), {**OPTIONS, **options}, rng=np.random.default_rng(seed))
+
+
+def train(model, x, epochs, batch_size=32, lr=3e-3):
+    optimizer = Adam(model.named_parameters(), lr)
+    for epoch in range(epochs):
+        for chosen in batches(len(x), batch_size, seed=0, epoch=epoch):
+            model.zero_grad()
+            model.loss(x[chosen])
+            model.backward()
+            optimizer.step()
+    return model
+
+
+def reconstruction_error(model, x):
+    """Squared error of the deterministic reconstruction, summed over an image, averaged over images."""
+    return float(((model.reconstruct(x) - x) ** 2).sum() / len(x))

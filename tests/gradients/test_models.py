@@ -1,0 +1,94 @@
+"""Whole models: ∂loss/∂parameter by finite differences through encoder, bottleneck, decoder and every loss term."""
+
+import math
+
+import numpy as np
+import pytest
+
+from scratch.gradcheck.cases import straight_through
+from scratch.gradcheck.differences import Operation, check
+from scratch.layers import ReLU
+from scratch.losses import LIKELIHOODS
+from scratch.models import build
+
+OPTIONS = dict(channels=(3, 4), latent_dim=5, beta=0.5, codes=6, code_dim=3, codebook_init="normal", commitment=0.25)
+
+
+def operation_of(model, x, noise):
+    """The model's parameters and its loss; with a quantizer, the loss as the straight-through estimator sees it."""
+
+    def loss():
+        return {"loss": model.loss(x, noise)[0]}
+
+    def backward(upstream):
+        model.weights = {name: weight * float(upstream["loss"]) for name, weight in weights.items()}
+        model.zero_grad()
+        model.backward()
+        model.weights = weights
+        return {name: parameter.grad for name, parameter in model.named_parameters().items()}
+
+    def held_loss():
+        quantizer.forward = held  # shadows the method of this one quantizer
+        try:
+            return loss()
+        finally:
+            del quantizer.forward
+
+    weights = model.weights
+    quantizer = getattr(model.bottleneck, "quantizer", None)
+    if quantizer:
+        with model.evaluating():
+            held = straight_through(quantizer, model.bottleneck.project.forward(model.encoder.forward(x)))
+    tensors = {name: parameter.value for name, parameter in model.named_parameters().items()}
+    return Operation(tensors, loss, backward, module=model, surrogate=held_loss if quantizer else None)
+
+
+@pytest.fixture
+def kinks(monkeypatch):
+    """The set of which ReLUs were active, one member for each pass: more than one member, and a kink was crossed."""
+    active = {}
+    forward = ReLU.forward
+
+    def watched(self, x):
+        active.setdefault(id(self), set()).add((x > 0).tobytes())
+        return forward(self, x)
+
+    monkeypatch.setattr(ReLU, "forward", watched)
+    return active
+
+
+def lively_model(name, likelihood, rng):
+    """Weights at √6 times PyTorch's default, which is He's scale: the signal, and with it the first layers' gradients,
+    do not fade with depth into the rounding of the loss (a sum near 100, its differences divided by 2e-5)."""
+    model = build(name, (8, 8, 2), {**OPTIONS, "likelihood": likelihood}, dtype=np.float64, rng=rng)
+    for parameter in model.named_parameters().values():
+        parameter.value *= math.sqrt(6)
+    return model
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("name", ["ae", "vae", "vqvae"])
+def test_the_gradient_of_the_whole_model(name, likelihood, kinks):
+    smooth = 0
+    for seed in range(5):
+        kinks.clear()
+        rng = np.random.default_rng(seed)
+        model = lively_model(name, likelihood, rng)
+        x = rng.random((3, 8, 8, 2))
+        noise = model.bottleneck.draw_noise(len(x), rng)
+        differences = check(operation_of(model, x, noise), rng)
+        if all(len(patterns) == 1 for patterns in kinks.values()):  # else a step crossed a kink: no statement
+            smooth += 1
+            for parameter, difference in differences.items():
+                assert difference <= 1e-7, parameter
+    assert smooth >= 3
+
+
+def test_a_forgotten_term_is_caught(monkeypatch):
+    """Had the model's backward left the KL out, this would be the check's answer."""
+    rng = np.random.default_rng(0)
+    model = lively_model("vae", "squared_error", rng)
+    correct = model.bottleneck.kl.backward
+    monkeypatch.setattr(model.bottleneck.kl, "backward", lambda dkl: [0 * gradient for gradient in correct(dkl)])
+    operation = operation_of(model, rng.random((3, 8, 8, 2)), model.bottleneck.draw_noise(3, rng))
+    assert check(operation, rng)["bottleneck.logvar.weight"] > 1e-3
