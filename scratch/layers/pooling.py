@@ -52,7 +52,7 @@ class AvgPool2d(Module):
         ∂L/∂x = col2im(∂L/∂y / count, the same for every pixel of a window)
     """
 
-    def __init__(self, kernel_size, stride=None, padding=0, count_include_pad=True):
+    def __init__(self, kernel_size, stride=None, padding=0, *, count_include_pad=True):
         self.window = pooling_window(kernel_size, stride, padding)
         self.count_include_pad = count_include_pad
 
@@ -84,7 +84,7 @@ class Upsample(Module):
         ∂L/∂x[n, h, w, c] = Σ of ∂L/∂y over the f × f pixels that copied x[n, h, w, c]
     """
 
-    def __init__(self, scale_factor):
+    def __init__(self, *, scale_factor):
         self.factor = pair(scale_factor, "scale_factor", 1)
 
     def forward(self, x):

@@ -149,7 +149,7 @@ WRONG_SHAPES = {
     "ConvTranspose2d": (lambda: ConvTranspose2d(4, 3, 1), (2, 4, 5, 3), "(N, H, W, 4)"),
     "MaxPool2d": (lambda: layers.MaxPool2d(2), (4, 4), "(N, H, W, C)"),
     "AvgPool2d": (lambda: layers.AvgPool2d(2), (4, 4, 3), "(N, H, W, C)"),
-    "Upsample": (lambda: layers.Upsample(2), (4, 4), "(N, H, W, C)"),
+    "Upsample": (lambda: layers.Upsample(scale_factor=2), (4, 4), "(N, H, W, C)"),
     "Flatten": (lambda: layers.Flatten(), (2, 3, 4), "(N, H, W, C)"),
     "Unflatten": (lambda: layers.Unflatten(1, (2, 3, 4)), (2, 23), "(N, 24)"),
     "VectorQuantizer": (lambda: bottlenecks.VectorQuantizer(6, 4), (2, 3, 3), "(N, D1, 4)"),
@@ -171,7 +171,7 @@ def test_a_wrong_shape_is_named_beside_the_right_one(name):
     lambda: Conv2d(1, 1, 3, stride=0),
     lambda: Conv2d(1, 1, 3, padding=-1),
     lambda: Conv2d(1, 1, 3, dilation=0),
-    lambda: layers.Upsample(0),
+    lambda: layers.Upsample(scale_factor=0),
 ])
 def test_an_impossible_geometry_is_refused(make):
     with pytest.raises(ValueError, match=r"takes an integer or a pair of integers of at least [01], got "):
