@@ -7,6 +7,7 @@ from scratch.accelerate.memory import retain_freed_memory
 from scratch.cli import Parser, main
 from scratch.gradcheck import table as gradcheck
 from scratch.options import add_data_arguments, add_train_arguments, whole
+from scratch.trained import PICTURED
 
 
 def add_run_command(subparsers, name, function, data=True, out=None):
@@ -24,6 +25,7 @@ def add_run_command(subparsers, name, function, data=True, out=None):
 
 
 def build_parser():
+    """Every command of `python -m scratch` with its options."""
     parser = Parser(prog="python -m scratch", description=__doc__.partition(": ")[2])
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -34,18 +36,18 @@ def build_parser():
     evaluate = add_run_command(subparsers, "evaluate", commands.evaluate)
     evaluate.add_argument("--json", action="store_true")
     reconstruct = add_run_command(subparsers, "reconstruct", commands.reconstruct, out="reconstructions.png")
-    reconstruct.add_argument("--count", type=whole(1), default=commands.PICTURED, metavar="N")
+    reconstruct.add_argument("--count", type=whole(1), default=PICTURED, metavar="N")
     reconstruct.add_argument("--beside", nargs="+", default=[], metavar="RUN", help="more runs, a row each")
     sample = add_run_command(subparsers, "sample", commands.sample, out="samples.png")
     sample.add_argument("--count", type=whole(1), default=20, metavar="N")
     sample.add_argument("--seed", type=whole(0), default=0, metavar="N")
     variations = add_run_command(subparsers, "variations", commands.variations, out="variations.png")
     variations.add_argument("--index", type=whole(0), nargs="+", default=[0], metavar="I", help="which held-out images")
-    variations.add_argument("--count", type=whole(1), default=commands.PICTURED, metavar="N")
+    variations.add_argument("--count", type=whole(1), default=PICTURED, metavar="N")
     variations.add_argument("--seed", type=whole(0), default=0, metavar="N")
     interpolate = add_run_command(subparsers, "interpolate", commands.interpolate, out="interpolation.png")
     interpolate.add_argument("--between", type=whole(0), nargs=2, default=[0, 1], metavar="I", help="held-out images")
-    interpolate.add_argument("--steps", type=whole(2), default=commands.PICTURED, metavar="N")
+    interpolate.add_argument("--steps", type=whole(2), default=PICTURED, metavar="N")
     encode = add_run_command(subparsers, "encode", commands.encode, out="codes.npz")
     encode.add_argument("--split", choices=("held-out", "train"), default="held-out")
     decode = add_run_command(subparsers, "decode", commands.decode, data=False, out="decoded.npz")

@@ -7,19 +7,24 @@ from pathlib import Path
 
 import numpy as np
 
-from data_utils import load, to_float
+from data_utils import load
 from scratch import figures
-from scratch.arrays import device_module, to_device, to_host
-from scratch.bottlenecks.vector_quantizer import code_counts
+from scratch.arrays import device_module
 from scratch.errors import UsageError
-from scratch.models import build
 from scratch.options import resolve, resolve_resumed
-from scratch.priors import CodeFrequencies, FittedGaussian, StandardNormal
 from scratch.runs import Run, describe_data, versions, write_atomically
+from scratch.trained import (
+    PICTURED,
+    Trained,
+    build_model,
+    draw_pictures,
+    interpolation_figure,
+    reconstruction_figure,
+    sample_figure,
+    save_picture,
+    variation_figure,
+)
 from scratch.training import Interrupted, Progress, Trainer, fit, held_out_metrics, make_optimizer
-
-PICTURED = 10  # images in a row of a picture
-PRIOR_IMAGES = 5000  # training images whose latents a prior is fitted to
 
 
 def make_trainer(options, image_shape):
@@ -31,51 +36,10 @@ def make_trainer(options, image_shape):
     return Trainer(model, optimizer, options["seed"], options["device"]), model.parameter_count()
 
 
-def build_model(options, image_shape, rng=None):
-    """The model that the options describe. Raises UsageError for images it cannot take."""
-    try:
-        return build(options["model"], image_shape, options, dtype=np.dtype(options["dtype"]), rng=rng)
-    except ValueError as error:
-        raise UsageError(f"{error}; choose another --image-size.") from None
-
-
 def train(arguments, make_trainer=make_trainer, program="scratch"):
     """Train a new run, or continue one. torch_ref passes its own `make_trainer`."""
-    if arguments.resume:
-        run, tensors, position = Run.resume(arguments.resume)
-        if run.config["program"] != program:
-            raise UsageError(f"{arguments.resume} was trained by {run.config['program']}: continue it there.")
-        run.config["options"] = resolve_resumed(arguments, run.options)
-        data = load_data(run.options, arguments.download)
-        if describe_data(data) != run.config["data"]:
-            raise UsageError(f"the data has changed since {run.folder} was trained: {data.describe()}, "
-                             f"where the run had {run.config['data']}.")
-        trainer, _ = make_trainer(run.options, data.train.shape[1:])
-        try:
-            progress = run.restore(trainer, tensors, position)
-        except (KeyError, ValueError) as error:
-            raise UsageError(f"{run.folder}/resume.safetensors does not fit its own config: {error}.") from None
-        run.write_config()
-        for name, now in trainer.environment().items():
-            if (before := position["environment"].get(name)) != now:
-                print(f"Note: {name} was {before}, is now {now}: the run goes on, but not bit for bit as before.")
-        print(f"Continuing {run.folder} after {progress.epoch - 1} epoch(s) and {progress.step} step(s).")
-        if progress.epoch > run.options["epochs"]:
-            print(f"Its {run.options['epochs']} epoch(s) are done; a larger --epochs trains on.")
-    else:
-        options = resolve(arguments)
-        data = load_data(options, arguments.download)
-        trainer, parameters = make_trainer(options, data.train.shape[1:])
-        config = {
-            "program": program,
-            "options": options,
-            "data": describe_data(data),
-            "parameters": parameters,
-            "versions": versions(),
-        }
-        run = Run.create(arguments.out or free_folder(options), config)
-        progress = Progress()
-        print(f"{options['model']} with {parameters:,} parameters on {data.describe()}; writing to {run.folder}")
+    start = continue_run if arguments.resume else begin_run
+    run, data, trainer, progress = start(arguments, make_trainer, program)
     try:
         fit(trainer, data, run, progress, on_epoch=report_epoch)
     except Interrupted:
@@ -84,6 +48,48 @@ def train(arguments, make_trainer=make_trainer, program="scratch"):
     if run.metrics():
         draw_pictures(run, data)
     return 0
+
+
+def begin_run(arguments, make_trainer, program):
+    """(run, data, trainer, progress) of a new run."""
+    options = resolve(arguments)
+    data = load_data(options, arguments.download)
+    trainer, parameters = make_trainer(options, data.train.shape[1:])
+    config = {
+        "program": program,
+        "options": options,
+        "data": describe_data(data),
+        "parameters": parameters,
+        "versions": versions(),
+    }
+    run = Run.create(arguments.out or free_folder(options), config)
+    print(f"{options['model']} with {parameters:,} parameters on {data.describe()}; writing to {run.folder}")
+    return run, data, trainer, Progress()
+
+
+def continue_run(arguments, make_trainer, program):
+    """(run, data, trainer, progress) of a run as it was when it was last saved."""
+    run, tensors, position = Run.resume(arguments.resume)
+    if run.config["program"] != program:
+        raise UsageError(f"{run.folder} was trained by {run.config['program']}: continue it there.")
+    run.config["options"] = resolve_resumed(arguments, run.options)
+    data = load_data(run.options, arguments.download)
+    if describe_data(data) != run.config["data"]:
+        raise UsageError(f"the data has changed since {run.folder} was trained: {data.describe()}, "
+                         f"where the run had {run.config['data']}.")
+    trainer, _ = make_trainer(run.options, data.train.shape[1:])
+    try:
+        progress = run.restore(trainer, tensors, position)
+    except (KeyError, ValueError) as error:
+        raise UsageError(f"{run.folder}/resume.safetensors does not fit its own config: {error}.") from None
+    run.write_config()
+    for name, now in trainer.environment().items():
+        if (before := position["environment"].get(name)) != now:
+            print(f"Note: {name} was {before}, is now {now}: the run goes on, but not bit for bit as before.")
+    print(f"Continuing {run.folder} after {progress.epoch - 1} epoch(s) and {progress.step} step(s).")
+    if progress.epoch > run.options["epochs"]:
+        print(f"Its {run.options['epochs']} epoch(s) are done; a larger --epochs trains on.")
+    return run, data, trainer, progress
 
 
 def load_data(options, download=False):
@@ -111,111 +117,6 @@ def report_epoch(metrics):
     line += "  | held out: loss {loss:.4g}  PSNR {psnr:.2f} dB".format(**held_out)
     print(f"epoch {metrics['epoch']}: {line}  | {metrics['seconds']:.1f} s, "
           f"{metrics['images_per_second']:.0f} images/s", flush=True)
-
-
-class Trained:
-    """A finished run with its model, speaking NumPy: images in [0, 1] and latents go in and come out on the host."""
-
-    def __init__(self, run, device="cpu"):
-        self.run, self.options = run, run.options
-        self.device = device
-        self.xp = device_module(device)
-        shape = tuple(run.config["data"]["image_shape"])
-        self.model = run.load_weights(build_model(self.options, shape)).to(device)
-        self.dtype = np.dtype(self.options["dtype"])
-
-    @property
-    def codes(self):
-        """K of a VQ-VAE, None of the others."""
-        return self.options.get("codes")
-
-    def in_batches(self, function, inputs):
-        """function(batch on the device), put together on the host."""
-        size = self.options["batch_size"]
-        return np.concatenate([
-            to_host(function(to_device(np.ascontiguousarray(inputs[start : start + size]), self.device)))
-            for start in range(0, len(inputs), size)
-        ])
-
-    def floats(self, images):
-        return to_float(images, self.dtype)
-
-    def reconstruct(self, images):
-        return self.in_batches(self.model.reconstruct, images)
-
-    def encode(self, images):
-        return self.in_batches(self.model.encode, images)
-
-    def decode(self, latents):
-        return self.in_batches(self.model.decode, latents)
-
-    def priors(self, images):
-        """Where this model's new latents come from, given training images (uint8)."""
-        latents = self.encode(self.floats(images[:PRIOR_IMAGES]))
-        if self.options["model"] == "vqvae":
-            return [CodeFrequencies(latents, self.codes)]
-        normal = StandardNormal(self.options["latent_dim"])
-        return [normal] if self.options["model"] == "vae" else [normal, FittedGaussian(latents)]
-
-
-def save_picture(figure, path):
-    figures.save_figure(figure, path)
-    print(f"wrote {path}")
-
-
-def draw_pictures(run, data):
-    """All the pictures that `train` leaves in the run's folder."""
-    trained = Trained(run, run.options["device"] if run.config["program"] == "scratch" else "cpu")
-    held_out = trained.floats(data.held_out[: max(PICTURED, 2)])
-    save_picture(figures.loss_curves(run.metrics()), run.folder / "curves.png")
-    save_picture(reconstruction_figure([trained], held_out, data.name), run.folder / "reconstructions.png")
-    save_picture(sample_figure(trained, data.train, 20, seed=0), run.folder / "samples.png")
-    if len(held_out) > 1:
-        save_picture(interpolation_figure(trained, *held_out[:2], PICTURED), run.folder / "interpolation.png")
-    if trained.options["model"] == "vae":
-        save_picture(variation_figure(trained, held_out[:3], PICTURED, seed=0), run.folder / "variations.png")
-    if trained.codes:
-        counts = code_counts(trained.encode(trained.floats(data.held_out)), trained.codes)
-        save_picture(figures.codebook_use(counts), run.folder / "codebook.png")
-
-
-def reconstruction_figure(runs, images, data_name):
-    """The images over their reconstructions, a row for each of the trained runs."""
-    rows = [("original", images)]
-    rows += [(trained.options["model"], trained.reconstruct(images)) for trained in runs]
-    return figures.image_rows(rows, f"held-out images of {data_name} and their reconstructions")
-
-
-def sample_figure(trained, training_images, count, seed):
-    rng = np.random.default_rng(seed)
-    rows, captions = [], []
-    for prior in trained.priors(training_images):
-        images = trained.decode(prior.draw(count, rng, trained.dtype))
-        captions.append(prior.caption)
-        rows += [(prior.label if start == 0 else "", images[start : start + PICTURED])
-                 for start in range(0, count, PICTURED)]
-    return figures.image_rows(rows, f"{trained.options['model']} samples: " + "\n".join(captions))
-
-
-def interpolation_figure(trained, a, b, steps):
-    strip = to_host(trained.model.interpolate(*(to_device(image[None], trained.device) for image in (a, b)), steps))[0]
-    ends = np.ones_like(strip)
-    ends[0], ends[-1] = a, b
-    return figures.image_rows([("originals", ends), ("decoded", strip)],
-                              f"{trained.options['model']}: from one image to another through the latent space")
-
-
-def variation_figure(trained, images, count, seed):
-    rng = np.random.default_rng(seed)
-    try:
-        draws = to_host(trained.model.variations(to_device(images, trained.device), count, rng))
-    except ValueError as error:
-        raise UsageError(f"{error}.") from None
-    rows = [
-        ("original, then draws", np.concatenate([image[None], drawn]))
-        for image, drawn in zip(images, draws, strict=True)
-    ]
-    return figures.image_rows(rows, "vae: one image, decoded from z drawn again and again from q(z | x)")
 
 
 def open_run(arguments, need_images=True):
@@ -287,6 +188,7 @@ def sample(arguments):
 
 
 def held_out_images(trained, data, indices):
+    """The held-out images of these numbers. Raises UsageError where there are not so many."""
     if max(indices) >= len(data.held_out):
         raise UsageError(f"there is no held-out image {max(indices)}: {data.name} has {len(data.held_out)}, from 0.")
     return trained.floats(data.held_out[list(indices)])
@@ -335,6 +237,7 @@ def decode(arguments):
 
 
 def write_npz(path, **arrays):
+    """Write named arrays to a compressed .npz, complete or not at all."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomically(path, buffer.getvalue())

@@ -34,6 +34,7 @@ def train(arguments):
 
 
 def build_parser():
+    """Every command of `python -m torch_ref` with its options."""
     parser = Parser(prog="python -m torch_ref", description="The oracle: the same systems in PyTorch.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary, add_arguments, function in (

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from data_utils import load
-from scratch.commands import Trained
 from scratch.runs import Run
+from scratch.trained import Trained
 from scratch.training import Trainer, held_out_metrics
 from tests.cli.conftest import MODELS, read_metrics
 

@@ -1,0 +1,131 @@
+"""A finished run with its model, and the pictures that are drawn of it."""
+
+import numpy as np
+
+from data_utils import to_float
+from scratch import figures
+from scratch.arrays import device_module, to_device, to_host
+from scratch.bottlenecks.vector_quantizer import code_counts
+from scratch.errors import UsageError
+from scratch.models import build
+from scratch.priors import CodeFrequencies, FittedGaussian, StandardNormal
+
+PICTURED = 10  # images in a row of a picture
+PRIOR_IMAGES = 5000  # training images whose latents a prior is fitted to
+
+
+def build_model(options, image_shape, rng=None):
+    """The model that the options describe. Raises UsageError for images it cannot take."""
+    try:
+        return build(options["model"], image_shape, options, dtype=np.dtype(options["dtype"]), rng=rng)
+    except ValueError as error:
+        raise UsageError(f"{error}; choose another --image-size.") from None
+
+
+class Trained:
+    """A finished run with its model, speaking NumPy: images in [0, 1] and latents go in and come out on the host."""
+
+    def __init__(self, run, device="cpu"):
+        self.run, self.options = run, run.options
+        self.device = device
+        self.xp = device_module(device)
+        shape = tuple(run.config["data"]["image_shape"])
+        self.model = run.load_weights(build_model(self.options, shape)).to(device)
+        self.dtype = np.dtype(self.options["dtype"])
+
+    @property
+    def codes(self):
+        """K of a VQ-VAE, None of the others."""
+        return self.options.get("codes")
+
+    def in_batches(self, function, inputs):
+        """function(batch on the device), put together on the host."""
+        size = self.options["batch_size"]
+        return np.concatenate([
+            to_host(function(to_device(np.ascontiguousarray(inputs[start : start + size]), self.device)))
+            for start in range(0, len(inputs), size)
+        ])
+
+    def floats(self, images):
+        return to_float(images, self.dtype)
+
+    def reconstruct(self, images):
+        return self.in_batches(self.model.reconstruct, images)
+
+    def encode(self, images):
+        return self.in_batches(self.model.encode, images)
+
+    def decode(self, latents):
+        return self.in_batches(self.model.decode, latents)
+
+    def priors(self, images):
+        """Where this model's new latents come from, given training images (uint8)."""
+        latents = self.encode(self.floats(images[:PRIOR_IMAGES]))
+        if self.options["model"] == "vqvae":
+            return [CodeFrequencies(latents, self.codes)]
+        normal = StandardNormal(self.options["latent_dim"])
+        return [normal] if self.options["model"] == "vae" else [normal, FittedGaussian(latents)]
+
+
+def save_picture(figure, path):
+    """Write a figure, and say where."""
+    figures.save_figure(figure, path)
+    print(f"wrote {path}")
+
+
+def draw_pictures(run, data):
+    """All the pictures that `train` leaves in the run's folder."""
+    trained = Trained(run, run.options["device"] if run.config["program"] == "scratch" else "cpu")
+    held_out = trained.floats(data.held_out[: max(PICTURED, 2)])
+    save_picture(figures.loss_curves(run.metrics()), run.folder / "curves.png")
+    save_picture(reconstruction_figure([trained], held_out, data.name), run.folder / "reconstructions.png")
+    save_picture(sample_figure(trained, data.train, 20, seed=0), run.folder / "samples.png")
+    if len(held_out) > 1:
+        save_picture(interpolation_figure(trained, *held_out[:2], PICTURED), run.folder / "interpolation.png")
+    if trained.options["model"] == "vae":
+        save_picture(variation_figure(trained, held_out[:3], PICTURED, seed=0), run.folder / "variations.png")
+    if trained.codes:
+        counts = code_counts(trained.encode(trained.floats(data.held_out)), trained.codes)
+        save_picture(figures.codebook_use(counts), run.folder / "codebook.png")
+
+
+def reconstruction_figure(runs, images, data_name):
+    """The images over their reconstructions, a row for each of the trained runs."""
+    rows = [("original", images)]
+    rows += [(trained.options["model"], trained.reconstruct(images)) for trained in runs]
+    return figures.image_rows(rows, f"held-out images of {data_name} and their reconstructions")
+
+
+def sample_figure(trained, training_images, count, seed):
+    """New images from every prior that the model has, each prior in rows of its own and named in the title."""
+    rng = np.random.default_rng(seed)
+    rows, captions = [], []
+    for prior in trained.priors(training_images):
+        images = trained.decode(prior.draw(count, rng, trained.dtype))
+        captions.append(prior.caption)
+        rows += [(prior.label if start == 0 else "", images[start : start + PICTURED])
+                 for start in range(0, count, PICTURED)]
+    return figures.image_rows(rows, f"{trained.options['model']} samples: " + "\n".join(captions))
+
+
+def interpolation_figure(trained, a, b, steps):
+    """The way from image a to image b through the latent space, under the two originals."""
+    strip = to_host(trained.model.interpolate(*(to_device(image[None], trained.device) for image in (a, b)), steps))[0]
+    ends = np.ones_like(strip)
+    ends[0], ends[-1] = a, b
+    return figures.image_rows([("originals", ends), ("decoded", strip)],
+                              f"{trained.options['model']}: from one image to another through the latent space")
+
+
+def variation_figure(trained, images, count, seed):
+    """Each image, and beside it what `count` draws of its code decode to. Raises UsageError but for the VAE."""
+    rng = np.random.default_rng(seed)
+    try:
+        draws = to_host(trained.model.variations(to_device(images, trained.device), count, rng))
+    except ValueError as error:
+        raise UsageError(f"{error}.") from None
+    rows = [
+        ("original, then draws", np.concatenate([image[None], drawn]))
+        for image, drawn in zip(images, draws, strict=True)
+    ]
+    return figures.image_rows(rows, "vae: one image, decoded from z drawn again and again from q(z | x)")

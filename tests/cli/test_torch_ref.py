@@ -1,0 +1,76 @@
+"""`python -m torch_ref`: the same options and the same kind of run, and the comparison of the two sides."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import MODELS, SMALL, caller, read_metrics, without_times
+from torch_ref.__main__ import build_parser
+
+
+@pytest.fixture
+def torch_ref(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return caller(build_parser, capsys)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_run_of_the_oracle_is_a_run(torch_ref, scratch, trained, model):
+    result = torch_ref("train", model, *SMALL, *MODELS[model], "--epochs", 2, "--out", "theirs")
+    assert result.status == 0, result.err
+    ours, theirs = Path(trained(model)), Path("theirs")
+    assert {path.name for path in theirs.iterdir()} == {path.name for path in ours.iterdir()}
+    our_config, their_config = (json.loads((folder / "config.json").read_text()) for folder in (ours, theirs))
+    assert (their_config["program"], our_config["program"]) == ("torch_ref", "scratch")
+    assert their_config["parameters"] == our_config["parameters"]
+    assert their_config["options"] == our_config["options"]
+    assert [entry.keys() for entry in read_metrics(theirs)] == [entry.keys() for entry in read_metrics(ours)]
+    # Its weights are ours to evaluate, with its own figures.
+    ours_of_theirs, last = json.loads(scratch("evaluate", theirs, "--json").out), read_metrics(theirs)[-1]
+    for name in ("loss", "reconstruction", "psnr"):
+        assert ours_of_theirs[name] == pytest.approx(last[f"held_out_{name}"], rel=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_the_oracle_resumes_exactly_too(torch_ref, optimizer):
+    options = ["vae", *SMALL, *MODELS["vae"], "--optimizer", optimizer, "--lr", 1e-3 if optimizer == "adam" else 1e-5]
+    torch_ref("train", *options, "--epochs", 3, "--out", "whole")
+    torch_ref("train", *options, "--epochs", 1, "--out", "parts")
+    assert torch_ref("train", "--resume", "parts", "--epochs", 3).status == 0
+    assert Path("whole/checkpoint.safetensors").read_bytes() == Path("parts/checkpoint.safetensors").read_bytes()
+    assert without_times(read_metrics("whole")) == without_times(read_metrics("parts"))
+
+
+def test_a_run_is_continued_by_the_program_that_began_it(torch_ref, scratch, trained):
+    result = torch_ref("train", "--resume", trained("ae"))
+    assert result.status == 2 and "was trained by scratch" in result.err
+
+
+@pytest.mark.parametrize("argv, part", [
+    ("train gan", "'gan'"),
+    ("train ae --image-size 15 --limit 4", "15×15"),
+    ("train ae --image-size 16 --limit 4 --device gpu:99", "--device cpu"),
+    ("compare gan", "gan"),
+    ("compare ae --steps 0", "--steps"),
+    ("compare ae --data nothing", "'nothing'"),
+    ("gradcheck Nothing", "'Nothing'"),
+])
+def test_bad_input_is_one_sentence(torch_ref, argv, part):
+    result = torch_ref(*argv.split())
+    assert result.status == 2 and part in result.err and result.err.count("\n") == 1
+
+
+def test_compare_prints_and_judges(torch_ref, monkeypatch):
+    arguments = ["compare", "ae", "--batch-size", 4, "--steps", 2]
+    result = torch_ref(*arguments)
+    assert result.status == 0 and "decoder.4.bias" in result.out and "agree" in result.out
+    printed = json.loads(torch_ref(*arguments, "--json").out)
+    assert printed["ok"] and printed["steps"] == 2 and len(printed["losses"]["scratch"]) == 2
+
+    from scratch.layers import Sigmoid
+
+    correct = Sigmoid.backward
+    monkeypatch.setattr(Sigmoid, "backward", lambda self, dy: correct(self, dy) * (1 + 1e-9))
+    result = torch_ref(*arguments)
+    assert result.status == 1 and "BROKEN" in result.out
