@@ -191,11 +191,11 @@ def report(result):
     codes = result["codes"]
     print(f"\n{'step':>5}{'loss, scratch':>22}{'loss, torch':>22}{'difference':>12}"
           + (f"{'codes in use':>14}{'equal':>9}" if codes else ""))
-    last = result["steps"] - 1
+    last, digits = result["steps"] - 1, np.finfo(result["dtype"]).precision
     for step in sorted({0, 1, 2, 3, 4, last, *range(9, last, max(10, result["steps"] // 50 * 10))}):
         if step <= last:
             ours, theirs, difference = (result["losses"][side][step] for side in ("scratch", "torch", "difference"))
-            print(f"{step + 1:5}{ours:22.14g}{theirs:22.14g}{difference:12.1e}"
+            print(f"{step + 1:5}{ours:22.{digits}g}{theirs:22.{digits}g}{difference:12.1e}"
                   + (f"{codes['in_use'][step]:14}{codes['agreement'][step]:9.2%}" if codes else ""))
 
     print(f"\n{'weights after step':34}{'largest difference':>43}")
