@@ -95,6 +95,34 @@ def batch_at(images, step, batch_size, seed):
     return images[list(batches(len(images), batch_size, seed, epoch))[within]]
 
 
+def same_start(model, options, first_batch, rng):
+    """(scratch's model, torch's model) with the same weights, for images of the batch's shape and dtype."""
+    image_shape, dtype = first_batch.shape[1:], first_batch.dtype
+    ours = build_scratch(model, image_shape, options, dtype=dtype, rng=rng)
+    if model == "vqvae":
+        use_many_codes(ours, first_batch, rng)
+    theirs = build_torch(model, image_shape, options, dtype=getattr(torch, dtype.name))
+    theirs.load_state_dict({name: torch.tensor(array) for name, array in ours.state_dict().items()}, strict=True)
+    return ours, theirs
+
+
+def judge(measured, dtype, agreement, in_use):
+    """Every measured maximum beside its bound, and for a VQ-VAE its codes: [{name, measured, bound, ok}]."""
+    # `<=` and not `not >`: a NaN breaks every bound
+    checks = [
+        {"name": name, "measured": measured[name], "bound": bound, "ok": measured[name] <= bound}
+        for name, bound in BOUNDS[dtype.name].items()
+    ]
+    if in_use:
+        fewest = min(in_use)
+        checks.append({"name": "fewest codes in use", "measured": fewest, "bound": LEAST_CODES,
+                       "ok": fewest >= LEAST_CODES})
+    if in_use and dtype == np.float64:
+        agreeing = min(agreement[:BOUNDED_STEPS])
+        checks.append({"name": "equal code indices", "measured": agreeing, "bound": 1.0, "ok": agreeing >= 1.0})
+    return checks
+
+
 def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64, lr=1e-3, seed=0):
     """Train both sides for `steps` steps of Adam and compare them. Returns a dict that JSON can hold.
 
@@ -105,11 +133,8 @@ def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64,
     dtype = np.dtype(dtype)
     rng = np.random.default_rng(seed)
     image_shape = images.shape[1:]
-    ours = build_scratch(model, image_shape, options, dtype=dtype, rng=rng)
-    if model == "vqvae":
-        use_many_codes(ours, to_float(batch_at(images, 0, batch_size, seed), dtype), rng)
-    theirs = build_torch(model, image_shape, options, dtype=getattr(torch, dtype.name))
-    theirs.load_state_dict({name: torch.tensor(array) for name, array in ours.state_dict().items()}, strict=True)
+    first_batch = to_float(batch_at(images, 0, batch_size, seed), dtype)
+    ours, theirs = same_start(model, options, first_batch, rng)
     our_adam = Adam(ours.named_parameters(), lr=lr)
     their_adam = torch.optim.Adam(theirs.parameters(), lr=lr)
 
@@ -150,17 +175,7 @@ def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64,
         "weights, first step": weights[1],
         "weights, last step": weights[min(steps, BOUNDED_STEPS)],
     }
-    # `<=` and not `not >`: a NaN breaks every bound
-    checks = [
-        {"name": name, "measured": measured[name], "bound": bound, "ok": measured[name] <= bound}
-        for name, bound in BOUNDS[dtype.name].items()
-    ]
-    if in_use:
-        checks.append({"name": "fewest codes in use", "measured": min(in_use), "bound": LEAST_CODES,
-                       "ok": min(in_use) >= LEAST_CODES})
-    if in_use and dtype == np.float64:
-        agreeing = min(agreement[:BOUNDED_STEPS])
-        checks.append({"name": "equal code indices", "measured": agreeing, "bound": 1.0, "ok": agreeing >= 1.0})
+    checks = judge(measured, dtype, agreement, in_use)
     return {
         "model": model, "image_shape": list(image_shape), "parameters": ours.parameter_count(),
         "dtype": dtype.name, "steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed,
