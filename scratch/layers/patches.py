@@ -7,6 +7,7 @@ With these two a convolution is one matrix product. They are linear and each oth
 so the backward of one is the other. (Chellapilla et al. 2006, High performance convolutional neural networks)
 """
 
+from scratch.accelerate.blocks import col2im_by_blocks
 from scratch.arrays import array_module
 
 
@@ -74,6 +75,12 @@ def col2im(patches, window, size):
 
     Shapes: patches (N, I, J, KH, KW, C) → x (N, H, W, C) with (H, W) = size.
     """
+    by_blocks = window.dilation == (1, 1)  # accelerate/ has a faster form for this case
+    return (col2im_by_blocks if by_blocks else col2im_by_taps)(patches, window, size)
+
+
+def col2im_by_taps(patches, window, size):
+    """col2im as its formula says it: one addition for each tap of the kernel."""
     N, I, J, KH, KW, C = patches.shape
     H, W = size
     (PH, PW), (SH, SW), (DH, DW) = window.padding, window.stride, window.dilation
