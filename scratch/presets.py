@@ -16,7 +16,7 @@ PRESETS = {
     "small": {
         "channels": (32, 64, 128),
         "latent_dim": 128,
-        "beta": 1.0,
+        "beta": 0.1,
         "codes": 256,
         "code_dim": 8,
         "codebook_init": "uniform",
