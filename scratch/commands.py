@@ -119,11 +119,13 @@ def report_epoch(metrics):
           f"{metrics['images_per_second']:.0f} images/s", flush=True)
 
 
-def open_run(arguments, need_images=True):
-    """(trained, data): a run, and the images that the arguments or the run's own options name."""
-    trained = Trained(Run.open(arguments.run), arguments.device)
-    if not need_images:
-        return trained, None
+def open_run(arguments):
+    """The run that a command is about, with its model."""
+    return Trained(Run.open(arguments.run), arguments.device)
+
+
+def images_for(trained, arguments):
+    """The images that the arguments name, or else the run's own options."""
     wanted = {name: getattr(arguments, name) for name in ("data", "data_root", "limit")}
     options = {**trained.options, **{name: value for name, value in wanted.items() if value is not None}}
     if options["data"] != trained.options["data"]:
@@ -131,7 +133,7 @@ def open_run(arguments, need_images=True):
         options["limit"] = arguments.limit
     data = load_data(options, arguments.download)
     check_images(trained, data)
-    return trained, data
+    return data
 
 
 def check_images(trained, data):
@@ -148,7 +150,8 @@ def destination(arguments, trained, name):
 
 def evaluate(arguments):
     """Print every term, the PSNR and the codes in use on held-out images."""
-    trained, data = open_run(arguments)
+    trained = open_run(arguments)
+    data = images_for(trained, arguments)
     trainer = Trainer(trained.model, None, trained.options["seed"], arguments.device)
     metrics = held_out_metrics(trainer, data.held_out, trained.options["batch_size"], trained.dtype)
     metrics = {name.removeprefix("held_out_"): value for name, value in metrics.items()}
@@ -163,7 +166,8 @@ def evaluate(arguments):
 
 def reconstruct(arguments):
     """Draw held-out images over their reconstructions, and print the PSNR over all of them."""
-    trained, data = open_run(arguments)
+    trained = open_run(arguments)
+    data = images_for(trained, arguments)
     runs = [trained, *(Trained(Run.open(folder), arguments.device) for folder in arguments.beside)]
     for other in runs:
         check_images(other, data)
@@ -181,8 +185,9 @@ def reconstruct(arguments):
 
 def sample(arguments):
     """Draw new images."""
-    trained, data = open_run(arguments)
-    figure = sample_figure(trained, data.train, arguments.count, arguments.seed)
+    trained = open_run(arguments)
+    training_images = None if trained.options["model"] == "vae" else images_for(trained, arguments).train
+    figure = sample_figure(trained, training_images, arguments.count, arguments.seed)
     save_picture(figure, destination(arguments, trained, "samples.png"))
     return 0
 
@@ -196,7 +201,8 @@ def held_out_images(trained, data, indices):
 
 def variations(arguments):
     """Draw one image's code again and again."""
-    trained, data = open_run(arguments)
+    trained = open_run(arguments)
+    data = images_for(trained, arguments)
     figure = variation_figure(trained, held_out_images(trained, data, arguments.index), arguments.count, arguments.seed)
     save_picture(figure, destination(arguments, trained, "variations.png"))
     return 0
@@ -204,7 +210,8 @@ def variations(arguments):
 
 def interpolate(arguments):
     """Draw the way between two images through the latent space."""
-    trained, data = open_run(arguments)
+    trained = open_run(arguments)
+    data = images_for(trained, arguments)
     a, b = held_out_images(trained, data, arguments.between)
     figure = interpolation_figure(trained, a, b, arguments.steps)
     save_picture(figure, destination(arguments, trained, "interpolation.png"))
@@ -213,9 +220,10 @@ def interpolate(arguments):
 
 def encode(arguments):
     """Write the latents of images to a .npz: z or μ (N, Z) as `latents`, or code indices (N, h, w) as `codes`."""
-    trained, data = open_run(arguments)
+    trained = open_run(arguments)
+    data = images_for(trained, arguments)
     images = data.train if arguments.split == "train" else data.held_out
-    latents = trained.encode(trained.floats(images))
+    latents = trained.encode(images)
     path = destination(arguments, trained, "codes.npz")
     with_name = {"codes" if trained.codes else "latents": latents}
     write_npz(path, **with_name)
@@ -225,7 +233,7 @@ def encode(arguments):
 
 def decode(arguments):
     """Read what `encode` wrote, write the decoded images (uint8) to a .npz and the first of them to a picture."""
-    trained, _ = open_run(arguments, need_images=False)
+    trained = open_run(arguments)
     latents = read_latents(Path(arguments.file), trained)
     images = trained.decode(latents)
     path = destination(arguments, trained, "decoded.npz")

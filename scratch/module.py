@@ -32,6 +32,10 @@ class Parameter:
         else:
             self.grad += gradient
 
+    def gradient(self):
+        """grad, or zeros where none has flowed."""
+        return array_module(self.value).zeros_like(self.value) if self.grad is None else self.grad
+
     def in_torch_layout(self, array):
         return np.ascontiguousarray(to_host(array).transpose(self.to_torch))
 
@@ -112,8 +116,7 @@ class Module:
     def grad_dict(self):
         """The gradients, in the names and layouts of `state_dict`; zeros where nothing flowed."""
         return {
-            name: part.in_torch_layout(part.value * 0 if part.grad is None else part.grad)
-            for name, part in self.named_parameters().items()
+            name: part.in_torch_layout(part.gradient()) for name, part in self.named_parameters().items()
         }
 
     def load_state_dict(self, state):

@@ -26,7 +26,7 @@ class Optimizer:
         self.steps += 1
         for name, parameter in self.parameters.items():
             value = parameter.value.reshape(-1)
-            gradient = (parameter.value * 0 if parameter.grad is None else parameter.grad).reshape(-1)
+            gradient = parameter.gradient().reshape(-1)
             moments = [self.state[moment][name].reshape(-1) for moment in self.moments]
             for start in range(0, value.size, BLOCK):
                 block = slice(start, start + BLOCK)

@@ -120,6 +120,10 @@ def resolve(arguments):
         owners = " and ".join(owner for owner, names in MODEL_OPTIONS.items() if name in names)
         raise UsageError(f"--{name.replace('_', '-')} is an option of {owners}; {model} has none such.")
     options = {**DEFAULTS, **PRESETS[preset], **chosen}
+    for name, owner in (("momentum", "sgd"), ("weight_decay", "adam")):
+        if name in chosen and options["optimizer"] != owner:
+            raise UsageError(f"--{name.replace('_', '-')} is an option of --optimizer {owner}; "
+                             f"{options['optimizer']} has none such.")
     options = {name: value for name, value in options.items() if name not in foreign}
     return {**options, "channels": list(options["channels"])}
 

@@ -20,6 +20,8 @@ def build_model(options, image_shape, rng=None):
         return build(options["model"], image_shape, options, dtype=np.dtype(options["dtype"]), rng=rng)
     except ValueError as error:
         raise UsageError(f"{error}; choose another --image-size.") from None
+    except KeyError as error:
+        raise UsageError(f"the run's options lack {error}: restore its config.json, or train again.") from None
 
 
 class Trained:
@@ -39,12 +41,13 @@ class Trained:
         return self.options.get("codes")
 
     def in_batches(self, function, inputs):
-        """function(batch on the device), put together on the host."""
-        size = self.options["batch_size"]
-        return np.concatenate([
-            to_host(function(to_device(np.ascontiguousarray(inputs[start : start + size]), self.device)))
-            for start in range(0, len(inputs), size)
-        ])
+        """function(batch on the device), put together on the host. Stored images (uint8) become floats by the batch."""
+        size, outputs = self.options["batch_size"], []
+        for start in range(0, len(inputs), size):
+            batch = inputs[start : start + size]
+            batch = self.floats(batch) if batch.dtype == np.uint8 else np.ascontiguousarray(batch)
+            outputs.append(to_host(function(to_device(batch, self.device))))
+        return np.concatenate(outputs)
 
     def floats(self, images):
         return to_float(images, self.dtype)
@@ -59,12 +62,13 @@ class Trained:
         return self.in_batches(self.model.decode, latents)
 
     def priors(self, images):
-        """Where this model's new latents come from, given training images (uint8)."""
-        latents = self.encode(self.floats(images[:PRIOR_IMAGES]))
+        """Where this model's new latents come from, given training images (uint8); the VAE asks for none."""
+        if self.options["model"] == "vae":
+            return [StandardNormal(self.options["latent_dim"])]
+        latents = self.encode(images[:PRIOR_IMAGES])
         if self.options["model"] == "vqvae":
             return [CodeFrequencies(latents, self.codes)]
-        normal = StandardNormal(self.options["latent_dim"])
-        return [normal] if self.options["model"] == "vae" else [normal, FittedGaussian(latents)]
+        return [StandardNormal(self.options["latent_dim"]), FittedGaussian(latents)]
 
 
 def save_picture(figure, path):
@@ -85,7 +89,7 @@ def draw_pictures(run, data):
     if trained.options["model"] == "vae":
         save_picture(variation_figure(trained, held_out[:3], PICTURED, seed=0), run.folder / "variations.png")
     if trained.codes:
-        counts = code_counts(trained.encode(trained.floats(data.held_out)), trained.codes)
+        counts = code_counts(trained.encode(data.held_out), trained.codes)
         save_picture(figures.codebook_use(counts), run.folder / "codebook.png")
 
 

@@ -20,10 +20,12 @@ def nchw(x):
 
 
 def nhwc(x):
+    """Our layout of a feature map (N, C, H, W); a matrix stays as it is."""
     return x.permute(0, 2, 3, 1) if x.ndim == 4 else x
 
 
 def mean_of_sums(values):
+    """Summed inside each example, averaged over the batch."""
     return values.flatten(1).sum(1).mean()
 
 

@@ -116,4 +116,5 @@ class Trainer:
 
 
 def copy_of(tensor):
+    """A tensor as a NumPy array that later steps do not change."""
     return np.array(tensor.numpy(force=True), order="C")

@@ -42,6 +42,7 @@ def by(value):
 
 
 def normal(shape, rng):
+    """Numbers from N(0, 1), for operations without kinks."""
     return rng.standard_normal(shape)
 
 

@@ -103,9 +103,7 @@ def of_module(module, inputs, forward, backward, constants=None, surrogate=None)
     def backward_with_parameters(upstream):
         module.zero_grad()
         gradients = dict(zip(inputs, backward(upstream), strict=True))
-        return gradients | {
-            name: np.zeros_like(p.value) if p.grad is None else p.grad for name, p in parameters.items()
-        }
+        return gradients | {name: parameter.gradient() for name, parameter in parameters.items()}
 
     tensors = inputs | {name: parameter.value for name, parameter in parameters.items()}
     return Operation(tensors, forward, backward_with_parameters, constants or {}, module, surrogate)

@@ -87,6 +87,7 @@ def summary(rows, columns):
 
 
 def add_arguments(parser):
+    """The options of the command `gradcheck`, on both sides."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="operations to check, such as Conv2d; all by default")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 

@@ -94,6 +94,15 @@ def test_encode_and_decode_are_two_halves_of_reconstruct(scratch, trained, model
     assert picture("back.png").std() > 5
 
 
+def test_a_vae_samples_without_any_data(scratch, trained):
+    folder = trained("vae")
+    config = json.loads(Path(folder, "config.json").read_text())
+    config["options"]["data"] = "folder:gone"
+    Path(folder, "config.json").write_text(json.dumps(config))
+    assert scratch("sample", folder, "--out", "s.png").status == 0 and picture("s.png").std() > 5
+    assert scratch("interpolate", folder).status == 2
+
+
 def test_encode_takes_the_training_images_too(scratch, trained):
     folder = trained("ae")
     scratch("encode", folder, "--split", "train", "--limit", 5)

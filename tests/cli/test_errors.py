@@ -27,6 +27,8 @@ def assert_one_sentence(result, *parts):
     ("train ae --preset huge", ["'huge'", "article"]),
     ("train ae --data imagenet", ["'imagenet'", "cifar10"]),
     ("train ae --beta 2", ["--beta", "vae", "ae has none"]),
+    ("train ae --momentum 0.5", ["--momentum", "sgd", "adam has none"]),
+    ("train ae --optimizer sgd --weight-decay 1", ["--weight-decay", "adam"]),
     ("train vae --codes 9", ["--codes", "vqvae"]),
     ("train ae --epochs 0", ["--epochs", "'0'"]),
     ("train ae --batch-size x", ["--batch-size", "'x'"]),
@@ -116,6 +118,9 @@ def test_damaged_files(scratch, trained):
         (folder / name).unlink()
         assert_one_sentence(scratch(*command), name)
         (folder / name).write_bytes(whole)
+    lacking = '{"options": {"model": "ae", "likelihood": "bernoulli"}, "data": {"image_shape": [16, 16, 3]}}'
+    (folder / "config.json").write_text(lacking)
+    assert_one_sentence(scratch("evaluate", folder), "lack", "config.json")
     for content in ("{", "{}", "[]", '{"options": 3}'):
         (folder / "config.json").write_text(content)
         assert_one_sentence(scratch("evaluate", folder), "config.json")
