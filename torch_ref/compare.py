@@ -106,6 +106,18 @@ def same_start(model, options, first_batch, rng):
     return ours, theirs
 
 
+def forward_and_backward(ours, theirs, x, noise):
+    """(scratch's loss, torch's loss) of one batch; both sides then hold its gradients."""
+    ours.zero_grad()
+    our_loss, _ = ours.loss(x, noise)
+    ours.backward()
+
+    theirs.zero_grad()
+    their_loss, _ = theirs.loss(to_torch(x), None if noise is None else torch.from_numpy(noise))
+    their_loss.backward()
+    return float(our_loss), their_loss.item()
+
+
 def judge(measured, dtype, agreement, in_use):
     """Every measured maximum beside its bound, and for a VQ-VAE its codes: [{name, measured, bound, ok}]."""
     # `<=` and not `not >`: a NaN breaks every bound
@@ -144,17 +156,10 @@ def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64,
         x = to_float(batch_at(images, step, batch_size, seed), dtype)
         noise = ours.bottleneck.draw_noise(len(x), rng)
 
-        ours.zero_grad()
-        our_loss, _ = ours.loss(x, noise)
-        ours.backward()
-
-        their_adam.zero_grad()
-        their_loss, _ = theirs.loss(to_torch(x), None if noise is None else torch.from_numpy(noise))
-        their_loss.backward()
-
-        losses["scratch"].append(float(our_loss))
-        losses["torch"].append(their_loss.item())
-        losses["difference"].append(relative_difference(float(our_loss), their_loss.item()))
+        our_loss, their_loss = forward_and_backward(ours, theirs, x, noise)
+        losses["scratch"].append(our_loss)
+        losses["torch"].append(their_loss)
+        losses["difference"].append(relative_difference(our_loss, their_loss))
         if step == 0:
             our_gradients = ours.grad_dict()
             their_gradients = {name: p.grad.numpy().copy() for name, p in theirs.named_parameters()}

@@ -11,7 +11,7 @@ def retain_freed_memory():
     """Tell glibc's malloc to reuse large freed blocks; elsewhere than on Linux with glibc, do nothing.
 
     A training step allocates and frees the same large temporaries again and again. By default each comes fresh from
-    the kernel, which zeroes it page by page; that took about a fifth of a step.
+    the kernel, which zeroes it page by page.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
