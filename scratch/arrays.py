@@ -56,11 +56,14 @@ def to_host(x):
     return x if array_module(x) is np else x.get()
 
 
-def generator(xp, *key):
-    """A random generator of module `xp` whose stream follows from non-negative integers such as (seed, epoch, step)."""
-    if xp is np:
-        return np.random.default_rng(key)
-    return xp.random.default_rng(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
+def generator(xp, seed, *path):
+    """A random generator of module `xp` whose stream follows from non-negative integers: a seed and a path below it.
+
+    Paths of different length are different streams, (epoch,) and (epoch, 0) too; as one list of numbers, which
+    NumPy pads with zeros, they would be the same.
+    """
+    key = np.random.SeedSequence(seed, spawn_key=path)
+    return xp.random.default_rng(key if xp is np else int(key.generate_state(1, np.uint64)[0]))
 
 
 def column_sums(rows):

@@ -46,7 +46,8 @@ class Trainer:
 
     def step(self, images, epoch, step):
         """One update from images (N, H, W, C). Returns (terms, code counts or None), tensors nobody has waited for."""
-        noise = self.draw_noise(len(images), np.random.default_rng((self.seed, epoch, step)))
+        stream = np.random.SeedSequence(self.seed, spawn_key=(epoch, step))
+        noise = self.draw_noise(len(images), np.random.default_rng(stream))
         self.optimizer.zero_grad()
         loss, terms = self.model.loss(self.to_tensor(images), self.to_tensor(noise))
         loss.backward()
