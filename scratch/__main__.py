@@ -3,7 +3,6 @@
 import sys
 
 from scratch import commands
-from scratch.accelerate.memory import retain_freed_memory
 from scratch.cli import Parser, main
 from scratch.gradcheck import table as gradcheck
 from scratch.options import add_data_arguments, add_train_arguments, whole
@@ -60,5 +59,4 @@ def build_parser():
 
 
 if __name__ == "__main__":
-    retain_freed_memory()
     sys.exit(main(build_parser()))

@@ -9,6 +9,7 @@ import numpy as np
 
 from data_utils import load
 from scratch import figures
+from scratch.accelerate.workers import ParallelTrainer, sensible_workers
 from scratch.arrays import device_module
 from scratch.errors import UsageError
 from scratch.options import resolve, resolve_resumed
@@ -31,9 +32,26 @@ def make_trainer(options, image_shape):
     """The scratch side of `train`: a model and its optimiser on their device."""
     device_module(options["device"])  # complains before anything is built
     rng = np.random.default_rng(options["seed"])
-    model = build_model(options, image_shape, rng).to(options["device"])
+    model = build_model(options, image_shape, options["device"], rng)
     optimizer = make_optimizer(model.named_parameters(), options)
-    return Trainer(model, optimizer, options["seed"], options["device"]), model.parameter_count()
+    workers = number_of_workers(options, model)
+    if workers > 1:
+        trainer = ParallelTrainer(model, optimizer, options["seed"], workers)
+    else:
+        trainer = Trainer(model, optimizer, options["seed"], options["device"])
+    return trainer, model.parameter_count()
+
+
+def number_of_workers(options, model):
+    """What --workers says; where it says nothing, a sensible number. Raises UsageError where there can be but one."""
+    device, workers = options["device"], options["workers"]
+    if workers is None:
+        coupled = any(part.couples_examples for part in model.modules())
+        return 1 if options["plain"] or device != "cpu" or coupled else sensible_workers(options["batch_size"])
+    if workers > 1 and (options["plain"] or device != "cpu"):
+        where = "--plain" if options["plain"] else f"--device {device}"
+        raise UsageError(f"--workers {workers} asks for threads that share a batch on the CPU; {where} has none such.")
+    return workers
 
 
 def train(arguments, make_trainer=make_trainer, program="scratch"):

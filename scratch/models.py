@@ -40,11 +40,12 @@ class Autoencoder(Module):
         terms = {"reconstruction": self.reconstruction.loss(output, x), **terms}
         return sum(self.weights[name] * term for name, term in terms.items()), terms
 
-    def backward(self):
-        """Adds ∂loss/∂parameter to the gradient of every parameter, for the loss last computed."""
-        doutput = self.reconstruction.backward(self.weights["reconstruction"])
+    def backward(self, scale=1.0):
+        """Adds scale · ∂loss/∂parameter to the gradient of every parameter, for the loss last computed."""
+        dterms = {name: scale * weight for name, weight in self.weights.items()}
+        doutput = self.reconstruction.backward(dterms["reconstruction"])
         dy = self.decoder.backward(doutput)
-        dh = self.bottleneck.backward(dy, self.weights)
+        dh = self.bottleneck.backward(dy, dterms)
         self.encoder.backward(dh)
 
     @contextmanager

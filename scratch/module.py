@@ -51,6 +51,7 @@ class Module:
     """Anything with a forward and a backward; its attributes that are modules, parameters or buffers are its parts."""
 
     training = True  # False: evaluation, in which forward saves nothing
+    couples_examples = False  # True where one example's output depends on the others in its batch
     needs_input_gradient = True  # False on a network's first layer: nobody asks for ∂L/∂image
     saved = None
 

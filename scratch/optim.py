@@ -4,7 +4,7 @@ import math
 
 from scratch.arrays import array_module
 
-BLOCK = 2**16  # elements updated at a time, so that a block's operands stay in the cache
+BLOCK = 2**17  # elements updated at a time, so that a block's operands stay in the cache
 
 
 class Optimizer:
@@ -25,12 +25,19 @@ class Optimizer:
         """One update. A parameter to which no gradient flowed counts as having a zero gradient."""
         self.steps += 1
         for name, parameter in self.parameters.items():
-            value = parameter.value.reshape(-1)
             gradient = parameter.gradient().reshape(-1)
-            moments = [self.state[moment][name].reshape(-1) for moment in self.moments]
-            for start in range(0, value.size, BLOCK):
-                block = slice(start, start + BLOCK)
-                self.update(value[block], gradient[block], *(moment[block] for moment in moments))
+            for block in self.blocks(name):
+                self.update_block(name, block, gradient[block])
+
+    def blocks(self, name):
+        """Slices of a parameter, flattened, that an update takes one at a time."""
+        return [slice(start, start + BLOCK) for start in range(0, self.parameters[name].value.size, BLOCK)]
+
+    def update_block(self, name, block, gradient):
+        """Update one slice of a parameter from the same slice of its gradient."""
+        arrays = (self.parameters[name].value, *(self.state[moment][name] for moment in self.moments))
+        value, *moments = (array.reshape(-1)[block] for array in arrays)
+        self.update(value, gradient, *moments)
 
     def update(self, value, gradient, *moments):
         """The rule itself, in place, on flat pieces of one parameter, its gradient and its moments."""

@@ -21,8 +21,10 @@ DEFAULTS = {
     "optimizer": "adam",
     "momentum": 0.9,
     "weight_decay": 0.0,
+    "workers": None,
+    "plain": False,
 }
-MAY_CHANGE_ON_RESUME = ("epochs", "device", "data_root")
+MAY_CHANGE_ON_RESUME = ("epochs", "device", "data_root", "workers", "plain")
 
 
 def whole(least):
@@ -83,6 +85,10 @@ def add_train_arguments(parser):
     parser.add_argument("--weight-decay", type=real(0), help="decoupled, as AdamW's (default: 0)")
     parser.add_argument("--seed", type=whole(0), metavar="N", help="of weights, order and noise (default: 0)")
     parser.add_argument("--device", metavar="NAME", help="cpu (default), gpu or gpu:N")
+    parser.add_argument("--workers", type=whole(1), metavar="N",
+                        help="threads that share a batch on the CPU (default: one for 32 images, as far as cores go)")
+    parser.add_argument("--plain", action="store_true", default=None,
+                        help="leave out all that makes the plain forms faster (scratch/accelerate)")
     parser.add_argument("--dtype", choices=("float32", "float64"), help="(default: float32)")
     parser.add_argument("--likelihood", choices=tuple(LIKELIHOODS), help="(default: squared_error)")
     parser.add_argument("--channels", type=widths, metavar="C,C,C", help="of the convolutions, one for each halving")
@@ -135,7 +141,7 @@ def resolve_resumed(arguments, options):
         if name not in MAY_CHANGE_ON_RESUME:
             what = "a model" if name == "model" else f"--{name.replace('_', '-')}"
             raise UsageError(f"a resumed run keeps its own options: {what} cannot be given with --resume "
-                             f"(--epochs, --device and --data-root can).")
+                             f"(--epochs, --device, --data-root, --workers and --plain can).")
     if arguments.out:
         raise UsageError("a resumed run stays in its own folder: --out cannot be given with --resume.")
-    return {**options, **chosen}
+    return {**DEFAULTS, **options, **chosen}

@@ -4,6 +4,8 @@ import numpy as np
 
 from data_utils import to_float
 from scratch import figures
+from scratch.accelerate import accelerate
+from scratch.accelerate.memory import retain_freed_memory
 from scratch.arrays import device_module, to_device, to_host
 from scratch.bottlenecks.vector_quantizer import code_counts
 from scratch.errors import UsageError
@@ -14,14 +16,18 @@ PICTURED = 10  # images in a row of a picture
 PRIOR_IMAGES = 5000  # training images whose latents a prior is fitted to
 
 
-def build_model(options, image_shape, rng=None):
-    """The model that the options describe. Raises UsageError for images it cannot take."""
+def build_model(options, image_shape, device, rng=None):
+    """The model that the options describe, on its device. Raises UsageError for images it cannot take."""
     try:
-        return build(options["model"], image_shape, options, dtype=np.dtype(options["dtype"]), rng=rng)
+        model = build(options["model"], image_shape, options, dtype=np.dtype(options["dtype"]), rng=rng).to(device)
     except ValueError as error:
         raise UsageError(f"{error}; choose another --image-size.") from None
     except KeyError as error:
         raise UsageError(f"the run's options lack {error}: restore its config.json, or train again.") from None
+    if device == "cpu" and not options.get("plain"):
+        retain_freed_memory()
+        accelerate(model)
+    return model
 
 
 class Trained:
@@ -32,7 +38,7 @@ class Trained:
         self.device = device
         self.xp = device_module(device)
         shape = tuple(run.config["data"]["image_shape"])
-        self.model = run.load_weights(build_model(self.options, shape)).to(device)
+        self.model = run.load_weights(build_model(self.options, shape, device))
         self.dtype = np.dtype(self.options["dtype"])
 
     @property

@@ -51,13 +51,18 @@ class Trainer:
         All noise of the step follows from (seed, epoch, step).
         """
         x = to_device(images, self.device)
-        noise = self.model.bottleneck.draw_noise(len(x), generator(self.xp, self.seed, epoch, step))
-        self.model.train()
+        noise = self.draw_noise(len(x), generator(self.xp, self.seed, epoch, step))
         self.model.zero_grad()
-        loss, terms = self.model.loss(x, noise)
-        self.model.backward()
+        observed = self.add_gradients(x, noise)
         self.optimizer.step()
-        return self.observe(loss, terms)
+        return observed
+
+    def add_gradients(self, x, noise, scale=1.0):
+        """Forward and backward, of scale · loss; returns (terms, code counts or None) of the loss itself."""
+        self.model.train()
+        observed = self.observe(*self.model.loss(x, noise))
+        self.model.backward(scale)
+        return observed
 
     def evaluate(self, images, noise):
         """(terms, code counts or None, squared error of each image's deterministic reconstruction)."""
@@ -91,7 +96,7 @@ class Trainer:
             for pool in threadpool_info()
             if pool["user_api"] == "blas"
         ]
-        return {"device": self.device, "BLAS": ", ".join(blas) or "unknown to threadpoolctl"}
+        return {"device": self.device, "BLAS": ", ".join(blas) or "unknown to threadpoolctl", "workers": "1"}
 
     def state(self):
         """(weights, moments, steps): named NumPy arrays in PyTorch's layouts, and the number of updates made."""

@@ -9,10 +9,22 @@ import os
 import pytest
 from threadpoolctl import threadpool_limits
 
+from scratch.accelerate import accelerate
+
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_blas_thread():
     with threadpool_limits(1, user_api="blas"):
+        yield
+
+
+@pytest.fixture(scope="module", params=["plain", "accelerated"])
+def each_form(request):
+    """A module that uses this runs twice: its `build` gives models of plain layers, then of accelerated ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "accelerated":
+            build = request.module.build
+            patch.setattr(request.module, "build", lambda *a, **k: accelerate(build(*a, **k), least_channels=1))
         yield

@@ -30,6 +30,8 @@ def make_trainer(options, image_shape):
 
 def train(arguments):
     """`train` with the same options, run folder and pictures as `python -m scratch train`."""
+    if arguments.workers or arguments.plain:
+        raise UsageError("--workers and --plain are options of scratch; PyTorch decides of its own threads and forms.")
     return commands.train(arguments, make_trainer, program="torch_ref")
 
 

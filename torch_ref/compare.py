@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from data_utils import batches, load, to_float
+from scratch.accelerate import accelerate
 from scratch.models import build as build_scratch
 from scratch.optim import Adam
 from scratch.options import real, whole
@@ -95,10 +96,15 @@ def batch_at(images, step, batch_size, seed):
     return images[list(batches(len(images), batch_size, seed, epoch))[within]]
 
 
-def same_start(model, options, first_batch, rng):
-    """(scratch's model, torch's model) with the same weights, for images of the batch's shape and dtype."""
+def same_start(model, options, first_batch, rng, plain=False):
+    """(scratch's model, torch's model) with the same weights, for images of the batch's shape and dtype.
+
+    Unless `plain`, every layer of scratch's that has an accelerated form has it here, few channels or many.
+    """
     image_shape, dtype = first_batch.shape[1:], first_batch.dtype
     ours = build_scratch(model, image_shape, options, dtype=dtype, rng=rng)
+    if not plain:
+        accelerate(ours, least_channels=1)
     if model == "vqvae":
         use_many_codes(ours, first_batch, rng)
     theirs = build_torch(model, image_shape, options, dtype=getattr(torch, dtype.name))
@@ -135,18 +141,19 @@ def judge(measured, dtype, agreement, in_use):
     return checks
 
 
-def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64, lr=1e-3, seed=0):
+def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64, lr=1e-3, seed=0, plain=False):
     """Train both sides for `steps` steps of Adam and compare them. Returns a dict that JSON can hold.
 
     model    "ae", "vae" or "vqvae"
     options  a preset's entries and `likelihood`, as `build` takes them
     images   (M, H, W, C) uint8
+    plain    leave out scratch's accelerated forms
     """
     dtype = np.dtype(dtype)
     rng = np.random.default_rng(seed)
     image_shape = images.shape[1:]
     first_batch = to_float(batch_at(images, 0, batch_size, seed), dtype)
-    ours, theirs = same_start(model, options, first_batch, rng)
+    ours, theirs = same_start(model, options, first_batch, rng, plain)
     our_adam = Adam(ours.named_parameters(), lr=lr)
     their_adam = torch.optim.Adam(theirs.parameters(), lr=lr)
 
@@ -250,6 +257,7 @@ def add_arguments(parser):
         "--lr", type=real(0, inclusive=False),
         help="Adam's (the preset's; a tenth of it for the VQ-VAE, whose codes fall out of use in ten steps otherwise)")
     parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument("--plain", action="store_true", help="leave out scratch's accelerated forms")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -261,8 +269,8 @@ def run(arguments):
     data = load(arguments.data, root=arguments.data_root, limit=arguments.steps * batch_size, seed=arguments.seed)
     result = compare(
         arguments.model, options, data.train, steps=arguments.steps, dtype=arguments.dtype,
-        batch_size=batch_size, lr=lr, seed=arguments.seed)
-    result |= {"preset": arguments.preset, "likelihood": arguments.likelihood, "data": arguments.data}
+        batch_size=batch_size, lr=lr, seed=arguments.seed, plain=arguments.plain)
+    result |= {name: getattr(arguments, name) for name in ("preset", "plain", "likelihood", "data")}
     if arguments.json:
         print(json.dumps(result, indent=2))
     else:

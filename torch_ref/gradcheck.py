@@ -133,7 +133,8 @@ def autograd(case, trial, rng):
         name: leaf.permute(parameters[name].to_torch) if name in parameters else leaf for name, leaf in leaves.items()
     }
     constants = {name: value if value is None else torch.tensor(value) for name, value in operation.constants.items()}
-    outputs = REFERENCES.get(case.name, torch_layer(case.name))(case.arguments, tensors, constants)
+    name = case.name.removeprefix("Accelerated")
+    outputs = REFERENCES.get(name, torch_layer(name))(case.arguments, tensors, constants)
     upstream = [torch.tensor(trial.upstream[name]) for name in outputs]
     gradients = torch.autograd.grad(list(outputs.values()), list(leaves.values()), upstream)
     return {

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from scratch import bottlenecks, layers, losses
+from scratch.accelerate import accelerate
 from scratch.gradcheck.differences import Operation, of_module
 from scratch.layers import conv_definition
 
@@ -71,6 +72,13 @@ def layer(case, rng):
         lambda: {"y": module.forward(x)},
         lambda upstream: [module.backward(upstream["y"])],
     )
+
+
+def accelerated_layer(case, rng):
+    """The same layer in the form that training gives it where it has the channels for it (scratch/accelerate)."""
+    operation = layer(replace(case, name=case.name.removeprefix("Accelerated")), rng)
+    accelerate(operation.module, least_channels=1)
+    return operation
 
 
 def definition(case, rng):
@@ -229,6 +237,18 @@ CASES = [
         definition, "conv_transpose2d_definition", (2, 3, 4, 2),
         dict(in_channels=2, out_channels=3, kernel_size=(3, 2), stride=(2, 1), padding=(1, 0)),
     ),
+    *cases(
+        accelerated_layer, "AcceleratedConv2d", (2, 7, 8, 3),
+        dict(in_channels=3, out_channels=4, kernel_size=4, stride=2, padding=1),
+        dict(in_channels=3, out_channels=2, kernel_size=(2, 6), stride=(1, 3), padding=(0, 2)),
+        dict(in_channels=3, out_channels=2, kernel_size=(3, 5), stride=(2, 1), padding=(1, 2)),
+    ),
+    *cases(
+        accelerated_layer, "AcceleratedConvTranspose2d", (2, 4, 3, 3),
+        dict(in_channels=3, out_channels=4, kernel_size=4, stride=2, padding=1),
+        dict(in_channels=3, out_channels=2, kernel_size=(2, 6), stride=(1, 3), padding=(0, 2), output_padding=(0, 2)),
+        dict(in_channels=3, out_channels=2, kernel_size=3, stride=(3, 2), padding=1, output_padding=(2, 1)),
+    ),
     *cases(layer, "ReLU", (3, 4, 5, 2)),
     *cases(layer, "LeakyReLU", (3, 4, 5, 2), {}, dict(negative_slope=0.2)),
     *cases(layer, "Sigmoid", (3, 4, 5, 2)),
@@ -238,6 +258,10 @@ CASES = [
         layer, "MaxPool2d", (2, 7, 8, 3),
         dict(kernel_size=2),
         dict(kernel_size=(3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2)),
+    ),
+    *cases(
+        accelerated_layer, "AcceleratedMaxPool2d", (2, 7, 8, 3),
+        dict(kernel_size=(3, 2), stride=(2, 1), padding=(1, 0)),
     ),
     *cases(
         layer, "AvgPool2d", (2, 7, 8, 3),

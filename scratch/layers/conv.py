@@ -6,7 +6,7 @@ import numpy as np
 
 from scratch.arrays import column_sums
 from scratch.layers.linear import check_input, uniform_parameter
-from scratch.layers.patches import Window, col2im, im2col, pair
+from scratch.layers.patches import Window, pair
 from scratch.module import Module
 
 
@@ -38,7 +38,7 @@ class Conv2d(Module):
         check_input(self, x, ("N", "H", "W", C), self.weight.value)
         N, H, W, _ = x.shape
         I, J = self.window.positions((H, W))
-        P = im2col(x, self.window, (I, J)).reshape(N * I * J, KH * KW * C)
+        P = self.window.im2col(x, (I, J)).reshape(N * I * J, KH * KW * C)
         y = P @ self.weight.value.reshape(KH * KW * C, O)
         if self.bias:
             y += self.bias.value
@@ -56,7 +56,7 @@ class Conv2d(Module):
         if not self.needs_input_gradient:
             return None
         dP = dy @ self.weight.value.reshape(KH * KW * C, O).T
-        return col2im(dP.reshape(N, I, J, KH, KW, C), self.window, size)
+        return self.window.col2im(dP.reshape(N, I, J, KH, KW, C), size)
 
 
 class ConvTranspose2d(Module):
@@ -97,7 +97,7 @@ class ConvTranspose2d(Module):
         size = self.window.image_size((I, J), self.output_padding)
         x = x.reshape(N * I * J, C)
         P = x @ self.weight.value.reshape(C, KH * KW * O)
-        y = col2im(P.reshape(N, I, J, KH, KW, O), self.window, size)
+        y = self.window.col2im(P.reshape(N, I, J, KH, KW, O), size)
         if self.bias:
             y += self.bias.value
         self.save(x, (I, J))
@@ -109,7 +109,7 @@ class ConvTranspose2d(Module):
         N, H, W, _ = dy.shape
         if self.bias:
             self.bias.accumulate(column_sums(dy.reshape(N * H * W, O)))
-        D = im2col(dy, self.window, (I, J)).reshape(N * I * J, KH * KW * O)
+        D = self.window.im2col(dy, (I, J)).reshape(N * I * J, KH * KW * O)
         self.weight.accumulate((x.T @ D).reshape(C, KH, KW, O))
         dx = D @ self.weight.value.reshape(C, KH * KW * O).T
         return dx.reshape(N, I, J, C) if self.needs_input_gradient else None

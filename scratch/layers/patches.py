@@ -7,7 +7,6 @@ With these two a convolution is one matrix product. They are linear and each oth
 so the backward of one is the other. (Chellapilla et al. 2006, High performance convolutional neural networks)
 """
 
-from scratch.accelerate.blocks import col2im_by_blocks
 from scratch.arrays import array_module
 
 
@@ -20,7 +19,7 @@ def pair(value, name, least):
 
 
 class Window:
-    """The geometry of a sliding window: kernel, stride, padding and dilation, each a pair (vertical, horizontal)."""
+    """A sliding window: its kernel, stride, padding and dilation, each a pair (vertical, horizontal)."""
 
     def __init__(self, kernel_size, stride, padding, dilation=1):
         self.kernel = pair(kernel_size, "kernel_size", 1)
@@ -50,42 +49,34 @@ class Window:
             raise ValueError(f"{tuple(positions)} positions of a {self.kernel} kernel give an image of size {size}")
         return size
 
+    def im2col(self, x, positions, pad_value=0):
+        """patches[n, i, j, u, v, c] = x[n, i·s + u·d − p, j·s + v·d − p, c], and pad_value outside of x.
 
-def im2col(x, window, positions, pad_value=0):
-    """patches[n, i, j, u, v, c] = x[n, i·s + u·d − p, j·s + v·d − p, c], and pad_value outside of x.
+        Shapes: x (N, H, W, C) → patches (N, I, J, KH, KW, C) with (I, J) = positions.
+        """
+        xp = array_module(x)
+        N, H, W, C = x.shape
+        (PH, PW), (SH, SW), (DH, DW) = self.padding, self.stride, self.dilation
+        if PH or PW:
+            padded = xp.full((N, H + 2 * PH, W + 2 * PW, C), pad_value, x.dtype)
+            padded[:, PH : PH + H, PW : PW + W] = x
+        else:
+            padded = xp.ascontiguousarray(x)
+        n, h, w, c = padded.strides
+        view = xp.lib.stride_tricks.as_strided(
+            padded, (N, *positions, *self.kernel, C), (n, h * SH, w * SW, h * DH, w * DW, c))
+        return xp.ascontiguousarray(view)
 
-    Shapes: x (N, H, W, C) → patches (N, I, J, KH, KW, C) with (I, J) = positions.
-    """
-    xp = array_module(x)
-    N, H, W, C = x.shape
-    (PH, PW), (SH, SW), (DH, DW) = window.padding, window.stride, window.dilation
-    if PH or PW:
-        padded = xp.full((N, H + 2 * PH, W + 2 * PW, C), pad_value, x.dtype)
-        padded[:, PH : PH + H, PW : PW + W] = x
-    else:
-        padded = xp.ascontiguousarray(x)
-    n, h, w, c = padded.strides
-    view = xp.lib.stride_tricks.as_strided(
-        padded, (N, *positions, *window.kernel, C), (n, h * SH, w * SW, h * DH, w * DW, c))
-    return xp.ascontiguousarray(view)
+    def col2im(self, patches, size):
+        """x[n, r, q, c] = Σ patches[n, i, j, u, v, c] over all i·s + u·d − p = r, j·s + v·d − p = q.
 
-
-def col2im(patches, window, size):
-    """x[n, r, q, c] = Σ patches[n, i, j, u, v, c] over all (i, j, u, v) with (i·s + u·d − p, j·s + v·d − p) = (r, q).
-
-    Shapes: patches (N, I, J, KH, KW, C) → x (N, H, W, C) with (H, W) = size.
-    """
-    by_blocks = window.dilation == (1, 1)  # accelerate/ has a faster form for this case
-    return (col2im_by_blocks if by_blocks else col2im_by_taps)(patches, window, size)
-
-
-def col2im_by_taps(patches, window, size):
-    """col2im as its formula says it: one addition for each tap of the kernel."""
-    N, I, J, KH, KW, C = patches.shape
-    H, W = size
-    (PH, PW), (SH, SW), (DH, DW) = window.padding, window.stride, window.dilation
-    padded = array_module(patches).zeros((N, H + 2 * PH, W + 2 * PW, C), patches.dtype)
-    for u in range(KH):
-        for v in range(KW):
-            padded[:, u * DH : u * DH + I * SH : SH, v * DW : v * DW + J * SW : SW] += patches[:, :, :, u, v]
-    return padded[:, PH : PH + H, PW : PW + W]
+        Shapes: patches (N, I, J, KH, KW, C) → x (N, H, W, C) with (H, W) = size.
+        """
+        N, I, J, KH, KW, C = patches.shape
+        H, W = size
+        (PH, PW), (SH, SW), (DH, DW) = self.padding, self.stride, self.dilation
+        padded = array_module(patches).zeros((N, H + 2 * PH, W + 2 * PW, C), patches.dtype)
+        for u in range(KH):
+            for v in range(KW):
+                padded[:, u * DH : u * DH + I * SH : SH, v * DW : v * DW + J * SW : SW] += patches[:, :, :, u, v]
+        return padded[:, PH : PH + H, PW : PW + W]

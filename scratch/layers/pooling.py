@@ -2,7 +2,7 @@
 
 from scratch.arrays import array_module
 from scratch.layers.linear import check_shape
-from scratch.layers.patches import Window, col2im, im2col, pair
+from scratch.layers.patches import Window, pair
 from scratch.module import Module
 
 
@@ -30,7 +30,7 @@ class MaxPool2d(Module):
         N, H, W, C = x.shape
         I, J = self.window.positions((H, W))
         KH, KW = self.window.kernel
-        patches = im2col(x, self.window, (I, J), pad_value=-float("inf")).reshape(N, I, J, KH * KW, C)
+        patches = self.window.im2col(x, (I, J), pad_value=-float("inf")).reshape(N, I, J, KH * KW, C)
         self.save(patches.argmax(axis=3), (H, W))
         return patches.max(axis=3)
 
@@ -40,7 +40,7 @@ class MaxPool2d(Module):
         KH, KW = self.window.kernel
         tap = array_module(dy).arange(KH * KW)[:, None]
         patches = (winner[:, :, :, None] == tap) * dy[:, :, :, None]
-        return col2im(patches.reshape(N, I, J, KH, KW, C), self.window, size)
+        return self.window.col2im(patches.reshape(N, I, J, KH, KW, C), size)
 
 
 class AvgPool2d(Module):
@@ -60,12 +60,12 @@ class AvgPool2d(Module):
         check_shape(self, x, ("N", "H", "W", "C"))
         N, H, W, C = x.shape
         positions = self.window.positions((H, W))
-        total = im2col(x, self.window, positions).sum(axis=(3, 4))
+        total = self.window.im2col(x, positions).sum(axis=(3, 4))
         if self.count_include_pad:
             count = self.window.kernel[0] * self.window.kernel[1]
         else:
             inside = array_module(x).ones((1, H, W, 1), x.dtype)
-            count = im2col(inside, self.window, positions).sum(axis=(3, 4))
+            count = self.window.im2col(inside, positions).sum(axis=(3, 4))
         self.save(count, (H, W))
         return total / count
 
@@ -73,7 +73,7 @@ class AvgPool2d(Module):
         count, size = self.recall()
         N, I, J, C = dy.shape
         patches = (dy / count)[:, :, :, None, None]
-        return col2im(array_module(dy).broadcast_to(patches, (N, I, J, *self.window.kernel, C)), self.window, size)
+        return self.window.col2im(array_module(dy).broadcast_to(patches, (N, I, J, *self.window.kernel, C)), size)
 
 
 class Upsample(Module):

@@ -12,6 +12,8 @@ from scratch.models import build
 from scratch.module import Buffer, Module, Sequential
 from scratch.optim import SGD, Adam
 
+pytestmark = pytest.mark.usefixtures("each_form")
+
 MODULES = [case for case in CASES if case.make is not cases.definition]
 each_case = pytest.mark.parametrize("case", MODULES, ids=[f"{case.name} {case.detail}".strip() for case in MODULES])
 

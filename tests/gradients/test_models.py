@@ -11,6 +11,8 @@ from scratch.layers import ReLU
 from scratch.losses import LIKELIHOODS
 from scratch.models import build
 
+pytestmark = pytest.mark.usefixtures("each_form")
+
 OPTIONS = dict(channels=(3, 4), latent_dim=5, beta=0.5, codes=6, code_dim=3, codebook_init="normal", commitment=0.25)
 
 
@@ -21,10 +23,8 @@ def operation_of(model, x, noise):
         return {"loss": model.loss(x, noise)[0]}
 
     def backward(upstream):
-        model.weights = {name: weight * float(upstream["loss"]) for name, weight in weights.items()}
         model.zero_grad()
-        model.backward()
-        model.weights = weights
+        model.backward(float(upstream["loss"]))
         return {name: parameter.grad for name, parameter in model.named_parameters().items()}
 
     def held_loss():
@@ -34,7 +34,6 @@ def operation_of(model, x, noise):
         finally:
             del quantizer.forward
 
-    weights = model.weights
     quantizer = getattr(model.bottleneck, "quantizer", None)
     if quantizer:
         with model.evaluating():

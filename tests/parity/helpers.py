@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from scratch.accelerate import accelerate
 from torch_ref.models import build as build_torch
 
 TINY = {  # options of models that train in milliseconds
@@ -58,13 +59,17 @@ def torch_twin(ours, model, image_shape, options):
 
 
 def check_layer(ours, theirs, x, rng, bound=1e-12):
-    """Outputs, input gradients and parameter gradients of a layer under a random upstream gradient."""
+    """Outputs, input gradients and parameter gradients of a layer under a random upstream gradient.
+
+    First in its plain form, then in the accelerated one, where it has one.
+    """
     load_into_torch(theirs, ours)
     x_torch = to_torch(x)
     y_torch = theirs(x_torch)
-    y = ours.forward(x)
-    assert_close(y, to_numpy(y_torch), bound, "output")
-    dy = rng.standard_normal(y.shape).astype(y.dtype)
+    dy = rng.standard_normal(to_numpy(y_torch).shape).astype(x.dtype)
     y_torch.backward(to_torch(dy))
-    assert_close(ours.backward(dy), to_numpy(x_torch.grad), bound, "input gradient")
-    assert_all_close(ours.grad_dict(), torch_gradients(theirs), bound)
+    for form in (ours, accelerate(ours, least_channels=1)):
+        form.zero_grad()
+        assert_close(form.forward(x), to_numpy(y_torch), bound, "output")
+        assert_close(form.backward(dy), to_numpy(x_torch.grad), bound, "input gradient")
+        assert_all_close(form.grad_dict(), torch_gradients(theirs), bound)

@@ -1,24 +1,217 @@
 """The accelerated forms against the plain ones that define them."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scratch.layers import patches
-from tests.parity.helpers import assert_close
+from data_utils import load, to_float
+from scratch.accelerate import accelerate, winograd
+from scratch.accelerate.blocks import BlockwiseWindow
+from scratch.accelerate.winograd import WinogradConv2d, WinogradConvTranspose2d
+from scratch.accelerate.workers import ParallelTrainer, replica, sensible_workers
+from scratch.errors import UsageError
+from scratch.layers import Conv2d, ConvTranspose2d, ReLU
+from scratch.layers.patches import Window
+from scratch.models import build
+from scratch.optim import Adam
+from scratch.training import Trainer
+from tests.parity.helpers import TINY, assert_all_close, assert_close
 
 pairs = {least: st.tuples(st.integers(least, 4), st.integers(least, 4)) for least in (0, 1)}
+drawn = settings(derandomize=True, deadline=None, max_examples=100)
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@drawn
 @given(pairs[1], pairs[1], pairs[0], pairs[0], pairs[1], st.integers(1, 3))
 def test_col2im_by_blocks_is_col2im(kernel, stride, padding, beyond, positions, channels):
     """Also where some rows and columns of the image are reached by no patch."""
-    window = patches.Window(kernel, stride, padding)
+    plain, blockwise = (kind(kernel, stride, padding) for kind in (Window, BlockwiseWindow))
     extra = tuple(min(b, s - 1) for b, s in zip(beyond, stride, strict=True))
     try:
-        size = window.image_size(positions, extra)
+        size = plain.image_size(positions, extra)
     except ValueError:
         return  # all of the image would be padding
     p = np.random.default_rng(0).standard_normal((2, *positions, *kernel, channels))
-    assert_close(patches.col2im(p, window, size), patches.col2im_by_taps(p, window, size), 1e-14)
+    assert_close(blockwise.col2im(p, size), plain.col2im(p, size), 1e-14)
+
+
+# --- nine products for sixteen ----------------------------------------------------------------------------------------
+
+
+def inner(a, b):
+    return float((a * b).sum())
+
+
+@pytest.mark.parametrize("positions", [(4, 6), (3, 5)])
+def test_the_transforms_are_each_other_s_adjoint(positions):
+    """⟨A x, y⟩ = ⟨x, Aᵀ y⟩, of the image's, the positions' and the kernel's transform; odd positions too."""
+    rng = np.random.default_rng(0)
+    window = Window((4, 6), (2, 3), (1, 2))
+    size = window.image_size(positions, (1, 2))
+    tiles = winograd.Tiles(window, (3, *size, 2), positions)
+    x, V = rng.standard_normal((3, *size, 2)), rng.standard_normal((9, 3 * tiles.T * tiles.S, 12))
+    assert inner(tiles.from_image(x), V) == pytest.approx(inner(x, tiles.to_image(V)), rel=1e-12)
+    y, m = rng.standard_normal((3, *positions, 5)), rng.standard_normal((9, 3 * tiles.T * tiles.S, 5))
+    assert inner(tiles.from_positions(y), m) == pytest.approx(inner(y, tiles.to_positions(m)), rel=1e-12)
+    g, U, back = rng.standard_normal((2, 2, 7)), rng.standard_normal((3, 3, 7)), np.empty((2, 2, 7))
+    winograd.nine_to_two_by_two(U, back)
+    assert inner(winograd.two_by_two_to_nine(g), U) == pytest.approx(inner(g, back), rel=1e-12)
+
+
+def both_forms(layer, x, rng):
+    """(plain, accelerated): what the layer answers in each form, to the same input and upstream gradient."""
+    y = layer.forward(x)
+    dy = rng.standard_normal(y.shape).astype(y.dtype)
+    plain = {"y": y, "dx": layer.backward(dy), **layer.grad_dict()}
+    layer.zero_grad()
+    accelerate(layer, least_channels=1)
+    return plain, {"y": layer.forward(x), "dx": layer.backward(dy), **layer.grad_dict()}
+
+
+@drawn
+@given(pairs[1], pairs[0], pairs[0], pairs[1], st.booleans(), st.booleans())
+def test_nine_products_are_the_convolution(stride, padding, beyond, positions, transposed, bias):
+    """Any stride, padding, odd or even numbers of positions, and rows that no window reaches."""
+    rng = np.random.default_rng(0)
+    kernel = tuple(2 * s for s in stride)
+    extra = tuple(min(b, s - 1) for b, s in zip(beyond, stride, strict=True))
+    try:
+        size = Window(kernel, stride, padding).image_size(positions, extra)
+    except ValueError:
+        return
+    settings = dict(bias=bias, dtype=np.float64, rng=rng)
+    if transposed:
+        layer = ConvTranspose2d(3, 2, kernel, stride, padding, extra, **settings)
+        x = rng.standard_normal((2, *positions, 3))
+    else:
+        layer = Conv2d(3, 2, kernel, stride, padding, **settings)
+        x = rng.standard_normal((2, *size, 3))
+    plain, fast = both_forms(layer, x, rng)
+    assert type(layer) is (WinogradConvTranspose2d if transposed else WinogradConv2d)
+    assert_all_close(fast, plain, 1e-13)
+
+
+def test_a_batch_that_is_cut_into_blocks(monkeypatch):
+    monkeypatch.setattr(winograd, "CACHED", 3 * 10 * 10 * 2 * 8)  # three images of 8 × 8, padded, at a time
+    rng = np.random.default_rng(0)
+    for layer, x in ((Conv2d(2, 3, 4, 2, 1, dtype=np.float64, rng=rng), rng.standard_normal((7, 8, 8, 2))),
+                     (ConvTranspose2d(3, 2, 4, 2, 1, dtype=np.float64, rng=rng), rng.standard_normal((7, 4, 4, 3)))):
+        plain, fast = both_forms(layer, x, rng)
+        assert_all_close(fast, plain, 1e-13)
+
+
+def test_float32_stays_float32_and_close():
+    """The nine products add a little before they multiply: twice the rounding of the plain form is allowed for."""
+    rng = np.random.default_rng(0)
+    layer = Conv2d(64, 32, 4, 2, 1, rng=rng)
+    plain, fast = both_forms(layer, rng.standard_normal((4, 16, 16, 64), dtype=np.float32), rng)
+    assert_all_close(fast, plain, 2e-6)
+
+
+def test_which_layer_takes_which_form():
+    def form(layer, **settings):
+        return type(accelerate(layer, **settings))
+
+    assert form(Conv2d(16, 16, 4, 2, 1)) is WinogradConv2d
+    assert form(ConvTranspose2d(16, 16, (4, 2), (2, 1))) is WinogradConvTranspose2d
+    for layer in (Conv2d(3, 16, 4, 2, 1), Conv2d(16, 16, 3, 2, 1), ConvTranspose2d(16, 3, 4, 2, 1)):
+        assert form(layer) in (Conv2d, ConvTranspose2d) and type(layer.window) is BlockwiseWindow
+    dilated = Conv2d(16, 16, 4, 2, 1, dilation=2)
+    assert form(dilated) is Conv2d and type(dilated.window) is Window
+    assert form(Conv2d(3, 16, 4, 2, 1), least_channels=3) is WinogradConv2d
+
+
+def test_wrong_shapes_are_refused_as_the_plain_form_refuses_them():
+    for layer in (Conv2d(16, 16, 4, 2, 1), ConvTranspose2d(16, 16, 4, 2, 1)):
+        accelerate(layer)
+        with pytest.raises(ValueError, match=r"takes an input of shape \(N, H, W, 16\)"):
+            layer.forward(np.zeros((1, 8, 8, 3), np.float32))
+        with pytest.raises(TypeError, match="float32 weights, got a float64"):
+            layer.forward(np.zeros((1, 8, 8, 16)))
+        with pytest.raises(RuntimeError, match="needs a forward"):
+            layer.backward(np.zeros((1, 4, 4, 16), np.float32))
+
+
+# --- workers ----------------------------------------------------------------------------------------------------------
+
+each_model = pytest.mark.parametrize("model", ["ae", "vae", "vqvae"])
+
+
+def trainer(model, workers, dtype=np.float64):
+    options = {**TINY, "likelihood": "squared_error"}
+    built = build(model, (16, 16, 3), options, dtype=dtype, rng=np.random.default_rng(0))
+    optimizer = Adam(built.named_parameters(), 1e-3)
+    return ParallelTrainer(built, optimizer, 4, workers) if workers > 1 else Trainer(built, optimizer, 4)
+
+
+def images(count, dtype=np.float64):
+    return to_float(load("shapes", limit=count, image_size=16).train, dtype)
+
+
+@each_model
+@pytest.mark.parametrize("workers", [2, 3])
+def test_several_workers_learn_what_one_learns(model, workers):
+    """With shares of different sizes, and in the last batch fewer images than workers."""
+    one, several = trainer(model, 1), trainer(model, workers)
+    for step, count in enumerate((8, 7, 2, 1)):
+        x = images(count)
+        (terms, counts), (terms_several, counts_several) = one.step(x, 1, step), several.step(x, 1, step)
+        assert list(terms) == list(terms_several)
+        np.testing.assert_allclose(several.read(terms_several.values()), one.read(terms.values()), rtol=1e-9)
+        np.testing.assert_array_equal(counts_several, counts)
+    noise = one.draw_noise(7, np.random.default_rng(0))
+    (terms, counts, errors), other = one.evaluate(images(7), noise), several.evaluate(images(7), noise)
+    np.testing.assert_allclose(several.read(other[0].values()), one.read(terms.values()), rtol=1e-9)
+    np.testing.assert_array_equal(other[1], counts)
+    np.testing.assert_allclose(other[2], errors, rtol=1e-9)
+    (weights, moments, steps), (weights_several, moments_several, steps_several) = one.state(), several.state()
+    assert steps == steps_several == 4
+    assert_all_close(weights_several, weights, 1e-9)
+    assert_all_close(moments_several, moments, 1e-9)
+
+
+@each_model
+def test_several_workers_repeat_bit_for_bit(model):
+    def train():
+        parallel = trainer(model, 2, np.float32)
+        for step in range(5):
+            parallel.step(images(9, np.float32), 1, step)
+        return parallel.state()[0]
+
+    first, second = train(), train()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_a_step_in_float32_stays_in_float32():
+    parallel = trainer("vae", 2, np.float32)
+    terms, _ = parallel.step(images(9, np.float32), 1, 0)
+    assert {np.asarray(term).dtype for term in terms.values()} == {np.dtype(np.float32)}
+    for worker in parallel.workers:
+        assert {p.grad.dtype for p in worker.model.named_parameters().values()} == {np.dtype(np.float32)}
+
+
+def test_a_replica_shares_the_weights_and_nothing_else():
+    model = trainer("vqvae", 1).model
+    other = replica(model)
+    for (name, part), twin in zip(model.named_state().items(), other.named_state().values(), strict=True):
+        assert twin.value is part.value and twin is not part, name
+    assert other.weights is model.weights
+    model.loss(images(2))
+    assert other.encoder.layers[0].saved is None
+
+
+def test_what_couples_the_examples_refuses_several_workers(monkeypatch):
+    monkeypatch.setattr(ReLU, "couples_examples", True, raising=False)
+    with pytest.raises(UsageError, match=r"ReLU couples the examples of a batch.*--workers 1"):
+        trainer("ae", 2)
+
+
+def test_an_error_in_a_worker_is_raised():
+    with pytest.raises(ValueError, match="takes an input of shape"):
+        trainer("ae", 2).step(np.zeros((4, 16, 16, 1)), 1, 0)
+
+
+def test_a_sensible_number_of_workers(monkeypatch):
+    monkeypatch.setattr("scratch.accelerate.workers.cores", lambda: 4)
+    assert [sensible_workers(size) for size in (1, 63, 64, 128, 4096)] == [1, 1, 2, 4, 4]

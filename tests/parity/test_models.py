@@ -16,6 +16,8 @@ from scratch.priors import CodeFrequencies, StandardNormal
 from tests.parity.helpers import TINY, assert_all_close, assert_close, to_numpy, to_torch, torch_gradients, torch_twin
 from torch_ref.models import build as build_torch
 
+pytestmark = pytest.mark.usefixtures("each_form")
+
 MODELS = ("ae", "vae", "vqvae")
 each_model = pytest.mark.parametrize("model", MODELS)
 each_likelihood = pytest.mark.parametrize("likelihood", ["squared_error", "bernoulli"])

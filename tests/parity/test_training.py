@@ -10,6 +10,7 @@ import torch
 
 from data_utils import batches, load
 from scratch import training
+from scratch.accelerate.winograd import WinogradConv2d
 from scratch.layers import Conv2d, ReLU
 from scratch.models import build
 from scratch.optim import Adam
@@ -37,15 +38,17 @@ def entropy(images, likelihood):
 
 
 def run_compare(model, images, likelihood="squared_error", **settings):
+    """`compare` with accelerated forms, unless `plain`."""
     lr = 3e-4 if model == "vqvae" else 1e-3
     return compare.compare(model, {**TINY, "likelihood": likelihood}, images, batch_size=16, lr=lr, **settings)
 
 
 @each_likelihood
 @each_model
-def test_fifty_steps_of_adam_in_float64(model, likelihood, images):
+@pytest.mark.parametrize("plain", [True, False])
+def test_fifty_steps_of_adam_in_float64(model, likelihood, plain, images):
     """Weights whose gradient is near Adam's eps amplify rounding: hence two bounds, after one step and after fifty."""
-    result = run_compare(model, images, likelihood, steps=50, dtype="float64")
+    result = run_compare(model, images, likelihood, steps=50, dtype="float64", plain=plain)
     assert max(row["difference"] for row in result["gradients"].values()) <= 1e-12
     assert len(result["losses"]["difference"]) == 50 and max(result["losses"]["difference"]) <= 1e-9
     assert result["weights"]["1"] <= 1e-9
@@ -73,11 +76,12 @@ def failed(result):
     return {check["name"] for check in result["checks"] if not check["ok"]}
 
 
-def test_a_wrong_gradient_breaks_the_bounds(monkeypatch, images):
+@pytest.mark.parametrize("layer, plain", [(Conv2d, True), (WinogradConv2d, False)])
+def test_a_wrong_gradient_breaks_the_bounds(layer, plain, monkeypatch, images):
     """An error of one part in a million, in one layer."""
-    right = Conv2d.backward
-    monkeypatch.setattr(Conv2d, "backward", lambda self, dy: right(self, dy * (1 + 1e-6)))
-    result = run_compare("ae", images, steps=2)
+    right = layer.backward
+    monkeypatch.setattr(layer, "backward", lambda self, dy: right(self, dy * (1 + 1e-6)))
+    result = run_compare("ae", images, steps=2, plain=plain)
     assert not result["ok"] and "gradients" in failed(result)
     assert result["gradients"]["encoder.0.weight"]["difference"] > 1e-7
     assert result["gradients"]["decoder.0.weight"]["difference"] < 1e-12
