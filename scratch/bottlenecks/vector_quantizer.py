@@ -34,7 +34,7 @@ def code_counts(indices, codes):
     """How often each of the codes 0 … codes − 1 occurs in an array of indices."""
     xp = array_module(indices)
     counts = xp.zeros(codes, xp.int64)
-    xp.add.at(counts, indices.ravel(), 1)
+    xp.add.at(counts, indices.ravel(), xp.ones((), xp.int64))  # a plain 1 would be sent to the device each time
     return counts
 
 

@@ -1,0 +1,200 @@
+"""The models on the stand-in for CuPy: the same figures as on NumPy, no hidden transfer, no wait within a step."""
+
+import numpy as np
+import pytest
+
+from data_utils import to_float
+from data_utils.core import Data
+from scratch.arrays import to_device, to_host
+from scratch.losses import LIKELIHOODS
+from scratch.models import build
+from scratch.priors import CodeFrequencies, FittedGaussian
+from scratch.runs import Run
+from scratch.training import Progress, Totals, Trainer, fit, make_optimizer
+from tests.behaviour.tiny import OPTIONS, images
+from tests.stand_in import DeviceArray, counting
+
+MODELS = ["ae", "vae", "vqvae"]
+OPTIMIZERS = {
+    "adam": dict(optimizer="adam", lr=1e-3, weight_decay=0.01),
+    "sgd": dict(optimizer="sgd", lr=1e-3, momentum=0.9),
+}
+each_model = pytest.mark.parametrize("name", MODELS)
+each_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS)
+each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS)
+
+
+def new_trainer(name, device, likelihood="squared_error", optimizer="adam", dtype=np.float32):
+    options = {**OPTIONS, "likelihood": likelihood, "codebook_init": "normal"}
+    model = build(name, (16, 16, 3), options, dtype=dtype, rng=np.random.default_rng(0)).to(device)
+    return Trainer(model, make_optimizer(model.named_parameters(), OPTIMIZERS[optimizer]), seed=0, device=device)
+
+
+def assert_same(ours, expected, rtol=1e-6):
+    """Equal dicts of numbers or arrays, to the rounding of a product of which the operands are aligned differently."""
+    assert ours.keys() == expected.keys()
+    for name, value in expected.items():
+        scale = np.abs(value).max()
+        np.testing.assert_allclose(ours[name], value, rtol=rtol, atol=rtol * scale, err_msg=name)
+
+
+# --- a training step --------------------------------------------------------------------------------------------------
+
+
+@each_optimizer
+@each_likelihood
+@each_model
+def test_a_step_waits_for_nothing_and_moves_nothing_but_the_batch(cupy, name, likelihood, optimizer):
+    """The noise is not moved: it is drawn on the device."""
+    trainer, x = new_trainer(name, "gpu", likelihood, optimizer), images(8)
+    for step in range(2):
+        with counting() as during:
+            terms, codes = trainer.step(x, epoch=1, step=step)
+        assert (during.transfers_to_device, during.bytes_to_device) == (1, x.nbytes)
+        assert during.waits == during.transfers_to_host == 0
+    assert all(isinstance(term, DeviceArray) and term.shape == () for term in terms.values())
+    state = [part.value for part in trainer.model.named_state().values()]
+    state += [array for moment in trainer.optimizer.state.values() for array in moment.values()]
+    assert all(isinstance(array, DeviceArray) and array.dtype == np.float32 for array in state)
+    assert (codes is not None) == (name == "vqvae")
+
+
+@each_optimizer
+@each_likelihood
+@each_model
+def test_three_steps_are_those_of_numpy(cupy, monkeypatch, name, likelihood, optimizer):
+    """CuPy's generator draws other numbers than NumPy's: both are given the same noise."""
+    on_host, on_device = [], []
+    for device, results in (("cpu", on_host), ("gpu", on_device)):
+        trainer = new_trainer(name, device, likelihood, optimizer, dtype=np.float64)
+        x, rng = images(8).astype(np.float64), np.random.default_rng(1)
+        if name == "vae":
+            noise = [to_device(rng.standard_normal((len(x), OPTIONS["latent_dim"])), device) for _ in range(3)]
+            monkeypatch.setattr(trainer.model.bottleneck, "draw_noise", lambda count, rng, noise=noise: noise.pop(0))
+        for step in range(3):
+            terms, codes = trainer.step(x, epoch=1, step=step)
+            results.append(dict(zip(terms, trainer.read(list(terms.values())), strict=True)))
+            results.append({} if codes is None else {"codes": trainer.read_array(codes)})
+        results += trainer.state()[:2]
+    for ours, expected in zip(on_device, on_host, strict=True):
+        assert_same(ours, expected, rtol=1e-10)
+
+
+def test_the_metrics_of_many_steps_are_read_in_one_transfer(cupy):
+    trainer, totals = new_trainer("vae", "gpu"), Totals()
+    for step in range(5):
+        totals.add("", 8, *trainer.step(images(8), 1, step))
+    with counting() as during:
+        totals.read(trainer)
+    assert during.waits == during.transfers_to_host == 1 and during.transfers_to_device == 0
+    assert totals.examples == 40 and totals.means()["loss"] > 0
+
+
+# --- everything else that a model does --------------------------------------------------------------------------------
+
+
+def on_both(name, work):
+    """work(model, images) on NumPy and on the stand-in, both as NumPy arrays."""
+    return [
+        to_host(work(new_trainer(name, device).model, to_device(images(4), device))) for device in ("cpu", "gpu")]
+
+
+def prior_of(model, x):
+    codes = to_host(model.encode(x))
+    return CodeFrequencies(codes, model.bottleneck.codes) if codes.ndim == 3 else FittedGaussian(codes)
+
+
+WORK = {
+    "encode": lambda model, x: model.encode(x),
+    "decode": lambda model, x: model.decode(model.encode(x)),
+    "reconstruct": lambda model, x: model.reconstruct(x),
+    "sample": lambda model, x: model.sample(3, prior_of(model, x), np.random.default_rng(0)),
+    "interpolate": lambda model, x: model.interpolate(x, x[::-1], 4),
+}
+
+
+@pytest.mark.parametrize("work", WORK)
+@each_model
+def test_a_model_does_on_the_device_what_it_does_on_numpy(cupy, name, work):
+    expected, ours = on_both(name, WORK[work])
+    assert ours.dtype == expected.dtype
+    assert_same({work: ours}, {work: expected}, rtol=1e-5)
+
+
+def test_variations_are_those_of_numpy(cupy):
+    expected, ours = on_both("vae", lambda model, x: model.variations(x, 2, np.random.default_rng(0)))
+    assert_same({"variations": ours}, {"variations": expected}, rtol=1e-5)
+
+
+@each_model
+def test_evaluation_is_that_of_numpy_and_moves_the_batch_and_the_noise(cupy, name):
+    results, x = [], images(4)
+    for device in ("cpu", "gpu"):
+        trainer = new_trainer(name, device)
+        noise = trainer.draw_noise(len(x), np.random.default_rng(0))
+        with counting() as during:
+            terms, codes, errors = trainer.evaluate(x, noise)
+        values = dict(zip(terms, trainer.read(list(terms.values())), strict=True))
+        results.append({**values, "errors": trainer.read_array(errors)})
+    assert_same(results[1], results[0], rtol=1e-5)
+    assert during.waits == 0 and during.transfers_to_device == (1 if noise is None else 2)
+
+
+# --- state ------------------------------------------------------------------------------------------------------------
+
+
+@each_model
+def test_state_dicts_go_to_the_host_and_come_back_in_place(cupy, name):
+    source, target = new_trainer(name, "gpu"), new_trainer(name, "gpu")
+    source.step(images(8), 1, 0)
+    held = {key: part.value for key, part in target.model.named_state().items()}
+    state = source.state()
+    assert all(type(array) is np.ndarray for part in state[:2] for array in part.values())
+    assert all(type(array) is np.ndarray for array in source.model.grad_dict().values())
+    target.load(*state)
+    for key, part in target.model.named_state().items():
+        assert part.value is held[key]
+    for ours, expected in zip(target.state()[:2], state[:2], strict=True):
+        for key, array in expected.items():
+            np.testing.assert_array_equal(ours[key], array)
+    back = target.model.to("cpu")
+    assert all(type(part.value) is np.ndarray for part in back.named_state().values())
+
+
+def data():
+    pixels = (images(24) * 255).astype(np.uint8)
+    return Data("drawn", pixels[:16], pixels[16:], {}, {})
+
+
+def new_run(folder):
+    options = dict(epochs=2, batch_size=8, seed=0, dtype="float32", model="any")
+    return Run.create(folder, {"options": options, "data": {"image_shape": [16, 16, 3]}})
+
+
+@each_model
+def test_training_checkpoints_and_resumes_on_the_device(cupy, tmp_path, name):
+    """Two epochs in one go, and one epoch, a checkpoint and another one in a new trainer, are the same."""
+    whole = new_trainer(name, "gpu")
+    fit(whole, data(), new_run(tmp_path / "whole"), Progress())
+
+    first, run = new_trainer(name, "gpu"), new_run(tmp_path / "parts")
+    run.options["epochs"] = 1
+    fit(first, data(), run, Progress())
+    resumed, (run, tensors, position) = new_trainer(name, "gpu"), Run.resume(tmp_path / "parts")
+    progress = run.restore(resumed, tensors, position)
+    run.options["epochs"] = 2
+    fit(resumed, data(), run, progress)
+    for key, array in whole.state()[0].items():
+        np.testing.assert_array_equal(resumed.state()[0][key], array)
+    assert [m["loss"] for m in run.metrics()] == [m["loss"] for m in Run.open(tmp_path / "whole").metrics()]
+
+
+@each_model
+def test_a_checkpoint_of_the_device_is_read_on_the_host(cupy, tmp_path, name):
+    trainer, run = new_trainer(name, "gpu"), new_run(tmp_path / "run")
+    trainer.step(to_float(data().train[:8], np.float32), 1, 0)
+    run.save(trainer, Progress())
+    model = run.load_weights(new_trainer(name, "cpu").model)
+    x = images(4)
+    expected = trainer.model.reconstruct(to_device(x, "gpu")).get()
+    np.testing.assert_allclose(model.reconstruct(x), expected, rtol=1e-5, atol=1e-6)
