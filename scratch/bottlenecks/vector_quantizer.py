@@ -17,16 +17,19 @@ SEARCH_BLOCK = 2**21  # distances held at a time: 8 MB in float32
 def nearest_codes(z, codebook):
     """indices[m] = argmin_k ‖z_m − e_k‖², the first one in a tie.
 
-    Shapes: z (M, D), codebook (K, D), indices (M,) of int64. ‖z‖² is the same for every k, so ‖e_k‖² − 2 z·e_k is
-    compared: one matrix product for a block of rows at a time, and never an array of M × K × D.
+    Shapes: z (M, D), codebook (K, D), indices (M,) of int64. With ‖z − e‖² = ‖z‖² − 2 (z·e − ½‖e‖²), and ‖z‖² the same
+    for every k, the nearest code has the largest z·e_k − ½‖e_k‖²: one matrix product for a block of rows at a time, and
+    never an array of M × K × D.
     """
     xp = array_module(z)
-    squared_norms = (codebook * codebook).sum(axis=1)
+    half_squared_norms = (codebook * codebook).sum(axis=1) / 2
     indices = xp.empty(len(z), xp.int64)
     rows = max(1, SEARCH_BLOCK // len(codebook))
     for start in range(0, len(z), rows):
         block = slice(start, start + rows)
-        indices[block] = (squared_norms - 2 * (z[block] @ codebook.T)).argmin(axis=1)
+        closeness = z[block] @ codebook.T
+        closeness -= half_squared_norms
+        indices[block] = closeness.argmax(axis=1)
     return indices
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scratch.accelerate import accelerate
 from scratch.bottlenecks.vector_quantizer import nearest_codes
 from scratch.layers import ReLU
 from scratch.models import build
@@ -28,6 +29,7 @@ FIGURES = {"bytes_allocated": 0.01, "allocations": 0, "copies": 0, "launches": 0
 MODELS = ("ae", "vae", "vqvae")
 VARIANTS = {  # what is done to a new model before it trains
     "plain": lambda model: model,
+    "accelerated": accelerate,
 }
 
 
