@@ -38,6 +38,8 @@ def assert_one_sentence(result, *parts):
     ("train ae --limit 0", ["--limit"]),
     ("train ae --image-size 15 --limit 8", ["15×15", "even"]),
     ("train ae --device tpu --limit 8", ["'tpu'", "gpu:N"]),
+    ("train ae --workers 0", ["--workers", "'0'"]),
+    ("train ae --workers 2 --plain --limit 8", ["--workers 2", "--plain"]),
     ("train ae --data cifar10 --data-root nowhere", ["nowhere", "--download"]),
     ("train ae --data folder:nowhere", ["nowhere"]),
     ("train --resume nowhere", ["nowhere"]),

@@ -51,6 +51,7 @@ def test_a_run_is_continued_by_the_program_that_began_it(torch_ref, scratch, tra
     ("train gan", "'gan'"),
     ("train ae --image-size 15 --limit 4", "15×15"),
     ("train ae --image-size 16 --limit 4 --device gpu:99", "--device cpu"),
+    ("train ae --limit 4 --plain", "--plain are options of scratch"),
     ("compare gan", "gan"),
     ("compare ae --steps 0", "--steps"),
     ("compare ae --data nothing", "'nothing'"),

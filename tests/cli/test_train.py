@@ -81,9 +81,10 @@ def test_the_same_command_gives_the_same_bytes_and_another_seed_does_not(scratch
     assert a == b != c
 
 
+@pytest.mark.parametrize("speed", [["--workers", 1], ["--workers", 2], ["--plain"]], ids=str)
 @pytest.mark.parametrize("model", MODELS)
-def test_resuming_equals_never_having_stopped(scratch, model):
-    options = [*SMALL, *MODELS[model]]
+def test_resuming_equals_never_having_stopped(scratch, model, speed):
+    options = [*SMALL, *MODELS[model], *speed]
     scratch("train", model, *options, "--epochs", 3, "--out", "whole")
     scratch("train", model, *options, "--epochs", 1, "--out", "parts")
     result = scratch("train", "--resume", "parts", "--epochs", 3)
@@ -91,6 +92,25 @@ def test_resuming_equals_never_having_stopped(scratch, model):
     assert Path("whole/checkpoint.safetensors").read_bytes() == Path("parts/checkpoint.safetensors").read_bytes()
     assert without_times(read_metrics("whole")) == without_times(read_metrics("parts"))
     assert json.loads(Path("parts/config.json").read_text())["options"]["epochs"] == 3
+
+
+def test_plain_accelerated_and_shared_out_learn_the_same(scratch):
+    options = ["vae", *SMALL, "--channels", "16,16", *MODELS["vae"], "--epochs", 1, "--dtype", "float64"]
+    for out, speed in (("plain", ["--plain"]), ("one", ["--workers", 1]), ("three", ["--workers", 3])):
+        scratch("train", *options, *speed, "--out", out)
+    plain = load_file("plain/checkpoint.safetensors")
+    for out in ("one", "three"):
+        other = load_file(f"{out}/checkpoint.safetensors")
+        assert any((other[name] != value).any() for name, value in plain.items()), "it took another way"
+        for name, value in plain.items():
+            np.testing.assert_allclose(other[name], value, rtol=1e-9, atol=1e-9 * np.abs(value).max())
+
+
+def test_a_run_goes_on_with_other_workers_and_says_so(scratch, trained):
+    result = scratch("train", "--resume", trained("ae"), "--epochs", 3, "--workers", 2)
+    assert result.status == 0 and "Note: workers was 1, is now 2" in result.out
+    result = scratch("train", "--resume", "ae", "--epochs", 4, "--workers", 1, "--plain")
+    assert result.status == 0 and "Note: workers was 2, is now 1" in result.out
 
 
 def test_resume_needs_its_one_file_alone_and_cuts_the_metrics_back(scratch, trained):
