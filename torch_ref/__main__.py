@@ -1,4 +1,4 @@
-"""python -m torch_ref: train, compare, gradcheck."""
+"""python -m torch_ref: train, compare, growth, gradcheck."""
 
 import sys
 
@@ -9,7 +9,7 @@ from scratch.accelerate.memory import retain_freed_memory
 from scratch.cli import Parser, main
 from scratch.errors import UsageError
 from scratch.options import add_train_arguments
-from torch_ref import compare, gradcheck
+from torch_ref import compare, gradcheck, growth
 from torch_ref.models import build
 from torch_ref.training import Trainer, make_optimizer
 
@@ -42,6 +42,7 @@ def build_parser():
     for name, summary, add_arguments, function in (
         ("train", "Train a model in PyTorch, or continue such a run.", add_train_arguments, train),
         ("compare", "Hold scratch and PyTorch against each other.", compare.add_arguments, compare.run),
+        ("growth", "Time and memory of both sides against the sizes.", growth.add_arguments, growth.run),
         ("gradcheck", "Finite differences and autograd side by side.", gradcheck.add_arguments, gradcheck.run),
     ):
         command = subparsers.add_parser(name, help=summary, description=summary)

@@ -8,6 +8,8 @@ bound, and `"ok"` says whether all of them hold.
 
 In float32 only the gradients and the first losses are judged. From then on two trajectories part by themselves:
 PyTorch with one thread and PyTorch with two do so as well.
+
+With --speed it is not values that are compared but times and memory: speed.py.
 """
 
 import json
@@ -18,10 +20,12 @@ import torch
 
 from data_utils import batches, load, to_float
 from scratch.accelerate import accelerate
+from scratch.errors import UsageError
 from scratch.models import build as build_scratch
 from scratch.optim import Adam
 from scratch.options import real, whole
 from scratch.presets import PRESETS
+from torch_ref import speed
 from torch_ref.models import build as build_torch
 
 BOUNDED_STEPS = 50  # the bounds on losses and final weights are stated for so many steps; later ones are only shown
@@ -31,6 +35,8 @@ BOUNDS = {
 }
 JUDGED_LOSSES = {"float64": BOUNDED_STEPS, "float32": 5}
 LEAST_CODES = 16  # that a VQ-VAE uses at every step of a comparison worth its name
+DEFAULTS = {"preset": "small", "steps": 50, "dtype": "float64"}
+SPEED_DEFAULTS = {"preset": "article", "steps": 20, "dtype": "float32"}
 
 
 def relative_difference(ours, theirs, scale=0.0):
@@ -244,14 +250,17 @@ def report(result):
 
 
 def add_arguments(parser):
-    """The options of `python -m torch_ref compare`."""
+    """The options of `python -m torch_ref compare`. Those whose default depends on --speed have none here."""
+    def default(name):
+        return f"{DEFAULTS[name]}; with --speed {SPEED_DEFAULTS[name]}"
+
     parser.add_argument("model", choices=("ae", "vae", "vqvae"))
-    parser.add_argument("--preset", choices=PRESETS, default="small")
+    parser.add_argument("--preset", choices=PRESETS, help=f"({default('preset')})")
     parser.add_argument("--likelihood", choices=("squared_error", "bernoulli"), default="squared_error")
     parser.add_argument("--data", default="shapes", help="as in train: shapes, cifar10, folder:PATH, ...")
     parser.add_argument("--data-root", help="where torchvision's sets are")
-    parser.add_argument("--steps", type=whole(1), default=50, help="steps of Adam (%(default)s)")
-    parser.add_argument("--dtype", choices=tuple(BOUNDS), default="float64")
+    parser.add_argument("--steps", type=whole(1), help=f"steps of Adam ({default('steps')})")
+    parser.add_argument("--dtype", choices=tuple(BOUNDS), help=f"({default('dtype')})")
     parser.add_argument("--batch-size", type=whole(1), help="images a step (the preset's)")
     parser.add_argument(
         "--lr", type=real(0, inclusive=False),
@@ -259,10 +268,28 @@ def add_arguments(parser):
     parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--plain", action="store_true", help="leave out scratch's accelerated forms")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    speed.add_arguments(parser)
+
+
+def resolve(arguments):
+    """Fill in the defaults of the kind of comparison asked for. Raises UsageError for an option of the other kind."""
+    if arguments.speed and arguments.lr is not None:
+        raise UsageError("--lr cannot be given with --speed: a step takes as long with one learning rate as another.")
+    if arguments.speed and arguments.plain:
+        raise UsageError("--plain cannot be given with --speed, which times scratch's plain forms beside the others.")
+    for name in ("operations", "threads", "workers", "unpinned"):
+        if getattr(arguments, name) and not arguments.speed:
+            raise UsageError(f"--{name} is an option of compare --speed: add --speed, or leave --{name} out.")
+    for name, default in (SPEED_DEFAULTS if arguments.speed else DEFAULTS).items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, default)
 
 
 def run(arguments):
     """Compare as the command line asks; the exit status: 0, or 1 when a bound is broken."""
+    resolve(arguments)
+    if arguments.speed:
+        return speed.run(arguments)
     options = {**PRESETS[arguments.preset], "likelihood": arguments.likelihood}
     batch_size = arguments.batch_size or options["batch_size"]
     lr = arguments.lr or (options["lr"] / 10 if arguments.model == "vqvae" else options["lr"])

@@ -32,11 +32,15 @@ def make_optimizer(parameters, options):
 
 
 class Trainer:
-    """Drives a model of torch_ref.models with a torch.optim optimiser."""
+    """Drives a model of torch_ref.models with a torch.optim optimiser.
 
-    def __init__(self, model, optimizer, seed, device="cpu"):
-        self.device = torch_device(device)
-        self.model = model.to(self.device)  # in place: the optimiser goes on holding the same parameters
+    Images and convolutions lie in memory as `memory_format` says: NCHW, or with torch.channels_last NHWC.
+    """
+
+    def __init__(self, model, optimizer, seed, device="cpu", memory_format=torch.contiguous_format):
+        self.device, self.memory_format = torch_device(device), memory_format
+        # in place: the optimiser goes on holding the same parameters
+        self.model = model.to(self.device, memory_format=memory_format)
         self.optimizer = optimizer
         self.seed = seed
         self.steps = 0
@@ -83,7 +87,9 @@ class Trainer:
         if array is None:
             return None
         tensor = torch.from_numpy(array).to(self.device)
-        return tensor.permute(0, 3, 1, 2).contiguous() if tensor.ndim == 4 else tensor
+        if tensor.ndim == 4:
+            tensor = tensor.permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)
+        return tensor
 
     def read(self, values):
         """Tensors of no dimension as floats, with a single wait for the device."""

@@ -1,0 +1,225 @@
+"""`compare --speed` and `growth`: that they measure what they say. No test asserts a time.
+
+The models are those of the small preset on a few images; most of what these tests take is starting processes.
+"""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from scratch.cli import main
+from scratch.commands import make_trainer
+from scratch.errors import UsageError
+from torch_ref import growth, speed
+from torch_ref.__main__ import build_parser
+from torch_ref.speed import options_of
+from torch_ref.speed_scratch import Floor, leaves, record
+from torch_ref.speed_side import POOL, Side
+from torch_ref.speed_torch import TorchEngine
+
+TINY = dict(channels=(4, 8), latent_dim=6, codes=16, code_dim=5, batch_size=2, image_size=8)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """No waiting for the other side's threads: the times do not matter here."""
+    monkeypatch.setattr(speed, "PAUSE", 0)
+    monkeypatch.setattr(speed, "WARM_UP", 1)
+    monkeypatch.setattr(speed, "GEMM_SIZE", 32)
+    monkeypatch.setattr(speed, "OPERATION_REPETITIONS", 1)
+
+
+def call(capsys, *argv):
+    capsys.readouterr()
+    status = main(build_parser(), [str(argument) for argument in argv])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def options(model, **chosen):
+    return {**options_of(model, "small", **(TINY | chosen)), "workers": 1, "plain": True}
+
+
+def test_speed_measures_every_side(capsys):
+    argv = "compare vae --speed --preset small --batch-size 2 --steps 2 --threads 1 --operations --json".split()
+    status, out, err = call(capsys, *argv)
+    assert status == 0, err
+    result = json.loads(out)
+    assert result["dtype"] == "float32" and result["threads"] == 1
+    assert list(result["sides"]) == ["scratch", "scratch plain", "torch", "torch best"]
+    for name, side in result["sides"].items():
+        lower, upper = side["quartiles"]
+        assert len(side["milliseconds"]) == 2 and 0 < lower <= side["median"] <= upper
+        assert side["share_of_peak"] > 0 and side["memory"]["peak"] >= side["memory"]["imports"] > 0
+        assert side["libraries"]["torch_imported"] == name.startswith("torch")
+    for ours, theirs in (("scratch", "torch"), ("scratch plain", "torch best")):
+        ratio = result["sides"][ours]["median"] / result["sides"][theirs]["median"]
+        assert result["ratios"][ours][theirs] == pytest.approx(ratio)
+
+    floor = result["floor"]
+    assert floor["total"] > 0 and floor["optimizer"] > 0
+    assert floor["layers"].keys() == {layer["name"] for layer in result["products"]}
+    assert {"encoder.0", "bottleneck.mu", "bottleneck.expand", "decoder.4"} <= floor["layers"].keys()
+
+    rows = result["operations"]["rows"]
+    for name in ("encoder.0", "encoder.1", "bottleneck.logvar", "decoder.5", "reconstruction", "optimizer"):
+        assert set(speed.SIDES) <= rows[name].keys()
+    assert set(speed.OURS) == rows["bottleneck.kl"].keys()  # a line of a function in PyTorch
+    assert list(rows)[-1] == "optimizer"
+    explained = result["operations"]["explained"]
+    assert explained.keys() == rows.keys()
+    assert set(explained["encoder.0"]["share_of_peak"]) == set(speed.SIDES)
+    assert not explained["encoder.1"]["share_of_peak"] and set(explained["encoder.1"]["ratios"]) == set(speed.THEIRS)
+
+    speed.report(result)  # the same as tables
+    out = capsys.readouterr().out
+    for part in ("sgemm peak", "floor:", "The environment pins", "encoder.0", "whole step", "–"):
+        assert part in out
+
+
+def test_flops_are_those_of_the_products():
+    trainer, _ = make_trainer(options("ae"), (8, 8, 3))
+    images = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
+    products = {layer["name"]: layer for layer in Floor(trainer, images).describe()}
+    # 8×8×3 → 4×4×4 → 2×2×8 → 32 numbers → 6 → 32 → 2×2×8 → 4×4×4 → 8×8×3, kernels of 4×4, two images
+    expected = {  # the product's M·K·N, and how many of its size a step makes
+        "encoder.0": (2 * 16 * (16 * 3) * 4, 2),  # nobody asks for the gradient of the images
+        "encoder.2": (2 * 4 * (16 * 4) * 8, 3),
+        "bottleneck.reduce": (2 * 32 * 6, 3),
+        "bottleneck.expand": (2 * 6 * 32, 3),
+        "decoder.0": (2 * 4 * 8 * (16 * 4), 3),
+        "decoder.2": (2 * 16 * 4 * (16 * 3), 3),
+    }
+    assert {name: layer["flops"] for name, layer in products.items()} == {
+        name: 2 * size * count for name, (size, count) in expected.items()}
+
+
+def test_the_search_for_codes_is_one_product():
+    trainer, _ = make_trainer(options("vqvae"), (8, 8, 3))
+    images = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
+    floor = Floor(trainer, images)
+    layers = {layer["name"]: layer["flops"] for layer in floor.describe()}
+    assert layers["bottleneck.quantizer"] == 2 * (2 * 4) * 5 * 16
+    assert layers["bottleneck.project"] == 3 * 2 * (2 * 4) * 8 * 5
+    times = floor.measure(lambda function: function() or 1.0)  # every product runs
+    assert times["products"].keys() == layers.keys()
+
+
+@pytest.mark.parametrize("model", ["ae", "vae", "vqvae"])
+def test_recording_changes_nothing(model):
+    images = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
+    recorded, untouched = (make_trainer(options(model), (8, 8, 3))[0] for _ in range(2))
+    calls = record(recorded, images)
+    assert calls.keys() == dict(leaves(recorded.model)).keys()
+    assert all(call.upstream is not None for call in calls.values())
+    untouched.model.loss(images, untouched.draw_noise(2, np.random.default_rng(0)))
+    untouched.model.backward()
+    for name, gradient in untouched.model.grad_dict().items():
+        np.testing.assert_array_equal(recorded.model.grad_dict()[name], gradient)
+    for _, leaf in leaves(recorded.model):
+        assert not {"forward", "backward", "loss"} & vars(leaf).keys()
+
+
+def test_the_two_torch_sides_differ_in_layout_alone():
+    images = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
+    losses = []
+    for best in (False, True):
+        trainer, _ = TorchEngine(best, torch.get_num_threads()).make_trainer(options("ae"), images.shape[1:])
+        x, weight = trainer.to_tensor(images), trainer.model.encoder[0].weight
+        assert x.shape == (2, 3, 8, 8)
+        for tensor in (x, weight):
+            assert tensor.is_contiguous() != best
+            assert tensor.movedim(1, -1).is_contiguous() == best
+        losses.append([trainer.step(images, 0, step)[0]["loss"].item() for step in range(3)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_growth_prints_markdown(capsys, monkeypatch):
+    monkeypatch.setattr(growth, "QUICK_ROWS", 1)
+    status, out, err = call(capsys, *"growth --quick --only batch --steps 1 --threads 1".split())
+    assert status == 0, err
+    heading, rule, row = (line for line in out.splitlines() if line.startswith("|"))
+    assert heading.count("|") == rule.count("|") == row.count("|") and set(rule) <= set("|-: ")
+    assert row.startswith(f"| {growth.SWEEPS['batch'].values[0]} |")
+    assert heading.count("µs/image") == len(growth.SIDES)
+
+
+class InThisProcess(Side):
+    """A side that answers as a process of its own does."""
+
+    def ask(self, command, **arguments):
+        return getattr(self, command)(**arguments)
+
+
+@pytest.fixture
+def sides(monkeypatch):
+    """The sides of `growth` in this process, on a tiny VQ-VAE."""
+    threads = torch.get_num_threads()
+    sides = {name: InThisProcess(name, options("vqvae"), 1) for name in growth.SIDES}
+    monkeypatch.setattr(speed, "start", lambda *arguments: sides)
+    yield sides
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("name, count", [("images", growth.QUICK_ROWS), ("search", len(growth.SIDES) + 1)])
+def test_the_tables_of_loading_and_searching(sides, name, count):
+    table, text = growth.make_table(name, "small", speed.Machine(threads=1), steps=1, quick=True)
+    lines = text.splitlines()
+    assert len(lines) == 2 + count and len({line.count("|") for line in lines}) == 1
+    json.dumps(table)
+    if name == "images":
+        assert all(0 < row["shuffle"] and 0 < row["gather"] and row["share"]["scratch"] > 0 for row in table["rows"])
+
+
+def test_both_sides_take_the_same_batches(sides):
+    for side in sides.values():
+        side.build()
+    ours, theirs = ([side.place(number) for number in range(2 * POOL)] for side in sides.values())
+    assert [place[:2] for place in ours] == [(epoch, step) for epoch in range(2) for step in range(POOL)]
+    for (*_, our_images), (*_, their_images) in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(our_images, their_images)
+    assert our_images.dtype == np.float32 and our_images.shape == (2, 8, 8, 3)
+
+
+def test_operations_of_several_workers_are_those_of_one_share(sides):
+    side = sides["scratch"]
+    side.build()
+    whole = side.operations(repetitions=1)
+    side.trainer.workers = 2
+    share = side.operations(repetitions=1)
+    assert (whole["images"], whole["workers"], share["images"], share["workers"]) == (2, 1, 1, 2)
+    assert whole["rows"].keys() == share["rows"].keys()
+
+
+@pytest.mark.parametrize("argv, part", [
+    ("compare ae --operations", "add --speed"),
+    ("compare ae --threads 2", "add --speed"),
+    ("compare ae --unpinned", "add --speed"),
+    ("compare ae --speed --lr 0.1", "--lr"),
+    ("compare ae --speed --threads 0", "--threads"),
+    ("growth --only time", "'time'"),
+])
+def test_bad_input_is_one_sentence(capsys, argv, part):
+    status, out, err = call(capsys, *argv.split())
+    assert status == 2 and part in err and err.count("\n") == 1 and not out
+
+
+def test_a_process_that_cannot_go_on_says_so_in_one_sentence():
+    with speed.Process("scratch", options("ae", data="nothing"), speed.Machine(threads=1)) as process:
+        process.receive()
+        with pytest.raises(UsageError, match="'nothing'"):
+            process.ask("build")
+        process.process.kill()
+        with pytest.raises(UsageError, match="'scratch' ended"):
+            process.ask("libraries")
+
+
+def test_the_environment_of_the_sides(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    pinned, unpinned = speed.Machine(), speed.Machine(unpinned=True)
+    assert pinned.pins["OPENBLAS_CORETYPE"] == pinned.environment["OPENBLAS_CORETYPE"] == "Haswell"
+    assert not unpinned.pins and "OPENBLAS_CORETYPE" not in unpinned.environment
+    assert not {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"} & pinned.environment.keys()
