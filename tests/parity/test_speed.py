@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from scratch.accelerate.workers import ParallelTrainer
 from scratch.cli import main
 from scratch.commands import make_trainer
 from scratch.errors import UsageError
@@ -187,7 +188,7 @@ def test_operations_of_several_workers_are_those_of_one_share(sides):
     side = sides["scratch"]
     side.build()
     whole = side.operations(repetitions=1)
-    side.trainer.workers = 2
+    side.trainer = ParallelTrainer(side.trainer.model, side.trainer.optimizer, 0, workers=2)
     share = side.operations(repetitions=1)
     assert (whole["images"], whole["workers"], share["images"], share["workers"]) == (2, 1, 1, 2)
     assert whole["rows"].keys() == share["rows"].keys()
