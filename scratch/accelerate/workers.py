@@ -62,12 +62,12 @@ class ParallelTrainer(Trainer):
         return self.put_together(answers)
 
     def update(self, number):
-        """One worker's share of the optimiser's step: every so-manieth block of every parameter."""
-        gradients = [worker.model.named_parameters() for worker in self.workers]
+        """One worker's share of the optimiser's step: every W-th block of each parameter, from all W gradients."""
+        replicas = [worker.model.named_parameters() for worker in self.workers]
         for name in self.optimizer.parameters:
-            parts = [own[name].grad.reshape(-1) for own in gradients if own[name].grad is not None]
+            parts = [replica[name].grad.reshape(-1) for replica in replicas if replica[name].grad is not None]
             if not parts:
-                parts = [gradients[0][name].gradient().reshape(-1)]
+                parts = [replicas[0][name].gradient().reshape(-1)]
             for block in self.optimizer.blocks(name)[number :: len(self.workers)]:
                 total, *others = (part[block] for part in parts)
                 for other in others:
