@@ -277,7 +277,7 @@ def resolve(arguments):
         raise UsageError("--lr cannot be given with --speed: a step takes as long with one learning rate as another.")
     if arguments.speed and arguments.plain:
         raise UsageError("--plain cannot be given with --speed, which times scratch's plain forms beside the others.")
-    for name in ("operations", "threads", "workers", "unpinned"):
+    for name in ("operations", "threads", "workers", "unpinned", "device", "tf32"):
         if getattr(arguments, name) and not arguments.speed:
             raise UsageError(f"--{name} is an option of compare --speed: add --speed, or leave --{name} out.")
     for name, default in (SPEED_DEFAULTS if arguments.speed else DEFAULTS).items():

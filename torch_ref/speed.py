@@ -60,13 +60,15 @@ def pins():
 class Machine:
     """What the sides run on: threads, scratch's workers, and the environment that the processes get."""
 
-    def __init__(self, threads=None, workers=None, unpinned=False):
+    def __init__(self, threads=None, workers=None, unpinned=False, tf32=False):
         self.threads = threads or cores()
         # Fewer threads than there are cores: what scratch would choose by itself knows nothing of that.
         self.workers = workers or (None if self.threads == cores() else self.threads)
+        self.tf32 = tf32
         self.pins = {} if unpinned else pins()
         dropped = {*THREAD_COUNTS, *(PINS if unpinned else ())}
         self.environment = {name: value for name, value in os.environ.items() if name not in dropped}
+        self.environment["CUPY_TF32"] = str(int(tf32))
         # The same code as here, wherever the command is called.
         paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")]
         self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
@@ -78,11 +80,12 @@ class Process:
     def __init__(self, name, options, machine):
         self.name = name
         accelerated = name == "scratch"
-        of_its_own = {"workers": machine.workers if accelerated else 1, "plain": not accelerated}
+        on_cpu = options["device"] == "cpu"
+        of_its_own = {"workers": machine.workers if accelerated and on_cpu else 1, "plain": not accelerated}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "torch_ref.speed_side"], env=machine.environment, text=True, encoding="utf-8",
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.send("start", side=name, options={**options, **of_its_own}, threads=machine.threads)
+        self.send("start", side=name, options={**options, **of_its_own}, threads=machine.threads, tf32=machine.tf32)
 
     def __enter__(self):
         return self
@@ -214,6 +217,7 @@ def measure(options, machine, *, steps, operations=False):
         "model": options["model"], "preset": options["preset"], "parameters": built["scratch"]["parameters"],
         "image_shape": built["scratch"]["image_shape"], "data": options["data"], "dtype": options["dtype"],
         "likelihood": options["likelihood"], "batch_size": options["batch_size"], "seed": options["seed"],
+        "device": options["device"], "tf32": machine.tf32,
         "steps": steps, "threads": machine.threads, "pins": machine.pins, "load": load,
         "sides": sides,
         "ratios": {ours: {theirs: sides[ours]["median"] / sides[theirs]["median"] for theirs in THEIRS}
@@ -277,7 +281,7 @@ def report(result):
     workers = sides["scratch"]["workers"]
     print(f"{result['model']} ({result['preset']}), {result['parameters']:,} parameters: training steps of "
           f"{result['batch_size']} images of {by(result['image_shape'])} in {result['dtype']}, "
-          f"{result['threads']} thread(s) a side,\n{result['steps']} steps a side after warm-up, in turns; "
+          f"{on_what(result)},\n{result['steps']} steps a side after warm-up, in turns; "
           f"images are converted to floats before the time is taken.\n")
 
     print(f"{'':15}{'ms/step':>10}{'quartiles':>17}{'peak MB':>10}{'imports MB':>12}{'of peak':>9}{'of floor':>10}")
@@ -291,6 +295,9 @@ def report(result):
     for name, side in sides.items():
         print(f"{name:15}{side['what']}" + (f"; {workers} worker(s)" if name == "scratch" else ""))
     print("peak MB is the process's largest size, imports MB its size before it held images or a model.")
+    if result["device"] != "cpu":
+        held = ", ".join(f"{name} {megabytes(side['memory']['device'])}" for name, side in sides.items())
+        print(f"MB of the GPU's memory that each held at most: {held}.")
 
     print(f"\n{'ratio':15}" + "".join(f"{'/ ' + theirs:>14}" for theirs in THEIRS))
     for ours, ratios in result["ratios"].items():
@@ -300,7 +307,8 @@ def report(result):
     print(f"\nfloor: {floor['total']:.1f} ms = {floor['products']:.1f} ms of bare matrix products at the step's shapes "
           f"+ {floor['optimizer']:.1f} ms for a pass of the optimiser")
     print(f"flops: {result['flops'] / 1e9:.2f} GFLOP a step in matrix products (im2col's)")
-    print(f"{kind} peak at {GEMM_SIZE}³: NumPy {result['peak_gflops']['scratch']:.0f} GFLOP/s, "
+    print(f"{kind} peak at {GEMM_SIZE}³: {'NumPy' if result['device'] == 'cpu' else 'CuPy'} "
+          f"{result['peak_gflops']['scratch']:.0f} GFLOP/s, "
           f"PyTorch {result['peak_gflops']['torch']:.0f} GFLOP/s")
     report_libraries(result)
     if result["load"] is not None:
@@ -310,12 +318,22 @@ def report(result):
         report_operations(result)
 
 
+def on_what(result):
+    """The device that the sides run on, in words."""
+    if result["device"] == "cpu":
+        return f"{result['threads']} thread(s) a side"
+    gpu = result["sides"]["scratch"]["libraries"]["gpu"]
+    return f"{gpu}, TF32 {'on' if result['tf32'] else 'off'}, between CUDA events"
+
+
 def report_libraries(result):
     """Which libraries ran, on which kernels, and whether somebody chose those."""
     ours, theirs = (result["sides"][name]["libraries"] for name in ("scratch plain", "torch"))
     blas = ", ".join(f"{pool['internal_api']} {pool['version']}, {pool['architecture'] or 'unknown'} kernels, "
                      f"{pool['num_threads']} thread(s)" for pool in ours["blas"])
     print(f"NumPy {ours['numpy']} on {blas or 'a BLAS unknown to threadpoolctl'}")
+    if "cupy" in ours:
+        print(f"CuPy {ours['cupy']} on {ours['gpu']}; cuDNN {theirs['cudnn']}")
     print(f"PyTorch {theirs['torch']} on {theirs['blas']}, {theirs['cpu_capability']}, {theirs['threads']} thread(s)")
     pinned = ", ".join(f"{name}={value}" for name, value in result["pins"].items())
     print(f"The environment pins the kernels: {pinned}" if pinned else "The environment pins no kernels.")
@@ -368,7 +386,7 @@ def add_machine_arguments(parser):
 
 
 def machine_of(arguments):
-    return Machine(arguments.threads, arguments.workers, arguments.unpinned)
+    return Machine(arguments.threads, arguments.workers, arguments.unpinned, getattr(arguments, "tf32", False))
 
 
 def options_of(model, preset, **chosen):
@@ -383,13 +401,15 @@ def add_arguments(parser):
     group.add_argument("--speed", action="store_true", help="time training steps of both sides instead")
     group.add_argument("--operations", action="store_true", help="time every operation too, forward and backward apart")
     add_machine_arguments(group)
+    group.add_argument("--device", metavar="NAME", help="cpu (default), gpu or gpu:N, for both sides")
+    group.add_argument("--tf32", action="store_true", help="let both sides multiply float32 with TF32 on a GPU")
 
 
 def run(arguments):
     """Measure as the command line asks; the exit status."""
     options = options_of(
         arguments.model, arguments.preset, likelihood=arguments.likelihood, data=arguments.data,
-        data_root=arguments.data_root, dtype=arguments.dtype, seed=arguments.seed)
+        data_root=arguments.data_root, dtype=arguments.dtype, seed=arguments.seed, device=arguments.device or "cpu")
     options["batch_size"] = arguments.batch_size or options["batch_size"]
     result = measure(options, machine_of(arguments), steps=arguments.steps, operations=arguments.operations)
     if arguments.json:

@@ -8,18 +8,34 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from scratch import commands
 from scratch.accelerate.workers import ParallelTrainer
+from scratch.arrays import array_module, device_module, to_device
 from scratch.bottlenecks.vector_quantizer import SEARCH_BLOCK, VectorQuantizer, nearest_codes
 from scratch.layers import Conv2d, ConvTranspose2d, Linear
 from scratch.losses import Reconstruction
 from scratch.optim import Adam
+from torch_ref.speed_clock import milliseconds, milliseconds_between
 
 
 class ScratchEngine:
-    """Scratch in this process, with so many BLAS threads."""
+    """Scratch in this process: on the CPU with so many BLAS threads, or on a GPU."""
 
-    def __init__(self, threads):
+    def __init__(self, threads, device="cpu"):
         threadpool_limits(threads, user_api="blas")  # a trainer with workers sets its own
+        self.xp = device_module(device)
         self.measured_floor = None
+
+    def milliseconds(self, function):
+        """How long one call takes; on a GPU between two of its events, with nothing else under way."""
+        if self.xp is np:
+            return milliseconds(function)
+        cuda = self.xp.cuda
+        start, end = cuda.Event(), cuda.Event()
+        milliseconds_between(start, end, function, cuda.Device().synchronize)
+        return cuda.get_elapsed_time(start, end)
+
+    def device_memory(self):
+        """The most that the memory pool has held, in bytes: it gives nothing back by itself."""
+        return None if self.xp is np else self.xp.get_default_memory_pool().total_bytes()
 
     def make_trainer(self, options, image_shape):
         return commands.make_trainer(options, image_shape)
@@ -38,13 +54,14 @@ class ScratchEngine:
             for pool in threadpool_info()
             if pool["user_api"] == "blas"
         ]
-        return {"numpy": np.__version__, "blas": blas}
+        gpu = {} if self.xp is np else {"cupy": self.xp.__version__, "gpu": name_of(self.xp)}
+        return {"numpy": np.__version__, "blas": blas, **gpu}
 
     def square_product(self, size, dtype):
         rng = np.random.default_rng(0)
-        a, b = (rng.standard_normal((size, size), dtype) for _ in range(2))
-        out = np.empty_like(a)
-        return lambda: np.matmul(a, b, out=out)
+        a, b = (self.xp.asarray(rng.standard_normal((size, size), dtype)) for _ in range(2))
+        out = self.xp.empty_like(a)
+        return lambda: self.xp.matmul(a, b, out=out)
 
     def operations(self, trainer, images):
         """An Operation for every leaf of the model; the gradients that the optimiser wants are there as well."""
@@ -57,7 +74,17 @@ class ScratchEngine:
         return self.measured_floor
 
     def search(self, z, codebook):
+        z, codebook = self.xp.asarray(z), self.xp.asarray(codebook)
         return lambda: nearest_codes(z, codebook)
+
+
+def name_of(cupy):
+    """The name of the current GPU."""
+    return cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
+
+
+def is_array(value):
+    return isinstance(value, np.ndarray) or type(value).__module__.partition(".")[0] == "cupy"
 
 
 def leaves(module, prefix=""):
@@ -76,15 +103,15 @@ def forward_name(leaf):
 
 def copied(value):
     """A copy of an array in the order that its axes have in memory; anything else as it is."""
-    return value.copy(order="K") if isinstance(value, np.ndarray) else value
+    return value.copy(order="K") if is_array(value) else value
 
 
 def randomized(value, rng):
     """Random numbers in an array's place, of its dtype and in its memory order; anything else as it is."""
-    if not isinstance(value, np.ndarray):
+    if not is_array(value):
         return value
     value = copied(value)
-    value[...] = rng.standard_normal(value.shape, value.dtype)
+    value[...] = array_module(value).asarray(rng.standard_normal(value.shape, value.dtype))
     return value
 
 
@@ -99,7 +126,7 @@ class Call:
 
 def record(trainer, images):
     """{name: Call} of every leaf in one forward and backward, which leaves the gradients in the parameters."""
-    model, rng = trainer.model, np.random.default_rng(0)
+    model, rng, images = trainer.model, np.random.default_rng(0), to_device(images, trainer.device)
     calls, wrapped = {}, []
 
     def wrap(leaf, method, keep):
@@ -127,7 +154,8 @@ def record(trainer, images):
     try:
         model.train()
         model.zero_grad()
-        model.loss(images, trainer.draw_noise(len(images), rng))
+        noise = trainer.draw_noise(len(images), rng)
+        model.loss(images, None if noise is None else to_device(noise, trainer.device))
         model.backward()
     finally:
         for leaf, method in wrapped:
@@ -176,26 +204,28 @@ class Products:
         """2·M·K·N for each product."""
         return 2 * self.M * self.K * self.N * (1 if self.is_search else 2 + self.needs_input_gradient)
 
-    def allocate(self, dtype, rng):
+    def allocate(self, xp, dtype, rng):
         """Y holds the result of the forward, and stands for ∂L/∂Y in the backward."""
         M, K, N = self.M, self.K, self.N
         self.rows = max(1, SEARCH_BLOCK // N) if self.is_search else M
-        self.X = rng.standard_normal((M, K), dtype)
-        self.W = rng.standard_normal((N, K), dtype).T if self.is_search else rng.standard_normal((K, N), dtype)
-        self.Y = np.empty((min(self.rows, M), N), dtype)
-        self.dW, self.dX = np.empty((K, N), dtype), np.empty((M, K), dtype)
+        self.X = xp.asarray(rng.standard_normal((M, K), dtype))
+        W = xp.asarray(rng.standard_normal((N, K) if self.is_search else (K, N), dtype))
+        self.W = W.T if self.is_search else W
+        self.Y = xp.empty((min(self.rows, M), N), dtype)
+        self.dW, self.dX = xp.empty((K, N), dtype), xp.empty((M, K), dtype)
 
     def forward(self):
         for start in range(0, self.M, self.rows):
             X = self.X[start : start + self.rows]
-            np.matmul(X, self.W, out=self.Y[: len(X)])
+            array_module(X).matmul(X, self.W, out=self.Y[: len(X)])
 
     def backward(self):
         if self.is_search:
             return
-        np.matmul(self.X.T, self.Y, out=self.dW)
+        xp = array_module(self.X)
+        xp.matmul(self.X.T, self.Y, out=self.dW)
         if self.needs_input_gradient:
-            np.matmul(self.Y, self.W.T, out=self.dX)
+            xp.matmul(self.Y, self.W.T, out=self.dX)
 
 
 def layer_products(name, leaf, call):
@@ -230,7 +260,7 @@ class Floor:
         self.optimizer = Adam(trainer.model.named_parameters())
         rng = np.random.default_rng(0)
         for products in self.layers:
-            products.allocate(images.dtype, rng)
+            products.allocate(trainer.xp, images.dtype, rng)
 
     def describe(self):
         return [{"name": layer.name, "M": layer.M, "K": layer.K, "N": layer.N, "flops": layer.flops}

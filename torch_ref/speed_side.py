@@ -10,7 +10,6 @@ its memory is reported, and scratch's holds no torch.
 import json
 import os
 import sys
-import time
 import tracemalloc
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,19 +19,20 @@ import numpy as np
 
 from data_utils import DataError, batches, load, to_float
 from scratch.errors import UsageError
+from torch_ref.speed_clock import milliseconds
 
 POOL = 4  # different batches; steps go through them in epochs, each in an order of its own
 
 
-def make_engine(side, threads):
-    """What knows how this side makes a trainer, and what its parts are."""
+def make_engine(side, threads, device, tf32):
+    """What knows how this side makes a trainer, what its parts are, and how to time them on the device."""
     if side.startswith("torch"):
         from torch_ref.speed_torch import TorchEngine
 
-        return TorchEngine(best=side == "torch best", threads=threads)
+        return TorchEngine(side == "torch best", threads, device, tf32)
     from torch_ref.speed_scratch import ScratchEngine
 
-    return ScratchEngine(threads)
+    return ScratchEngine(threads, device)
 
 
 class Memory:
@@ -64,19 +64,12 @@ class Memory:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def milliseconds(function):
-    """How long one call takes."""
-    started = time.perf_counter()
-    function()
-    return 1e3 * (time.perf_counter() - started)
-
-
 class Side:
     """One side of the measurement. Each public method is a request; what it returns is the answer."""
 
-    def __init__(self, side, options, threads):
+    def __init__(self, side, options, threads, tf32=False):
         self.options, self.dtype = options, np.dtype(options["dtype"])
-        self.engine = make_engine(side, threads)
+        self.engine = make_engine(side, threads, options["device"], tf32)
         self.memory_of = Memory()
         self.after_imports = self.memory_of.resident()
         self.done = 0  # steps taken
@@ -107,13 +100,14 @@ class Side:
         times = []
         for _ in range(warm_up + count):
             epoch, step, images = self.place(self.done)
-            times.append(milliseconds(lambda images=images, at=(epoch, step): self.trainer.step(images, *at)))
+            times.append(self.engine.milliseconds(lambda x=images, at=(epoch, step): self.trainer.step(x, *at)))
             self.done += 1
         return times[warm_up:]
 
     def memory(self):
-        """Bytes: resident once everything is imported and nothing is built, and the most there ever was."""
-        return {"imports": self.after_imports, "peak": self.memory_of.peak()}
+        """Bytes: resident once everything is imported and nothing is built, the most there ever was, and the most that
+        the library has held of the GPU's memory (None on the CPU)."""
+        return {"imports": self.after_imports, "peak": self.memory_of.peak(), "device": self.engine.device_memory()}
 
     def libraries(self):
         return {**self.engine.libraries(), "torch_imported": "torch" in sys.modules}
@@ -122,7 +116,7 @@ class Side:
         """The best rate of a product of two square matrices of `size`, in GFLOP/s."""
         multiply = self.engine.square_product(size, self.dtype)
         multiply()
-        return 2e-6 * size**3 / min(milliseconds(multiply) for _ in range(repetitions))
+        return 2e-6 * size**3 / min(self.engine.milliseconds(multiply) for _ in range(repetitions))
 
     def products(self):
         """[{name, M, K, N, flops}] of every layer that multiplies matrices."""
@@ -131,7 +125,7 @@ class Side:
     def floor(self, passes):
         """For each pass over the step's bare matrix products and the optimiser: what each took, in milliseconds."""
         floor = self.engine.floor(self.trainer, self.place(0)[2])
-        return [floor.measure(milliseconds) for _ in range(1 + passes)][1:]
+        return [floor.measure(self.engine.milliseconds) for _ in range(1 + passes)][1:]
 
     def operations(self, repetitions):
         """{name: {forward, backward}} in milliseconds, of every layer alone on the arrays of a real step.
@@ -147,11 +141,11 @@ class Side:
                 times = {"forward": [], "backward": []}
                 for _ in range(1 + repetitions):
                     operation.prepare()
-                    times["forward"].append(milliseconds(operation.forward))
-                    times["backward"].append(milliseconds(operation.backward))
+                    times["forward"].append(self.engine.milliseconds(operation.forward))
+                    times["backward"].append(self.engine.milliseconds(operation.backward))
                 rows[operation.name] = {name: median(values[1:]) for name, values in times.items()}
         update = self.trainer.optimizer.step
-        rows["optimizer"] = {"step": median([milliseconds(update) for _ in range(1 + repetitions)][1:])}
+        rows["optimizer"] = {"step": median([self.engine.milliseconds(update) for _ in range(1 + repetitions)][1:])}
         return {"rows": rows, "images": len(images), "workers": workers}
 
     def loading(self, count, image_shape, repetitions):
@@ -180,7 +174,7 @@ class Side:
         before = self.memory_of.resident()
         look_up()
         after = self.memory_of.peak()
-        times = [milliseconds(look_up) for _ in range(repetitions)]
+        times = [self.engine.milliseconds(look_up) for _ in range(repetitions)]
         tracemalloc.start()
         look_up()
         traced = tracemalloc.get_traced_memory()[1]

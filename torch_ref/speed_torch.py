@@ -8,21 +8,24 @@ import torch
 
 from scratch.accelerate.memory import retain_freed_memory
 from torch_ref.models import VectorQuantizer, build
-from torch_ref.training import Trainer
+from torch_ref.speed_clock import milliseconds, milliseconds_between
+from torch_ref.training import Trainer, torch_device
 
 
 class TorchEngine:
-    """PyTorch in this process, with so many threads: as it comes, or at the best that eager mode offers on a CPU.
+    """PyTorch in this process, with so many threads: as it comes, or at the best that eager mode offers.
 
     as it comes  contiguous NCHW, Adam with foreach, glibc's own allocator setting
-    best         channels-last, fused Adam, and scratch's allocator setting
+    best         channels-last, fused Adam, and scratch's allocator setting; on a GPU cuDNN chooses by trying
     """
 
-    def __init__(self, best, threads):
-        self.best = best
+    def __init__(self, best, threads, device="cpu", tf32=False):
+        self.best, self.device = best, torch_device(device)
         if best:
             retain_freed_memory()
         torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+        torch.backends.cudnn.benchmark = best
         torch.optim.Adam([torch.zeros(1)])  # the first one imports more of torch: the library's memory, not a step's
 
     def make_trainer(self, options, image_shape):
@@ -32,8 +35,20 @@ class TorchEngine:
         kind = {"fused": True} if self.best else {"foreach": True}
         optimizer = torch.optim.Adam(model.parameters(), lr=options["lr"], **kind)
         memory_format = torch.channels_last if self.best else torch.contiguous_format
-        trainer = Trainer(model, optimizer, options["seed"], memory_format=memory_format)
+        trainer = Trainer(model, optimizer, options["seed"], options["device"], memory_format)
         return trainer, sum(parameter.numel() for parameter in model.parameters())
+
+    def milliseconds(self, function):
+        """How long one call takes; on a GPU between two of its events, with nothing else under way."""
+        if self.device.type == "cpu":
+            return milliseconds(function)
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        milliseconds_between(start, end, function, torch.cuda.synchronize)
+        return start.elapsed_time(end)
+
+    def device_memory(self):
+        """The most that PyTorch has held of the GPU's memory, in bytes."""
+        return None if self.device.type == "cpu" else torch.cuda.max_memory_reserved(self.device)
 
     def workers(self, trainer):
         return 1
@@ -48,10 +63,11 @@ class TorchEngine:
             "threads": torch.get_num_threads(),
             "blas": blas[1] if blas else "unknown",
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            **({} if self.device.type == "cpu" else {"cudnn": torch.backends.cudnn.version()}),
         }
 
     def square_product(self, size, dtype):
-        a, b = (torch.randn(size, size, dtype=getattr(torch, dtype.name)) for _ in range(2))
+        a, b = (torch.randn(size, size, dtype=getattr(torch, dtype.name), device=self.device) for _ in range(2))
         out = torch.empty_like(a)
         return lambda: torch.mm(a, b, out=out)
 
@@ -73,7 +89,9 @@ class TorchEngine:
     def search(self, z, codebook):
         quantizer = VectorQuantizer(*codebook.shape, "normal", getattr(torch, codebook.dtype.name))
         quantizer.load_state_dict({"codebook": torch.from_numpy(codebook)})
-        images = torch.from_numpy(z)[None, None].permute(0, 3, 1, 2)  # (1, D, 1, M), as channels-last as a model's own
+        quantizer.to(self.device)
+        # (1, D, 1, M), as channels-last as a model's own
+        images = torch.from_numpy(z).to(self.device)[None, None].permute(0, 3, 1, 2)
         return lambda: quantizer.nearest(images)
 
 
