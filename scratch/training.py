@@ -46,12 +46,9 @@ class Trainer:
         self.xp = device_module(device)
 
     def step(self, images, epoch, step):
-        """Forward, backward, update; returns (terms, code counts or None), which stay on the device.
-
-        All noise of the step follows from (seed, epoch, step).
-        """
+        """Forward, backward, update; returns (terms, code counts or None), which stay on the device."""
         x = to_device(images, self.device)
-        noise = self.draw_noise(len(x), generator(self.xp, self.seed, epoch, step))
+        noise = self.noise_of_step(len(x), epoch, step)
         self.model.zero_grad()
         observed = self.add_gradients(x, noise)
         self.optimizer.step()
@@ -81,6 +78,15 @@ class Trainer:
 
     def draw_noise(self, count, rng):
         return self.model.bottleneck.draw_noise(count, rng)
+
+    def noise_of_step(self, count, epoch, step):
+        """What a step draws: all of it follows from (seed, epoch, step). None where nothing is random.
+
+        Then no generator is made either: CuPy's has a state for each of its many threads, which a new one fills.
+        """
+        if not self.model.bottleneck.random:
+            return None
+        return self.draw_noise(count, generator(self.xp, self.seed, epoch, step))
 
     def read(self, scalars):
         """Scalars of the device as a list of floats, in one transfer."""
