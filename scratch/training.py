@@ -18,6 +18,7 @@ from data_utils import batches, to_float
 from scratch.arrays import device_module, generator, to_device, to_host
 from scratch.bottlenecks.vector_quantizer import code_counts, perplexity
 from scratch.optim import SGD, Adam
+from scratch.shortages import memory_for
 
 HELD_OUT_SEED = 20140416  # the noise of held-out example i is the i-th draw from this seed, whatever the batch size
 
@@ -206,10 +207,12 @@ class StopRequest:
 def fit(trainer, data, run, progress, *, on_epoch=lambda metrics: None):
     """Train from `progress` up to the run's number of epochs, saving after each.
 
-    Raises Diverged with the last good checkpoint kept, or, after saving, Interrupted.
+    Raises Diverged, or UsageError where memory does not suffice, with the last good checkpoint kept; or, after saving,
+    Interrupted.
     """
-    with StopRequest() as stop:
-        while progress.epoch <= run.options["epochs"]:
+    options, where = run.options, " in a new run; the last good checkpoint of this one is kept"
+    with StopRequest() as stop, memory_for(options["batch_size"], options["device"], where):
+        while progress.epoch <= options["epochs"]:
             train_epoch(trainer, data, run, progress, stop)
             metrics = finish_epoch(trainer, data, run, progress)
             progress.epoch, progress.step, progress.totals = progress.epoch + 1, 0, Totals()

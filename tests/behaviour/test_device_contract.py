@@ -187,7 +187,7 @@ def data():
 
 
 def new_run(folder):
-    options = dict(epochs=2, batch_size=8, seed=0, dtype="float32", model="any")
+    options = dict(epochs=2, batch_size=8, seed=0, device="gpu", dtype="float32", model="any")
     return Run.create(folder, {"options": options, "data": {"image_shape": [16, 16, 3]}})
 
 
