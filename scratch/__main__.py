@@ -57,7 +57,7 @@ def build_parser():
     check = subparsers.add_parser("gradcheck", help="Hold every backward against finite differences.")
     gradcheck.add_arguments(check)
     check.set_defaults(run_command=gradcheck.run)
-    here = subparsers.add_parser("devices", help=devices.run.__doc__)
+    here = subparsers.add_parser("devices", help=devices.run.__doc__, description=devices.run.__doc__)
     devices.add_arguments(here)
     here.set_defaults(run_command=devices.run)
     return parser

@@ -30,7 +30,7 @@ def missing_library(error):
 def shortage(error):
     """One sentence where the exception says that memory or a CUDA library is lacking, else None."""
     if is_exhausted(error):
-        return f"out of memory: {in_short(error)}."
+        return f"out of memory ({in_short(error)}): try another --device, a smaller model or fewer images."
     if library := missing_library(error):
         return f"CUDA's {library} cannot be loaded: {GPU_PACKAGE} brings it along."
     return None

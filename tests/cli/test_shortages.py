@@ -94,7 +94,7 @@ def test_memory_that_is_exhausted_elsewhere(scratch, trained, monkeypatch):
     """No batch is at work when a model is built or two images are interpolated."""
     folder = trained("ae")
     failing(monkeypatch, ReLU, "forward", MemoryError())
-    assert_one_sentence(scratch("interpolate", folder), "out of memory: MemoryError.")
+    assert_one_sentence(scratch("interpolate", folder), "out of memory (MemoryError): try another --device")
 
 
 @pytest.mark.parametrize("error", [
