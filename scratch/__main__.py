@@ -1,8 +1,9 @@
-"""python -m scratch: train, evaluate, reconstruct, sample, variations, interpolate, encode, decode, gradcheck."""
+"""python -m scratch: train, evaluate, reconstruct, sample, variations, interpolate, encode, decode, gradcheck and
+devices."""
 
 import sys
 
-from scratch import commands
+from scratch import commands, devices
 from scratch.cli import Parser, main
 from scratch.gradcheck import table as gradcheck
 from scratch.options import add_data_arguments, add_train_arguments, whole
@@ -15,6 +16,7 @@ def add_run_command(subparsers, name, function, data=True, out=None):
     parser = subparsers.add_parser(name, help=summary, description=summary)
     parser.add_argument("run", metavar="RUN", help="the folder that train wrote")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default), gpu or gpu:N")
+    parser.add_argument("--batch-size", type=whole(1), metavar="N", help="images at a time (default: the run's own)")
     if data:
         add_data_arguments(parser, default_data="the run's own")
     if out:
@@ -55,6 +57,9 @@ def build_parser():
     check = subparsers.add_parser("gradcheck", help="Hold every backward against finite differences.")
     gradcheck.add_arguments(check)
     check.set_defaults(run_command=gradcheck.run)
+    here = subparsers.add_parser("devices", help=devices.run.__doc__, description=devices.run.__doc__)
+    devices.add_arguments(here)
+    here.set_defaults(run_command=devices.run)
     return parser
 
 

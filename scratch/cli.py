@@ -6,6 +6,7 @@ import sys
 
 from data_utils import DataError
 from scratch.errors import UsageError
+from scratch.shortages import shortage
 from scratch.training import Diverged
 
 
@@ -33,6 +34,11 @@ def main(parser, argv=None):
     except OSError as error:
         where = f" {error.filename!r}" if error.filename else ""
         print(f"error: cannot read or write{where}: {error.strerror or error}.", file=sys.stderr)
+        return 2
+    except (MemoryError, ImportError, RuntimeError) as error:
+        if (sentence := shortage(error)) is None:
+            raise
+        print(f"error: {sentence}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -25,7 +25,7 @@ from scratch.trained import (
     save_picture,
     variation_figure,
 )
-from scratch.training import Interrupted, Progress, Trainer, fit, held_out_metrics, make_optimizer
+from scratch.training import Interrupted, Progress, Trainer, fit, make_optimizer
 
 
 def make_trainer(options, image_shape):
@@ -137,9 +137,12 @@ def report_epoch(metrics):
           f"{metrics['images_per_second']:.0f} images/s", flush=True)
 
 
-def open_run(arguments):
-    """The run that a command is about, with its model."""
-    return Trained(Run.open(arguments.run), arguments.device)
+def open_run(arguments, folder=None):
+    """The run that a command is about, or another one, with its model."""
+    run = Run.open(folder or arguments.run)
+    if arguments.batch_size:
+        run.options["batch_size"] = arguments.batch_size
+    return Trained(run, arguments.device)
 
 
 def images_for(trained, arguments):
@@ -170,9 +173,7 @@ def evaluate(arguments):
     """Print every term, the PSNR and the codes in use on held-out images."""
     trained = open_run(arguments)
     data = images_for(trained, arguments)
-    trainer = Trainer(trained.model, None, trained.options["seed"], arguments.device)
-    metrics = held_out_metrics(trainer, data.held_out, trained.options["batch_size"], trained.dtype)
-    metrics = {name.removeprefix("held_out_"): value for name, value in metrics.items()}
+    metrics = {name.removeprefix("held_out_"): value for name, value in trained.evaluate(data.held_out).items()}
     if arguments.json:
         print(json.dumps({"data": data.name, "images": len(data.held_out), **metrics}))
         return 0
@@ -186,7 +187,7 @@ def reconstruct(arguments):
     """Draw held-out images over their reconstructions, and print the PSNR over all of them."""
     trained = open_run(arguments)
     data = images_for(trained, arguments)
-    runs = [trained, *(Trained(Run.open(folder), arguments.device) for folder in arguments.beside)]
+    runs = [trained, *(open_run(arguments, folder) for folder in arguments.beside)]
     for other in runs:
         check_images(other, data)
     x = trained.floats(data.held_out[: arguments.count])
@@ -194,9 +195,8 @@ def reconstruct(arguments):
     name = "reconstructions.png" if own else f"reconstructions-{data.name.replace(':', '-').replace('/', '-')}.png"
     save_picture(reconstruction_figure(runs, x, data.name), destination(arguments, trained, name))
     for other in runs:
-        metrics = held_out_metrics(Trainer(other.model, None, 0, arguments.device), data.held_out,
-                                   other.options["batch_size"], other.dtype)
-        print(f"{other.run.folder}: PSNR {metrics['held_out_psnr']:.2f} dB over {len(data.held_out)} held-out images "
+        psnr = other.evaluate(data.held_out)["held_out_psnr"]
+        print(f"{other.run.folder}: PSNR {psnr:.2f} dB over {len(data.held_out)} held-out images "
               f"of {data.name}")
     return 0
 

@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
+
 from scratch.arrays import array_module
 
-BLOCK = 2**17  # elements updated at a time, so that a block's operands stay in the cache
+BLOCK = 2**17  # elements updated at a time, so that a block's operands stay in the CPU's cache
 
 
 class Optimizer:
@@ -31,7 +33,10 @@ class Optimizer:
 
     def blocks(self, name):
         """Slices of a parameter, flattened, that an update takes one at a time."""
-        return [slice(start, start + BLOCK) for start in range(0, self.parameters[name].value.size, BLOCK)]
+        value = self.parameters[name].value
+        if array_module(value) is not np:  # on a GPU every operation on every block starts a kernel
+            return [slice(0, value.size)]
+        return [slice(start, start + BLOCK) for start in range(0, value.size, BLOCK)]
 
     def update_block(self, name, block, gradient):
         """Update one slice of a parameter from the same slice of its gradient."""

@@ -11,6 +11,8 @@ from scratch.bottlenecks.vector_quantizer import code_counts
 from scratch.errors import UsageError
 from scratch.models import build
 from scratch.priors import CodeFrequencies, FittedGaussian, StandardNormal
+from scratch.shortages import memory_for
+from scratch.training import Trainer, held_out_metrics
 
 PICTURED = 10  # images in a row of a picture
 PRIOR_IMAGES = 5000  # training images whose latents a prior is fitted to
@@ -52,11 +54,19 @@ class Trained:
         for start in range(0, len(inputs), size):
             batch = inputs[start : start + size]
             batch = self.floats(batch) if batch.dtype == np.uint8 else np.ascontiguousarray(batch)
-            outputs.append(to_host(function(to_device(batch, self.device))))
+            with memory_for(size, self.device):
+                outputs.append(to_host(function(to_device(batch, self.device))))
         return np.concatenate(outputs)
 
     def floats(self, images):
         return to_float(images, self.dtype)
+
+    def evaluate(self, images):
+        """{held_out_…: value} over images (uint8); see held_out_metrics."""
+        size = self.options["batch_size"]
+        with memory_for(size, self.device):
+            trainer = Trainer(self.model, None, self.options["seed"], self.device)
+            return held_out_metrics(trainer, images, size, self.dtype)
 
     def reconstruct(self, images):
         return self.in_batches(self.model.reconstruct, images)

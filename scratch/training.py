@@ -18,6 +18,7 @@ from data_utils import batches, to_float
 from scratch.arrays import device_module, generator, to_device, to_host
 from scratch.bottlenecks.vector_quantizer import code_counts, perplexity
 from scratch.optim import SGD, Adam
+from scratch.shortages import memory_for
 
 HELD_OUT_SEED = 20140416  # the noise of held-out example i is the i-th draw from this seed, whatever the batch size
 
@@ -46,12 +47,9 @@ class Trainer:
         self.xp = device_module(device)
 
     def step(self, images, epoch, step):
-        """Forward, backward, update; returns (terms, code counts or None), which stay on the device.
-
-        All noise of the step follows from (seed, epoch, step).
-        """
+        """Forward, backward, update; returns (terms, code counts or None), which stay on the device."""
         x = to_device(images, self.device)
-        noise = self.draw_noise(len(x), generator(self.xp, self.seed, epoch, step))
+        noise = self.noise_of_step(len(x), epoch, step)
         self.model.zero_grad()
         observed = self.add_gradients(x, noise)
         self.optimizer.step()
@@ -81,6 +79,15 @@ class Trainer:
 
     def draw_noise(self, count, rng):
         return self.model.bottleneck.draw_noise(count, rng)
+
+    def noise_of_step(self, count, epoch, step):
+        """What a step draws: all of it follows from (seed, epoch, step). None where nothing is random.
+
+        Then no generator is made either: CuPy's has a state for each of its many threads, which a new one fills.
+        """
+        if not self.model.bottleneck.random:
+            return None
+        return self.draw_noise(count, generator(self.xp, self.seed, epoch, step))
 
     def read(self, scalars):
         """Scalars of the device as a list of floats, in one transfer."""
@@ -200,10 +207,12 @@ class StopRequest:
 def fit(trainer, data, run, progress, *, on_epoch=lambda metrics: None):
     """Train from `progress` up to the run's number of epochs, saving after each.
 
-    Raises Diverged with the last good checkpoint kept, or, after saving, Interrupted.
+    Raises Diverged, or UsageError where memory does not suffice, with the last good checkpoint kept; or, after saving,
+    Interrupted.
     """
-    with StopRequest() as stop:
-        while progress.epoch <= run.options["epochs"]:
+    options, where = run.options, " in a new run; the last good checkpoint of this one is kept"
+    with StopRequest() as stop, memory_for(options["batch_size"], options["device"], where):
+        while progress.epoch <= options["epochs"]:
             train_epoch(trainer, data, run, progress, stop)
             metrics = finish_epoch(trainer, data, run, progress)
             progress.epoch, progress.step, progress.totals = progress.epoch + 1, 0, Totals()

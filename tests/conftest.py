@@ -10,6 +10,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from scratch.accelerate import accelerate
+from tests.stand_in import installed
 
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
@@ -18,6 +19,13 @@ os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 def one_blas_thread():
     with threadpool_limits(1, user_api="blas"):
         yield
+
+
+@pytest.fixture
+def cupy():
+    """A GPU that is none: `--device gpu` and `import cupy` find the stand-in."""
+    with installed() as module:
+        yield module
 
 
 @pytest.fixture(scope="module", params=["plain", "accelerated"])

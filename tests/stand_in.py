@@ -11,6 +11,7 @@ Where CuPy's behaviour is not obvious, the comments say what its source does.
 """
 
 import sys
+import weakref
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from types import ModuleType, SimpleNamespace
@@ -37,6 +38,7 @@ class Counts:
         self.copies += copy
 
     def allocate(self, array):
+        memory.take(array)
         self.allocations += 1
         self.bytes_allocated += array.nbytes
 
@@ -80,6 +82,57 @@ def installed():
         del sys.modules["cupy"]
         if real is not None:
             sys.modules["cupy"] = real
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+class OutOfMemoryError(MemoryError):
+    """As CuPy's memory pool raises it."""
+
+    def __init__(self, size, used, limit):
+        super().__init__(f"Out of memory allocating {size:,} bytes (allocated so far: {used:,} bytes, "
+                         f"limit set to: {limit:,} bytes).")
+
+
+class Memory:
+    """The device's memory: how much of it is taken by arrays that are alive. Without a limit nobody keeps count."""
+
+    def __init__(self, limit=None):
+        self.limit, self.used = limit, 0
+
+    def take(self, array):
+        if self.limit is None:
+            return
+        if self.used + array.nbytes > self.limit:
+            raise OutOfMemoryError(array.nbytes, self.used, self.limit)
+        self.used += array.nbytes
+        owner = array
+        while isinstance(owner.base, np.ndarray):  # the memory lives as long as the last view of it
+            owner = owner.base
+        weakref.finalize(owner, self.give_back, array.nbytes).atexit = False
+
+    def give_back(self, size):
+        self.used -= size
+
+    def info(self):
+        """(free, total), as CUDA's memGetInfo says it; the size of a small GPU where there is no limit."""
+        total = self.limit or 2**33
+        return total - self.used, total
+
+
+memory = Memory()
+
+
+@contextmanager
+def limited(limit):
+    """Within a `with` block the device has so many bytes for what is allocated there."""
+    global memory
+    before, memory = memory, Memory(limit)
+    try:
+        yield memory
+    finally:
+        memory = before
 
 
 # --- running a NumPy function on device arrays ------------------------------------------------------------------------
@@ -483,8 +536,17 @@ class Generator:
 class Device:
     """The one GPU of the stand-in."""
 
+    compute_capability = "90"
+    mem_info = property(lambda self: memory.info())
+
     def __init__(self, number=0):
         self.id = number
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
 
     def use(self):
         return self
@@ -511,5 +573,12 @@ cupy = Functions(
     cuda=SimpleNamespace(
         Device=Device,
         get_current_stream=Device,
-        runtime=SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=CUDARuntimeError)),
+        memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+        runtime=SimpleNamespace(
+            CUDARuntimeError=CUDARuntimeError,
+            driverGetVersion=lambda: 13020,
+            getDeviceCount=lambda: 1,
+            getDeviceProperties=lambda number: {"name": b"stand-in", "major": 9, "minor": 0},
+            memGetInfo=lambda: memory.info(),
+            runtimeGetVersion=lambda: 13020)),
 )

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from scratch.arrays import generator
 from scratch.bottlenecks.vector_quantizer import perplexity
 from scratch.errors import UsageError
 from scratch.training import Trainer
@@ -53,7 +52,7 @@ class ParallelTrainer(Trainer):
         self.blas = ThreadpoolController()
 
     def step(self, images, epoch, step):
-        noise = self.draw_noise(len(images), generator(np, self.seed, epoch, step))
+        noise = self.noise_of_step(len(images), epoch, step)
         for worker in self.workers:
             worker.model.zero_grad()
         answers = self.share_out(lambda worker, x, noise, share: worker.add_gradients(x, noise, share), images, noise)

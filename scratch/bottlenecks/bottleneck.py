@@ -15,6 +15,7 @@ class Bottleneck(Module):
     """
 
     indices = None  # the codes chosen by the last forward, where a bottleneck chooses codes
+    random = False  # True where forward takes noise
 
     def draw_noise(self, count, rng):
         """The noise that forward takes for `count` examples, from `rng`; None where nothing is random."""

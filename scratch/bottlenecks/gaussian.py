@@ -60,6 +60,8 @@ class GaussianBottleneck(Bottleneck):
     The weight of kl in the loss is β: 1 is the ELBO (Kingma & Welling 2014), above it the β-VAE (Higgins et al. 2017).
     """
 
+    random = True
+
     def __init__(self, feature_shape, latent_dim, *, dtype=np.float32, rng=None):
         H, W, C = feature_shape
         features = math.prod(feature_shape)

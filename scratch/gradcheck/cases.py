@@ -11,6 +11,8 @@ from scratch.accelerate import accelerate
 from scratch.gradcheck.differences import Operation, of_module
 from scratch.layers import conv_definition
 
+DTYPE = np.float64  # of every weight; what is drawn has the dtype that the generator gives it
+
 
 @dataclass(frozen=True)
 class Case:
@@ -64,7 +66,7 @@ def layer(case, rng):
     """y = layer(x)."""
     kind = getattr(layers, case.name)
     weighted = case.name in ("Linear", "Conv2d", "ConvTranspose2d")
-    module = kind(**case.arguments, **(dict(dtype=np.float64, rng=rng) if weighted else {}))
+    module = kind(**case.arguments, **(dict(dtype=DTYPE, rng=rng) if weighted else {}))
     x = DRAWS.get(case.name, normal)(case.shape, rng)
     return of_module(
         module,
@@ -87,7 +89,7 @@ def definition(case, rng):
     function = getattr(conv_definition, case.name.removesuffix("_definition"))
     function_backward = getattr(conv_definition, case.name.replace("_definition", "_backward"))
     geometry = {name: case.arguments[name] for name in ("stride", "padding")}
-    initial = twin(**case.arguments, dtype=np.float64, rng=rng)
+    initial = twin(**case.arguments, dtype=DTYPE, rng=rng)
     x, w, b = normal(case.shape, rng), initial.weight.value, initial.bias.value
 
     def backward(upstream):
@@ -136,7 +138,7 @@ def loss(case, rng):
 
 def bottleneck(case, rng):
     """y, terms = bottleneck(h, noise)."""
-    module = getattr(bottlenecks, case.name)(**case.arguments, dtype=np.float64, rng=rng)
+    module = getattr(bottlenecks, case.name)(**case.arguments, dtype=DTYPE, rng=rng)
     h = normal(case.shape, rng)
     noise = module.draw_noise(len(h), rng)
 
@@ -161,7 +163,7 @@ def bottleneck(case, rng):
 
 def vector_quantizer(case, rng):
     """q, terms = VectorQuantizer(z)."""
-    module = bottlenecks.VectorQuantizer(**case.arguments, dtype=np.float64, rng=rng)
+    module = bottlenecks.VectorQuantizer(**case.arguments, dtype=DTYPE, rng=rng)
     z = normal(case.shape, rng)
     quantize = straight_through(module, z)
 

@@ -22,6 +22,8 @@ in conv.py and to PyTorch. (Dumoulin & Visin 2016, A guide to convolution arithm
 
 import numpy as np
 
+from scratch.arrays import array_module
+
 
 def connections(small, large, kernel, stride, padding):
     """Every (i, j, u, v, r, q): position (i, j) of the small grid meets (r, q) of the large one through tap (u, v)."""
@@ -39,7 +41,7 @@ def conv2d(x, w, b, stride=(1, 1), padding=(0, 0)):
     (N, H, W, C), (KH, KW, _, O) = x.shape, w.shape
     OH = (H + 2 * padding[0] - KH) // stride[0] + 1
     OW = (W + 2 * padding[1] - KW) // stride[1] + 1
-    y = np.zeros((N, OH, OW, O), x.dtype) + b
+    y = array_module(x).zeros((N, OH, OW, O), x.dtype) + b
     for i, j, u, v, r, q in connections((OH, OW), (H, W), (KH, KW), stride, padding):
         for n, c, o in np.ndindex(N, C, O):
             y[n, i, j, o] += x[n, r, q, c] * w[u, v, c, o]
@@ -65,7 +67,7 @@ def conv_transpose2d(x, w, b, stride=(1, 1), padding=(0, 0)):
     (N, H, W, C), (_, KH, KW, O) = x.shape, w.shape
     OH = (H - 1) * stride[0] - 2 * padding[0] + KH
     OW = (W - 1) * stride[1] - 2 * padding[1] + KW
-    y = np.zeros((N, OH, OW, O), x.dtype) + b
+    y = array_module(x).zeros((N, OH, OW, O), x.dtype) + b
     for i, j, u, v, r, q in connections((H, W), (OH, OW), (KH, KW), stride, padding):
         for n, c, o in np.ndindex(N, C, O):
             y[n, r, q, o] += x[n, i, j, c] * w[c, u, v, o]

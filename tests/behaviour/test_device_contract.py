@@ -5,7 +5,8 @@ import pytest
 
 from data_utils import to_float
 from data_utils.core import Data
-from scratch.arrays import to_device, to_host
+from scratch import optim, training
+from scratch.arrays import generator, to_device, to_host
 from scratch.losses import LIKELIHOODS
 from scratch.models import build
 from scratch.priors import CodeFrequencies, FittedGaussian
@@ -78,6 +79,25 @@ def test_three_steps_are_those_of_numpy(cupy, monkeypatch, name, likelihood, opt
         results += trainer.state()[:2]
     for ours, expected in zip(on_device, on_host, strict=True):
         assert_same(ours, expected, rtol=1e-10)
+
+
+@each_model
+def test_a_generator_is_made_only_where_noise_is_drawn(cupy, monkeypatch, name):
+    made = []
+    monkeypatch.setattr(training, "generator", lambda *stream: made.append(stream) or generator(*stream))
+    new_trainer(name, "gpu").step(images(8), epoch=3, step=4)
+    assert made == ([(cupy, 0, 3, 4)] if name == "vae" else [])
+
+
+@each_optimizer
+def test_a_parameter_is_updated_in_one_piece(cupy, monkeypatch, optimizer):
+    """On NumPy in blocks that fit the cache; on a GPU each block would start kernels of its own."""
+    monkeypatch.setattr(optim, "BLOCK", 100)
+    for device, whole in (("cpu", False), ("gpu", True)):
+        own = new_trainer("ae", device, optimizer=optimizer).optimizer
+        sizes = {name: parameter.value.size for name, parameter in own.parameters.items()}
+        assert all((len(own.blocks(name)) == 1) == (whole or size <= 100) for name, size in sizes.items())
+        assert all(sum(len(range(size)[block]) for block in own.blocks(name)) == size for name, size in sizes.items())
 
 
 def test_the_metrics_of_many_steps_are_read_in_one_transfer(cupy):
@@ -167,7 +187,7 @@ def data():
 
 
 def new_run(folder):
-    options = dict(epochs=2, batch_size=8, seed=0, dtype="float32", model="any")
+    options = dict(epochs=2, batch_size=8, seed=0, device="gpu", dtype="float32", model="any")
     return Run.create(folder, {"options": options, "data": {"image_shape": [16, 16, 3]}})
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scratch.arrays import array_module, device_module, to_device, to_host
-from tests.stand_in import Counts, DeviceArray, counting
+from tests.stand_in import Counts, DeviceArray, counting, limited
 from tests.stand_in import cupy as stand_in
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -87,6 +87,28 @@ def test_no_function_of_numpy_is_offered_that_the_real_cupy_lacks():
         assert hasattr(real.ndarray, name), f"cupy.ndarray has no {name}"
     for name in stand_in.random.Generator.DRAWS:
         assert hasattr(real.random.Generator, name)
+    for part in ("Device", "memory", "runtime"):
+        for name in vars(getattr(stand_in.cuda, part)).keys() - {"__weakref__"}:
+            assert hasattr(getattr(real.cuda, part), name), f"CuPy has no cuda.{part}.{name}"
+
+
+def test_memory_can_be_limited(cupy):
+    """What is let go of can be taken again, and a view holds what it is a view of."""
+    with limited(100):
+        held = cupy.zeros(10, np.float64)[2:]
+        with pytest.raises(cupy.cuda.memory.OutOfMemoryError, match=r"24 bytes \(allocated so far: 80 bytes, limit"):
+            cupy.zeros(3)
+        assert cupy.cuda.runtime.memGetInfo() == cupy.cuda.Device(0).mem_info == (20, 100)
+        del held
+        cupy.zeros(3) + cupy.zeros(3)
+        assert cupy.cuda.runtime.memGetInfo() == (100, 100)
+    cupy.zeros(1000)
+
+
+def test_exhausted_memory_is_said_as_the_real_cupy_says_it():
+    real = pytest.importorskip("cupy", exc_type=ImportError)
+    assert str(stand_in.cuda.memory.OutOfMemoryError(5000, 3, 7)) == str(real.cuda.memory.OutOfMemoryError(5000, 3, 7))
+    assert issubclass(real.cuda.memory.OutOfMemoryError, MemoryError)
 
 
 # --- results ----------------------------------------------------------------------------------------------------------

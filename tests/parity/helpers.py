@@ -1,31 +1,16 @@
-"""Moving between the two sides, and what "equal" means between them."""
+"""Moving between the two sides."""
 
 import numpy as np
 import torch
 
 from scratch.accelerate import accelerate
+from tests.closeness import assert_all_close, assert_close
 from torch_ref.models import build as build_torch
 
 TINY = {  # options of models that train in milliseconds
     "channels": (6, 8), "latent_dim": 5, "beta": 0.7, "codes": 32, "code_dim": 4, "codebook_init": "normal",
     "commitment": 0.25,
 }
-
-
-def assert_close(ours, theirs, bound, name=""):
-    """max |ours − theirs| ≤ bound · max |theirs|, of one shape and one dtype; a NaN is never close."""
-    ours, theirs = np.asarray(ours), np.asarray(theirs)
-    assert ours.shape == theirs.shape, f"{name}: shape {ours.shape}, expected {theirs.shape}"
-    assert ours.dtype == theirs.dtype, f"{name}: {ours.dtype}, expected {theirs.dtype}"
-    difference, scale = np.abs(ours - theirs).max(), np.abs(theirs).max()
-    assert difference <= bound * scale, f"{name}: differs by {difference:.2e} where the largest is {scale:.2e}"
-
-
-def assert_all_close(ours, theirs, bound):
-    """assert_close by name of two dicts with the same names."""
-    assert ours.keys() == theirs.keys()
-    for name, value in theirs.items():
-        assert_close(ours[name], value, bound, name)
 
 
 def to_torch(array):

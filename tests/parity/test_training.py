@@ -206,11 +206,12 @@ def test_the_trainers_step_alike(model, optimizer):
 def test_every_step_and_every_shuffle_has_a_random_stream_of_its_own(monkeypatch):
     """NumPy pads a list of seeds with zeros: [seed, epoch] and [seed, epoch, 0] would be one stream."""
     drawn = {}
-    for trainer in trainers("ae", seed=3):
+    for trainer in trainers("vae", seed=3):
         orders = drawn[type(trainer)] = []
 
         def draw_noise(count, rng, orders=orders):
             orders.append(rng.permutation(50))
+            return rng.standard_normal((count, TINY["latent_dim"]))
 
         monkeypatch.setattr(trainer, "draw_noise", draw_noise)  # torch's trainer asks itself, ours the bottleneck
         monkeypatch.setattr(trainer.model.bottleneck, "draw_noise", draw_noise, raising=False)

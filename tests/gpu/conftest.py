@@ -1,0 +1,63 @@
+"""These tests need an NVIDIA GPU, CuPy and its libraries. Where one is missing each is skipped, and says which it is.
+
+That they themselves are sound is seen everywhere: tests/behaviour/test_gpu_tests.py runs them on the stand-in. What
+the two runs do not share is in the fixtures below, which have namesakes there.
+"""
+
+import gc
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+os.environ["CUPY_TF32"] = "0"  # before CuPy is imported: products of float32 in float32
+
+import pytest
+import torch
+
+from scratch.devices import survey
+from tests.cli.conftest import scratch  # noqa: F401
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("gpu")
+
+
+@pytest.fixture(scope="session")
+def cupy():
+    """The real one, with a GPU that computes."""
+    found = survey()
+    if found["state"] != "ready":
+        pytest.skip(found["advice"])
+    return sys.modules["cupy"]
+
+
+@pytest.fixture
+def memory_limit(cupy):
+    """memory_limit(size): within a `with` block CuPy can take so many bytes more than are taken now."""
+
+    @contextmanager
+    def limit(size):
+        pool = cupy.get_default_memory_pool()
+        gc.collect()
+        pool.free_all_blocks()
+        before = pool.get_limit()
+        pool.set_limit(size=pool.total_bytes() + size)
+        try:
+            yield
+        finally:
+            pool.set_limit(size=before)
+
+    return limit
+
+
+@pytest.fixture
+def torch_side(cupy, monkeypatch):
+    """The device of torch_ref: the same GPU, where it too computes float32 in float32."""
+    if not torch.cuda.is_available():
+        pytest.skip("PyTorch finds no GPU: it is a build without CUDA, or for another version of it")
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    return "gpu"

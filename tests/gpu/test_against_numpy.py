@@ -1,0 +1,121 @@
+"""Everything that scratch computes on a GPU against the same on NumPy."""
+
+import numpy as np
+import pytest
+
+from scratch.accelerate import accelerate
+from scratch.arrays import to_device, to_host
+from scratch.gradcheck.cases import CASES
+from scratch.losses import LIKELIHOODS
+from scratch.models import build
+from scratch.training import Trainer, held_out_metrics, make_optimizer
+from tests.behaviour.test_device_contract import WORK, on_both
+from tests.behaviour.tiny import OPTIONS, images
+from tests.closeness import assert_all_close, assert_close
+from tests.on_device import run_case
+
+BOUNDS = {"float64": 1e-10, "float32": 1e-4}  # relative to each tensor's largest magnitude
+each_dtype = pytest.mark.parametrize("dtype", BOUNDS)
+each_model = pytest.mark.parametrize("model", ["ae", "vae", "vqvae"])
+each_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS)
+each_form = pytest.mark.parametrize("form", ["plain", "accelerated"])
+DEVICES = ("gpu", "cpu")
+
+
+@each_dtype
+@pytest.mark.parametrize("case", CASES, ids=[f"{case.name} {case.detail}".strip() for case in CASES])
+def test_every_operation(cupy, case, dtype):
+    ours, expected = (run_case(case, device, np.dtype(dtype).type) for device in DEVICES)
+    assert_all_close(ours, expected, BOUNDS[dtype])
+
+
+def new_model(model, device, dtype, likelihood="squared_error", form="plain"):
+    options = {**OPTIONS, "likelihood": likelihood, "codebook_init": "normal"}
+    built = build(model, (16, 16, 3), options, dtype=np.dtype(dtype).type, rng=np.random.default_rng(0))
+    if form == "accelerated":
+        accelerate(built, least_channels=1)
+    return built.to(device)
+
+
+def noise_for(model, count, device, seed=1):
+    noise = model.bottleneck.draw_noise(count, np.random.default_rng(seed))
+    return None if noise is None else to_device(noise, device)
+
+
+@each_form
+@each_dtype
+@each_likelihood
+@each_model
+def test_every_model_s_output_terms_and_gradients(cupy, model, likelihood, dtype, form):
+    answers, indices = [], []
+    for device in DEVICES:
+        network = new_model(model, device, dtype, likelihood, form)
+        x = to_device(images(8).astype(dtype), device)
+        noise = noise_for(network, len(x), device)
+        output, _ = network.forward(x, noise)
+        loss, terms = network.loss(x, noise)
+        network.backward()
+        answers.append({"output": output, "loss": loss, **terms})
+        answers[-1] = {name: to_host(value) for name, value in answers[-1].items()} | network.grad_dict()
+        indices.append(None if model != "vqvae" else to_host(network.bottleneck.indices))
+    assert_all_close(*answers, BOUNDS[dtype])
+    np.testing.assert_array_equal(*indices)
+
+
+@pytest.mark.parametrize("work", WORK)
+@each_model
+def test_what_a_model_is_asked_for(cupy, model, work):
+    expected, ours = on_both(model, WORK[work])
+    assert_close(ours, expected, BOUNDS["float32"], work)
+
+
+def test_variations(cupy):
+    expected, ours = on_both("vae", lambda network, x: network.variations(x, 2, np.random.default_rng(0)))
+    assert_close(ours, expected, BOUNDS["float32"])
+
+
+@each_model
+def test_held_out_metrics(cupy, model):
+    """Their noise is NumPy's on every device."""
+    pixels = np.rint(255 * images(20)).astype(np.uint8)
+    ours, expected = (
+        held_out_metrics(Trainer(new_model(model, device, "float64"), None, 0, device), pixels, 8, np.float64)
+        for device in DEVICES
+    )
+    assert ours == pytest.approx(expected, rel=BOUNDS["float64"])
+
+
+# --- fifty steps ------------------------------------------------------------------------------------------------------
+
+OPTIMIZERS = {
+    "adam": dict(optimizer="adam", lr=1e-3, weight_decay=0.01),
+    "sgd": dict(optimizer="sgd", lr=1e-4, momentum=0.9),
+}
+
+
+def trajectory(model, optimizer, device):
+    """(losses of fifty steps, indices in use at each, state after the first step, state after the last)."""
+    network = new_model(model, device, "float64")
+    trainer = Trainer(network, make_optimizer(network.named_parameters(), OPTIMIZERS[optimizer]), 0, device)
+    trainer.noise_of_step = lambda count, epoch, step: noise_for(network, count, device, seed=step)
+    x, losses, codes, states = images(48).astype(np.float64).reshape(3, 16, 16, 16, 3), [], [], []
+    for step in range(50):
+        terms, counts = trainer.step(x[step % 3], 1, step)
+        losses += trainer.read([terms["loss"]])
+        codes.append(None if counts is None else trainer.read_array(counts).tolist())
+        if step in (0, 49):
+            weights, moments, _ = trainer.state()
+            states.append({name: array.copy() for name, array in {**weights, **moments}.items()})
+    return losses, codes, *states
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@each_model
+def test_fifty_steps_in_float64(cupy, model, optimizer):
+    """Weights whose gradient is near Adam's eps amplify rounding: hence other bounds than a single gradient's."""
+    ours, expected = (trajectory(model, optimizer, device) for device in DEVICES)
+    np.testing.assert_allclose(ours[0], expected[0], rtol=1e-9)
+    assert ours[1] == expected[1]
+    assert_all_close(ours[2], expected[2], 1e-9)
+    assert_all_close(ours[3], expected[3], 1e-6)
+    assert expected[0][-1] < expected[0][0], "it learned something"

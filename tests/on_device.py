@@ -1,0 +1,47 @@
+"""The gradcheck cases on any device: the same numbers on each, drawn by NumPy."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from scratch.arrays import to_device, to_host
+from scratch.gradcheck import cases
+from scratch.gradcheck.differences import Trial
+
+
+class DeviceGenerator:
+    """NumPy's generator, whose draws arrive on a device and in a dtype; so what is built of them is there."""
+
+    def __init__(self, device, dtype, seed=0):
+        self.device, self.dtype = device, dtype
+        self.generator = np.random.default_rng(seed)
+
+    def __getattr__(self, name):
+        draw = getattr(self.generator, name)
+        return lambda *args, **kwargs: to_device(np.asarray(draw(*args, **kwargs), self.dtype), self.device)
+
+
+def try_case(case, device, dtype):
+    """(outputs, Trial) of a case that was computed on a device; both hold NumPy arrays, copies."""
+    rng = DeviceGenerator(device, dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cases, "DTYPE", dtype)
+        operation = case.build(rng)
+    outputs = operation.forward()
+    found = on_host(outputs)  # before backward, which may write into what it was given
+    upstream = {name: rng.standard_normal(output.shape) for name, output in outputs.items()}
+    given = on_host(upstream)
+    gradients = on_host(operation.backward(upstream))
+    operation = replace(operation, tensors=on_host(operation.tensors), constants=on_host(operation.constants))
+    return found, Trial(operation, given, gradients)
+
+
+def on_host(arrays):
+    return {name: array if array is None else to_host(array).copy() for name, array in arrays.items()}
+
+
+def run_case(case, device, dtype):
+    """{name: NumPy array} of every output and every gradient of a case that was computed on a device."""
+    outputs, trial = try_case(case, device, dtype)
+    return outputs | {f"gradient of {name}": gradient for name, gradient in trial.gradients.items()}
