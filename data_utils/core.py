@@ -63,6 +63,7 @@ def batches(count: int, batch_size: int, seed: int, epoch: int, shuffle: bool = 
     """
     if batch_size < 1:
         raise DataError(f"a batch of {batch_size} images was asked for: the batch size must be at least 1")
+    # A spawn key, not [seed, epoch]: NumPy pads lists of seeds with zeros, and [seed, epoch, 0] would be the same.
     stream = np.random.SeedSequence(seed, spawn_key=(epoch,))
     order = np.random.default_rng(stream).permutation(count) if shuffle else np.arange(count)
     for start in range(0, count, batch_size):

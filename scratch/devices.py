@@ -53,6 +53,7 @@ def cuda(version):
 
 
 def import_cupy():
+    """CuPy. Raises Obstacle where it is not there or cannot be imported."""
     try:
         import cupy
     except ImportError as error:
@@ -129,6 +130,7 @@ def lines(found):
 
 
 def add_arguments(parser):
+    """The options of the command `devices`."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 

@@ -186,21 +186,29 @@ def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64,
         if step + 1 in (1, min(steps, BOUNDED_STEPS), steps):
             weights[step + 1] = weight_difference(ours, theirs)
 
-    differences = gradient_differences(our_gradients, their_gradients)
+    return {
+        "model": model, "image_shape": list(image_shape), "parameters": ours.parameter_count(),
+        "dtype": dtype.name, "steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed,
+        **outcome((our_gradients, their_gradients), losses, weights, agreement, in_use, dtype),
+    }
+
+
+def outcome(gradients, losses, weights, agreement, in_use, dtype):
+    """What a comparison found, tensor by tensor and step by step, and whether all bounds hold."""
+    ours, theirs = gradients
+    differences = gradient_differences(ours, theirs)
     measured = {
         "gradients": float(np.max(list(differences.values()))),
         "losses": float(np.max(losses["difference"][: JUDGED_LOSSES[dtype.name]])),
         "weights, first step": weights[1],
-        "weights, last step": weights[min(steps, BOUNDED_STEPS)],
+        "weights, last step": weights[min(len(losses["scratch"]), BOUNDED_STEPS)],
     }
     checks = judge(measured, dtype, agreement, in_use)
     return {
-        "model": model, "image_shape": list(image_shape), "parameters": ours.parameter_count(),
-        "dtype": dtype.name, "steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed,
         "gradients": {
             name: {"shape": list(gradient.shape), "largest": float(np.abs(gradient).max()),
                    "difference": differences[name]}
-            for name, gradient in their_gradients.items()
+            for name, gradient in theirs.items()
         },
         "losses": losses,
         "weights": {str(step): difference for step, difference in weights.items()},

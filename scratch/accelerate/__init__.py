@@ -9,7 +9,7 @@ from scratch.accelerate.blocks import BlockwiseWindow
 from scratch.layers import Conv2d, ConvTranspose2d
 
 FORMS = {Conv2d: winograd.WinogradConv2d, ConvTranspose2d: winograd.WinogradConvTranspose2d}
-LEAST_CHANNELS = 16  # on both sides of a convolution: with fewer the nine products cost more than they spare
+LEAST_CHANNELS = 16  # on both sides of a convolution; with 8 nothing was gained, with 3 it took longer
 
 
 def accelerate(module, least_channels=LEAST_CHANNELS):

@@ -93,6 +93,7 @@ class Tiles:
         self.w = min(self.W, self.columns * self.SW - self.PW)
 
     def empty(self, xp, dtype, *lead):
+        """Room for cells: (*lead, SH, SW, C)."""
         return xp.empty((*lead, self.SH, self.SW, self.C), dtype)
 
     def cells(self, padded):
@@ -161,7 +162,25 @@ def fits(layer, least_channels):
     return twice and min(channels) >= least_channels
 
 
-class WinogradConv2d(Conv2d):
+class NineProducts:
+    """What both layers below have in common: the kernel's transform and its adjoint.
+
+    Each says in `cells_of` how its kernel lies on the 2 × 2 cells that it covers.
+    """
+
+    def transformed_kernel(self, rows):
+        """U = S g along both directions: (9, rows, the rest)."""
+        return two_by_two_to_nine(self.cells_of(self.weight.value)).reshape(9, rows, -1)
+
+    def accumulate_from_nine(self, dU):
+        """Add ∂L/∂g = Sᵀ ∂L/∂U along both directions to the weights' gradient."""
+        dW = array_module(dU).empty_like(self.weight.value)
+        cells = self.cells_of(dW)
+        nine_to_two_by_two(dU.reshape(3, 3, *cells.shape[2:]), out=cells)
+        self.weight.accumulate(dW)
+
+
+class WinogradConv2d(NineProducts, Conv2d):
     """Conv2d's forward and backward in the nine products of this module."""
 
     def cells_of(self, kernel):
@@ -174,7 +193,7 @@ class WinogradConv2d(Conv2d):
         check_input(self, x, ("N", "H", "W", W.shape[2]), W)
         tiles = Tiles(self.window, x.shape, self.window.positions(x.shape[1:3]))
         V = tiles.from_image(x)
-        U = two_by_two_to_nine(self.cells_of(W)).reshape(9, -1, W.shape[3])
+        U = self.transformed_kernel(V.shape[2])
         y = tiles.to_positions(V @ U)
         if self.bias:
             y += self.bias.value
@@ -186,15 +205,11 @@ class WinogradConv2d(Conv2d):
         if self.bias:
             self.bias.accumulate(column_sums(dy.reshape(-1, dy.shape[-1])))
         dm = tiles.from_positions(dy)
-        dU = V.swapaxes(1, 2) @ dm
-        dW = array_module(dU).empty_like(self.weight.value)
-        cells = self.cells_of(dW)
-        nine_to_two_by_two(dU.reshape(3, 3, *cells.shape[2:]), out=cells)
-        self.weight.accumulate(dW)
+        self.accumulate_from_nine(V.swapaxes(1, 2) @ dm)
         return tiles.to_image(dm @ U.swapaxes(1, 2)) if self.needs_input_gradient else None
 
 
-class WinogradConvTranspose2d(ConvTranspose2d):
+class WinogradConvTranspose2d(NineProducts, ConvTranspose2d):
     """ConvTranspose2d's forward and backward in the nine products of this module."""
 
     def cells_of(self, kernel):
@@ -209,7 +224,7 @@ class WinogradConvTranspose2d(ConvTranspose2d):
         positions = x.shape[1:3]
         tiles = Tiles(self.window, (len(x), *self.window.image_size(positions, self.output_padding), O), positions)
         m = tiles.from_positions(x)
-        U = two_by_two_to_nine(self.cells_of(W)).reshape(9, C, -1)
+        U = self.transformed_kernel(C)
         y = tiles.to_image(m @ U)
         if self.bias:
             y += self.bias.value
@@ -221,9 +236,5 @@ class WinogradConvTranspose2d(ConvTranspose2d):
         if self.bias:
             self.bias.accumulate(column_sums(dy.reshape(-1, dy.shape[-1])))
         dV = tiles.from_image(dy)
-        dU = m.swapaxes(1, 2) @ dV
-        dW = array_module(dU).empty_like(self.weight.value)
-        cells = self.cells_of(dW)
-        nine_to_two_by_two(dU.reshape(3, 3, *cells.shape[2:]), out=cells)
-        self.weight.accumulate(dW)
+        self.accumulate_from_nine(m.swapaxes(1, 2) @ dV)
         return tiles.to_positions(dV @ U.swapaxes(1, 2)) if self.needs_input_gradient else None

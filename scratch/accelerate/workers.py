@@ -1,7 +1,7 @@
 """Several threads, each with its share of a batch: data parallelism in small, on the CPU.
 
-NumPy lets go of Python's lock while it computes, so threads do run side by side. Two products of half a batch, each on
-one core, take less time than one product on two cores, and what is no product is shared out as well.
+NumPy lets go of Python's lock while it computes, so threads do run side by side, and what is no matrix product is
+shared out as well as what is one.
 """
 
 import copy
@@ -15,7 +15,7 @@ from scratch.bottlenecks.vector_quantizer import perplexity
 from scratch.errors import UsageError
 from scratch.training import Trainer
 
-LEAST_SHARE = 32  # images: with fewer, adding up the workers' gradients costs more than the threads gain
+LEAST_SHARE = 32  # images; shares of 16 gained little or nothing, shares of 8 took longer
 
 
 def cores():

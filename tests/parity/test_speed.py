@@ -16,6 +16,7 @@ from scratch.errors import UsageError
 from torch_ref import growth, speed
 from torch_ref.__main__ import build_parser
 from torch_ref.speed import options_of
+from torch_ref.speed_process import Machine, Process
 from torch_ref.speed_scratch import Floor, leaves, record
 from torch_ref.speed_side import POOL, Side
 from torch_ref.speed_torch import TorchEngine
@@ -166,7 +167,7 @@ def sides(monkeypatch):
 
 @pytest.mark.parametrize("name, count", [("images", growth.QUICK_ROWS), ("search", len(growth.SIDES) + 1)])
 def test_the_tables_of_loading_and_searching(sides, name, count):
-    table, text = growth.make_table(name, "small", speed.Machine(threads=1), steps=1, quick=True)
+    table, text = growth.make_table(name, "small", Machine(threads=1), steps=1, quick=True)
     lines = text.splitlines()
     assert len(lines) == 2 + count and len({line.count("|") for line in lines}) == 1
     json.dumps(table)
@@ -208,7 +209,7 @@ def test_bad_input_is_one_sentence(capsys, argv, part):
 
 
 def test_a_process_that_cannot_go_on_says_so_in_one_sentence():
-    with speed.Process("scratch", options("ae", data="nothing"), speed.Machine(threads=1)) as process:
+    with Process("scratch", options("ae", data="nothing"), Machine(threads=1)) as process:
         process.receive()
         with pytest.raises(UsageError, match="'nothing'"):
             process.ask("build")
@@ -220,7 +221,7 @@ def test_a_process_that_cannot_go_on_says_so_in_one_sentence():
 def test_the_environment_of_the_sides(monkeypatch):
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    pinned, unpinned = speed.Machine(), speed.Machine(unpinned=True)
+    pinned, unpinned = Machine(), Machine(unpinned=True)
     assert pinned.pins["OPENBLAS_CORETYPE"] == pinned.environment["OPENBLAS_CORETYPE"] == "Haswell"
     assert not unpinned.pins and "OPENBLAS_CORETYPE" not in unpinned.environment
     assert not {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"} & pinned.environment.keys()
