@@ -83,8 +83,8 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Adam with bias correction; a weight_decay λ makes it AdamW.
 
-        m ← β₁ m + (1 − β₁) g            m̂ = m / (1 − β₁ᵗ)
-        v ← β₂ v + (1 − β₂) g²           v̂ = v / (1 − β₂ᵗ)
+        m ← m + (1 − β₁)(g − m)          m̂ = m / (1 − β₁ᵗ)
+        v ← v + (1 − β₂)(g² − v)         v̂ = v / (1 − β₂ᵗ)
         θ ← θ − lr·λ·θ − lr · m̂ / (√v̂ + ε)
 
     (Kingma & Ba 2015, arXiv:1412.6980; the decay apart from the gradient: Loshchilov & Hutter 2019, arXiv:1711.05101)
@@ -97,16 +97,19 @@ class Adam(Optimizer):
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
     def update(self, value, gradient, m, v):
-        beta1, beta2 = self.betas
-        m *= beta1
-        m += (1 - beta1) * gradient
-        v *= beta2
-        v += (1 - beta2) * gradient * gradient
+        xp, (beta1, beta2) = array_module(value), self.betas
+        change = gradient - m  # the only temporary: each more is one more pass through memory
+        change *= 1 - beta1
+        m += change
+        xp.multiply(gradient, gradient, out=change)
+        change -= v
+        change *= 1 - beta2
+        v += change
         if self.weight_decay:
             value *= 1 - self.lr * self.weight_decay
-        update = array_module(v).sqrt(v)
-        update *= 1 / math.sqrt(1 - beta2**self.steps)  # √v̂
-        update += self.eps
-        array_module(v).divide(m, update, out=update)
-        update *= self.lr / (1 - beta1**self.steps)
-        value -= update
+        root = math.sqrt(1 - beta2**self.steps)  # √v̂ + ε = (√v + root·ε) / root
+        xp.sqrt(v, out=change)
+        change += root * self.eps
+        xp.divide(m, change, out=change)
+        change *= self.lr * root / (1 - beta1**self.steps)
+        value -= change

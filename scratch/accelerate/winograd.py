@@ -21,7 +21,7 @@ from scratch.arrays import array_module, column_sums
 from scratch.layers import Conv2d, ConvTranspose2d
 from scratch.layers.linear import check_input
 
-CACHED = 2**18  # bytes of an image block whose differences are taken at a time, so that they stay in the cache
+CACHED = 2**20  # bytes of images whose differences are taken at a time: with fewer the threads wait for each other
 
 
 def differences(d, axis, out):

@@ -15,7 +15,7 @@ from scratch.bottlenecks.vector_quantizer import perplexity
 from scratch.errors import UsageError
 from scratch.training import Trainer
 
-LEAST_SHARE = 32  # images; shares of 16 gained little or nothing, shares of 8 took longer
+LEAST_SHARE = 16  # images; with shares of 8 the VQ-VAE gained a little, the AE with its many weights took longer
 
 
 def cores():

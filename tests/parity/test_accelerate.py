@@ -214,4 +214,4 @@ def test_an_error_in_a_worker_is_raised():
 
 def test_a_sensible_number_of_workers(monkeypatch):
     monkeypatch.setattr("scratch.accelerate.workers.cores", lambda: 4)
-    assert [sensible_workers(size) for size in (1, 63, 64, 128, 4096)] == [1, 1, 2, 4, 4]
+    assert [sensible_workers(size) for size in (1, 31, 32, 64, 4096)] == [1, 1, 2, 4, 4]
