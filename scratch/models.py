@@ -13,20 +13,28 @@ from scratch.bottlenecks import DenseBottleneck, GaussianBottleneck, VectorQuant
 from scratch.layers import Conv2d, ConvTranspose2d, ReLU, Sigmoid
 from scratch.losses import LIKELIHOODS
 from scratch.module import Module, Sequential
+from scratch.schedules import Schedule
 
 
 class Autoencoder(Module):
     """output = decoder(bottleneck(encoder(x))),   loss = Σ weights[name] · term[name].
 
     The terms are the reconstruction loss and whatever the bottleneck adds; each is summed over an example and
-    averaged over the batch. Images x are (N, H, W, C) in [0, 1].
+    averaged over the batch. A weight is a number or a schedule (schedules.py). Images x are (N, H, W, C) in [0, 1].
     """
 
     def __init__(self, encoder, bottleneck, decoder, reconstruction, weights):
         self.encoder, self.bottleneck, self.decoder = encoder, bottleneck, decoder
         self.reconstruction = reconstruction
-        self.weights = weights
+        self.schedules = {name: Schedule(weight) for name, weight in weights.items()}
         self.encoder.layers[0].needs_input_gradient = False
+        self.at_step(0)
+
+    def at_step(self, step):
+        """Give all that follows a schedule its value for one step of training, counted from 0 over the whole run."""
+        self.step = step
+        self.weights = {name: schedule(step) for name, schedule in self.schedules.items()}
+        self.bottleneck.at_step(step)
 
     def forward(self, x, noise=None):
         """(output, terms): the decoder's output and the bottleneck's loss terms."""
@@ -50,12 +58,14 @@ class Autoencoder(Module):
 
     @contextmanager
     def evaluating(self):
-        """Evaluation mode for the duration of a `with` block."""
-        training = self.training
+        """Evaluation mode for the duration of a `with` block; every schedule then is at its end."""
+        training, step = self.training, self.step
         self.eval()
+        self.at_step(math.inf)
         try:
             yield
         finally:
+            self.at_step(step)
             self.train(training)
 
     def encode(self, x):
@@ -128,33 +138,42 @@ def convolutions(image_shape, channels, sigmoid, dtype, rng):
     return Sequential(*down), Sequential(*up), (H // scale, W // scale, widths[-1])
 
 
-def build(model, image_shape, options, *, dtype=np.float32, rng=None):
-    """The system `model` ("ae", "vae" or "vqvae") for images of `image_shape` (H, W, C).
+def dense(features, image_shape, options, **settings):
+    """The AE's bottleneck and the weights of its terms."""
+    return DenseBottleneck(features, options["latent_dim"], **settings), {"reconstruction": 1.0}
 
-    `options` holds the entries of a preset that the model reads (presets.py) and `likelihood`. The AE and the VAE
-    weigh their terms as they come, per example; the VQ-VAE, as in its published recipes, averages each of its terms
-    over elements instead, which is a weight of one over their number.
+
+def gaussian(features, image_shape, options, **settings):
+    """The VAE's: both terms as they come, summed per example, so that beta = 1 is the ELBO."""
+    bottleneck = GaussianBottleneck(features, options["latent_dim"], **settings)
+    return bottleneck, {"reconstruction": 1.0, "kl": options["beta"]}
+
+
+def vector_quantized(features, image_shape, options, **settings):
+    """The VQ-VAE's. Its recipes average each term over elements: a weight of one over their number."""
+    bottleneck = VectorQuantizedBottleneck(
+        features, options["codes"], options["code_dim"], options["codebook_init"], **settings)
+    latent_elements = features[0] * features[1] * options["code_dim"]
+    return bottleneck, {
+        "reconstruction": 1 / math.prod(image_shape),
+        "codebook": 1 / latent_elements,
+        "commitment": options["commitment"] / latent_elements,
+    }
+
+
+SYSTEMS = {"ae": dense, "vae": gaussian, "vqvae": vector_quantized}
+
+
+def build(model, image_shape, options, *, dtype=np.float32, rng=None):
+    """The system `model`, a key of SYSTEMS, for images of `image_shape` (H, W, C).
+
+    `options` holds the entries of a preset that the model reads (presets.py) and `likelihood`.
     """
+    if model not in SYSTEMS:
+        raise ValueError(f"unknown model {model!r}: {', '.join(SYSTEMS)}")
     rng = rng or np.random.default_rng()
     reconstruction = LIKELIHOODS[options["likelihood"]]()
     sigmoid = options["likelihood"] == "squared_error"
     encoder, decoder, features = convolutions(image_shape, options["channels"], sigmoid, dtype, rng)
-    if model == "ae":
-        bottleneck = DenseBottleneck(features, options["latent_dim"], dtype=dtype, rng=rng)
-        weights = {"reconstruction": 1.0}
-    elif model == "vae":
-        bottleneck = GaussianBottleneck(features, options["latent_dim"], dtype=dtype, rng=rng)
-        weights = {"reconstruction": 1.0, "kl": options["beta"]}
-    elif model == "vqvae":
-        codes, code_dim = options["codes"], options["code_dim"]
-        init = options["codebook_init"]
-        bottleneck = VectorQuantizedBottleneck(features, codes, code_dim, init, dtype=dtype, rng=rng)
-        latent_elements = features[0] * features[1] * code_dim
-        weights = {
-            "reconstruction": 1 / math.prod(image_shape),
-            "codebook": 1 / latent_elements,
-            "commitment": options["commitment"] / latent_elements,
-        }
-    else:
-        raise ValueError(f"unknown model {model!r}: ae, vae or vqvae")
+    bottleneck, weights = SYSTEMS[model](features, image_shape, options, dtype=dtype, rng=rng)
     return Autoencoder(encoder, bottleneck, decoder, reconstruction, weights)

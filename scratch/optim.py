@@ -5,23 +5,32 @@ import math
 import numpy as np
 
 from scratch.arrays import array_module
+from scratch.schedules import Schedule
 
 BLOCK = 2**17  # elements updated at a time, so that a block's operands stay in the CPU's cache
 
 
 class Optimizer:
-    """Updates named parameters from their gradients; `state` is {moment name: {parameter name: array}}."""
+    """Updates named parameters from their gradients; `state` is {moment name: {parameter name: array}}.
+
+    lr is a number or a schedule (schedules.py).
+    """
 
     moments = ()
 
     def __init__(self, parameters, lr):
         self.parameters = parameters
-        self.lr = lr
+        self.schedule = Schedule(lr)
         self.steps = 0
         self.state = {
             moment: {name: array_module(p.value).zeros_like(p.value) for name, p in parameters.items()}
             for moment in self.moments
         }
+
+    @property
+    def lr(self):
+        """The learning rate of the last update begun; before the first, of the first."""
+        return self.schedule(max(self.steps - 1, 0))
 
     def step(self):
         """One update. A parameter to which no gradient flowed counts as having a zero gradient."""

@@ -7,6 +7,7 @@ from scratch.bottlenecks.vector_quantizer import CODEBOOK_INITS
 from scratch.errors import UsageError
 from scratch.losses import LIKELIHOODS
 from scratch.presets import MODEL_OPTIONS, PRESETS
+from scratch.schedules import Schedule
 
 DEFAULTS = {
     "preset": "small",
@@ -57,6 +58,25 @@ def real(least, inclusive=True):
     return parse
 
 
+def schedule(least, inclusive=True):
+    """A parser of numbers as `real` takes them, or of a schedule between numbers of at least `least`, which stays text.
+    """
+    number = real(least, inclusive)
+
+    def parse(text):
+        if ":" not in text:
+            return number(text)
+        try:
+            ends = Schedule(text).start, Schedule(text).end
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        for end in ends:
+            real(least)(str(end))
+        return text
+
+    return parse
+
+
 def widths(text):
     """A parser of channel counts such as 32,64,128."""
     return tuple(whole(1)(part) for part in text.split(","))
@@ -79,7 +99,8 @@ def add_train_arguments(parser):
     parser.add_argument("--image-size", type=whole(1), metavar="PIXELS", help="side of the images")
     parser.add_argument("--epochs", type=whole(1), metavar="N", help="epochs in all, those before a --resume included")
     parser.add_argument("--batch-size", type=whole(1), metavar="N")
-    parser.add_argument("--lr", type=real(0, inclusive=False), metavar="RATE", help="learning rate")
+    parser.add_argument("--lr", type=schedule(0, inclusive=False), metavar="RATE",
+                        help="learning rate: a number, or a schedule such as cosine:1e-3:1e-5:10000 (steps)")
     parser.add_argument("--optimizer", choices=("adam", "sgd"), help="(default: adam)")
     parser.add_argument("--momentum", type=real(0), help="of sgd (default: 0.9)")
     parser.add_argument("--weight-decay", type=real(0), help="decoupled, as AdamW's (default: 0)")

@@ -51,8 +51,13 @@ class Trainer:
         x = to_device(images, self.device)
         noise = self.noise_of_step(len(x), epoch, step)
         self.model.zero_grad()
+        self.model.at_step(self.optimizer.steps)
         observed = self.add_gradients(x, noise)
         self.optimizer.step()
+        if self.model.bottleneck.moves:
+            # the stream of the choices lies below that of the noise, and is another one
+            choices = self.model.bottleneck.draw_choices(generator(self.xp, self.seed, epoch, step, 0))
+            self.model.bottleneck.update(choices)
         return observed
 
     def add_gradients(self, x, noise, scale=1.0):

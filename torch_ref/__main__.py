@@ -22,7 +22,8 @@ def make_trainer(options, image_shape):
     except ValueError as error:
         raise UsageError(f"{error}; choose another --image-size.") from None
     try:
-        trainer = Trainer(model, make_optimizer(model.parameters(), options), options["seed"], options["device"])
+        optimizer = make_optimizer(model.parameters(), options)
+        trainer = Trainer(model, optimizer, options["seed"], options["device"], lr=options["lr"])
     except ValueError as error:
         raise UsageError(error) from None
     return trainer, sum(parameter.numel() for parameter in model.parameters())

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from torch_ref.losses import LIKELIHOODS, gaussian_kl, vector_quantization
+from torch_ref.schedules import scheduled
 
 SEARCH_ROWS = 4096  # latent vectors whose distances to all codes are held at a time
 
@@ -23,6 +24,16 @@ class Bottleneck(nn.Module):
     def noise_shape(self, count):
         """The shape of the noise that forward takes for `count` images; None where nothing is random."""
         return None
+
+    def draw_choices(self, rng):
+        """The random choices that `update` takes, from a NumPy generator; None where it makes none."""
+        return None
+
+    def update(self, choices=None):
+        """Change what no gradient changes, once the optimiser has made its step from the last forward."""
+
+    def at_step(self, step):
+        """Give all that follows a schedule its value for one step of training."""
 
     def mix(self, a, b, t):
         """A latent on the way from a (t = 0) to b (t = 1)."""
@@ -157,7 +168,14 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.encoder, self.bottleneck, self.decoder = encoder, bottleneck, decoder
         self.reconstruction = reconstruction
-        self.weights = weights
+        self.schedules = weights
+        self.at_step(0)
+
+    def at_step(self, step):
+        """Give all that follows a schedule its value for one step of training, counted from 0 over the whole run."""
+        self.step = step
+        self.weights = {name: scheduled(weight, step) for name, weight in self.schedules.items()}
+        self.bottleneck.at_step(step)
 
     def forward(self, x, noise=None):
         """(output, terms): the decoder's output and the bottleneck's loss terms."""
@@ -172,13 +190,15 @@ class Autoencoder(nn.Module):
 
     @contextmanager
     def evaluating(self):
-        """Evaluation mode and no graph for the duration of a `with` block."""
-        training = self.training
+        """Evaluation mode and no graph for the duration of a `with` block; every schedule then is at its end."""
+        training, step = self.training, self.step
         self.eval()
+        self.at_step(math.inf)
         try:
             with torch.no_grad():
                 yield
         finally:
+            self.at_step(step)
             self.train(training)
 
     def encode(self, x):

@@ -8,6 +8,7 @@ import torch
 
 from scratch.accelerate.memory import retain_freed_memory
 from torch_ref.models import VectorQuantizer, build
+from torch_ref.schedules import scheduled
 from torch_ref.speed_clock import milliseconds, milliseconds_between
 from torch_ref.training import Trainer, torch_device
 
@@ -33,7 +34,7 @@ class TorchEngine:
         model = build(options["model"], image_shape, options, dtype=getattr(torch, options["dtype"]))
         # On a CPU, Adam without either takes the parameters one by one; foreach is PyTorch's default elsewhere.
         kind = {"fused": True} if self.best else {"foreach": True}
-        optimizer = torch.optim.Adam(model.parameters(), lr=options["lr"], **kind)
+        optimizer = torch.optim.Adam(model.parameters(), lr=scheduled(options["lr"], 0), **kind)
         memory_format = torch.channels_last if self.best else torch.contiguous_format
         trainer = Trainer(model, optimizer, options["seed"], options["device"], memory_format)
         return trainer, sum(parameter.numel() for parameter in model.parameters())

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from torch_ref.losses import perplexity
+from torch_ref.schedules import scheduled
 
 
 def torch_device(name):
@@ -21,13 +22,17 @@ def torch_device(name):
 
 
 def make_optimizer(parameters, options):
-    """The optimiser that `options` name: optimizer ("adam" or "sgd"), lr, momentum (SGD's), weight_decay (AdamW's)."""
+    """The optimiser that `options` name: optimizer ("adam" or "sgd"), lr, momentum (SGD's), weight_decay (AdamW's).
+
+    Where lr is a schedule, this is its beginning, and the trainer goes on with it.
+    """
+    lr = scheduled(options["lr"], 0)
     if options["optimizer"] == "sgd":
-        return torch.optim.SGD(parameters, lr=options["lr"], momentum=options["momentum"])
+        return torch.optim.SGD(parameters, lr=lr, momentum=options["momentum"])
     if options["optimizer"] == "adam" and options["weight_decay"]:
-        return torch.optim.AdamW(parameters, lr=options["lr"], weight_decay=options["weight_decay"])
+        return torch.optim.AdamW(parameters, lr=lr, weight_decay=options["weight_decay"])
     if options["optimizer"] == "adam":
-        return torch.optim.Adam(parameters, lr=options["lr"])
+        return torch.optim.Adam(parameters, lr=lr)
     raise ValueError(f"unknown optimizer {options['optimizer']!r}: adam or sgd")
 
 
@@ -35,14 +40,15 @@ class Trainer:
     """Drives a model of torch_ref.models with a torch.optim optimiser.
 
     Images and convolutions lie in memory as `memory_format` says: NCHW, or with torch.channels_last NHWC.
+    lr is the learning rate or its schedule; None leaves the optimiser's own.
     """
 
-    def __init__(self, model, optimizer, seed, device="cpu", memory_format=torch.contiguous_format):
+    def __init__(self, model, optimizer, seed, device="cpu", memory_format=torch.contiguous_format, lr=None):
         self.device, self.memory_format = torch_device(device), memory_format
         # in place: the optimiser goes on holding the same parameters
         self.model = model.to(self.device, memory_format=memory_format)
         self.optimizer = optimizer
-        self.seed = seed
+        self.seed, self.lr = seed, lr
         self.steps = 0
         self.moments = {"m": "exp_avg", "v": "exp_avg_sq"}  # {scratch's name: PyTorch's}
         if isinstance(optimizer, torch.optim.SGD):
@@ -52,10 +58,16 @@ class Trainer:
         """One update from images (N, H, W, C). Returns (terms, code counts or None), tensors nobody has waited for."""
         stream = np.random.SeedSequence(self.seed, spawn_key=(epoch, step))
         noise = self.draw_noise(len(images), np.random.default_rng(stream))
+        self.model.at_step(self.steps)
+        if self.lr is not None:
+            for group in self.optimizer.param_groups:
+                group["lr"] = scheduled(self.lr, self.steps)
         self.optimizer.zero_grad()
         loss, terms = self.model.loss(self.to_tensor(images), self.to_tensor(noise))
         loss.backward()
         self.optimizer.step()
+        stream = np.random.SeedSequence(self.seed, spawn_key=(epoch, step, 0))
+        self.model.bottleneck.update(self.to_tensor(self.model.bottleneck.draw_choices(np.random.default_rng(stream))))
         self.steps += 1
         return self.metrics(loss, terms)
 

@@ -29,9 +29,9 @@ def sensible_workers(batch_size):
 
 
 def replica(model):
-    """A model that shares the other's weights, and what its loss weighs; gradients and saved values are its own."""
-    shared = [part.value for part in model.named_state().values()] + [model.weights]
-    return copy.deepcopy(model, {id(thing): thing for thing in shared})
+    """A model that shares the other's arrays of weights; gradients and saved values are its own."""
+    shared = [part.value for part in model.named_state().values()]
+    return copy.deepcopy(model, {id(array): array for array in shared})
 
 
 class ParallelTrainer(Trainer):
@@ -55,6 +55,7 @@ class ParallelTrainer(Trainer):
         noise = self.noise_of_step(len(images), epoch, step)
         for worker in self.workers:
             worker.model.zero_grad()
+            worker.model.at_step(self.optimizer.steps)
         answers = self.share_out(lambda worker, x, noise, share: worker.add_gradients(x, noise, share), images, noise)
         self.optimizer.steps += 1
         self.in_threads(self.update, range(len(self.workers)))

@@ -16,10 +16,21 @@ class Bottleneck(Module):
 
     indices = None  # the codes chosen by the last forward, where a bottleneck chooses codes
     random = False  # True where forward takes noise
+    moves = False  # True where `update` does something
 
     def draw_noise(self, count, rng):
         """The noise that forward takes for `count` examples, from `rng`; None where nothing is random."""
         return None
+
+    def draw_choices(self, rng):
+        """The random choices that `update` takes, from `rng`; None where it makes none."""
+        return None
+
+    def update(self, choices=None):
+        """Change what no gradient changes, once the optimiser has made its step from the last forward."""
+
+    def at_step(self, step):
+        """Give all that follows a schedule its value for one step of training."""
 
     def mix(self, a, b, t):
         """A latent on the way from a (t = 0) to b (t = 1)."""

@@ -34,6 +34,8 @@ def assert_one_sentence(result, *parts):
     ("train ae --batch-size x", ["--batch-size", "'x'"]),
     ("train ae --lr nan", ["--lr", "'nan'"]),
     ("train ae --lr 0", ["--lr", "above 0"]),
+    ("train ae --lr cosine:1:0", ["--lr", "'cosine:1:0' is no schedule"]),
+    ("train ae --lr linear:1:-1:9", ["--lr", "'-1.0'", "at least 0"]),
     ("train ae --seed -1", ["--seed"]),
     ("train ae --limit 0", ["--limit"]),
     ("train ae --image-size 15 --limit 8", ["15×15", "even"]),

@@ -1,13 +1,18 @@
 """The optimisers against torch.optim, fed with the same random gradients."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
-from scratch import optim
+from scratch import optim, training
 from scratch.layers import ConvTranspose2d
-from tests.parity.helpers import assert_all_close, load_into_torch
-from torch_ref.training import Trainer
+from scratch.models import build
+from scratch.schedules import Schedule
+from tests.parity.helpers import TINY, assert_all_close, load_into_torch, torch_twin
+from torch_ref.schedules import scheduled
+from torch_ref.training import Trainer, make_optimizer
 
 OPTIMIZERS = {
     "Adam": (lambda p: optim.Adam(p, lr=1e-2), lambda p: torch.optim.Adam(p, lr=1e-2)),
@@ -54,3 +59,27 @@ def test_optimizer(monkeypatch, name, block):
         assert_all_close(ours.state_dict(), expected, 1e-12)
     if name != "SGD":  # which keeps no moments in PyTorch
         assert_all_close(our_optimizer.state_dict(), Trainer(theirs, their_optimizer, seed=0).state()[1], 1e-12)
+
+
+@pytest.mark.parametrize("text", ["0.5", "linear:0:6.6:7", "cosine:1:0.0625:10", "exponential:1:0.0625:10"])
+def test_schedules(text):
+    ours = Schedule(text)
+    for step in (*range(12), math.inf):
+        assert ours(step) == pytest.approx(scheduled(text, step), rel=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_two_trainers_follow_one_schedule(optimizer):
+    """Five steps of a VAE whose learning rate and beta both change."""
+    rng = np.random.default_rng(0)
+    lr, options = "cosine:1e-3:1e-4:4", {**TINY, "beta": "linear:0.1:1:3", "likelihood": "squared_error"}
+    settings = {"optimizer": optimizer, "lr": lr, "momentum": 0.9, "weight_decay": 0.0}
+    ours = build("vae", (8, 8, 1), options, dtype=np.float64, rng=rng)
+    theirs = torch_twin(ours, "vae", (8, 8, 1), options)
+    ours = training.Trainer(ours, training.make_optimizer(ours.named_parameters(), settings), 0)
+    theirs = Trainer(theirs, make_optimizer(theirs.parameters(), settings), 0, lr=lr)
+    for step in range(5):
+        x = rng.uniform(size=(4, 8, 8, 1))
+        terms, terms_torch = ours.step(x, 1, step)[0], theirs.step(x, 1, step)[0]
+        assert_all_close(terms, terms_torch, 1e-11)
+    assert_all_close(ours.state()[0], theirs.state()[0], 1e-9)
