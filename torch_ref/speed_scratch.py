@@ -44,6 +44,10 @@ class ScratchEngine:
         """Among how many threads a trainer splits its batch."""
         return len(trainer.workers) if isinstance(trainer, ParallelTrainer) else 1
 
+    def update(self, trainer):
+        """The optimiser's step as a step of training makes it, from the gradients of the last one."""
+        return trainer.update if isinstance(trainer, ParallelTrainer) else trainer.optimizer.step
+
     def as_in_a_worker(self, workers):
         """Several workers have one BLAS thread each; a single one has them all."""
         return threadpool_limits(1, user_api="blas") if workers > 1 else nullcontext()

@@ -144,7 +144,7 @@ class Side:
                     times["forward"].append(self.engine.milliseconds(operation.forward))
                     times["backward"].append(self.engine.milliseconds(operation.backward))
                 rows[operation.name] = {name: median(values[1:]) for name, values in times.items()}
-        update = self.trainer.optimizer.step
+        update = self.engine.update(self.trainer)
         rows["optimizer"] = {"step": median([self.engine.milliseconds(update) for _ in range(1 + repetitions)][1:])}
         return {"rows": rows, "images": len(images), "workers": workers}
 

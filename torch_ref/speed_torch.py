@@ -54,6 +54,9 @@ class TorchEngine:
     def workers(self, trainer):
         return 1
 
+    def update(self, trainer):
+        return trainer.optimizer.step
+
     def as_in_a_worker(self, workers):
         return nullcontext()
 

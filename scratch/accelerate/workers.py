@@ -57,12 +57,16 @@ class ParallelTrainer(Trainer):
             worker.model.zero_grad()
             worker.model.at_step(self.optimizer.steps)
         answers = self.share_out(lambda worker, x, noise, share: worker.add_gradients(x, noise, share), images, noise)
-        self.optimizer.steps += 1
-        self.in_threads(self.update, range(len(self.workers)))
+        self.update()
         return self.put_together(answers)
 
-    def update(self, number):
-        """One worker's share of the optimiser's step: every W-th block of each parameter, from all W gradients."""
+    def update(self):
+        """The optimiser's step, from the sum of the workers' gradients."""
+        self.optimizer.steps += 1
+        self.in_threads(self.update_share, range(len(self.workers)))
+
+    def update_share(self, number):
+        """One worker's share of it: every W-th block of each parameter, from all W gradients."""
         replicas = [worker.model.named_parameters() for worker in self.workers]
         for name in self.optimizer.parameters:
             parts = [replica[name].grad.reshape(-1) for replica in replicas if replica[name].grad is not None]
