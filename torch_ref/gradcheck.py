@@ -44,6 +44,12 @@ def conv_transpose2d(arguments, t, c):
     return {"y": nhwc(y)}
 
 
+def residual_block(arguments, t, c):
+    x = nchw(t["x"])
+    h = F.conv2d(F.relu(x), t["branch.1.weight"], t["branch.1.bias"], padding=1)
+    return {"y": nhwc(x + F.conv2d(F.relu(h), t["branch.3.weight"], t["branch.3.bias"]))}
+
+
 def reparameterize(arguments, t, c):
     return {"z": t["mu"] + t["logvar"].exp().sqrt() * c["eps"]}
 
@@ -102,6 +108,7 @@ def bernoulli_from_logits(arguments, t, c):
 REFERENCES = {
     "conv2d_definition": conv2d,
     "conv_transpose2d_definition": conv_transpose2d,
+    "ResidualBlock": residual_block,
     "Reparameterize": reparameterize,
     "GaussianKL": gaussian_kl,
     "VectorQuantizer": vector_quantizer,

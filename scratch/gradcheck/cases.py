@@ -98,6 +98,21 @@ def definition(case, rng):
     return Operation({"x": x, "weight": w, "bias": b}, lambda: {"y": function(x, w, b, **geometry)}, backward)
 
 
+def residual_block(case, rng):
+    """y = ResidualBlock(x), where no input of either ReLU is near 0: a step moves one by some 1e-4."""
+    module = layers.ResidualBlock(**case.arguments, dtype=DTYPE, rng=rng)
+    convolution = module.branch.layers[1]
+    x = away_from_zero(case.shape, rng)
+    while np.abs(convolution.forward(np.maximum(x, 0))).min() < 0.01:
+        x = away_from_zero(case.shape, rng)
+    return of_module(
+        module,
+        {"x": x},
+        lambda: {"y": module.forward(x)},
+        lambda upstream: [module.backward(upstream["y"])],
+    )
+
+
 def reparameterize(case, rng):
     """z = Reparameterize(mu, logvar, eps)."""
     module = bottlenecks.Reparameterize()
@@ -272,6 +287,7 @@ CASES = [
         dict(kernel_size=3, stride=2, padding=1, count_include_pad=False),
     ),
     *cases(layer, "Upsample", (2, 3, 4, 2), dict(scale_factor=2), dict(scale_factor=(3, 2))),
+    *cases(residual_block, "ResidualBlock", (2, 3, 4, 2), dict(channels=2, hidden=3)),
     *cases(layer, "Flatten", (2, 3, 4, 2)),
     *cases(layer, "Unflatten", (2, 24), dict(dim=1, unflattened_size=(2, 3, 4))),
     *cases(reparameterize, "Reparameterize", (4, 3)),

@@ -7,6 +7,7 @@ from scratch.layers.activation import LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
 from scratch.layers.conv import Conv2d, ConvTranspose2d
 from scratch.layers.linear import Linear
 from scratch.layers.pooling import AvgPool2d, MaxPool2d, Upsample
+from scratch.layers.residual import ResidualBlock
 from scratch.layers.shape import Flatten, Unflatten
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Linear",
     "MaxPool2d",
     "ReLU",
+    "ResidualBlock",
     "SiLU",
     "Sigmoid",
     "Tanh",
