@@ -44,6 +44,10 @@ def conv_transpose2d(arguments, t, c):
     return {"y": nhwc(y)}
 
 
+def shift(arguments, t, c):
+    return {"y": t["x"] + arguments["offset"]}
+
+
 def residual_block(arguments, t, c):
     x = nchw(t["x"])
     h = F.conv2d(F.relu(x), t["branch.1.weight"], t["branch.1.bias"], padding=1)
@@ -92,8 +96,10 @@ def gaussian_bottleneck(arguments, t, c):
 def vector_quantized_bottleneck(arguments, t, c):
     z = F.conv2d(nchw(t["h"]), t["project.weight"], t["project.bias"])
     outputs = vector_quantizer(arguments, {"z": nhwc(z), "codebook": t["quantizer.codebook"]}, c)
-    y = F.conv2d(nchw(outputs.pop("q")), t["expand.weight"], t["expand.bias"])
-    return {"y": nhwc(y), **outputs}
+    y = outputs.pop("q")
+    if arguments.get("expand", True):
+        y = nhwc(F.conv2d(nchw(y), t["expand.weight"], t["expand.bias"]))
+    return {"y": y, **outputs}
 
 
 def squared_error(arguments, t, c):
@@ -108,6 +114,7 @@ def bernoulli_from_logits(arguments, t, c):
 REFERENCES = {
     "conv2d_definition": conv2d,
     "conv_transpose2d_definition": conv_transpose2d,
+    "Shift": shift,
     "ResidualBlock": residual_block,
     "Reparameterize": reparameterize,
     "GaussianKL": gaussian_kl,

@@ -1,4 +1,4 @@
-"""The one layer of scratch's that torch.nn does not have."""
+"""The layers of scratch's that torch.nn does not have."""
 
 from torch import nn
 
@@ -17,3 +17,14 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x):
         return x + self.branch(x)
+
+
+class Shift(nn.Module):
+    """y = x + offset."""
+
+    def __init__(self, offset):
+        super().__init__()
+        self.offset = offset
+
+    def forward(self, x):
+        return x + self.offset

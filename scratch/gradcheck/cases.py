@@ -288,6 +288,7 @@ CASES = [
     ),
     *cases(layer, "Upsample", (2, 3, 4, 2), dict(scale_factor=2), dict(scale_factor=(3, 2))),
     *cases(residual_block, "ResidualBlock", (2, 3, 4, 2), dict(channels=2, hidden=3)),
+    *cases(layer, "Shift", (3, 4), dict(offset=-0.5)),
     *cases(layer, "Flatten", (2, 3, 4, 2)),
     *cases(layer, "Unflatten", (2, 24), dict(dim=1, unflattened_size=(2, 3, 4))),
     *cases(reparameterize, "Reparameterize", (4, 3)),
@@ -298,6 +299,7 @@ CASES = [
     *cases(
         bottleneck, "VectorQuantizedBottleneck", (3, 2, 2, 4),
         dict(feature_shape=(2, 2, 4), codes=6, code_dim=3, init="normal"),
+        dict(feature_shape=(2, 2, 4), codes=6, code_dim=3, init="normal", expand=False),
     ),
     *cases(loss, "SquaredError", (3, 4, 5, 2)),
     *cases(loss, "BernoulliFromLogits", (3, 4, 5, 2)),

@@ -9,6 +9,7 @@ from scratch.layers.linear import Linear
 from scratch.layers.pooling import AvgPool2d, MaxPool2d, Upsample
 from scratch.layers.residual import ResidualBlock
 from scratch.layers.shape import Flatten, Unflatten
+from scratch.layers.shift import Shift
 
 __all__ = [
     "AvgPool2d",
@@ -20,6 +21,7 @@ __all__ = [
     "MaxPool2d",
     "ReLU",
     "ResidualBlock",
+    "Shift",
     "SiLU",
     "Sigmoid",
     "Tanh",

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from scratch.models import build, halvings
-from scratch.presets import MODEL_OPTIONS, PRESETS
+from scratch.models import build
+from scratch.networks import halvings
+from scratch.presets import COMMON, MODEL_OPTIONS, PRESETS
 from scratch.priors import CodeFrequencies, FittedGaussian, StandardNormal
 from tests.behaviour.tiny import OPTIONS, images, new_model
 
@@ -145,9 +146,13 @@ def test_the_articles_parameter_counts(name, codes, parameters):
 
 
 def test_a_preset_holds_every_option_that_a_model_reads():
+    """Of every model that it is a recipe of."""
+    assert "latent_dim" not in PRESETS["published"]
     for preset in PRESETS.values():
         for name, read in MODEL_OPTIONS.items():
-            needed = {key: preset[key] for key in ("channels", *read)}
+            if not preset.keys() >= set(read):
+                continue
+            needed = {key: preset[key] for key in (*COMMON, *read)}
             assert build(name, (16, 16, 1), {**needed, "likelihood": "bernoulli"}).parameter_count() > 0
 
 
