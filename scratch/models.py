@@ -12,7 +12,7 @@ from scratch.arrays import array_module
 from scratch.bottlenecks import DenseBottleneck, GaussianBottleneck, VectorQuantizedBottleneck
 from scratch.losses import LIKELIHOODS
 from scratch.module import Module
-from scratch.networks import NETWORKS, convolutions, residual
+from scratch.networks import convolutions, residual
 from scratch.schedules import Schedule
 
 
@@ -154,10 +154,8 @@ def build(model, image_shape, options, *, dtype=np.float32, rng=None):
         raise ValueError(f"unknown model {model!r}: {', '.join(SYSTEMS)}")
     rng = rng or np.random.default_rng()
     reconstruction = LIKELIHOODS[options["likelihood"]]()
-    network, logits = options.get("network", "convolution"), options["likelihood"] == "bernoulli"
-    if network not in NETWORKS:
-        raise ValueError(f"unknown network {network!r}: {' or '.join(NETWORKS)}")
-    if network == "residual":
+    logits = options["likelihood"] == "bernoulli"
+    if options.get("network", "convolution") == "residual":
         latent_channels = options["code_dim"] if model == "vqvae" else options["hidden"]
         encoder, decoder, features = residual(image_shape, options, latent_channels, logits, dtype, rng)
     else:

@@ -9,7 +9,7 @@ from scratch.models import build
 from scratch.networks import halvings
 from scratch.presets import COMMON, MODEL_OPTIONS, PRESETS
 from scratch.priors import CodeFrequencies, FittedGaussian, StandardNormal
-from tests.behaviour.tiny import OPTIONS, images, new_model
+from tests.behaviour.tiny import OPTIONS, RESIDUAL, images, new_model
 
 NAMES = ["ae", "vae", "vqvae"]
 
@@ -180,6 +180,14 @@ def test_halvings(size, count):
 def test_an_odd_image_size_is_refused(size):
     with pytest.raises(ValueError, match=f"images of {size[0]}×{size[1]} cannot be halved: both sides have to be even"):
         build("ae", (*size, 1), OPTIONS)
+
+
+@pytest.mark.parametrize("network, first", [({}, 0), (RESIDUAL, 1)], ids=["convolution", "residual"])
+def test_only_the_first_layer_with_weights_leaves_its_input_gradient_out(network, first):
+    layers = new_model("vqvae", **network).encoder.layers
+    asked = [layer.needs_input_gradient for layer in layers]
+    assert asked == [False] * (first + 1) + [True] * (len(layers) - first - 1)
+    assert layers[first].named_parameters()
 
 
 def test_an_unknown_model_is_refused():
