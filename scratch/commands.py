@@ -25,7 +25,7 @@ from scratch.trained import (
     save_picture,
     variation_figure,
 )
-from scratch.training import Interrupted, Progress, Trainer, fit, make_optimizer
+from scratch.training import Interrupted, Progress, Trainer, fit, make_optimizer, steps_to_do
 
 
 def make_trainer(options, image_shape):
@@ -105,8 +105,9 @@ def continue_run(arguments, make_trainer, program):
         if (before := position["environment"].get(name)) != now:
             print(f"Note: {name} was {before}, is now {now}: the run goes on, but not bit for bit as before.")
     print(f"Continuing {run.folder} after {progress.epoch - 1} epoch(s) and {progress.step} step(s).")
-    if progress.epoch > run.options["epochs"]:
-        print(f"Its {run.options['epochs']} epoch(s) are done; a larger --epochs trains on.")
+    if not steps_to_do(progress, run.options, len(data.train)):
+        end = "steps" if run.options["steps"] else "epochs"
+        print(f"Its {run.options[end]} {end[:-1]}(s) are done; a larger --{end} trains on.")
     return run, data, trainer, progress
 
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from scratch.arrays import array_module
 from scratch.bottlenecks import DenseBottleneck, GaussianBottleneck, VectorQuantizedBottleneck
-from scratch.layers import Conv2d, ConvTranspose2d, ReLU, Sigmoid
 from scratch.losses import LIKELIHOODS
-from scratch.module import Module, Sequential
+from scratch.module import Module
+from scratch.networks import convolutions, residual
 from scratch.schedules import Schedule
 
 
@@ -27,7 +27,10 @@ class Autoencoder(Module):
         self.encoder, self.bottleneck, self.decoder = encoder, bottleneck, decoder
         self.reconstruction = reconstruction
         self.schedules = {name: Schedule(weight) for name, weight in weights.items()}
-        self.encoder.layers[0].needs_input_gradient = False
+        for layer in self.encoder.layers:  # nobody asks for ∂L/∂image
+            layer.needs_input_gradient = False
+            if layer.named_parameters():
+                break
         self.at_step(0)
 
     def at_step(self, step):
@@ -110,34 +113,6 @@ class Autoencoder(Module):
         return array_module(a).stack(images, axis=1)
 
 
-def halvings(height, width, at_most):
-    """How often both sides of an image can be halved exactly, up to `at_most` times."""
-    count = 0
-    while count < at_most and height % 2 ** (count + 1) == 0 and width % 2 ** (count + 1) == 0:
-        count += 1
-    if count == 0:
-        raise ValueError(f"images of {height}×{width} cannot be halved: both sides have to be even")
-    return count
-
-
-def convolutions(image_shape, channels, sigmoid, dtype, rng):
-    """(encoder, decoder, feature shape): a convolution of kernel 4, stride 2, padding 1 and a ReLU for each halving.
-
-    The decoder mirrors the encoder with transposed convolutions; its last layer is followed by a sigmoid, or by
-    nothing where the output is logits. Of `channels` the first are used, one for each halving.
-    """
-    H, W, C = image_shape
-    widths = (C, *channels[: halvings(H, W, len(channels))])
-    settings = dict(kernel_size=4, stride=2, padding=1, dtype=dtype, rng=rng)
-    down, up = [], []
-    for fewer, more in zip(widths, widths[1:], strict=False):
-        down += [Conv2d(fewer, more, **settings), ReLU()]
-        up = [ConvTranspose2d(more, fewer, **settings), ReLU(), *up]
-    up[-1:] = [Sigmoid()] if sigmoid else []
-    scale = 2 ** (len(widths) - 1)
-    return Sequential(*down), Sequential(*up), (H // scale, W // scale, widths[-1])
-
-
 def dense(features, image_shape, options, **settings):
     """The AE's bottleneck and the weights of its terms."""
     return DenseBottleneck(features, options["latent_dim"], **settings), {"reconstruction": 1.0}
@@ -150,12 +125,17 @@ def gaussian(features, image_shape, options, **settings):
 
 
 def vector_quantized(features, image_shape, options, **settings):
-    """The VQ-VAE's. Its recipes average each term over elements: a weight of one over their number."""
+    """The VQ-VAE's. Its recipes average each term over elements: a weight of one over their number.
+
+    The published one also divides the squared error by the variance of the data, so that a model which answers every
+    image with one and the same grey, the mean of all, has an error of 1.
+    """
+    expand = options.get("network", "convolution") == "convolution"  # the published decoder takes the code vectors
     bottleneck = VectorQuantizedBottleneck(
-        features, options["codes"], options["code_dim"], options["codebook_init"], **settings)
+        features, options["codes"], options["code_dim"], options["codebook_init"], expand=expand, **settings)
     latent_elements = features[0] * features[1] * options["code_dim"]
     return bottleneck, {
-        "reconstruction": 1 / math.prod(image_shape),
+        "reconstruction": 1 / (math.prod(image_shape) * options.get("data_variance", 1.0)),
         "codebook": 1 / latent_elements,
         "commitment": options["commitment"] / latent_elements,
     }
@@ -167,13 +147,18 @@ SYSTEMS = {"ae": dense, "vae": gaussian, "vqvae": vector_quantized}
 def build(model, image_shape, options, *, dtype=np.float32, rng=None):
     """The system `model`, a key of SYSTEMS, for images of `image_shape` (H, W, C).
 
-    `options` holds the entries of a preset that the model reads (presets.py) and `likelihood`.
+    `options` holds the entries of a preset that the model reads (presets.py) and `likelihood`. Runs that are older
+    than `network` and `data_variance` have the convolutions and a variance of 1.
     """
     if model not in SYSTEMS:
         raise ValueError(f"unknown model {model!r}: {', '.join(SYSTEMS)}")
     rng = rng or np.random.default_rng()
     reconstruction = LIKELIHOODS[options["likelihood"]]()
-    sigmoid = options["likelihood"] == "squared_error"
-    encoder, decoder, features = convolutions(image_shape, options["channels"], sigmoid, dtype, rng)
+    logits = options["likelihood"] == "bernoulli"
+    if options.get("network", "convolution") == "residual":
+        latent_channels = options["code_dim"] if model == "vqvae" else options["hidden"]
+        encoder, decoder, features = residual(image_shape, options, latent_channels, logits, dtype, rng)
+    else:
+        encoder, decoder, features = convolutions(image_shape, options["channels"], not logits, dtype, rng)
     bottleneck, weights = SYSTEMS[model](features, image_shape, options, dtype=dtype, rng=rng)
     return Autoencoder(encoder, bottleneck, decoder, reconstruction, weights)

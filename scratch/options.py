@@ -6,7 +6,8 @@ import math
 from scratch.bottlenecks.vector_quantizer import CODEBOOK_INITS
 from scratch.errors import UsageError
 from scratch.losses import LIKELIHOODS
-from scratch.presets import MODEL_OPTIONS, PRESETS
+from scratch.networks import NETWORKS
+from scratch.presets import DEPENDENT_OPTIONS, MODEL_OPTIONS, PRESETS
 from scratch.schedules import Schedule
 
 DEFAULTS = {
@@ -24,8 +25,10 @@ DEFAULTS = {
     "weight_decay": 0.0,
     "workers": None,
     "plain": False,
+    "steps": None,
+    "log_steps": None,
 }
-MAY_CHANGE_ON_RESUME = ("epochs", "device", "data_root", "workers", "plain")
+MAY_CHANGE_ON_RESUME = ("epochs", "steps", "device", "data_root", "workers", "plain")
 
 
 def whole(least):
@@ -94,10 +97,12 @@ def add_data_arguments(parser, default_data=None):
 def add_train_arguments(parser):
     """All that `train` takes. Nothing has a default here, so that what was given can be told from what was not."""
     parser.add_argument("model", nargs="?", help="ae, vae or vqvae")
-    parser.add_argument("--preset", help="small (default) or article")
+    parser.add_argument("--preset", help="small (default), article or, for vqvae, published")
     add_data_arguments(parser)
     parser.add_argument("--image-size", type=whole(1), metavar="PIXELS", help="side of the images")
     parser.add_argument("--epochs", type=whole(1), metavar="N", help="epochs in all, those before a --resume included")
+    parser.add_argument("--steps", type=whole(1), metavar="N", help="updates in all, in place of --epochs")
+    parser.add_argument("--log-steps", type=whole(1), metavar="L", help="means over every L updates go to steps.jsonl")
     parser.add_argument("--batch-size", type=whole(1), metavar="N")
     parser.add_argument("--lr", type=schedule(0, inclusive=False), metavar="RATE",
                         help="learning rate: a number, or a schedule such as cosine:1e-3:1e-5:10000 (steps)")
@@ -112,9 +117,15 @@ def add_train_arguments(parser):
                         help="leave out all that makes the plain forms faster (scratch/accelerate)")
     parser.add_argument("--dtype", choices=("float32", "float64"), help="(default: float32)")
     parser.add_argument("--likelihood", choices=tuple(LIKELIHOODS), help="(default: squared_error)")
-    parser.add_argument("--channels", type=widths, metavar="C,C,C", help="of the convolutions, one for each halving")
     parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/MODEL-PRESET-DATA)")
     parser.add_argument("--resume", metavar="RUN", help="continue this run with its own options")
+    network = parser.add_argument_group("encoder and decoder")
+    network.add_argument("--network", choices=NETWORKS, help="(default: the preset's)")
+    network.add_argument("--channels", type=widths, metavar="C,C,C", help="convolution: its widths, one a halving")
+    network.add_argument("--halvings", type=whole(1), metavar="N", help="residual: of an image's sides (default: 2)")
+    network.add_argument("--hidden", type=whole(2), metavar="C", help="residual: its width (default: 128)")
+    network.add_argument("--residual-blocks", type=whole(0), metavar="N", help="residual: on each side (default: 2)")
+    network.add_argument("--residual-channels", type=whole(1), metavar="C", help="residual: in a block (default: 32)")
     ae = parser.add_argument_group("ae and vae")
     ae.add_argument("--latent-dim", type=whole(1), metavar="Z", help="numbers in the code of an image")
     vae = parser.add_argument_group("vae")
@@ -124,6 +135,8 @@ def add_train_arguments(parser):
     vqvae.add_argument("--code-dim", type=whole(1), metavar="D", help="numbers in a vector of the codebook")
     vqvae.add_argument("--codebook-init", choices=CODEBOOK_INITS)
     vqvae.add_argument("--commitment", type=real(0), metavar="BETA", help="weight of the commitment term")
+    vqvae.add_argument("--data-variance", type=real(0, inclusive=False), metavar="V",
+                       help="of the images: what their mean squared error is divided by (default: 1)")
 
 
 def given(arguments):
@@ -132,25 +145,42 @@ def given(arguments):
     return {name: value for name, value in vars(arguments).items() if name in known and value is not None}
 
 
+def preset_for(model, preset):
+    """The entries of a preset. Raises UsageError where there is none of that name, or where it is not for the model."""
+    if preset not in PRESETS:
+        raise UsageError(f"unknown preset {preset!r}: choose {' or '.join(PRESETS)}.")
+    fitting = [name for name, entries in PRESETS.items() if entries.keys() >= set(MODEL_OPTIONS[model])]
+    if preset not in fitting:
+        raise UsageError(f"--preset {preset} is no recipe of {model}: choose {' or '.join(fitting)}.")
+    return PRESETS[preset]
+
+
+def with_one_end(options, chosen):
+    """The options under what was chosen, where --steps takes the place of --epochs or the other way round."""
+    if {"steps", "epochs"} <= chosen.keys():
+        raise UsageError("--steps and --epochs both say when training ends: leave one of them out.")
+    one_end = {"epochs": None} if "steps" in chosen else {"steps": None} if "epochs" in chosen else {}
+    return {**options, **one_end, **chosen}
+
+
 def resolve(arguments):
     """Every option of a new run: the defaults, under the preset, under what was given. Raises UsageError."""
     chosen = given(arguments)
-    model, preset = chosen.get("model"), chosen.get("preset", DEFAULTS["preset"])
+    model = chosen.get("model")
     if model not in MODEL_OPTIONS:
         raise UsageError(f"train what? {model!r} is no model: choose {', '.join(MODEL_OPTIONS)}." if model
                          else f"train needs a model ({', '.join(MODEL_OPTIONS)}), or --resume RUN.")
-    if preset not in PRESETS:
-        raise UsageError(f"unknown preset {preset!r}: choose {' or '.join(PRESETS)}.")
+    recipe = preset_for(model, chosen.get("preset", DEFAULTS["preset"]))
     every_model_option = {name for names in MODEL_OPTIONS.values() for name in names}
     foreign = every_model_option - set(MODEL_OPTIONS[model])
     for name in sorted(foreign & chosen.keys()):
         owners = " and ".join(owner for owner, names in MODEL_OPTIONS.items() if name in names)
         raise UsageError(f"--{name.replace('_', '-')} is an option of {owners}; {model} has none such.")
-    options = {**DEFAULTS, **PRESETS[preset], **chosen}
-    for name, owner in (("momentum", "sgd"), ("weight_decay", "adam")):
-        if name in chosen and options["optimizer"] != owner:
-            raise UsageError(f"--{name.replace('_', '-')} is an option of --optimizer {owner}; "
-                             f"{options['optimizer']} has none such.")
+    options = with_one_end({**DEFAULTS, **recipe}, chosen)
+    for name, (deciding, owner) in DEPENDENT_OPTIONS.items():
+        if name in chosen and options[deciding] != owner:
+            raise UsageError(f"--{name.replace('_', '-')} is an option of --{deciding} {owner}; "
+                             f"{options[deciding]} has none such.")
     options = {name: value for name, value in options.items() if name not in foreign}
     return {**options, "channels": list(options["channels"])}
 
@@ -162,7 +192,7 @@ def resolve_resumed(arguments, options):
         if name not in MAY_CHANGE_ON_RESUME:
             what = "a model" if name == "model" else f"--{name.replace('_', '-')}"
             raise UsageError(f"a resumed run keeps its own options: {what} cannot be given with --resume "
-                             f"(--epochs, --device, --data-root, --workers and --plain can).")
+                             f"(--epochs, --steps, --device, --data-root, --workers and --plain can).")
     if arguments.out:
         raise UsageError("a resumed run stays in its own folder: --out cannot be given with --resume.")
-    return {**DEFAULTS, **options, **chosen}
+    return with_one_end({**DEFAULTS, **options}, chosen)

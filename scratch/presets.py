@@ -1,5 +1,7 @@
 """The named recipes: sizes, weights and settings that `--preset` chooses and single options override.
 
+A recipe that lacks an option of a model is none of that model's.
+
 small     The default: the article's shape in smaller, which learns the generated shapes in about a minute on two cores.
 
 article   N. Correll, "A deep-dive into Autoencoders (AE, VAE, and VQ-VAE) with code" (Toward Humanoids, 2025), for
@@ -10,11 +12,30 @@ article   N. Correll, "A deep-dive into Autoencoders (AE, VAE, and VQ-VAE) with 
           whose value is z: the decoder then sees the unquantized vector, the extra losses compare z with itself and
           are zero, and the printed program quantizes nothing. Here it is z + (z_q - z).detach(), as van den Oord
           et al. (2017) define it, so that the value is z_q and the gradient goes to z.
+
+published The VQ-VAE of van den Oord et al. (2017, arXiv:1711.00937) for CIFAR-10, in the details that the paper leaves
+          open as its authors' notebook has them (sonnet/examples/vqvae_example.ipynb of Sonnet 1). It trains for a
+          number of steps, not of epochs. What differs here: weights begin as PyTorch's do, and not as Sonnet's (biases
+          of zero, weights from a normal distribution of deviation 1/√fan_in, cut off at two deviations); an epoch is
+          a shuffle of all images, where the notebook draws from a window of 10,000; and the training set is all 50,000
+          images, where it leaves out the last 10,000 (`--limit 40000`). The data variance is that of the 50,000; of
+          the 40,000 it is 0.0633691.
 """
+
+# What a recipe has unless it says otherwise.
+COMMON = {
+    "network": "convolution",
+    "channels": (32, 64, 128),
+    "hidden": 128,
+    "residual_blocks": 2,
+    "residual_channels": 32,
+    "halvings": 2,
+    "data_variance": 1.0,
+}
 
 PRESETS = {
     "small": {
-        "channels": (32, 64, 128),
+        **COMMON,
         "latent_dim": 128,
         "beta": 0.1,
         "codes": 256,
@@ -26,6 +47,7 @@ PRESETS = {
         "epochs": 6,
     },
     "article": {
+        **COMMON,
         "channels": (64, 128, 256),
         "latent_dim": 1024,
         "beta": 0.1,
@@ -37,11 +59,36 @@ PRESETS = {
         "lr": 1e-3,
         "epochs": 20,
     },
+    "published": {
+        **COMMON,
+        "network": "residual",
+        "codes": 512,
+        "code_dim": 64,
+        "codebook_init": "variance_scaling",
+        "commitment": 0.25,
+        "data_variance": 0.0632869,
+        "batch_size": 32,
+        "lr": 3e-4,
+        "epochs": None,
+        "steps": 10000,
+        "log_steps": 100,
+    },
 }
 
-# Which model reads which of a preset's model options; all models read `channels`.
+# Which model reads which of a preset's model options; all models read those of the network.
 MODEL_OPTIONS = {
     "ae": ("latent_dim",),
     "vae": ("latent_dim", "beta"),
-    "vqvae": ("codes", "code_dim", "codebook_init", "commitment"),
+    "vqvae": ("codes", "code_dim", "codebook_init", "commitment", "data_variance"),
+}
+
+# {option: (the option that decides whether it counts, the choice with which it does)}
+DEPENDENT_OPTIONS = {
+    "momentum": ("optimizer", "sgd"),
+    "weight_decay": ("optimizer", "adam"),
+    "channels": ("network", "convolution"),
+    "hidden": ("network", "residual"),
+    "residual_blocks": ("network", "residual"),
+    "residual_channels": ("network", "residual"),
+    "halvings": ("network", "residual"),
 }

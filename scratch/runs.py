@@ -2,10 +2,12 @@
 
     config.json             every option, the data, the versions, the parameter count
     metrics.jsonl           a JSON object an epoch
+    steps.jsonl             with --log-steps L: one every L updates, the means over them
     checkpoint.safetensors  the weights alone, in PyTorch's names and layouts
     resume.safetensors      all that continuing needs: weights, optimiser moments, position, and the config itself
 
-Every file is written beside its place and renamed into it, so that a kill at any moment leaves the last good one.
+Every file is written beside its place and renamed into it, so that a kill at any moment leaves the last good one. Only
+to steps.jsonl lines are appended as they come; resuming cuts off those that came after the last checkpoint.
 """
 
 import json
@@ -21,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
 from scratch.errors import UsageError
-from scratch.training import Diverged, Progress, Totals
+from scratch.training import Diverged, Progress, StepMeans, Totals
 
 FORMAT = "autoencoders-from-scratch resume 1"
 
@@ -106,9 +108,12 @@ class Run:
         write_atomically(self.folder / "config.json", (json.dumps(self.config, indent=2) + "\n").encode())
 
     def metrics(self):
-        """The metrics written so far, an object an epoch; a line cut off by a kill is passed over."""
-        path = self.folder / "metrics.jsonl"
-        objects = []
+        """The metrics written so far, an object an epoch."""
+        return self.read_lines("metrics.jsonl")
+
+    def read_lines(self, name):
+        """The JSON objects of a file of lines; a line cut off by a kill is passed over."""
+        path, objects = self.folder / name, []
         for line in path.read_text().splitlines() if path.exists() else []:
             try:
                 objects.append(json.loads(line))
@@ -116,9 +121,14 @@ class Run:
                 continue
         return objects
 
-    def write_metrics(self, objects):
+    def write_lines(self, name, objects):
         content = "".join(json.dumps(entry) + "\n" for entry in objects)
-        write_atomically(self.folder / "metrics.jsonl", content.encode())
+        write_atomically(self.folder / name, content.encode())
+
+    def append_steps(self, line):
+        """Add an object to steps.jsonl."""
+        with open(self.folder / "steps.jsonl", "a") as file:
+            file.write(json.dumps(line) + "\n")
 
     def save(self, trainer, progress, metrics=None):
         """Save where training stands, and the metrics of a finished epoch. Raises Diverged at weights not finite."""
@@ -127,7 +137,8 @@ class Run:
             if not np.isfinite(value).all():
                 raise Diverged(f"{name} is not finite after step {steps}")
         if metrics is not None:
-            self.write_metrics([*(m for m in self.metrics() if m["epoch"] < metrics["epoch"]), metrics])
+            earlier = [m for m in self.metrics() if m["epoch"] < metrics["epoch"]]
+            self.write_lines("metrics.jsonl", [*earlier, metrics])
         write_atomically(self.folder / "checkpoint.safetensors", save(weights))
         tensors = {f"model.{name}": value for name, value in weights.items()}
         tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
@@ -135,6 +146,7 @@ class Run:
         if (counts := totals.pop("counts")) is not None:
             tensors["counts"] = counts
         position = {"epoch": progress.epoch, "step": progress.step, "updates": steps, "totals": totals}
+        position["step_means"] = asdict(progress.step_means)
         position["environment"] = trainer.environment()
         metadata = {"format": FORMAT, "config": json.dumps(self.config), "position": json.dumps(position)}
         write_atomically(self.folder / "resume.safetensors", save(tensors, metadata=metadata))
@@ -166,9 +178,14 @@ class Run:
         trainer.load(parts["model"], parts["optimizer"], position["updates"])
         for leftover in self.folder.glob(".*.safetensors.*"):  # a write that a kill cut short
             leftover.unlink()
-        self.write_metrics([m for m in self.metrics() if m["epoch"] < position["epoch"]])
+        # Where --steps ended in the middle of an epoch, the epoch has its line already, until it ends once more.
+        begun = position["epoch"] + (position["step"] > 0)
+        self.write_lines("metrics.jsonl", [m for m in self.metrics() if m["epoch"] < begun])
+        if steps := self.read_lines("steps.jsonl"):
+            self.write_lines("steps.jsonl", [line for line in steps if line["step"] <= position["updates"]])
         totals = Totals(**position["totals"], counts=parts["counts"])
-        return Progress(position["epoch"], position["step"], totals)
+        step_means = StepMeans(**position.get("step_means", {"step": position["updates"]}))
+        return Progress(position["epoch"], position["step"], totals, step_means)
 
     def load_weights(self, model):
         """Read checkpoint.safetensors into a model that the config built."""

@@ -134,10 +134,15 @@ class Totals:
         self.pending.append((where, examples, terms, counts))
 
     def read(self, trainer):
-        """Fetch what is pending. Raises Diverged, with place and term, at the first value that is not finite."""
+        """Fetch what is pending: [{name: value}], step by step.
+
+        Raises Diverged, with place and term, at the first value that is not finite.
+        """
+        read = []
         values = iter(trainer.read([value for _, _, terms, _ in self.pending for value in terms.values()]))
         for where, examples, terms, counts in self.pending:
             self.latest = {name: next(values) for name in terms}
+            read.append(self.latest)
             for name, value in self.latest.items():
                 if not math.isfinite(value):
                     raise Diverged(f"{name} became {value} {where}")
@@ -147,6 +152,7 @@ class Totals:
                 counts = trainer.read_array(counts).astype(np.int64)
                 self.counts = counts if self.counts is None else self.counts + counts
         self.pending.clear()
+        return read
 
     def means(self):
         """Averages over examples; the number of different codes used and the perplexity of all of them together."""
@@ -158,12 +164,33 @@ class Totals:
 
 
 @dataclass
+class StepMeans:
+    """Means over every so many updates, whatever the epochs: the lines of steps.jsonl. A step counts as one, whether
+    its batch is whole or not."""
+
+    step: int = 0  # updates seen, of the whole run
+    sums: dict = field(default_factory=dict)  # since the last line
+
+    def add(self, values, every):
+        """Take the values of one update in; {"step": …, name: mean} where it is one of those that end a line."""
+        self.step += 1
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        if self.step % every:
+            return None
+        means = {name: total / every for name, total in self.sums.items()}
+        self.sums = {}
+        return {"step": self.step, **means}
+
+
+@dataclass
 class Progress:
     """How far training is: `step` batches of epoch `epoch` (from 1) are done, with these totals."""
 
     epoch: int = 1
     step: int = 0
     totals: Totals = field(default_factory=Totals)
+    step_means: StepMeans = field(default_factory=StepMeans)
 
 
 def held_out_metrics(trainer, images, batch_size, dtype, when="now"):
@@ -210,46 +237,72 @@ class StopRequest:
 
 
 def fit(trainer, data, run, progress, *, on_epoch=lambda metrics: None):
-    """Train from `progress` up to the run's number of epochs, saving after each.
+    """Train from `progress` up to the run's number of epochs or of steps, saving after each epoch.
 
+    An epoch in which the steps end has its line of metrics too, and stays open: with more steps it goes on from there.
     Raises Diverged, or UsageError where memory does not suffice, with the last good checkpoint kept; or, after saving,
     Interrupted.
     """
     options, where = run.options, " in a new run; the last good checkpoint of this one is kept"
     with StopRequest() as stop, memory_for(options["batch_size"], options["device"], where):
-        while progress.epoch <= options["epochs"]:
-            train_epoch(trainer, data, run, progress, stop)
+        while steps_to_do(progress, options, len(data.train)):
+            whole = train_epoch(trainer, data, run, progress, stop)
             metrics = finish_epoch(trainer, data, run, progress)
-            progress.epoch, progress.step, progress.totals = progress.epoch + 1, 0, Totals()
+            if whole:
+                progress.epoch, progress.step, progress.totals = progress.epoch + 1, 0, Totals()
             run.save(trainer, progress, metrics)
             on_epoch(metrics)
             if stop.asked:
                 raise Interrupted
 
 
+def steps_to_do(progress, options, images):
+    """How many updates are left of --steps, or else of --epochs; none where more than that are done."""
+    an_epoch = math.ceil(images / options["batch_size"])
+    steps = options.get("steps") or options["epochs"] * an_epoch
+    return max(0, steps - (progress.epoch - 1) * an_epoch - progress.step)
+
+
+def log_steps(run, data, progress, read):
+    """Write the lines of steps.jsonl that the values just read complete. A squared error also comes as its mean over
+    elements, divided by the variance of the data."""
+    options = run.options
+    if not (every := options.get("log_steps")):
+        return
+    for values in read:
+        if line := progress.step_means.add(values, every):
+            if options["likelihood"] == "squared_error":
+                scale = math.prod(data.train.shape[1:]) * options.get("data_variance", 1.0)
+                line["normalized_squared_error"] = line["reconstruction"] / scale
+            run.append_steps(line)
+
+
 def train_epoch(trainer, data, run, progress, stop):
-    """The steps of an epoch that are still to do."""
+    """The steps of an epoch that are still to do, or as many as are left. Is the epoch then whole?"""
     options, totals = run.options, progress.totals
     order = list(batches(len(data.train), options["batch_size"], options["seed"], progress.epoch))
     started = last_read = time.perf_counter()
     earlier = totals.seconds
-    title = f"epoch {progress.epoch}/{options['epochs']}"
+    last = min(len(order), progress.step + steps_to_do(progress, options, len(data.train)))
+    title = f"epoch {progress.epoch}" + (f"/{options['epochs']}" if options["epochs"] else "")
     with tqdm(total=len(order), initial=progress.step, desc=title, leave=False, disable=None, unit="step") as bar:
-        while progress.step < len(order):
+        while progress.step < last:
             batch = order[progress.step]
             terms, counts = trainer.step(to_float(data.train[batch], options["dtype"]), progress.epoch, progress.step)
             progress.step += 1
             totals.add(f"in epoch {progress.epoch}, step {progress.step}", len(batch), terms, counts)
             bar.update()
             now = time.perf_counter()
-            if now - last_read > 1 or stop.asked or progress.step == len(order):
-                totals.read(trainer)  # waits for the device, so only about once a second
+            if now - last_read > 1 or stop.asked or progress.step == last:
+                read = totals.read(trainer)  # waits for the device, so only about once a second
                 bar.set_postfix({name: f"{value:.4g}" for name, value in totals.latest.items()})
+                log_steps(run, data, progress, read)
                 totals.seconds = earlier + now - started
                 last_read = now
-            if stop.asked and progress.step < len(order):
+            if stop.asked and progress.step < last:
                 run.save(trainer, progress)
                 raise Interrupted
+    return last == len(order)
 
 
 def finish_epoch(trainer, data, run, progress):

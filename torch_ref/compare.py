@@ -23,7 +23,7 @@ from scratch.accelerate import accelerate
 from scratch.errors import UsageError
 from scratch.models import build as build_scratch
 from scratch.optim import Adam
-from scratch.options import real, whole
+from scratch.options import preset_for, real, whole
 from scratch.presets import PRESETS
 from torch_ref import speed
 from torch_ref.models import build as build_torch
@@ -298,7 +298,7 @@ def run(arguments):
     resolve(arguments)
     if arguments.speed:
         return speed.run(arguments)
-    options = {**PRESETS[arguments.preset], "likelihood": arguments.likelihood}
+    options = {**preset_for(arguments.model, arguments.preset), "likelihood": arguments.likelihood}
     batch_size = arguments.batch_size or options["batch_size"]
     lr = arguments.lr or (options["lr"] / 10 if arguments.model == "vqvae" else options["lr"])
     data = load(arguments.data, root=arguments.data_root, limit=arguments.steps * batch_size, seed=arguments.seed)

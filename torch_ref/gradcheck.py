@@ -44,6 +44,16 @@ def conv_transpose2d(arguments, t, c):
     return {"y": nhwc(y)}
 
 
+def shift(arguments, t, c):
+    return {"y": t["x"] + arguments["offset"]}
+
+
+def residual_block(arguments, t, c):
+    x = nchw(t["x"])
+    h = F.conv2d(F.relu(x), t["branch.1.weight"], t["branch.1.bias"], padding=1)
+    return {"y": nhwc(x + F.conv2d(F.relu(h), t["branch.3.weight"], t["branch.3.bias"]))}
+
+
 def reparameterize(arguments, t, c):
     return {"z": t["mu"] + t["logvar"].exp().sqrt() * c["eps"]}
 
@@ -86,8 +96,10 @@ def gaussian_bottleneck(arguments, t, c):
 def vector_quantized_bottleneck(arguments, t, c):
     z = F.conv2d(nchw(t["h"]), t["project.weight"], t["project.bias"])
     outputs = vector_quantizer(arguments, {"z": nhwc(z), "codebook": t["quantizer.codebook"]}, c)
-    y = F.conv2d(nchw(outputs.pop("q")), t["expand.weight"], t["expand.bias"])
-    return {"y": nhwc(y), **outputs}
+    y = outputs.pop("q")
+    if arguments.get("expand", True):
+        y = nhwc(F.conv2d(nchw(y), t["expand.weight"], t["expand.bias"]))
+    return {"y": y, **outputs}
 
 
 def squared_error(arguments, t, c):
@@ -102,6 +114,8 @@ def bernoulli_from_logits(arguments, t, c):
 REFERENCES = {
     "conv2d_definition": conv2d,
     "conv_transpose2d_definition": conv_transpose2d,
+    "Shift": shift,
+    "ResidualBlock": residual_block,
     "Reparameterize": reparameterize,
     "GaussianKL": gaussian_kl,
     "VectorQuantizer": vector_quantizer,

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from torch_ref.losses import LIKELIHOODS, gaussian_kl, vector_quantization
+from torch_ref.networks import convolutions, residual
 from torch_ref.schedules import scheduled
 
 SEARCH_ROWS = 4096  # latent vectors whose distances to all codes are held at a time
@@ -108,8 +109,10 @@ class VectorQuantizer(nn.Module):
             nn.init.normal_(self.codebook)
         elif init == "xavier":
             nn.init.xavier_normal_(self.codebook)
+        elif init == "variance_scaling":
+            nn.init.kaiming_uniform_(self.codebook, nonlinearity="linear")  # ±√(3/D)
         else:
-            raise ValueError(f"a codebook is initialised uniform, normal or xavier, not {init!r}")
+            raise ValueError(f"a codebook is initialised uniform, normal, xavier or variance_scaling, not {init!r}")
 
     def forward(self, z):
         self.indices = self.nearest(z)
@@ -129,14 +132,17 @@ class VectorQuantizer(nn.Module):
 
 
 class VectorQuantizedBottleneck(Bottleneck):
-    """1×1 convolution to code_dim channels, VectorQuantizer, 1×1 convolution back. A latent is a grid of indices."""
+    """1×1 convolution to code_dim channels, VectorQuantizer, 1×1 convolution back. A latent is a grid of indices.
 
-    def __init__(self, feature_shape, codes, code_dim, init, dtype):
+    Without `expand` the code vectors go to the decoder as they are.
+    """
+
+    def __init__(self, feature_shape, codes, code_dim, init, dtype, expand=True):
         super().__init__()
         channels = feature_shape[0]
         self.project = nn.Conv2d(channels, code_dim, 1, dtype=dtype)
         self.quantizer = VectorQuantizer(codes, code_dim, init, dtype)
-        self.expand = nn.Conv2d(code_dim, channels, 1, dtype=dtype)
+        self.expand = nn.Conv2d(code_dim, channels, 1, dtype=dtype) if expand else nn.Identity()
 
     @property
     def indices(self):
@@ -251,25 +257,13 @@ def build(model, image_shape, options, *, dtype=torch.float32):
     `options` holds channels, likelihood and what the model's bottleneck reads. The weights are PyTorch's default
     ones, which torch.manual_seed decides.
     """
-    H, W, C = image_shape
-    common = math.gcd(H, W)
-    depth = min(len(options["channels"]), (common & -common).bit_length() - 1)  # how often 2 divides both sides
-    if depth == 0:
-        raise ValueError(f"images of {H}×{W} cannot be halved: both sides have to be even")
-    widths = [C, *options["channels"][:depth]]
+    if options.get("network", "convolution") == "residual":
+        # The published VQ-VAE's decoder takes the code vectors; any other bottleneck gives back what it was given.
+        latent_channels = options["code_dim"] if model == "vqvae" else options["hidden"]
+        encoder, decoder, feature_shape = residual(image_shape, options, latent_channels, dtype)
+    else:
+        encoder, decoder, feature_shape = convolutions(image_shape, options["channels"], options["likelihood"], dtype)
 
-    encoder, decoder = nn.Sequential(), nn.Sequential()
-    for i in range(depth):
-        encoder.append(nn.Conv2d(widths[i], widths[i + 1], 4, stride=2, padding=1, dtype=dtype))
-        encoder.append(nn.ReLU())
-    for i in reversed(range(depth)):
-        decoder.append(nn.ConvTranspose2d(widths[i + 1], widths[i], 4, stride=2, padding=1, dtype=dtype))
-        if i > 0:
-            decoder.append(nn.ReLU())
-    if options["likelihood"] == "squared_error":
-        decoder.append(nn.Sigmoid())
-
-    feature_shape = (widths[-1], H // 2**depth, W // 2**depth)
     weights = {"reconstruction": 1.0}
     if model == "ae":
         bottleneck = DenseBottleneck(feature_shape, options["latent_dim"], dtype)
@@ -278,10 +272,12 @@ def build(model, image_shape, options, *, dtype=torch.float32):
         weights["kl"] = options["beta"]
     elif model == "vqvae":
         bottleneck = VectorQuantizedBottleneck(
-            feature_shape, options["codes"], options["code_dim"], options["codebook_init"], dtype)
+            feature_shape, options["codes"], options["code_dim"], options["codebook_init"], dtype,
+            expand=options.get("network") != "residual")
         # Its recipes take means over elements: the terms' sums over an example, divided by how many they sum.
-        pixels, latents = H * W * C, feature_shape[1] * feature_shape[2] * options["code_dim"]
-        weights = {"reconstruction": 1 / pixels, "codebook": 1 / latents, "commitment": options["commitment"] / latents}
+        pixels, latents = math.prod(image_shape), feature_shape[1] * feature_shape[2] * options["code_dim"]
+        weights = {"reconstruction": 1 / pixels / options.get("data_variance", 1.0), "codebook": 1 / latents,
+                   "commitment": options["commitment"] / latents}
     else:
         raise ValueError(f"unknown model {model!r}: ae, vae or vqvae")
     return Autoencoder(encoder, bottleneck, decoder, LIKELIHOODS[options["likelihood"]](), weights)

@@ -9,7 +9,7 @@ from scratch.bottlenecks.bottleneck import Bottleneck
 from scratch.layers import Conv2d
 from scratch.layers.linear import check_input
 from scratch.losses import batch_mean_of_sums
-from scratch.module import Module, Parameter
+from scratch.module import Module, Parameter, Sequential
 
 SEARCH_BLOCK = 2**21  # distances held at a time: 8 MB in float32
 
@@ -52,11 +52,17 @@ def perplexity(counts):
     return xp.exp(-(p * xp.log(xp.where(p > 0, p, xp.ones_like(p)))).sum())
 
 
-CODEBOOK_INITS = ("uniform", "normal", "xavier")
+CODEBOOK_INITS = ("uniform", "normal", "xavier", "variance_scaling")
 
 
 def initial_codebook(how, codes, code_dim, dtype, rng):
-    """A codebook (K, D): "uniform" in ±1/K, "normal" N(0, 1), or "xavier" N(0, 2/(K + D)) (Glorot & Bengio 2010)."""
+    """A codebook (K, D), its numbers independent of each other:
+
+        "uniform"             U(−1/K, 1/K)
+        "normal"              N(0, 1)
+        "xavier"              N(0, 2/(K + D))         (Glorot & Bengio 2010)
+        "variance_scaling"    U(−√(3/D), √(3/D)), of variance 1/D: the length of a code is near 1
+    """
     shape = (codes, code_dim)
     if how == "uniform":
         return rng.uniform(-1 / codes, 1 / codes, shape).astype(dtype)
@@ -64,7 +70,10 @@ def initial_codebook(how, codes, code_dim, dtype, rng):
         return rng.standard_normal(shape).astype(dtype)
     if how == "xavier":
         return (math.sqrt(2 / (codes + code_dim)) * rng.standard_normal(shape)).astype(dtype)
-    raise ValueError(f"a codebook is initialised uniform, normal or xavier, not {how!r}")
+    if how == "variance_scaling":
+        bound = math.sqrt(3 / code_dim)
+        return rng.uniform(-bound, bound, shape).astype(dtype)
+    raise ValueError(f"a codebook is initialised uniform, normal, xavier or variance_scaling, not {how!r}")
 
 
 class VectorQuantizer(Module):
@@ -122,13 +131,14 @@ class VectorQuantizedBottleneck(Bottleneck):
     """z = 1×1 convolution of h to D channels,   q = VectorQuantizer(z),   y = 1×1 convolution of q back to C channels.
 
     Shapes: h, y (N, H, W, C), z, q (N, H, W, D), indices (N, H, W): an image is a grid of H·W codes.
+    Without `expand` y is q itself, (N, H, W, D), for a decoder that takes the code vectors.
     """
 
-    def __init__(self, feature_shape, codes, code_dim, init="uniform", *, dtype=np.float32, rng=None):
+    def __init__(self, feature_shape, codes, code_dim, init="uniform", *, expand=True, dtype=np.float32, rng=None):
         _, _, C = feature_shape
         self.project = Conv2d(C, code_dim, 1, dtype=dtype, rng=rng)
         self.quantizer = VectorQuantizer(codes, code_dim, init, dtype=dtype, rng=rng)
-        self.expand = Conv2d(code_dim, C, 1, dtype=dtype, rng=rng)
+        self.expand = Conv2d(code_dim, C, 1, dtype=dtype, rng=rng) if expand else Sequential()
 
     @property
     def indices(self):

@@ -10,6 +10,7 @@ from scratch import bottlenecks, layers, losses
 from scratch.accelerate import accelerate
 from scratch.gradcheck.differences import Operation, of_module
 from scratch.layers import conv_definition
+from scratch.module import Sequential
 
 DTYPE = np.float64  # of every weight; what is drawn has the dtype that the generator gives it
 
@@ -96,6 +97,21 @@ def definition(case, rng):
         return dict(zip(("x", "weight", "bias"), function_backward(upstream["y"], x, w, **geometry), strict=True))
 
     return Operation({"x": x, "weight": w, "bias": b}, lambda: {"y": function(x, w, b, **geometry)}, backward)
+
+
+def residual_block(case, rng):
+    """y = ResidualBlock(x), where no input of either ReLU is near 0: a step moves one by some 1e-4."""
+    module = layers.ResidualBlock(**case.arguments, dtype=DTYPE, rng=rng)
+    up_to_the_second = Sequential(*module.branch.layers[:2])
+    x = away_from_zero(case.shape, rng)
+    while abs(up_to_the_second.forward(x)).min() < 0.01:
+        x = away_from_zero(case.shape, rng)
+    return of_module(
+        module,
+        {"x": x},
+        lambda: {"y": module.forward(x)},
+        lambda upstream: [module.backward(upstream["y"])],
+    )
 
 
 def reparameterize(case, rng):
@@ -272,6 +288,8 @@ CASES = [
         dict(kernel_size=3, stride=2, padding=1, count_include_pad=False),
     ),
     *cases(layer, "Upsample", (2, 3, 4, 2), dict(scale_factor=2), dict(scale_factor=(3, 2))),
+    *cases(residual_block, "ResidualBlock", (2, 3, 4, 2), dict(channels=2, hidden=3)),
+    *cases(layer, "Shift", (3, 4), dict(offset=-0.5)),
     *cases(layer, "Flatten", (2, 3, 4, 2)),
     *cases(layer, "Unflatten", (2, 24), dict(dim=1, unflattened_size=(2, 3, 4))),
     *cases(reparameterize, "Reparameterize", (4, 3)),
@@ -282,6 +300,7 @@ CASES = [
     *cases(
         bottleneck, "VectorQuantizedBottleneck", (3, 2, 2, 4),
         dict(feature_shape=(2, 2, 4), codes=6, code_dim=3, init="normal"),
+        dict(feature_shape=(2, 2, 4), codes=6, code_dim=3, init="normal", expand=False),
     ),
     *cases(loss, "SquaredError", (3, 4, 5, 2)),
     *cases(loss, "BernoulliFromLogits", (3, 4, 5, 2)),

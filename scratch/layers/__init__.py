@@ -7,7 +7,9 @@ from scratch.layers.activation import LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
 from scratch.layers.conv import Conv2d, ConvTranspose2d
 from scratch.layers.linear import Linear
 from scratch.layers.pooling import AvgPool2d, MaxPool2d, Upsample
+from scratch.layers.residual import ResidualBlock
 from scratch.layers.shape import Flatten, Unflatten
+from scratch.layers.shift import Shift
 
 __all__ = [
     "AvgPool2d",
@@ -18,6 +20,8 @@ __all__ = [
     "Linear",
     "MaxPool2d",
     "ReLU",
+    "ResidualBlock",
+    "Shift",
     "SiLU",
     "Sigmoid",
     "Tanh",

@@ -26,16 +26,20 @@ STORED = Path(__file__).with_name("allocations.json")
 UPDATE = "python -m tests.behaviour.test_allocations --update"
 FIGURES = {"bytes_allocated": 0.01, "allocations": 0, "copies": 0, "launches": 0}  # and by what part each may differ
 
-MODELS = ("ae", "vae", "vqvae")
+MODELS = {  # (model, preset) of each row
+    "ae": ("ae", "small"), "vae": ("vae", "small"), "vqvae": ("vqvae", "small"),
+    "published vqvae": ("vqvae", "published"),
+}
 VARIANTS = {  # what is done to a new model before it trains
     "plain": lambda model: model,
     "accelerated": accelerate,
 }
 
 
-def count_step(model, variant):
-    """The figures of one training step at preset small, in float32. Not of the first, which may set something up."""
-    options = {**PRESETS["small"], "likelihood": "squared_error"}
+def count_step(row, variant):
+    """The figures of one training step in float32. Not of the first, which may set something up."""
+    model, preset = MODELS[row]
+    options = {**PRESETS[preset], "likelihood": "squared_error"}
     images = np.random.default_rng(0).random((options["batch_size"], 32, 32, 3), np.float32)
     with installed():
         network = build(model, images.shape[1:], options, rng=np.random.default_rng(0))

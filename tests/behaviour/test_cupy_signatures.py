@@ -15,7 +15,7 @@ from scratch.models import build
 from scratch.priors import CodeFrequencies, FittedGaussian
 from scratch.training import Trainer, held_out_metrics, make_optimizer
 from tests import stand_in
-from tests.behaviour.tiny import OPTIONS, images
+from tests.behaviour.tiny import OPTIONS, RESIDUAL, images
 from tests.on_device import run_case
 from tests.recorder import Call, problem, recording
 
@@ -30,9 +30,9 @@ def real():
     return pytest.importorskip("cupy", reason="CuPy is not installed", exc_type=ImportError)
 
 
-def use(name, likelihood, optimizer, form, dtype):
+def use(name, likelihood, optimizer, form, dtype, **changes):
     """Train a step, evaluate, save and load, and whatever else can be done with a model."""
-    options = {**OPTIONS, "likelihood": likelihood, "codebook_init": "normal"}
+    options = {**OPTIONS, "likelihood": likelihood, "codebook_init": "normal", **changes}
     model = FORMS[form](build(name, (16, 16, 3), options, dtype=dtype, rng=np.random.default_rng(0))).to("gpu")
     trainer = Trainer(model, make_optimizer(model.named_parameters(), optimizer), seed=0, device="gpu")
     x = images(6).astype(dtype)
@@ -66,6 +66,7 @@ def calls():
                     for optimizer in OPTIMIZERS:
                         use(name, likelihood, optimizer, form, np.float32)
                 use(name, "squared_error", OPTIMIZERS[0], form, np.float64)
+                use(name, "squared_error", OPTIMIZERS[0], form, np.float32, **RESIDUAL)
         for case in CASES:
             for dtype in (np.float32, np.float64):
                 run_case(case, "gpu", dtype)

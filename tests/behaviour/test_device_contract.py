@@ -12,7 +12,7 @@ from scratch.models import build
 from scratch.priors import CodeFrequencies, FittedGaussian
 from scratch.runs import Run
 from scratch.training import Progress, Totals, Trainer, fit, make_optimizer
-from tests.behaviour.tiny import OPTIONS, images
+from tests.behaviour.tiny import OPTIONS, RESIDUAL, images
 from tests.stand_in import DeviceArray, counting
 
 MODELS = ["ae", "vae", "vqvae"]
@@ -25,8 +25,8 @@ each_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS)
 each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS)
 
 
-def new_trainer(name, device, likelihood="squared_error", optimizer="adam", dtype=np.float32):
-    options = {**OPTIONS, "likelihood": likelihood, "codebook_init": "normal"}
+def new_trainer(name, device, likelihood="squared_error", optimizer="adam", dtype=np.float32, **changes):
+    options = {**OPTIONS, "likelihood": likelihood, "codebook_init": "normal", **changes}
     model = build(name, (16, 16, 3), options, dtype=dtype, rng=np.random.default_rng(0)).to(device)
     return Trainer(model, make_optimizer(model.named_parameters(), OPTIMIZERS[optimizer]), seed=0, device=device)
 
@@ -79,6 +79,22 @@ def test_three_steps_are_those_of_numpy(cupy, monkeypatch, name, likelihood, opt
         results += trainer.state()[:2]
     for ours, expected in zip(on_device, on_host, strict=True):
         assert_same(ours, expected, rtol=1e-10)
+
+
+@each_likelihood
+@each_model
+def test_a_step_with_residual_networks_is_that_of_numpy_and_moves_nothing_but_the_batch(cupy, name, likelihood):
+    results, x = [], images(8).astype(np.float64)
+    for device in ("cpu", "gpu"):
+        trainer = new_trainer(name, device, likelihood, dtype=np.float64, **RESIDUAL)
+        noise = trainer.draw_noise(len(x), np.random.default_rng(1))
+        noise = None if noise is None else to_device(noise, device)
+        trainer.noise_of_step = lambda *stream, noise=noise: noise
+        with counting() as during:
+            terms, _ = trainer.step(x, epoch=1, step=0)
+        results.append(dict(zip(terms, trainer.read(list(terms.values())), strict=True)) | trainer.state()[0])
+    assert during.waits == during.transfers_to_host == 0 and during.bytes_to_device == x.nbytes
+    assert_same(results[1], results[0], rtol=1e-10)
 
 
 @each_model

@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from scratch.models import build, halvings
-from scratch.presets import MODEL_OPTIONS, PRESETS
+from scratch.models import build
+from scratch.networks import halvings
+from scratch.presets import COMMON, MODEL_OPTIONS, PRESETS
 from scratch.priors import CodeFrequencies, FittedGaussian, StandardNormal
-from tests.behaviour.tiny import OPTIONS, images, new_model
+from tests.behaviour.tiny import OPTIONS, RESIDUAL, images, new_model
 
 NAMES = ["ae", "vae", "vqvae"]
 
@@ -145,9 +146,13 @@ def test_the_articles_parameter_counts(name, codes, parameters):
 
 
 def test_a_preset_holds_every_option_that_a_model_reads():
+    """Of every model that it is a recipe of."""
+    assert "latent_dim" not in PRESETS["published"]
     for preset in PRESETS.values():
         for name, read in MODEL_OPTIONS.items():
-            needed = {key: preset[key] for key in ("channels", *read)}
+            if not preset.keys() >= set(read):
+                continue
+            needed = {key: preset[key] for key in (*COMMON, *read)}
             assert build(name, (16, 16, 1), {**needed, "likelihood": "bernoulli"}).parameter_count() > 0
 
 
@@ -175,6 +180,14 @@ def test_halvings(size, count):
 def test_an_odd_image_size_is_refused(size):
     with pytest.raises(ValueError, match=f"images of {size[0]}×{size[1]} cannot be halved: both sides have to be even"):
         build("ae", (*size, 1), OPTIONS)
+
+
+@pytest.mark.parametrize("network, first", [({}, 0), (RESIDUAL, 1)], ids=["convolution", "residual"])
+def test_only_the_first_layer_with_weights_leaves_its_input_gradient_out(network, first):
+    layers = new_model("vqvae", **network).encoder.layers
+    asked = [layer.needs_input_gradient for layer in layers]
+    assert asked == [False] * (first + 1) + [True] * (len(layers) - first - 1)
+    assert layers[first].named_parameters()
 
 
 def test_an_unknown_model_is_refused():

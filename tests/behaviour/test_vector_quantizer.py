@@ -181,7 +181,7 @@ def test_codebook_initialisations_have_their_distributions():
 
 
 def test_an_unknown_initialisation_is_refused():
-    with pytest.raises(ValueError, match="uniform, normal or xavier, not 'orthogonal'"):
+    with pytest.raises(ValueError, match="uniform, normal, xavier or variance_scaling, not 'orthogonal'"):
         VectorQuantizer(K, D, "orthogonal")
 
 

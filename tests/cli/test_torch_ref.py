@@ -42,6 +42,22 @@ def test_the_oracle_resumes_exactly_too(torch_ref, optimizer):
     assert without_times(read_metrics("whole")) == without_times(read_metrics("parts"))
 
 
+def test_the_oracle_trains_the_published_preset_by_steps_and_resumes(torch_ref, scratch):
+    options = ["vqvae", "--preset", "published", "--hidden", 8, "--residual-channels", 4, *MODELS["vqvae"],
+               "--image-size", 16, "--limit", 70, "--log-steps", 2]
+    torch_ref("train", *options, "--steps", 5, "--out", "whole")
+    torch_ref("train", *options, "--steps", 1, "--out", "parts")
+    assert torch_ref("train", "--resume", "parts", "--steps", 5).status == 0
+    assert Path("whole/checkpoint.safetensors").read_bytes() == Path("parts/checkpoint.safetensors").read_bytes()
+    steps = [[json.loads(line) for line in Path(run, "steps.jsonl").read_text().splitlines()]
+             for run in ("whole", "parts")]
+    assert steps[0] == steps[1] and [line["step"] for line in steps[0]] == [2, 4]
+    assert scratch("evaluate", "whole").status == 0
+    scratch("train", *options, "--steps", 2, "--out", "ours")
+    ours = json.loads(Path("ours/steps.jsonl").read_text())
+    assert ours.keys() == steps[0][0].keys()
+
+
 def test_a_run_is_continued_by_the_program_that_began_it(torch_ref, scratch, trained):
     result = torch_ref("train", "--resume", trained("ae"))
     assert result.status == 2 and "was trained by scratch" in result.err
@@ -53,6 +69,8 @@ def test_a_run_is_continued_by_the_program_that_began_it(torch_ref, scratch, tra
     ("train ae --image-size 16 --limit 4 --device gpu:99", "--device cpu"),
     ("train ae --limit 4 --plain", "--plain are options of scratch"),
     ("compare gan", "gan"),
+    ("compare ae --preset published", "no recipe of ae"),
+    ("train vqvae --network residual --image-size 18 --limit 4", "18×18"),
     ("compare ae --steps 0", "--steps"),
     ("compare ae --data nothing", "'nothing'"),
     ("gradcheck Nothing", "'Nothing'"),

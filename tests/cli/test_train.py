@@ -94,6 +94,101 @@ def test_resuming_equals_never_having_stopped(scratch, model, speed):
     assert json.loads(Path("parts/config.json").read_text())["options"]["epochs"] == 3
 
 
+def read_steps(folder):
+    return [json.loads(line) for line in Path(folder, "steps.jsonl").read_text().splitlines()]
+
+
+BY_STEPS = ["vqvae", *SMALL, *MODELS["vqvae"], "--log-steps", 2]  # an epoch has three steps
+
+
+def test_steps_end_training_in_the_middle_of_an_epoch(scratch):
+    """Seven updates are two epochs and a third of the third, which has its line of metrics too."""
+    result = scratch("train", *BY_STEPS, "--steps", 7, "--out", "run")
+    assert result.status == 0, result.err
+    options = json.loads(Path("run/config.json").read_text())["options"]
+    assert (options["steps"], options["epochs"]) == (7, None)
+    assert [entry["epoch"] for entry in read_metrics("run")] == [1, 2, 3]
+    _, _, position = Run.resume("run")
+    assert (position["epoch"], position["step"], position["updates"]) == (3, 1, 7)
+    assert [line["step"] for line in read_steps("run")] == [2, 4, 6]
+    scratch("train", *BY_STEPS, "--epochs", 2, "--out", "whole")
+    assert without_times(read_metrics("whole")) == without_times(read_metrics("run"))[:2]
+
+
+@pytest.mark.parametrize("network", [[], ["--network", "residual", "--hidden", 8, "--data-variance", 0.05]], ids=len)
+def test_the_lines_of_steps_are_means_over_updates(scratch, monkeypatch, network):
+    """Over updates and not over examples: every third batch here is half a batch, and counts as much as a whole one."""
+    seen, step = [], Trainer.step
+
+    def watched(self, images, epoch, number):
+        terms, counts = step(self, images, epoch, number)
+        seen.append({name: float(value) for name, value in terms.items()})
+        return terms, counts
+
+    monkeypatch.setattr(Trainer, "step", watched)
+    by_steps = BY_STEPS if not network else ["vqvae", *SMALL[2:], *MODELS["vqvae"], "--log-steps", 2, *network]
+    assert scratch("train", *by_steps, "--steps", 6, "--out", "run").status == 0
+    lines = read_steps("run")
+    assert len(seen) == 6 and len(lines) == 3
+    for index, line in enumerate(lines):
+        for name in ("loss", "reconstruction", "codebook", "commitment", "perplexity"):
+            pair = [values[name] for values in seen[2 * index : 2 * index + 2]]
+            assert line[name] == pytest.approx(sum(pair) / 2, rel=1e-12)
+        variance = 0.05 if network else 1
+        assert line["normalized_squared_error"] == pytest.approx(line["reconstruction"] / 768 / variance, rel=1e-12)
+        parts = line["normalized_squared_error"] + (line["codebook"] + 0.25 * line["commitment"]) / (16 * 8)
+        assert line["loss"] == pytest.approx(parts, rel=1e-5)
+
+
+def test_there_is_no_squared_error_of_a_bernoulli_model_and_no_file_unasked(scratch):
+    options = ["ae", *SMALL, *MODELS["ae"], "--steps", 2]
+    scratch("train", *options, "--likelihood", "bernoulli", "--log-steps", 1, "--out", "bernoulli")
+    assert [line.keys() for line in read_steps("bernoulli")] == 2 * [{"step", "loss", "reconstruction"}]
+    scratch("train", *options, "--out", "silent")
+    assert not Path("silent/steps.jsonl").exists()
+
+
+@pytest.mark.parametrize("first, then", [(1, 8), (4, 8), (3, 8), (7, 8)])
+def test_resuming_by_steps_equals_never_having_stopped(scratch, first, then):
+    """Stopped between two lines of steps.jsonl or at one, in an epoch or at its end."""
+    scratch("train", *BY_STEPS, "--steps", then, "--out", "whole")
+    scratch("train", *BY_STEPS, "--steps", first, "--out", "parts")
+    before = [Path("parts", name).read_text() for name in ("metrics.jsonl", "steps.jsonl") if first > 1]
+    result = scratch("train", "--resume", "parts")
+    assert result.status == 0 and f"Its {first} step(s) are done; a larger --steps trains on" in result.out
+    assert before == [Path("parts", name).read_text() for name in ("metrics.jsonl", "steps.jsonl") if first > 1]
+    with open("parts/steps.jsonl", "a") as file:  # as a kill after the last checkpoint leaves it
+        file.write('{"step": 9, "loss": 1}\n{"step": 10, "lo')
+    assert scratch("train", "--resume", "parts", "--steps", then).status == 0
+    assert Path("whole/checkpoint.safetensors").read_bytes() == Path("parts/checkpoint.safetensors").read_bytes()
+    assert without_times(read_metrics("whole")) == without_times(read_metrics("parts"))
+    assert read_steps("whole") == read_steps("parts")
+
+
+def test_a_run_by_epochs_goes_on_by_steps_and_back(scratch):
+    options = ["ae", *SMALL, *MODELS["ae"]]
+    scratch("train", *options, "--epochs", 3, "--out", "whole")
+    scratch("train", *options, "--epochs", 1, "--out", "parts")
+    assert scratch("train", "--resume", "parts", "--steps", 5).status == 0
+    assert scratch("train", "--resume", "parts", "--epochs", 3).status == 0
+    assert Path("whole/checkpoint.safetensors").read_bytes() == Path("parts/checkpoint.safetensors").read_bytes()
+    assert without_times(read_metrics("whole")) == without_times(read_metrics("parts"))
+
+
+def test_the_published_preset_trains_and_every_command_takes_its_run(scratch):
+    small = ["--hidden", 8, "--residual-channels", 4, "--codes", 16, "--code-dim", 4, "--image-size", 16]
+    result = scratch("train", "vqvae", "--preset", "published", *small, "--limit", 40, "--steps", 3, "--log-steps", 3,
+                     "--out", "run")
+    assert result.status == 0, result.err
+    options = json.loads(Path("run/config.json").read_text())["options"]
+    assert (options["network"], options["data_variance"], options["batch_size"]) == ("residual", 0.0632869, 32)
+    assert [line["step"] for line in read_steps("run")] == [3]
+    for command in (["evaluate", "run"], ["reconstruct", "run"], ["sample", "run"], ["interpolate", "run"],
+                    ["encode", "run"], ["decode", "run", "run/codes.npz"]):
+        assert scratch(*command).status == 0
+    assert np.load("run/codes.npz")["codes"].shape == (40, 4, 4)
+
+
 def test_plain_accelerated_and_shared_out_learn_the_same(scratch):
     options = ["vae", *SMALL, "--channels", "16,16", *MODELS["vae"], "--epochs", 1, "--dtype", "float64"]
     for out, speed in (("plain", ["--plain"]), ("one", ["--workers", 1]), ("three", ["--workers", 3])):

@@ -1,5 +1,7 @@
 """Everything that scratch computes on a GPU against the same on NumPy."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from scratch.losses import LIKELIHOODS
 from scratch.models import build
 from scratch.training import Trainer, held_out_metrics, make_optimizer
 from tests.behaviour.test_device_contract import WORK, on_both
-from tests.behaviour.tiny import OPTIONS, images
+from tests.behaviour.tiny import OPTIONS, RESIDUAL, images
 from tests.closeness import assert_all_close, assert_close
 from tests.on_device import run_case
 
@@ -18,6 +20,7 @@ BOUNDS = {"float64": 1e-10, "float32": 1e-4}  # relative to each tensor's larges
 each_dtype = pytest.mark.parametrize("dtype", BOUNDS)
 each_model = pytest.mark.parametrize("model", ["ae", "vae", "vqvae"])
 each_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS)
+each_network = pytest.mark.parametrize("network", [{}, RESIDUAL], ids=["convolution", "residual"])
 each_form = pytest.mark.parametrize("form", ["plain", "accelerated"])
 DEVICES = ("gpu", "cpu")
 
@@ -29,8 +32,8 @@ def test_every_operation(cupy, case, dtype):
     assert_all_close(ours, expected, BOUNDS[dtype])
 
 
-def new_model(model, device, dtype, likelihood="squared_error", form="plain"):
-    options = {**OPTIONS, "likelihood": likelihood, "codebook_init": "normal"}
+def new_model(model, device, dtype, likelihood="squared_error", form="plain", network=()):
+    options = {**OPTIONS, "likelihood": likelihood, "codebook_init": "normal", **dict(network)}
     built = build(model, (16, 16, 3), options, dtype=np.dtype(dtype).type, rng=np.random.default_rng(0))
     if form == "accelerated":
         accelerate(built, least_channels=1)
@@ -45,19 +48,20 @@ def noise_for(model, count, device, seed=1):
 @each_form
 @each_dtype
 @each_likelihood
+@each_network
 @each_model
-def test_every_model_s_output_terms_and_gradients(cupy, model, likelihood, dtype, form):
+def test_every_model_s_output_terms_and_gradients(cupy, model, network, likelihood, dtype, form):
     answers, indices = [], []
     for device in DEVICES:
-        network = new_model(model, device, dtype, likelihood, form)
+        built = new_model(model, device, dtype, likelihood, form, network)
         x = to_device(images(8).astype(dtype), device)
-        noise = noise_for(network, len(x), device)
-        output, _ = network.forward(x, noise)
-        loss, terms = network.loss(x, noise)
-        network.backward()
+        noise = noise_for(built, len(x), device)
+        output, _ = built.forward(x, noise)
+        loss, terms = built.loss(x, noise)
+        built.backward()
         answers.append({"output": output, "loss": loss, **terms})
-        answers[-1] = {name: to_host(value) for name, value in answers[-1].items()} | network.grad_dict()
-        indices.append(None if model != "vqvae" else to_host(network.bottleneck.indices))
+        answers[-1] = {name: to_host(value) for name, value in answers[-1].items()} | built.grad_dict()
+        indices.append(None if model != "vqvae" else to_host(built.bottleneck.indices))
     assert_all_close(*answers, BOUNDS[dtype])
     np.testing.assert_array_equal(*indices)
 
@@ -93,11 +97,11 @@ OPTIMIZERS = {
 }
 
 
-def trajectory(model, optimizer, device):
+def trajectory(model, optimizer, device, network=()):
     """(losses of fifty steps, indices in use at each, state after the first step, state after the last)."""
-    network = new_model(model, device, "float64")
-    trainer = Trainer(network, make_optimizer(network.named_parameters(), OPTIMIZERS[optimizer]), 0, device)
-    trainer.noise_of_step = lambda count, epoch, step: noise_for(network, count, device, seed=step)
+    built = new_model(model, device, "float64", network=network)
+    trainer = Trainer(built, make_optimizer(built.named_parameters(), OPTIMIZERS[optimizer]), 0, device)
+    trainer.noise_of_step = lambda count, epoch, step: noise_for(built, count, device, seed=step)
     x, losses, codes, states = images(48).astype(np.float64).reshape(3, 16, 16, 16, 3), [], [], []
     for step in range(50):
         terms, counts = trainer.step(x[step % 3], 1, step)
@@ -109,11 +113,11 @@ def trajectory(model, optimizer, device):
     return losses, codes, *states
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@each_model
-def test_fifty_steps_in_float64(cupy, model, optimizer):
+@pytest.mark.parametrize("model, optimizer, network", [
+    *itertools.product(("ae", "vae", "vqvae"), OPTIMIZERS, [{}]), ("vqvae", "adam", RESIDUAL)])
+def test_fifty_steps_in_float64(cupy, model, optimizer, network):
     """Weights whose gradient is near Adam's eps amplify rounding: hence other bounds than a single gradient's."""
-    ours, expected = (trajectory(model, optimizer, device) for device in DEVICES)
+    ours, expected = (trajectory(model, optimizer, device, network) for device in DEVICES)
     np.testing.assert_allclose(ours[0], expected[0], rtol=1e-9)
     assert ours[1] == expected[1]
     assert_all_close(ours[2], expected[2], 1e-9)

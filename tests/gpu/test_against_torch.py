@@ -10,7 +10,7 @@ from scratch.models import build
 from scratch.training import Trainer, make_optimizer
 from tests.closeness import assert_all_close
 from tests.on_device import try_case
-from tests.parity.helpers import TINY, torch_twin
+from tests.parity.helpers import RESIDUAL, TINY, torch_twin
 from torch_ref import training
 from torch_ref.gradcheck import autograd
 
@@ -30,18 +30,19 @@ def test_every_operation_s_gradients_against_autograd(cupy, torch_side, case, dt
     assert max(differences.values()) <= BOUNDS[dtype], differences
 
 
-def twins(model, likelihood, dtype, torch_side):
+def twins(model, likelihood, dtype, torch_side, options=TINY):
     """Scratch's model on the GPU, and torch's with the same weights on its side."""
-    options = {**TINY, "likelihood": likelihood}
+    options = {**options, "likelihood": likelihood}
     ours = build(model, SHAPE, options, dtype=np.dtype(dtype).type, rng=np.random.default_rng(0))
     return ours.to("gpu"), torch_twin(ours, model, SHAPE, options).to(training.torch_device(torch_side))
 
 
 @each_dtype
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("options", [TINY, RESIDUAL], ids=["convolution", "residual"])
 @each_model
-def test_every_model_s_terms_and_gradients_are_torch_s(cupy, torch_side, model, likelihood, dtype):
-    ours, theirs = twins(model, likelihood, dtype, torch_side)
+def test_every_model_s_terms_and_gradients_are_torch_s(cupy, torch_side, model, options, likelihood, dtype):
+    ours, theirs = twins(model, likelihood, dtype, torch_side, options)
     rng = np.random.default_rng(1)
     x, noise = rng.uniform(size=(8, *SHAPE)).astype(dtype), ours.bottleneck.draw_noise(8, rng)
     loss, terms = ours.loss(to_device(x, "gpu"), noise if noise is None else to_device(noise, "gpu"))

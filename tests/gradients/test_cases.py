@@ -42,9 +42,11 @@ def test_nothing_with_a_backward_is_left_out():
     assert {kind.__name__ for kind in scratch.losses.LIKELIHOODS.values()} <= exported
 
 
-@pytest.mark.parametrize("name", ["VectorQuantizer", "VectorQuantizedBottleneck"])
-def test_the_straight_through_surrogate_has_the_values_of_the_forward_pass(name):
-    (case,) = [case for case in CASES if case.name == name]
+STRAIGHT_THROUGH = [case for case in CASES if case.name in ("VectorQuantizer", "VectorQuantizedBottleneck")]
+
+
+@pytest.mark.parametrize("case", STRAIGHT_THROUGH, ids=[f"{case.name} {case.detail}" for case in STRAIGHT_THROUGH])
+def test_the_straight_through_surrogate_has_the_values_of_the_forward_pass(case):
     operation = case.build(np.random.default_rng(0))
     forward, surrogate = operation.forward(), operation.surrogate()
     assert forward.keys() == surrogate.keys()

@@ -14,6 +14,11 @@ from scratch.models import build
 pytestmark = pytest.mark.usefixtures("each_form")
 
 OPTIONS = dict(channels=(3, 4), latent_dim=5, beta=0.5, codes=6, code_dim=3, codebook_init="normal", commitment=0.25)
+NETWORKS = {
+    "convolution": {},
+    "residual": dict(network="residual", hidden=4, residual_blocks=2, residual_channels=3, halvings=2,
+                     data_variance=0.06),
+}
 
 
 def operation_of(model, x, noise):
@@ -56,23 +61,24 @@ def kinks(monkeypatch):
     return active
 
 
-def lively_model(name, likelihood, rng):
+def lively_model(name, likelihood, rng, **network):
     """Weights at √6 times PyTorch's default, which is He's scale: the signal, and with it the first layers' gradients,
     do not fade with depth into the rounding of the loss (a sum near 100, its differences divided by 2e-5)."""
-    model = build(name, (8, 8, 2), {**OPTIONS, "likelihood": likelihood}, dtype=np.float64, rng=rng)
+    model = build(name, (8, 8, 2), {**OPTIONS, **network, "likelihood": likelihood}, dtype=np.float64, rng=rng)
     for parameter in model.named_parameters().values():
         parameter.value *= math.sqrt(6)
     return model
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("name", ["ae", "vae", "vqvae"])
-def test_the_gradient_of_the_whole_model(name, likelihood, kinks):
+def test_the_gradient_of_the_whole_model(name, network, likelihood, kinks):
     smooth = 0
     for seed in range(5):
         kinks.clear()
         rng = np.random.default_rng(seed)
-        model = lively_model(name, likelihood, rng)
+        model = lively_model(name, likelihood, rng, **NETWORKS[network])
         x = rng.random((3, 8, 8, 2))
         noise = model.bottleneck.draw_noise(len(x), rng)
         differences = check(operation_of(model, x, noise), rng)

@@ -11,6 +11,10 @@ TINY = {  # options of models that train in milliseconds
     "channels": (6, 8), "latent_dim": 5, "beta": 0.7, "codes": 32, "code_dim": 4, "codebook_init": "normal",
     "commitment": 0.25,
 }
+RESIDUAL = TINY | {
+    "network": "residual", "hidden": 8, "residual_blocks": 2, "residual_channels": 3, "halvings": 2,
+    "data_variance": 0.06,
+}
 
 
 def to_torch(array):

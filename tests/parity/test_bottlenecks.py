@@ -25,9 +25,9 @@ seeds = st.integers(0, 2**32 - 1)
 feature_shapes = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 5))
 
 
-def torch_bottleneck(name, feature_shape, *arguments):
+def torch_bottleneck(name, feature_shape, *arguments, **named):
     H, W, C = feature_shape
-    return getattr(torch_models, name)((C, H, W), *arguments, dtype=torch.float64)
+    return getattr(torch_models, name)((C, H, W), *arguments, **named, dtype=torch.float64)
 
 
 def check_bottleneck(ours, theirs, h, noise, rng, noise_torch=None):
@@ -79,12 +79,12 @@ def test_backward_uses_the_noise_that_forward_drew():
 
 
 @drawn
-@given(feature_shapes, st.integers(1, 4), st.integers(1, 40), st.integers(1, 5), seeds)
-def test_vector_quantized(feature_shape, n, codes, code_dim, seed):
+@given(feature_shapes, st.integers(1, 4), st.integers(1, 40), st.integers(1, 5), st.booleans(), seeds)
+def test_vector_quantized(feature_shape, n, codes, code_dim, expand, seed):
     rng = np.random.default_rng(seed)
     arguments = (feature_shape, codes, code_dim, "normal")
-    ours = bottlenecks.VectorQuantizedBottleneck(*arguments, dtype=np.float64, rng=rng)
-    theirs = torch_bottleneck("VectorQuantizedBottleneck", *arguments)
+    ours = bottlenecks.VectorQuantizedBottleneck(*arguments, expand=expand, dtype=np.float64, rng=rng)
+    theirs = torch_bottleneck("VectorQuantizedBottleneck", *arguments, expand=expand)
     check_bottleneck(ours, theirs, rng.standard_normal((n, *feature_shape)), None, rng)
     np.testing.assert_array_equal(ours.indices, theirs.indices)
 
@@ -207,7 +207,9 @@ def test_search_of_a_code_itself_and_of_an_exact_tie():
 
 
 @pytest.mark.parametrize(
-    "init, deviation", [("uniform", 2 / 50 / 12**0.5), ("normal", 1.0), ("xavier", (2 / 250) ** 0.5)])
+    "init, deviation", [
+        ("uniform", 2 / 50 / 12**0.5), ("normal", 1.0), ("xavier", (2 / 250) ** 0.5),
+        ("variance_scaling", (1 / 200) ** 0.5)])
 def test_initial_codebooks_have_one_distribution_on_both_sides(init, deviation):
     torch.manual_seed(0)
     for codebook in (
@@ -218,6 +220,6 @@ def test_initial_codebooks_have_one_distribution_on_both_sides(init, deviation):
         assert codebook.std() == pytest.approx(deviation, rel=0.04)
         assert abs(codebook.mean()) < 4 * deviation / 100
         kurtosis = ((codebook / codebook.std()) ** 4).mean()
-        assert kurtosis == pytest.approx(1.8 if init == "uniform" else 3.0, rel=0.1)
-        if init == "uniform":
-            assert 0.99 / 50 < np.abs(codebook).max() <= 1 / 50
+        assert kurtosis == pytest.approx(3.0 if init in ("normal", "xavier") else 1.8, rel=0.1)
+        if bound := {"uniform": 1 / 50, "variance_scaling": (3 / 200) ** 0.5}.get(init):
+            assert 0.99 * bound < np.abs(codebook).max() <= np.float32(bound)

@@ -9,6 +9,7 @@ from torch import nn
 
 from scratch import layers
 from tests.parity.helpers import check_layer
+from torch_ref.layers import ResidualBlock
 
 drawn = settings(max_examples=60, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32 - 1)
@@ -214,6 +215,18 @@ def test_upsample(factor, shape, seed):
     rng = np.random.default_rng(seed)
     ours, theirs = layers.Upsample(scale_factor=factor), nn.Upsample(scale_factor=factor, mode="nearest")
     check_layer(ours, theirs, rng.standard_normal(shape), rng)
+
+
+@settings(drawn, max_examples=30)
+@given(st.lists(st.integers(1, 5), min_size=4, max_size=4), st.integers(1, 4), seeds)
+def test_residual_block(shape, hidden, seed):
+    rng = np.random.default_rng(seed)
+    ours = layers.ResidualBlock(shape[-1], hidden, dtype=np.float64, rng=rng)
+    theirs = ResidualBlock(shape[-1], hidden, float64)
+    x = rng.standard_normal(shape)
+    before = x.copy()
+    check_layer(ours, theirs, x, rng)
+    np.testing.assert_array_equal(x, before)  # no ReLU works in place: what is added is x itself
 
 
 @settings(drawn, max_examples=15)

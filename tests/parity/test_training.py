@@ -14,7 +14,7 @@ from scratch.accelerate.winograd import WinogradConv2d
 from scratch.layers import Conv2d, ReLU
 from scratch.models import build
 from scratch.optim import Adam
-from tests.parity.helpers import TINY, assert_all_close, assert_close, torch_twin
+from tests.parity.helpers import RESIDUAL, TINY, assert_all_close, assert_close, torch_twin
 from torch_ref import compare
 from torch_ref.training import Trainer, make_optimizer, torch_device
 
@@ -59,6 +59,15 @@ def test_fifty_steps_of_adam_in_float64(model, likelihood, plain, images):
         assert len(result["codes"]["agreement"]) == 50 and min(result["codes"]["agreement"]) == 1.0
         assert min(result["codes"]["in_use"]) >= 16
     assert result["ok"]
+
+
+@pytest.mark.parametrize("plain", [True, False])
+@each_model
+def test_fifty_steps_with_residual_networks(model, plain, images):
+    options = {**RESIDUAL, "likelihood": "squared_error"}
+    result = compare.compare(model, options, images, batch_size=16, steps=50, plain=plain)
+    assert result["ok"], result["checks"]
+    assert result["losses"]["torch"][-1] < 0.9 * result["losses"]["torch"][0], "it learned something"
 
 
 @each_model

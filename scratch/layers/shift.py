@@ -1,0 +1,22 @@
+"""A constant added to everything."""
+
+from scratch.module import Module
+
+
+class Shift(Module):
+    """y = x + offset.       ∂L/∂x = ∂L/∂y
+
+    Any shape. With an offset of −½ before a network, images in [0, 1] are centred on grey, and grey is what its
+    convolutions then pad with, where they would pad the images themselves with black.
+    """
+
+    def __init__(self, offset):
+        self.offset = offset
+
+    def forward(self, x):
+        self.save()
+        return x + self.offset
+
+    def backward(self, dy):
+        self.recall()
+        return dy

@@ -1,0 +1,118 @@
+"""The residual networks of the published VQ-VAE, around every bottleneck, on both sides."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from scratch.models import build
+from scratch.presets import PRESETS
+from tests.parity.helpers import (
+    RESIDUAL,
+    assert_all_close,
+    assert_close,
+    to_numpy,
+    to_torch,
+    torch_gradients,
+    torch_twin,
+)
+from torch_ref.models import build as build_torch
+
+pytestmark = pytest.mark.usefixtures("each_form")
+
+PUBLISHED = {**PRESETS["published"], "likelihood": "squared_error"}
+
+
+def twins(model, image_shape=(8, 12, 3), likelihood="squared_error", dtype=np.float64, **changes):
+    """Scratch's model, torch's with the same weights, and six images."""
+    rng = np.random.default_rng(0)
+    options = {**RESIDUAL, "likelihood": likelihood, **changes}
+    ours = build(model, image_shape, options, dtype=dtype, rng=rng)
+    return ours, torch_twin(ours, model, image_shape, options), rng.uniform(size=(6, *image_shape)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype, bound", [(np.float64, 1e-12), (np.float32, 1e-4)])
+@pytest.mark.parametrize("likelihood", ["squared_error", "bernoulli"])
+@pytest.mark.parametrize("model, image_shape, halvings", [
+    ("ae", (8, 12, 3), 2), ("vae", (8, 12, 3), 2), ("vqvae", (8, 12, 3), 2), ("vqvae", (6, 10, 1), 1),
+    ("vqvae", (16, 24, 2), 3)])
+def test_outputs_terms_and_gradients(model, image_shape, halvings, likelihood, dtype, bound):
+    ours, theirs, x = twins(model, image_shape, likelihood, dtype, halvings=halvings)
+    noise = ours.bottleneck.draw_noise(len(x), np.random.default_rng(9))
+    noise_torch = None if noise is None else torch.tensor(noise)
+    output, _ = ours.forward(x, noise)
+    output_torch, _ = theirs(to_torch(x), noise_torch)
+    assert_close(output, to_numpy(output_torch), bound, "output")
+
+    ours.zero_grad()
+    loss, terms = ours.loss(x, noise)
+    ours.backward()
+    loss_torch, terms_torch = theirs.loss(to_torch(x), noise_torch)
+    loss_torch.backward()
+    assert_close(loss, loss_torch.detach(), bound, "loss")
+    assert_all_close(terms, {name: term.detach() for name, term in terms_torch.items()}, bound)
+    gradients = ours.grad_dict()
+    assert_all_close(gradients, torch_gradients(theirs), bound)
+    assert all(np.abs(gradient).max() > 0 for gradient in gradients.values())
+    assert_close(ours.reconstruct(x), to_numpy(theirs.reconstruct(to_torch(x))), bound, "reconstruction")
+
+
+def test_the_weights_of_the_terms():
+    """The mean squared error over the variance of the data; the other terms know nothing of it."""
+    for side in twins("vqvae")[:2]:  # 8×12×3 pixels, 2×3 latents of 4 numbers
+        expected = {"reconstruction": 1 / (8 * 12 * 3) / 0.06, "codebook": 1 / 24, "commitment": 0.25 / 24}
+        assert side.weights == pytest.approx(expected, rel=1e-15)
+
+
+@pytest.mark.parametrize("size, grid", [((32, 32), (8, 8)), ((128, 128), (32, 32))])
+def test_the_published_model(size, grid):
+    """Counted by hand from the notebook: 364,160 weights in its encoder, 8,256 in the 1×1 convolution, 32,768 in the
+    codebook, 290,307 in its decoder, which takes the code vectors."""
+    ours, theirs = build("vqvae", (*size, 3), PUBLISHED), build_torch("vqvae", (*size, 3), PUBLISHED)
+    assert ours.parameter_count() == 364_160 + 8_256 + 32_768 + 290_307
+    shapes = {name: tuple(tensor.shape) for name, tensor in theirs.state_dict().items()}
+    assert {name: array.shape for name, array in ours.state_dict().items()} == shapes
+    assert shapes["encoder.1.weight"] == (64, 3, 4, 4) and shapes["encoder.6.branch.1.weight"] == (32, 128, 3, 3)
+    assert shapes["decoder.0.weight"] == (128, 64, 3, 3) and shapes["decoder.6.weight"] == (64, 3, 4, 4)
+    assert not any(name.startswith("bottleneck.expand") for name in shapes)
+    assert ours.encode(np.zeros((1, *size, 3), np.float32)).shape == (1, *grid)
+
+
+def test_weights_go_back_from_torch():
+    ours, theirs, x = twins("vqvae")
+    other = build("vqvae", (8, 12, 3), {**RESIDUAL, "likelihood": "squared_error"}, dtype=np.float64)
+    other.load_state_dict({name: tensor.numpy() for name, tensor in theirs.state_dict().items()})
+    np.testing.assert_array_equal(other.reconstruct(x), ours.reconstruct(x))
+
+
+def test_grey_is_what_the_first_convolution_pads_with():
+    """So a grey image has the same features at its edge as inside, where black is an image with a frame."""
+    for side in twins("vqvae")[:2]:
+        first = side.encoder.layers[:2] if hasattr(side.encoder, "layers") else side.encoder[:2]
+        spread = []
+        for level in (0.5, 0.0):
+            h = np.full((1, 8, 12, 3), level)
+            if isinstance(side, torch.nn.Module):
+                h = to_numpy(first(to_torch(h)))
+            else:
+                for layer in first:
+                    h = layer.forward(h)
+            spread.append(float(np.ptp(h, axis=(1, 2)).max()))
+        assert spread[0] < 1e-15 and spread[1] > 0.1
+
+
+def test_an_image_that_cannot_be_halved_so_often_is_refused():
+    for build_side in (build, build_torch):
+        with pytest.raises(ValueError, match="images of 12×18 cannot be halved 2 times: 4 has to divide both sides"):
+            build_side("vqvae", (12, 18, 3), {**RESIDUAL, "likelihood": "squared_error"})
+
+
+def test_a_constant_answer_costs_one_where_the_variance_is_the_images_own():
+    """What dividing by the variance means: the best single grey has an error of 1."""
+    rng = np.random.default_rng(0)
+    x = rng.random((5, 8, 12, 3))
+    model = build("vqvae", x.shape[1:], {**RESIDUAL, "likelihood": "squared_error", "data_variance": float(x.var())},
+                  dtype=np.float64, rng=rng)
+    term = model.reconstruction.loss(np.full_like(x, x.mean()), x)
+    assert math.isclose(model.weights["reconstruction"] * term, 1, rel_tol=1e-12)

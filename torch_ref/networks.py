@@ -1,0 +1,65 @@
+"""Encoders and decoders under the same names as scratch's. Each function gives (encoder, decoder, feature shape)."""
+
+import math
+
+from torch import nn
+
+from torch_ref.layers import ResidualBlock, Shift
+
+
+def convolutions(image_shape, channels, likelihood, dtype):
+    """A strided convolution and a ReLU for each halving; the decoder mirrors the encoder."""
+    H, W, C = image_shape
+    common = math.gcd(H, W)
+    depth = min(len(channels), (common & -common).bit_length() - 1)  # how often 2 divides both sides
+    if depth == 0:
+        raise ValueError(f"images of {H}×{W} cannot be halved: both sides have to be even")
+    widths = [C, *channels[:depth]]
+
+    encoder, decoder = nn.Sequential(), nn.Sequential()
+    for i in range(depth):
+        encoder.append(nn.Conv2d(widths[i], widths[i + 1], 4, stride=2, padding=1, dtype=dtype))
+        encoder.append(nn.ReLU())
+    for i in reversed(range(depth)):
+        decoder.append(nn.ConvTranspose2d(widths[i + 1], widths[i], 4, stride=2, padding=1, dtype=dtype))
+        if i > 0:
+            decoder.append(nn.ReLU())
+    if likelihood == "squared_error":
+        decoder.append(nn.Sigmoid())
+    return encoder, decoder, (widths[-1], H // 2**depth, W // 2**depth)
+
+
+def residual(image_shape, options, latent_channels, dtype):
+    """The VQ-VAE's networks as published (arXiv:1711.00937, section 4.1), here for any number of halvings."""
+    H, W, C = image_shape
+    hidden, depth = options["hidden"], options["halvings"]
+    if math.gcd(H, W) % 2**depth:
+        raise ValueError(f"images of {H}×{W} cannot be halved {depth} times: {2**depth} has to divide both sides")
+
+    def add_blocks(network):
+        for _ in range(options["residual_blocks"]):
+            network.append(ResidualBlock(hidden, options["residual_channels"], dtype))
+        network.append(nn.ReLU())
+
+    encoder = nn.Sequential(Shift(-0.5))
+    channels = C
+    for i in range(depth):
+        width = hidden // 2 if i == 0 else hidden
+        encoder.append(nn.Conv2d(channels, width, 4, stride=2, padding=1, dtype=dtype))
+        encoder.append(nn.ReLU())
+        channels = width
+    encoder.append(nn.Conv2d(channels, hidden, 3, padding=1, dtype=dtype))
+    add_blocks(encoder)
+
+    decoder = nn.Sequential(nn.Conv2d(latent_channels, hidden, 3, padding=1, dtype=dtype))
+    add_blocks(decoder)
+    channels = hidden
+    for left in reversed(range(1, depth)):
+        width = hidden // 2 if left == 1 else hidden
+        decoder.append(nn.ConvTranspose2d(channels, width, 4, stride=2, padding=1, dtype=dtype))
+        decoder.append(nn.ReLU())
+        channels = width
+    decoder.append(nn.ConvTranspose2d(channels, C, 4, stride=2, padding=1, dtype=dtype))
+    if options["likelihood"] == "squared_error":
+        decoder.append(Shift(0.5))
+    return encoder, decoder, (hidden, H // 2**depth, W // 2**depth)
