@@ -14,6 +14,7 @@ from scratch.arrays import device_module
 from scratch.errors import UsageError
 from scratch.options import resolve, resolve_resumed
 from scratch.runs import Run, describe_data, versions, write_atomically
+from scratch.shortages import memory_for
 from scratch.trained import (
     PICTURED,
     Trained,
@@ -25,7 +26,7 @@ from scratch.trained import (
     save_picture,
     variation_figure,
 )
-from scratch.training import Interrupted, Progress, Trainer, fit, make_optimizer
+from scratch.training import Interrupted, Progress, Trainer, fit, make_optimizer, prepare
 
 
 def make_trainer(options, image_shape):
@@ -82,6 +83,8 @@ def begin_run(arguments, make_trainer, program):
     }
     run = Run.create(arguments.out or free_folder(options), config)
     print(f"{options['model']} with {parameters:,} parameters on {data.describe()}; writing to {run.folder}")
+    with memory_for(options["batch_size"], options["device"]):
+        prepare(trainer, data, options)
     return run, data, trainer, Progress()
 
 

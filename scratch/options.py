@@ -6,7 +6,7 @@ import math
 from scratch.bottlenecks.vector_quantizer import CODEBOOK_INITS
 from scratch.errors import UsageError
 from scratch.losses import LIKELIHOODS
-from scratch.presets import MODEL_OPTIONS, PRESETS
+from scratch.presets import CODEBOOK, MODEL_OPTIONS, PRESETS
 from scratch.schedules import Schedule
 
 DEFAULTS = {
@@ -56,6 +56,14 @@ def real(least, inclusive=True):
         return value
 
     return parse
+
+
+def fraction(text):
+    """A parser of numbers between 0 and 1, both excluded."""
+    value = real(0, inclusive=False)(text)
+    if value >= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number between 0 and 1")
+    return value
 
 
 def schedule(least, inclusive=True):
@@ -122,13 +130,43 @@ def add_train_arguments(parser):
     vqvae = parser.add_argument_group("vqvae")
     vqvae.add_argument("--codes", type=whole(1), metavar="K", help="vectors in the codebook")
     vqvae.add_argument("--code-dim", type=whole(1), metavar="D", help="numbers in a vector of the codebook")
-    vqvae.add_argument("--codebook-init", choices=CODEBOOK_INITS)
     vqvae.add_argument("--commitment", type=real(0), metavar="BETA", help="weight of the commitment term")
+    add_codebook_arguments(vqvae)
+
+
+def add_codebook_arguments(parser):
+    """What a VQ-VAE can do about codes that fall out of use (docs/codebooks.md)."""
+    parser.add_argument("--codebook-init", choices=CODEBOOK_INITS, help="kmeans: from the latents of the first batches")
+    parser.add_argument("--codebook-update", choices=("gradient", "ema"), help="(default: gradient)")
+    parser.add_argument("--ema-decay", type=fraction, metavar="GAMMA", help="of the moving averages (default: 0.99)")
+    parser.add_argument("--restart-after", type=whole(0), metavar="STEPS",
+                        help="codes unused for so long become latents (default: 0, never)")
+    parser.add_argument("--entropy-weight", type=real(0), metavar="WEIGHT",
+                        help="of a term that asks for all codes to be used (default: 0, none)")
+    parser.add_argument("--entropy-temperature", type=real(0, inclusive=False), metavar="T",
+                        help="of the soft assignments in that term (default: 1)")
+    parser.add_argument("--code-metric", choices=("euclidean", "cosine"), help="(default: euclidean)")
+    parser.add_argument("--straight-through", choices=("right", "reversed"),
+                        help="reversed: as the article prints it, to see that it quantizes nothing (default: right)")
+
+
+def check_codebook_options(chosen, options):
+    """Raises UsageError where a codebook option was chosen that another one leaves without meaning."""
+    for name, needed in (("ema_decay", "codebook_update ema"), ("entropy_temperature", "entropy_weight")):
+        owner, _, value = needed.partition(" ")
+        if name in chosen and (options[owner] != value if value else not options[owner]):
+            raise UsageError(f"--{name.replace('_', '-')} needs --{needed.replace('_', '-')}"
+                             f"{'' if value else ' above 0'} beside it.")
+    cures = [name for name in CODEBOOK if name != "straight_through" and options[name] != CODEBOOK[name]]
+    cures += ["codebook_init"] if options["codebook_init"] == "kmeans" else []
+    if options["straight_through"] == "reversed" and cures:
+        raise UsageError(f"--straight-through reversed shows a program that quantizes nothing: "
+                         f"leave out --{cures[0].replace('_', '-')}, which it cannot have.")
 
 
 def given(arguments):
     """{option: value} of what stood on the command line."""
-    known = {"model", *DEFAULTS, *PRESETS["small"]}
+    known = {"model", *DEFAULTS, *CODEBOOK, *PRESETS["small"]}
     return {name: value for name, value in vars(arguments).items() if name in known and value is not None}
 
 
@@ -146,11 +184,13 @@ def resolve(arguments):
     for name in sorted(foreign & chosen.keys()):
         owners = " and ".join(owner for owner, names in MODEL_OPTIONS.items() if name in names)
         raise UsageError(f"--{name.replace('_', '-')} is an option of {owners}; {model} has none such.")
-    options = {**DEFAULTS, **PRESETS[preset], **chosen}
+    options = {**DEFAULTS, **CODEBOOK, **PRESETS[preset], **chosen}
     for name, owner in (("momentum", "sgd"), ("weight_decay", "adam")):
         if name in chosen and options["optimizer"] != owner:
             raise UsageError(f"--{name.replace('_', '-')} is an option of --optimizer {owner}; "
                              f"{options['optimizer']} has none such.")
+    if model == "vqvae":
+        check_codebook_options(chosen, options)
     options = {name: value for name, value in options.items() if name not in foreign}
     return {**options, "channels": list(options["channels"])}
 

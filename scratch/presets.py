@@ -39,9 +39,20 @@ PRESETS = {
     },
 }
 
+# What a VQ-VAE does about codes that fall out of use, beside `codebook_init`: nothing, unless asked. docs/codebooks.md
+CODEBOOK = {
+    "codebook_update": "gradient",
+    "ema_decay": 0.99,
+    "restart_after": 0,
+    "entropy_weight": 0.0,
+    "entropy_temperature": 1.0,
+    "code_metric": "euclidean",
+    "straight_through": "right",
+}
+
 # Which model reads which of a preset's model options; all models read `channels`.
 MODEL_OPTIONS = {
     "ae": ("latent_dim",),
     "vae": ("latent_dim", "beta"),
-    "vqvae": ("codes", "code_dim", "codebook_init", "commitment"),
+    "vqvae": ("codes", "code_dim", "codebook_init", "commitment", *CODEBOOK),
 }
