@@ -150,6 +150,18 @@ def add_codebook_arguments(parser):
                         help="reversed: as the article prints it, to see that it quantizes nothing (default: right)")
 
 
+def codebook_options(arguments, preset):
+    """The options of `add_codebook_arguments` alone, for whoever takes no others. Raises UsageError."""
+    names = ["codebook_init", *CODEBOOK]
+    chosen = {name: vars(arguments)[name] for name in names if vars(arguments)[name] is not None}
+    if chosen and arguments.model != "vqvae":
+        raise UsageError(f"--{next(iter(chosen)).replace('_', '-')} is an option of vqvae; "
+                         f"{arguments.model} has none such.")
+    options = {**CODEBOOK, **preset, **chosen}
+    check_codebook_options(chosen, options)
+    return {name: options[name] for name in names}
+
+
 def check_codebook_options(chosen, options):
     """Raises UsageError where a codebook option was chosen that another one leaves without meaning."""
     for name, needed in (("ema_decay", "codebook_update ema"), ("entropy_temperature", "entropy_weight")):

@@ -35,9 +35,9 @@ class MovingAverages(nn.Module):
         self.weight.fill_(1.0)
 
     def restart(self, dead, fresh):
-        """As if each dead code had always had one vector a batch, the fresh one."""
-        self.counts.copy_(self.weight.where(dead, self.counts))
-        self.sums.copy_((self.weight * fresh).where(dead.unsqueeze(1), self.sums))
+        """As if each of the codes with the indices `dead` had always had one vector a batch, the fresh one."""
+        self.counts[dead] = self.weight
+        self.sums[dead] = self.weight * fresh
 
 
 class DeadCodes(nn.Module):
@@ -48,11 +48,14 @@ class DeadCodes(nn.Module):
         self.patience = patience
         self.register_buffer("idle", codebook.new_zeros(len(codebook)))
 
-    def update(self, chosen):
-        """The mask (K,) of the codes that have now waited long enough; `chosen` (K,) says which were just in use."""
+    def update(self, chosen, most):
+        """Indices of the codes that have now waited long enough, the first `most` of them; these begin to wait again.
+
+        chosen (K,) says which codes were just in use.
+        """
         self.idle.add_(1).masked_fill_(chosen, 0)
-        dead = self.idle >= self.patience
-        self.idle.masked_fill_(dead, 0)
+        dead = (self.idle >= self.patience).nonzero().flatten()[:most]
+        self.idle[dead] = 0
         return dead
 
 

@@ -204,7 +204,7 @@ class CuredVectorQuantizer(VectorQuantizer):
             self.averages.begin(codebook, counts.clamp(min=1) / len(latents))
 
     def draw_choices(self, rng):
-        return rng.random(len(self.codebook)) if self.dead_codes else None
+        return rng.random(len(self.latents)) if self.dead_codes else None
 
     @torch.no_grad()
     def update(self, choices=None):
@@ -214,9 +214,9 @@ class CuredVectorQuantizer(VectorQuantizer):
         if self.averages:
             self.codebook.copy_(self.averages.update(self.latents, assignments))
         if self.dead_codes:
-            dead = self.dead_codes.update(assignments.any(0))
-            fresh = self.latents[(choices * len(self.latents)).long()]
-            self.codebook.copy_(fresh.where(dead.unsqueeze(1), self.codebook))
+            dead = self.dead_codes.update(assignments.any(0), most=len(self.latents))
+            fresh = self.latents[choices.argsort()[: len(dead)]]
+            self.codebook[dead] = fresh
             if self.averages:
                 self.averages.restart(dead, fresh)
 

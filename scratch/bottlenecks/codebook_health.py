@@ -3,7 +3,7 @@
 import numpy as np
 
 from scratch.arrays import array_module
-from scratch.bottlenecks.dead_codes import DeadCodes, drawn_latents
+from scratch.bottlenecks.dead_codes import DeadCodes
 from scratch.bottlenecks.kmeans import lloyd
 from scratch.bottlenecks.moving_average import MovingAverages
 from scratch.bottlenecks.soft_assignment import SoftAssignmentEntropy
@@ -85,19 +85,18 @@ class CuredVectorQuantizer(VectorQuantizer):
             self.averages.begin(codes, xp.maximum(counts, 1) / len(latents))
 
     def draw_choices(self, rng):
-        """A uniform number for each code: which latent it would restart from."""
-        return rng.random(len(self.codebook.value)) if self.dead_codes else None
+        """A random number for each latent of the last forward: the order in which dead codes take them."""
+        return rng.random(self.indices.size) if self.dead_codes else None
 
     def update(self, choices=None):
         """Move the codes after a training step, by the latents of its forward."""
-        K, D = self.codebook.value.shape
         z, k, e = self.latents, self.indices, self.codebook.value
-        counts = code_counts(k, K).astype(e.dtype)
+        counts = code_counts(k, len(e)).astype(e.dtype)
         if self.averages:
             self.averages.update(counts, self.scatter(z, k))
             e[...] = self.averages.codes()
         if self.dead_codes:
-            dead, fresh = self.dead_codes.update(counts), drawn_latents(z.reshape(-1, D), choices)
-            e[...] = array_module(e).where(dead[:, None], fresh, e)
+            restarted, fresh = self.dead_codes.update(counts, z.reshape(-1, z.shape[-1]), choices)
+            e[...] = array_module(e).where(restarted[:, None], fresh, e)
             if self.averages:
-                self.averages.restart(dead, fresh)
+                self.averages.restart(restarted, fresh)

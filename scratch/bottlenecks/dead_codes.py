@@ -10,9 +10,10 @@ class DeadCodes(Module):
     A code far from every latent is never chosen, so no gradient moves it, so it stays far; where there are latents, it
     will be chosen. (Dhariwal et al. 2020, arXiv:2005.00341, section 3.1; Łańcucki et al. 2020, arXiv:2005.08520)
 
-    For each code one latent is drawn, dead or not, and those of the dead are used: that way no step has to ask the
-    device how many are dead. Two dead codes may draw the same latent. Then the first one is chosen (a tie), the second
-    one is dead again after `patience` steps and draws anew.
+    The latents of the batch are put in random order; the first dead code takes the first of them, and so on. Where more
+    codes are dead than there are latents, the rest wait for the next step: no two codes get the same latent, between
+    which a tie would choose. No step asks the device how many are dead: the number of dead codes before each (cumsum)
+    says which latent it would take, and `where` keeps what the living have.
     Shapes: idle (K,), a buffer: for how many steps each code has not been chosen.
     """
 
@@ -20,16 +21,16 @@ class DeadCodes(Module):
         self.patience = patience
         self.idle = Buffer(array_module(codebook).zeros(len(codebook), codebook.dtype))
 
-    def update(self, counts):
-        """Which codes are dead now (K,), after a batch in which so many latents chose each (K,); they start anew."""
+    def update(self, counts, z, choices):
+        """(restarted, fresh) after a batch: which codes start anew (K,), and the latent that each would take (K, D).
+
+        counts (K,) says how many of the latents z (M, D) chose each code, choices (M,) are random numbers.
+        """
         idle = self.idle.value
         idle += 1
         idle *= counts == 0
         dead = idle >= self.patience
-        idle *= ~dead
-        return dead
-
-
-def drawn_latents(z, choices):
-    """A row of z (M, D) for each uniform random number of choices (K,) in [0, 1)."""
-    return z[(choices * len(z)).astype(array_module(z).int64)]
+        turn = dead.cumsum() - 1
+        restarted = dead & (turn < len(z))
+        idle *= ~restarted
+        return restarted, z[choices.argsort()[turn.clip(0, len(z) - 1)]]
