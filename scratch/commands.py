@@ -239,6 +239,27 @@ def interpolate(arguments):
     return 0
 
 
+COMPARED = ("reconstruction", "held_out_psnr", "codes_used", "epoch_perplexity")  # drawn by `curves` where runs have it
+
+
+def curves(arguments):
+    """Draw metrics of several runs over their epochs, in one figure."""
+    folders = [Path(folder) for folder in arguments.runs]
+    names = [folder.resolve().name for folder in folders]
+    labels = names if len(set(names)) == len(names) else [str(folder) for folder in folders]
+    runs = {label: Run.open(folder).metrics() for label, folder in zip(labels, folders, strict=True)}
+    for label, metrics in runs.items():
+        if not metrics:
+            raise UsageError(f"{label} has finished no epoch yet: there is nothing to draw of it.")
+    common = set.intersection(*(set(entry) for metrics in runs.values() for entry in metrics)) - {"epoch"}
+    wanted = arguments.metric or [name for name in COMPARED if name in common]
+    for name in wanted:
+        if name not in common:
+            raise UsageError(f"not every run has a metric {name!r}; they share {', '.join(sorted(common))}.")
+    save_picture(figures.run_curves(runs, wanted), Path(arguments.out))
+    return 0
+
+
 def encode(arguments):
     """Write the latents of images to a .npz: z or μ (N, Z) as `latents`, or code indices (N, h, w) as `codes`."""
     trained = open_run(arguments)

@@ -16,6 +16,7 @@ from scratch.priors import CodeFrequencies, FittedGaussian
 from scratch.training import Trainer, held_out_metrics, make_optimizer
 from tests import stand_in
 from tests.behaviour.tiny import OPTIONS, images
+from tests.cures import CURES
 from tests.on_device import run_case
 from tests.recorder import Call, problem, recording
 
@@ -30,12 +31,14 @@ def real():
     return pytest.importorskip("cupy", reason="CuPy is not installed", exc_type=ImportError)
 
 
-def use(name, likelihood, optimizer, form, dtype):
+def use(name, likelihood, optimizer, form, dtype, **changes):
     """Train a step, evaluate, save and load, and whatever else can be done with a model."""
-    options = {**OPTIONS, "likelihood": likelihood, "codebook_init": "normal"}
+    options = {**OPTIONS, "likelihood": likelihood, "codebook_init": "normal", **changes}
     model = FORMS[form](build(name, (16, 16, 3), options, dtype=dtype, rng=np.random.default_rng(0))).to("gpu")
     trainer = Trainer(model, make_optimizer(model.named_parameters(), optimizer), seed=0, device="gpu")
     x = images(6).astype(dtype)
+    if model.bottleneck.prepared_from:
+        trainer.prepare([x, x])
     for step in range(2):
         terms, counts = trainer.step(x, epoch=1, step=step)
     trainer.read(list(terms.values()))
@@ -66,6 +69,8 @@ def calls():
                     for optimizer in OPTIMIZERS:
                         use(name, likelihood, optimizer, form, np.float32)
                 use(name, "squared_error", OPTIMIZERS[0], form, np.float64)
+        for cure in CURES.values():
+            use("vqvae", "squared_error", OPTIMIZERS[0], "plain", np.float32, **cure)
         for case in CASES:
             for dtype in (np.float32, np.float64):
                 run_case(case, "gpu", dtype)

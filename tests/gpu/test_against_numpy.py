@@ -12,6 +12,7 @@ from scratch.training import Trainer, held_out_metrics, make_optimizer
 from tests.behaviour.test_device_contract import WORK, on_both
 from tests.behaviour.tiny import OPTIONS, images
 from tests.closeness import assert_all_close, assert_close
+from tests.cures import CURES
 from tests.on_device import run_case
 
 BOUNDS = {"float64": 1e-10, "float32": 1e-4}  # relative to each tensor's largest magnitude
@@ -29,8 +30,8 @@ def test_every_operation(cupy, case, dtype):
     assert_all_close(ours, expected, BOUNDS[dtype])
 
 
-def new_model(model, device, dtype, likelihood="squared_error", form="plain"):
-    options = {**OPTIONS, "likelihood": likelihood, "codebook_init": "normal"}
+def new_model(model, device, dtype, likelihood="squared_error", form="plain", **changes):
+    options = {**OPTIONS, "likelihood": likelihood, "codebook_init": "normal", **changes}
     built = build(model, (16, 16, 3), options, dtype=np.dtype(dtype).type, rng=np.random.default_rng(0))
     if form == "accelerated":
         accelerate(built, least_channels=1)
@@ -119,3 +120,22 @@ def test_fifty_steps_in_float64(cupy, model, optimizer):
     assert_all_close(ours[2], expected[2], 1e-9)
     assert_all_close(ours[3], expected[3], 1e-6)
     assert expected[0][-1] < expected[0][0], "it learned something"
+
+
+@pytest.mark.parametrize("cure", CURES)
+def test_ten_steps_of_a_cured_codebook(cupy, monkeypatch, cure):
+    """From the same k-means picks, which are NumPy's everywhere, with the same choices of what restarts from where."""
+    states, x = [], images(16).astype(np.float64)
+    for device in DEVICES:
+        network = new_model("vqvae", device, "float64", **CURES[cure])
+        trainer = Trainer(network, make_optimizer(network.named_parameters(), OPTIMIZERS["adam"]), 0, device)
+        if network.bottleneck.prepared_from:
+            trainer.prepare([x[:8], x[8:]])
+        if getattr(network.bottleneck.quantizer, "dead_codes", None):
+            rng = np.random.default_rng(1)
+            choices = [to_device(rng.random(16 * 4 * 4), device) for _ in range(10)]
+            monkeypatch.setattr(network.bottleneck.quantizer, "draw_choices", lambda rng, given=choices: given.pop(0))
+        for step in range(10):
+            trainer.step(x, 1, step)
+        states.append(trainer.state()[0])
+    assert_all_close(*states, 1e-8)
