@@ -1,5 +1,5 @@
-"""python -m scratch: train, evaluate, reconstruct, sample, variations, interpolate, encode, decode, gradcheck and
-devices."""
+"""python -m scratch: train, evaluate, reconstruct, sample, variations, interpolate, curves, encode, decode,
+gradcheck and devices."""
 
 import sys
 
@@ -53,6 +53,13 @@ def build_parser():
     encode.add_argument("--split", choices=("held-out", "train"), default="held-out")
     decode = add_run_command(subparsers, "decode", commands.decode, data=False, out="decoded.npz")
     decode.add_argument("file", metavar="FILE", help="a .npz that encode wrote")
+
+    curves = subparsers.add_parser("curves", help=commands.curves.__doc__, description=commands.curves.__doc__)
+    curves.add_argument("runs", nargs="+", metavar="RUN", help="folders that train wrote")
+    curves.add_argument("--metric", nargs="+", metavar="NAME", help="as in metrics.jsonl, a panel each "
+                        f"(default: {', '.join(commands.COMPARED)})")
+    curves.add_argument("--out", required=True, metavar="FILE", help="where to write the picture (PNG)")
+    curves.set_defaults(run_command=commands.curves)
 
     check = subparsers.add_parser("gradcheck", help="Hold every backward against finite differences.")
     gradcheck.add_arguments(check)

@@ -14,6 +14,7 @@ from scratch.arrays import device_module
 from scratch.errors import UsageError
 from scratch.options import resolve, resolve_resumed
 from scratch.runs import Run, describe_data, versions, write_atomically
+from scratch.shortages import memory_for
 from scratch.trained import (
     PICTURED,
     Trained,
@@ -25,7 +26,7 @@ from scratch.trained import (
     save_picture,
     variation_figure,
 )
-from scratch.training import Interrupted, Progress, Trainer, fit, make_optimizer, steps_to_do
+from scratch.training import Interrupted, Progress, Trainer, fit, make_optimizer, prepare, steps_to_do
 
 
 def make_trainer(options, image_shape):
@@ -82,6 +83,8 @@ def begin_run(arguments, make_trainer, program):
     }
     run = Run.create(arguments.out or free_folder(options), config)
     print(f"{options['model']} with {parameters:,} parameters on {data.describe()}; writing to {run.folder}")
+    with memory_for(options["batch_size"], options["device"]):
+        prepare(trainer, data, options)
     return run, data, trainer, Progress()
 
 
@@ -234,6 +237,27 @@ def interpolate(arguments):
     a, b = held_out_images(trained, data, arguments.between)
     figure = interpolation_figure(trained, a, b, arguments.steps)
     save_picture(figure, destination(arguments, trained, "interpolation.png"))
+    return 0
+
+
+COMPARED = ("reconstruction", "held_out_psnr", "codes_used", "epoch_perplexity")  # drawn by `curves` where runs have it
+
+
+def curves(arguments):
+    """Draw metrics of several runs over their epochs, in one figure."""
+    folders = [Path(folder) for folder in arguments.runs]
+    names = [folder.resolve().name for folder in folders]
+    labels = names if len(set(names)) == len(names) else [str(folder) for folder in folders]
+    runs = {label: Run.open(folder).metrics() for label, folder in zip(labels, folders, strict=True)}
+    for label, metrics in runs.items():
+        if not metrics:
+            raise UsageError(f"{label} has finished no epoch yet: there is nothing to draw of it.")
+    common = set.intersection(*(set(entry) for metrics in runs.values() for entry in metrics)) - {"epoch"}
+    wanted = arguments.metric or [name for name in COMPARED if name in common]
+    for name in wanted:
+        if name not in common:
+            raise UsageError(f"not every run has a metric {name!r}; they share {', '.join(sorted(common))}.")
+    save_picture(figures.run_curves(runs, wanted), Path(arguments.out))
     return 0
 
 

@@ -67,6 +67,25 @@ def loss_curves(metrics):
     return figure
 
 
+def run_curves(runs, names):
+    """Metrics of several runs over their epochs, a panel each: runs is {label: metrics}, names the metrics to draw."""
+    columns = min(2, len(names))
+    lines = -(-len(names) // columns)
+    figure = Figure(figsize=(5 * columns, 3 * lines), layout="constrained")
+    for index, name in enumerate(names):
+        axes = figure.add_subplot(lines, columns, index + 1)
+        for label, metrics in runs.items():
+            axes.plot([entry["epoch"] for entry in metrics], [entry[name] for entry in metrics], marker=".",
+                      label=label)
+        axes.set_title(name.replace("_", " "), fontsize=10)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", fontsize=8)
+    return figure
+
+
 def codebook_use(counts):
     """How often each code is used, the most frequent first."""
     used = int((counts > 0).sum())

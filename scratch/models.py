@@ -5,14 +5,23 @@ Read `Autoencoder` first, then `build`, which puts together the three systems th
 
 import math
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
 from scratch.arrays import array_module
-from scratch.bottlenecks import DenseBottleneck, GaussianBottleneck, VectorQuantizedBottleneck
+from scratch.bottlenecks import (
+    CuredVectorQuantizer,
+    DenseBottleneck,
+    GaussianBottleneck,
+    ReversedVectorQuantizer,
+    VectorQuantizedBottleneck,
+    VectorQuantizer,
+)
 from scratch.losses import LIKELIHOODS
 from scratch.module import Module
 from scratch.networks import convolutions, residual
+from scratch.presets import CODEBOOK
 from scratch.schedules import Schedule
 
 
@@ -124,21 +133,42 @@ def gaussian(features, image_shape, options, **settings):
     return bottleneck, {"reconstruction": 1.0, "kl": options["beta"]}
 
 
+def quantizer(options):
+    """What makes the quantizer that the options ask for: the plain one, or one with the cures they name."""
+    if options["straight_through"] == "reversed":
+        return ReversedVectorQuantizer
+    cures = {
+        "ema_decay": options["ema_decay"] if options["codebook_update"] == "ema" else None,
+        "restart_after": options["restart_after"] or None,
+        "entropy_temperature": options["entropy_temperature"] if options["entropy_weight"] else None,
+        "cosine": options["code_metric"] == "cosine",
+    }
+    if options["codebook_init"] == "kmeans" or any(cures.values()):
+        return partial(CuredVectorQuantizer, **cures)
+    return VectorQuantizer
+
+
 def vector_quantized(features, image_shape, options, **settings):
     """The VQ-VAE's. Its recipes average each term over elements: a weight of one over their number.
 
     The published one also divides the squared error by the variance of the data, so that a model which answers every
     image with one and the same grey, the mean of all, has an error of 1.
     """
+    options = {**CODEBOOK, **options}
     expand = options.get("network", "convolution") == "convolution"  # the published decoder takes the code vectors
     bottleneck = VectorQuantizedBottleneck(
-        features, options["codes"], options["code_dim"], options["codebook_init"], expand=expand, **settings)
+        features, options["codes"], options["code_dim"], options["codebook_init"], quantizer(options), expand=expand,
+        **settings)
     latent_elements = features[0] * features[1] * options["code_dim"]
-    return bottleneck, {
+    weights = {
         "reconstruction": 1 / (math.prod(image_shape) * options.get("data_variance", 1.0)),
-        "codebook": 1 / latent_elements,
         "commitment": options["commitment"] / latent_elements,
     }
+    if options["codebook_update"] == "gradient":
+        weights["codebook"] = 1 / latent_elements
+    if options["entropy_weight"]:
+        weights["entropy_gap"] = options["entropy_weight"]
+    return bottleneck, weights
 
 
 SYSTEMS = {"ae": dense, "vae": gaussian, "vqvae": vector_quantized}

@@ -7,7 +7,7 @@ from scratch.bottlenecks.vector_quantizer import CODEBOOK_INITS
 from scratch.errors import UsageError
 from scratch.losses import LIKELIHOODS
 from scratch.networks import NETWORKS
-from scratch.presets import DEPENDENT_OPTIONS, MODEL_OPTIONS, PRESETS
+from scratch.presets import CODEBOOK, DEPENDENT_OPTIONS, MODEL_OPTIONS, PRESETS
 from scratch.schedules import Schedule
 
 DEFAULTS = {
@@ -59,6 +59,14 @@ def real(least, inclusive=True):
         return value
 
     return parse
+
+
+def fraction(text):
+    """A parser of numbers between 0 and 1, both excluded."""
+    value = real(0, inclusive=False)(text)
+    if value >= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number between 0 and 1")
+    return value
 
 
 def schedule(least, inclusive=True):
@@ -133,10 +141,52 @@ def add_train_arguments(parser):
     vqvae = parser.add_argument_group("vqvae")
     vqvae.add_argument("--codes", type=whole(1), metavar="K", help="vectors in the codebook")
     vqvae.add_argument("--code-dim", type=whole(1), metavar="D", help="numbers in a vector of the codebook")
-    vqvae.add_argument("--codebook-init", choices=CODEBOOK_INITS)
     vqvae.add_argument("--commitment", type=real(0), metavar="BETA", help="weight of the commitment term")
     vqvae.add_argument("--data-variance", type=real(0, inclusive=False), metavar="V",
                        help="of the images: what their mean squared error is divided by (default: 1)")
+    add_codebook_arguments(vqvae)
+
+
+def add_codebook_arguments(parser):
+    """What a VQ-VAE can do about codes that fall out of use (docs/codebooks.md)."""
+    parser.add_argument("--codebook-init", choices=CODEBOOK_INITS, help="kmeans: from the latents of the first batches")
+    parser.add_argument("--codebook-update", choices=("gradient", "ema"), help="(default: gradient)")
+    parser.add_argument("--ema-decay", type=fraction, metavar="GAMMA", help="of the moving averages (default: 0.99)")
+    parser.add_argument("--restart-after", type=whole(0), metavar="STEPS",
+                        help="codes unused for so long become latents (default: 0, never)")
+    parser.add_argument("--entropy-weight", type=real(0), metavar="WEIGHT",
+                        help="of a term that asks for all codes to be used (default: 0, none)")
+    parser.add_argument("--entropy-temperature", type=real(0, inclusive=False), metavar="T",
+                        help="of the soft assignments in that term (default: 1)")
+    parser.add_argument("--code-metric", choices=("euclidean", "cosine"), help="(default: euclidean)")
+    parser.add_argument("--straight-through", choices=("right", "reversed"),
+                        help="reversed: as the article prints it, to see that it quantizes nothing (default: right)")
+
+
+def codebook_options(arguments, preset):
+    """The options of `add_codebook_arguments` alone, for whoever takes no others. Raises UsageError."""
+    names = ["codebook_init", *CODEBOOK]
+    chosen = {name: vars(arguments)[name] for name in names if vars(arguments)[name] is not None}
+    if chosen and arguments.model != "vqvae":
+        raise UsageError(f"--{next(iter(chosen)).replace('_', '-')} is an option of vqvae; "
+                         f"{arguments.model} has none such.")
+    options = {**preset, **chosen}
+    check_codebook_options(chosen, options)
+    return {name: options[name] for name in names}
+
+
+def check_codebook_options(chosen, options):
+    """Raises UsageError where a codebook option was chosen that another one leaves without meaning."""
+    for name, needed in (("ema_decay", "codebook_update ema"), ("entropy_temperature", "entropy_weight")):
+        owner, _, value = needed.partition(" ")
+        if name in chosen and (options[owner] != value if value else not options[owner]):
+            raise UsageError(f"--{name.replace('_', '-')} needs --{needed.replace('_', '-')}"
+                             f"{'' if value else ' above 0'} beside it.")
+    cures = [name for name in CODEBOOK if name != "straight_through" and options[name] != CODEBOOK[name]]
+    cures += ["codebook_init"] if options["codebook_init"] == "kmeans" else []
+    if options["straight_through"] == "reversed" and cures:
+        raise UsageError(f"--straight-through reversed shows a program that quantizes nothing: "
+                         f"leave out --{cures[0].replace('_', '-')}, which it cannot have.")
 
 
 def given(arguments):
@@ -181,6 +231,8 @@ def resolve(arguments):
         if name in chosen and options[deciding] != owner:
             raise UsageError(f"--{name.replace('_', '-')} is an option of --{deciding} {owner}; "
                              f"{options[deciding]} has none such.")
+    if model == "vqvae":
+        check_codebook_options(chosen, options)
     options = {name: value for name, value in options.items() if name not in foreign}
     return {**options, "channels": list(options["channels"])}
 

@@ -22,8 +22,20 @@ published The VQ-VAE of van den Oord et al. (2017, arXiv:1711.00937) for CIFAR-1
           the 40,000 it is 0.0633691.
 """
 
+# What a VQ-VAE does about codes that fall out of use, beside `codebook_init`: nothing, unless asked. docs/codebooks.md
+CODEBOOK = {
+    "codebook_update": "gradient",
+    "ema_decay": 0.99,
+    "restart_after": 0,
+    "entropy_weight": 0.0,
+    "entropy_temperature": 1.0,
+    "code_metric": "euclidean",
+    "straight_through": "right",
+}
+
 # What a recipe has unless it says otherwise.
 COMMON = {
+    **CODEBOOK,
     "network": "convolution",
     "channels": (32, 64, 128),
     "hidden": 128,
@@ -65,6 +77,7 @@ PRESETS = {
         "codes": 512,
         "code_dim": 64,
         "codebook_init": "variance_scaling",
+        "codebook_update": "ema",
         "commitment": 0.25,
         "data_variance": 0.0632869,
         "batch_size": 32,
@@ -79,7 +92,7 @@ PRESETS = {
 MODEL_OPTIONS = {
     "ae": ("latent_dim",),
     "vae": ("latent_dim", "beta"),
-    "vqvae": ("codes", "code_dim", "codebook_init", "commitment", "data_variance"),
+    "vqvae": ("codes", "code_dim", "codebook_init", "commitment", "data_variance", *CODEBOOK),
 }
 
 # {option: (the option that decides whether it counts, the choice with which it does)}

@@ -4,6 +4,7 @@
 checkpoints, and asks a trainer only for what `Trainer` shows here; torch_ref has a trainer with the same methods.
 """
 
+import itertools
 import math
 import signal
 import threading
@@ -59,6 +60,12 @@ class Trainer:
             choices = self.model.bottleneck.draw_choices(generator(self.xp, self.seed, epoch, step, 0))
             self.model.bottleneck.update(choices)
         return observed
+
+    def prepare(self, batches):
+        """Show the bottleneck of a new model the first batches of images, from which some begin."""
+        with self.model.evaluating():
+            features = [self.model.encoder.forward(to_device(images, self.device)) for images in batches]
+            self.model.bottleneck.prepare(features, generator(np, self.seed, 0, 0))
 
     def add_gradients(self, x, noise, scale=1.0):
         """Forward and backward, of scale · loss; returns (terms, code counts or None) of the loss itself."""
@@ -275,6 +282,13 @@ def log_steps(run, data, progress, read):
                 scale = math.prod(data.train.shape[1:]) * options.get("data_variance", 1.0)
                 line["normalized_squared_error"] = line["reconstruction"] / scale
             run.append_steps(line)
+
+
+def prepare(trainer, data, options):
+    """Before the first step of a new run: give the model the first batches of epoch 1, if it wants to see some."""
+    if count := trainer.model.bottleneck.prepared_from:
+        first = itertools.islice(batches(len(data.train), options["batch_size"], options["seed"], 1), count)
+        trainer.prepare([to_float(data.train[batch], options["dtype"]) for batch in first])
 
 
 def train_epoch(trainer, data, run, progress, stop):

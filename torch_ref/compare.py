@@ -23,7 +23,7 @@ from scratch.accelerate import accelerate
 from scratch.errors import UsageError
 from scratch.models import build as build_scratch
 from scratch.optim import Adam
-from scratch.options import preset_for, real, whole
+from scratch.options import add_codebook_arguments, codebook_options, preset_for, real, whole
 from scratch.presets import PRESETS
 from torch_ref import speed
 from torch_ref.models import build as build_torch
@@ -183,6 +183,10 @@ def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64,
 
         our_adam.step()
         their_adam.step()
+        if ours.bottleneck.moves:
+            choices = ours.bottleneck.draw_choices(rng)
+            ours.bottleneck.update(choices)
+            theirs.bottleneck.update(None if choices is None else torch.from_numpy(choices))
         if step + 1 in (1, min(steps, BOUNDED_STEPS), steps):
             weights[step + 1] = weight_difference(ours, theirs)
 
@@ -274,6 +278,7 @@ def add_arguments(parser):
         "--lr", type=real(0, inclusive=False),
         help="Adam's (the preset's; a tenth of it for the VQ-VAE, whose codes fall out of use in ten steps otherwise)")
     parser.add_argument("--seed", type=whole(0), default=0)
+    add_codebook_arguments(parser.add_argument_group("vqvae"))
     parser.add_argument("--plain", action="store_true", help="leave out scratch's accelerated forms")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     speed.add_arguments(parser)
@@ -298,7 +303,8 @@ def run(arguments):
     resolve(arguments)
     if arguments.speed:
         return speed.run(arguments)
-    options = {**preset_for(arguments.model, arguments.preset), "likelihood": arguments.likelihood}
+    preset = preset_for(arguments.model, arguments.preset)
+    options = {**preset, **codebook_options(arguments, preset), "likelihood": arguments.likelihood}
     batch_size = arguments.batch_size or options["batch_size"]
     lr = arguments.lr or (options["lr"] / 10 if arguments.model == "vqvae" else options["lr"])
     data = load(arguments.data, root=arguments.data_root, limit=arguments.steps * batch_size, seed=arguments.seed)

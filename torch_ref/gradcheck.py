@@ -75,6 +75,40 @@ def vector_quantizer(arguments, t, c):
     }
 
 
+def unit_length(arguments, t, c):
+    return {"y": F.normalize(t["x"], dim=-1)}
+
+
+def soft_assignment_entropy(arguments, t, c):
+    distances = (t["z"].unsqueeze(1) - t["codes"]).square().sum(-1)
+    use = torch.distributions.Categorical(F.softmax(-distances / arguments["temperature"], -1).mean(0))
+    uniform = torch.distributions.Categorical(torch.ones_like(use.probs))
+    return {"gap": torch.distributions.kl_divergence(use, uniform)}
+
+
+def cured_vector_quantizer(arguments, t, c):
+    codebook = t["codebook"] if "codebook" in t else c["codebook"]
+    z = t["z"]
+    if "cosine" in arguments:
+        z, codebook = F.normalize(z, dim=-1), F.normalize(codebook, dim=-1)
+    outputs = vector_quantizer(arguments, {"z": z, "codebook": codebook}, c)
+    if "ema_decay" in arguments:
+        del outputs["codebook"]
+    if "entropy_temperature" in arguments:
+        tensors = {"z": z.flatten(0, -2), "codes": codebook}
+        temperature = arguments["entropy_temperature"]
+        outputs["entropy_gap"] = soft_assignment_entropy({"temperature": temperature}, tensors, c)["gap"]
+    return outputs
+
+
+def reversed_vector_quantizer(arguments, t, c):
+    z, codebook = t["z"], t["codebook"]
+    q = codebook[torch.cdist(z.detach().flatten(0, -2), codebook.detach()).argmin(1)].reshape(z.shape)
+    q = q + (z - q).detach()
+    return {
+        "q": q, "codebook": mean_of_sums((z.detach() - q) ** 2), "commitment": mean_of_sums((z - q.detach()) ** 2)}
+
+
 def linear(name, x, t):
     return F.linear(x, t[f"{name}.weight"], t[f"{name}.bias"])
 
@@ -119,6 +153,10 @@ REFERENCES = {
     "Reparameterize": reparameterize,
     "GaussianKL": gaussian_kl,
     "VectorQuantizer": vector_quantizer,
+    "UnitLength": unit_length,
+    "SoftAssignmentEntropy": soft_assignment_entropy,
+    "CuredVectorQuantizer": cured_vector_quantizer,
+    "ReversedVectorQuantizer": reversed_vector_quantizer,
     "DenseBottleneck": dense_bottleneck,
     "GaussianBottleneck": gaussian_bottleneck,
     "VectorQuantizedBottleneck": vector_quantized_bottleneck,
@@ -151,8 +189,8 @@ def autograd(case, trial, rng):
     outputs = REFERENCES.get(name, torch_layer(name))(case.arguments, tensors, constants)
     upstream = [torch.tensor(trial.upstream[name]) for name in outputs]
     gradients = torch.autograd.grad(list(outputs.values()), list(leaves.values()), upstream)
-    return {
-        name: float((torch.tensor(trial.gradients[name]) - gradient).abs().max() / gradient.abs().max())
+    return {  # a gradient that is rightly zero is exactly so
+        name: float((torch.tensor(trial.gradients[name]) - gradient).abs().max() / (gradient.abs().max() or 1.0))
         for name, gradient in zip(leaves, gradients, strict=True)
     }
 

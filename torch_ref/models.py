@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from torch_ref.codebooks import DeadCodes, MovingAverages, entropy_gap, kmeans
 from torch_ref.losses import LIKELIHOODS, gaussian_kl, vector_quantization
 from torch_ref.networks import convolutions, residual
 from torch_ref.schedules import scheduled
@@ -21,10 +22,14 @@ class Bottleneck(nn.Module):
     """forward(h, noise=None) -> (features for the decoder, {name: loss term}); encode and decode are its two halves."""
 
     indices = None  # the codes chosen by the last forward, where a bottleneck chooses codes
+    prepared_from = 0  # how many of the first batches `prepare` wants to see
 
     def noise_shape(self, count):
         """The shape of the noise that forward takes for `count` images; None where nothing is random."""
         return None
+
+    def prepare(self, features, rng):
+        """Make ready for training from the features of the first batches; rng is a NumPy generator."""
 
     def draw_choices(self, rng):
         """The random choices that `update` takes, from a NumPy generator; None where it makes none."""
@@ -99,6 +104,8 @@ class VectorQuantizer(nn.Module):
     Shapes: z (N, D, H, W), codebook (K, D), indices (N, H, W).
     """
 
+    prepared_from = 0  # how many batches `prepare` wants to see
+
     def __init__(self, codes, code_dim, init, dtype):
         super().__init__()
         self.codebook = nn.Parameter(torch.empty(codes, code_dim, dtype=dtype))
@@ -130,6 +137,111 @@ class VectorQuantizer(nn.Module):
     def lookup(self, indices):
         return F.embedding(indices, self.codebook).movedim(-1, 1)
 
+    def draw_choices(self, rng):
+        return None
+
+    def update(self, choices=None):
+        """Change what no gradient changes."""
+
+
+class ReversedVectorQuantizer(VectorQuantizer):
+    """The article's program as it is printed: the straight-through line the wrong way round, the losses behind it."""
+
+    def forward(self, z):
+        self.indices = self.nearest(z)
+        q = self.lookup(self.indices)
+        q = q + (z - q).detach()
+        codebook, commitment = vector_quantization(z, q)
+        return q, {"codebook": codebook, "commitment": commitment}
+
+
+class CuredVectorQuantizer(VectorQuantizer):
+    """VectorQuantizer with any of: k-means initialisation, moving averages, restarts, entropy term, cosine distance."""
+
+    def __init__(self, codes, code_dim, init, dtype, *, ema_decay=None, restart_after=None, entropy_temperature=None,
+                 cosine=False):
+        super().__init__(codes, code_dim, "normal" if init == "kmeans" else init, dtype)
+        self.prepared_from = 10 if init == "kmeans" else 0
+        self.entropy_temperature, self.cosine = entropy_temperature, cosine
+        self.averages = self.dead_codes = None
+        if ema_decay is not None:
+            codebook = self.codebook.detach()
+            del self.codebook
+            self.register_buffer("codebook", codebook)
+            self.averages = MovingAverages(codebook, ema_decay)
+        if restart_after is not None:
+            self.dead_codes = DeadCodes(self.codebook.detach(), restart_after)
+
+    def compared(self, vectors, dim):
+        """Latents or codes as they are compared: on the unit sphere under the cosine distance."""
+        return F.normalize(vectors, dim=dim) if self.cosine else vectors
+
+    def forward(self, z):
+        self.indices = self.nearest(z)
+        z, q = self.compared(z, 1), self.lookup(self.indices)
+        codebook, commitment = vector_quantization(z, q)
+        terms = {"commitment": commitment} if self.averages else {"codebook": codebook, "commitment": commitment}
+        vectors = z.movedim(1, -1).flatten(0, -2)
+        if self.entropy_temperature is not None:
+            terms["entropy_gap"] = entropy_gap(vectors, self.compared(self.codebook, 1), self.entropy_temperature)
+        self.latents = vectors.detach()
+        return z + (q - z).detach(), terms
+
+    @torch.no_grad()
+    def nearest(self, z):
+        vectors, codebook = self.compared(z, 1).movedim(1, -1), self.compared(self.codebook, 1)
+        rows = vectors.flatten(0, -2).split(SEARCH_ROWS)
+        return torch.cat([torch.cdist(row, codebook).argmin(1) for row in rows]).view(vectors.shape[:-1])
+
+    def lookup(self, indices):
+        return F.embedding(indices, self.compared(self.codebook, 1)).movedim(-1, 1)
+
+    @torch.no_grad()
+    def prepare(self, latents, rng):
+        vectors = torch.cat([self.compared(z, 1).movedim(1, -1).flatten(0, -2) for z in latents])
+        codes = len(self.codebook)
+        picks = torch.from_numpy(rng.choice(len(vectors), codes, replace=len(vectors) < codes)).to(vectors.device)
+        codebook, counts = kmeans(vectors, vectors[picks], iterations=10)
+        self.codebook.copy_(codebook)
+        if self.averages:
+            self.averages.begin(codebook, counts.clamp(min=1) / len(latents))
+
+    def draw_choices(self, rng):
+        return rng.random(len(self.latents)) if self.dead_codes else None
+
+    @torch.no_grad()
+    def update(self, choices=None):
+        if not self.averages and not self.dead_codes:
+            return
+        assignments = F.one_hot(self.indices.flatten(), len(self.codebook)).to(self.latents)
+        if self.averages:
+            self.codebook.copy_(self.averages.update(self.latents, assignments))
+        if self.dead_codes:
+            dead = self.dead_codes.update(assignments.any(0), most=len(self.latents))
+            fresh = self.latents[choices.argsort()[: len(dead)]]
+            self.codebook[dead] = fresh
+            if self.averages:
+                self.averages.restart(dead, fresh)
+
+
+def quantizer(options, dtype):
+    """The quantizer that the options ask for. Where they say nothing of cures, it is the plain one."""
+    arguments = options["codes"], options["code_dim"], options["codebook_init"], dtype
+    if options.get("straight_through") == "reversed":
+        return ReversedVectorQuantizer(*arguments)
+    cures = {}
+    if options.get("codebook_update") == "ema":
+        cures["ema_decay"] = options["ema_decay"]
+    if options.get("restart_after"):
+        cures["restart_after"] = options["restart_after"]
+    if options.get("entropy_weight"):
+        cures["entropy_temperature"] = options["entropy_temperature"]
+    if options.get("code_metric") == "cosine":
+        cures["cosine"] = True
+    if cures or options["codebook_init"] == "kmeans":
+        return CuredVectorQuantizer(*arguments, **cures)
+    return VectorQuantizer(*arguments)
+
 
 class VectorQuantizedBottleneck(Bottleneck):
     """1×1 convolution to code_dim channels, VectorQuantizer, 1×1 convolution back. A latent is a grid of indices.
@@ -137,11 +249,11 @@ class VectorQuantizedBottleneck(Bottleneck):
     Without `expand` the code vectors go to the decoder as they are.
     """
 
-    def __init__(self, feature_shape, codes, code_dim, init, dtype, expand=True):
+    def __init__(self, feature_shape, codes, code_dim, init, dtype, quantizer=None, expand=True):
         super().__init__()
         channels = feature_shape[0]
         self.project = nn.Conv2d(channels, code_dim, 1, dtype=dtype)
-        self.quantizer = VectorQuantizer(codes, code_dim, init, dtype)
+        self.quantizer = quantizer or VectorQuantizer(codes, code_dim, init, dtype)
         self.expand = nn.Conv2d(code_dim, channels, 1, dtype=dtype) if expand else nn.Identity()
 
     @property
@@ -151,6 +263,19 @@ class VectorQuantizedBottleneck(Bottleneck):
     @property
     def codes(self):
         return len(self.quantizer.codebook)
+
+    @property
+    def prepared_from(self):
+        return self.quantizer.prepared_from
+
+    def prepare(self, features, rng):
+        self.quantizer.prepare([self.project(h) for h in features], rng)
+
+    def draw_choices(self, rng):
+        return self.quantizer.draw_choices(rng)
+
+    def update(self, choices=None):
+        self.quantizer.update(choices)
 
     def forward(self, h, noise=None):
         q, terms = self.quantizer(self.project(h))
@@ -273,11 +398,15 @@ def build(model, image_shape, options, *, dtype=torch.float32):
     elif model == "vqvae":
         bottleneck = VectorQuantizedBottleneck(
             feature_shape, options["codes"], options["code_dim"], options["codebook_init"], dtype,
-            expand=options.get("network") != "residual")
+            quantizer(options, dtype), expand=options.get("network") != "residual")
         # Its recipes take means over elements: the terms' sums over an example, divided by how many they sum.
         pixels, latents = math.prod(image_shape), feature_shape[1] * feature_shape[2] * options["code_dim"]
         weights = {"reconstruction": 1 / pixels / options.get("data_variance", 1.0), "codebook": 1 / latents,
                    "commitment": options["commitment"] / latents}
+        if options.get("codebook_update") == "ema":
+            del weights["codebook"]
+        if options.get("entropy_weight"):
+            weights["entropy_gap"] = options["entropy_weight"]
     else:
         raise ValueError(f"unknown model {model!r}: ae, vae or vqvae")
     return Autoencoder(encoder, bottleneck, decoder, LIKELIHOODS[options["likelihood"]](), weights)

@@ -54,6 +54,13 @@ class Trainer:
         if isinstance(optimizer, torch.optim.SGD):
             self.moments = {"velocity": "momentum_buffer"}
 
+    def prepare(self, batches):
+        """Show the bottleneck of a new model the first batches of images (N, H, W, C)."""
+        stream = np.random.SeedSequence(self.seed, spawn_key=(0, 0))
+        with self.model.evaluating():
+            features = [self.model.encoder(self.to_tensor(images)) for images in batches]
+            self.model.bottleneck.prepare(features, np.random.default_rng(stream))
+
     def step(self, images, epoch, step):
         """One update from images (N, H, W, C). Returns (terms, code counts or None), tensors nobody has waited for."""
         stream = np.random.SeedSequence(self.seed, spawn_key=(epoch, step))

@@ -17,10 +17,14 @@ class Bottleneck(Module):
     indices = None  # the codes chosen by the last forward, where a bottleneck chooses codes
     random = False  # True where forward takes noise
     moves = False  # True where `update` does something
+    prepared_from = 0  # how many of the first batches `prepare` wants to see; 0 where it does nothing
 
     def draw_noise(self, count, rng):
         """The noise that forward takes for `count` examples, from `rng`; None where nothing is random."""
         return None
+
+    def prepare(self, features, rng):
+        """Make ready for training from the features h of the first batches, each (N, H, W, C); rng is NumPy's."""
 
     def draw_choices(self, rng):
         """The random choices that `update` takes, from `rng`; None where it makes none."""

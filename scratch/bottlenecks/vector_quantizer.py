@@ -52,7 +52,15 @@ def perplexity(counts):
     return xp.exp(-(p * xp.log(xp.where(p > 0, p, xp.ones_like(p)))).sum())
 
 
-CODEBOOK_INITS = ("uniform", "normal", "xavier", "variance_scaling")
+def sums_by_code(vectors, indices, codes):
+    """Σ of the vectors (..., D) that have the index k (...), for each of K = `codes`: (K, D)."""
+    xp, D = array_module(vectors), vectors.shape[-1]
+    sums = xp.zeros(codes * D, vectors.dtype)
+    xp.add.at(sums, (indices.reshape(-1, 1) * D + xp.arange(D)).ravel(), vectors.ravel())
+    return sums.reshape(codes, D)
+
+
+CODEBOOK_INITS = ("uniform", "normal", "xavier", "variance_scaling", "kmeans")
 
 
 def initial_codebook(how, codes, code_dim, dtype, rng):
@@ -92,6 +100,9 @@ class VectorQuantizer(Module):
         ∂L/∂e_j = ∂L/∂codebook · Σ_{positions with k = j} 2 (e_j − z) / N
     """
 
+    moves = False  # True where `update` does something (codebook_health.py)
+    prepared_from = 0  # how many batches `prepare` wants to see
+
     def __init__(self, codes, code_dim, init="uniform", *, dtype=np.float32, rng=None):
         self.codebook = Parameter(initial_codebook(init, codes, code_dim, dtype, rng or np.random.default_rng()))
         self.indices = None
@@ -99,45 +110,72 @@ class VectorQuantizer(Module):
     def forward(self, z, indices=None):
         e = self.codebook.value
         check_input(self, z, ("N", *(f"D{axis}" for axis in range(1, z.ndim - 1)), e.shape[1]), e)
-        k = self.nearest(z) if indices is None else indices
+        z, e = self.latent_vectors(z), self.code_vectors()
+        self.indices = self.search(z, e) if indices is None else indices
+        return self.quantize(z, e, self.indices)
+
+    def backward(self, dq, dterms):
+        dz, de = self.gradients(dq, dterms)
+        if de is not None:
+            self.codebook.accumulate(de)
+        return dz
+
+    def quantize(self, z, e, k):
+        """(q, terms) from latents, codes and indices."""
         q = e[k]
         residual = z - q
-        self.indices = k
         self.save(residual, k)
         distance = batch_mean_of_sums(residual * residual)
         return q, {"codebook": distance, "commitment": distance}
 
-    def backward(self, dq, dterms):
+    def gradients(self, dq, dterms):
+        """(∂L/∂z, ∂L/∂e); None for e where there is no term "codebook" to move it."""
         residual, k = self.recall()
         scale = 2 / len(residual)
-        self.codebook.accumulate(self.scatter(residual * (-scale * dterms["codebook"]), k))
-        return dq + residual * (scale * dterms["commitment"])
+        de = self.scatter(residual * (-scale * dterms["codebook"]), k) if "codebook" in dterms else None
+        return dq + residual * (scale * dterms["commitment"]), de
+
+    def latent_vectors(self, z):
+        """z (N, ..., D) as it is compared with the codes: here as it is."""
+        return z
+
+    def code_vectors(self):
+        """The codes (K, D) as they are compared and decoded: here as they are."""
+        return self.codebook.value
 
     def nearest(self, z):
         """The indices (N, ...) of the codes nearest to z (N, ..., D)."""
-        e = self.codebook.value
+        return self.search(self.latent_vectors(z), self.code_vectors())
+
+    @staticmethod
+    def search(z, e):
         return nearest_codes(z.reshape(-1, e.shape[1]), e).reshape(z.shape[:-1])
 
     def scatter(self, vectors, k):
         """Σ over all positions of vectors (N, ..., D) into the row k of the codebook's shape."""
-        xp = array_module(vectors)
-        K, D = self.codebook.value.shape
-        sums = xp.zeros(K * D, vectors.dtype)
-        xp.add.at(sums, (k.reshape(-1, 1) * D + xp.arange(D)).ravel(), vectors.ravel())
-        return sums.reshape(K, D)
+        return sums_by_code(vectors, k, len(self.codebook.value))
+
+    def draw_choices(self, rng):
+        """The random choices that `update` takes; None where it makes none."""
+        return None
+
+    def update(self, choices=None):
+        """Change what no gradient changes, after a training step."""
 
 
 class VectorQuantizedBottleneck(Bottleneck):
     """z = 1×1 convolution of h to D channels,   q = VectorQuantizer(z),   y = 1×1 convolution of q back to C channels.
 
     Shapes: h, y (N, H, W, C), z, q (N, H, W, D), indices (N, H, W): an image is a grid of H·W codes.
+    `quantizer` makes the quantizer: the class above, or one that does something about unused codes.
     Without `expand` y is q itself, (N, H, W, D), for a decoder that takes the code vectors.
     """
 
-    def __init__(self, feature_shape, codes, code_dim, init="uniform", *, expand=True, dtype=np.float32, rng=None):
+    def __init__(self, feature_shape, codes, code_dim, init="uniform", quantizer=VectorQuantizer, *, expand=True,
+                 dtype=np.float32, rng=None):
         _, _, C = feature_shape
         self.project = Conv2d(C, code_dim, 1, dtype=dtype, rng=rng)
-        self.quantizer = VectorQuantizer(codes, code_dim, init, dtype=dtype, rng=rng)
+        self.quantizer = quantizer(codes, code_dim, init, dtype=dtype, rng=rng)
         self.expand = Conv2d(code_dim, C, 1, dtype=dtype, rng=rng) if expand else Sequential()
 
     @property
@@ -147,6 +185,23 @@ class VectorQuantizedBottleneck(Bottleneck):
     @property
     def codes(self):
         return len(self.quantizer.codebook.value)
+
+    @property
+    def moves(self):
+        return self.quantizer.moves
+
+    @property
+    def prepared_from(self):
+        return self.quantizer.prepared_from
+
+    def prepare(self, features, rng):
+        self.quantizer.prepare([self.project.forward(h) for h in features], rng)
+
+    def draw_choices(self, rng):
+        return self.quantizer.draw_choices(rng)
+
+    def update(self, choices=None):
+        self.quantizer.update(choices)
 
     def forward(self, h, noise=None):
         z = self.project.forward(h)
@@ -162,9 +217,9 @@ class VectorQuantizedBottleneck(Bottleneck):
         return self.quantizer.nearest(self.project.forward(h))
 
     def decode(self, indices):
-        return self.expand.forward(self.quantizer.codebook.value[indices])
+        return self.expand.forward(self.quantizer.code_vectors()[indices])
 
     def mix(self, a, b, t):
         """The codes nearest to the points between a's and b's code vectors: what the decoder knows lies in between."""
-        e = self.quantizer.codebook.value
+        e = self.quantizer.code_vectors()
         return self.quantizer.nearest((1 - t) * e[a] + t * e[b])

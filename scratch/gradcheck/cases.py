@@ -8,6 +8,7 @@ import numpy as np
 
 from scratch import bottlenecks, layers, losses
 from scratch.accelerate import accelerate
+from scratch.arrays import array_module
 from scratch.gradcheck.differences import Operation, of_module
 from scratch.layers import conv_definition
 from scratch.module import Sequential
@@ -177,11 +178,51 @@ def bottleneck(case, rng):
     return of_module(module, {"h": h}, forward, backward, {"noise": noise}, surrogate)
 
 
+def unit_length(case, rng):
+    """y = UnitLength(x)."""
+    module = bottlenecks.UnitLength()
+    x = normal(case.shape, rng)
+    return of_module(
+        module,
+        {"x": x},
+        lambda: {"y": module.forward(x)},
+        lambda upstream: [module.backward(upstream["y"])],
+    )
+
+
+def soft_assignment_entropy(case, rng):
+    """gap = SoftAssignmentEntropy(z, codes); the shape is that of z, and half as many codes."""
+    module = bottlenecks.SoftAssignmentEntropy(**case.arguments)
+    M, D = case.shape
+    z, codes = normal((M, D), rng), normal((M // 2, D), rng)
+    return of_module(
+        module,
+        {"z": z, "codes": codes},
+        lambda: {"gap": module.forward(z, codes)},
+        lambda upstream: module.backward(upstream["gap"]),
+    )
+
+
 def vector_quantizer(case, rng):
-    """q, terms = VectorQuantizer(z)."""
-    module = bottlenecks.VectorQuantizer(**case.arguments, dtype=DTYPE, rng=rng)
+    """q, terms = VectorQuantizer(z), or one of its relatives."""
+    module = getattr(bottlenecks, case.name)(**case.arguments, dtype=DTYPE, rng=rng)
     z = normal(case.shape, rng)
-    quantize = straight_through(module, z)
+    return of_quantizer(module, z, straight_through(module, z))
+
+
+def reversed_vector_quantizer(case, rng):
+    """q, terms = ReversedVectorQuantizer(z), in eighths: rounding then leaves nothing of z − q, which is zero."""
+    module = bottlenecks.ReversedVectorQuantizer(**case.arguments, dtype=DTYPE, rng=rng)
+    z, e = normal(case.shape, rng), module.codebook.value
+    for array in (z, e):
+        array *= 8
+        array_module(array).rint(array, out=array)
+        array /= 8
+    return of_quantizer(module, z, reversed_straight_through(module, z))
+
+
+def of_quantizer(module, z, surrogate):
+    """The Operation of a quantizer and of the surrogate z ↦ (q, terms) whose derivative its backward is."""
 
     def outputs(q, terms):
         return {"q": q, **terms}
@@ -195,7 +236,8 @@ def vector_quantizer(case, rng):
         {"z": z},
         lambda: outputs(*module.forward(z)),
         backward,
-        surrogate=lambda: outputs(*quantize(z)),
+        constants={} if "codebook" in module.named_parameters() else {"codebook": module.codebook.value},
+        surrogate=lambda: outputs(*surrogate(z)),
     )
 
 
@@ -206,15 +248,36 @@ def straight_through(quantizer, z):
 
         q = z + (e₀ₖ − z₀)      codebook = (1/N) Σ ‖z₀ − eₖ‖²      commitment = (1/N) Σ ‖z − e₀ₖ‖²
 
-    At this moment its values are those of forward. Nearby, forward's q would be eₖ instead, whatever z.
+    At this moment its values are those of forward. Nearby, forward's q would be eₖ instead, whatever z. The entropy
+    term of a CuredVectorQuantizer is smooth, and stands for itself.
     """
     k = quantizer.nearest(z)
-    z0, q0 = z.copy(), quantizer.codebook.value[k]
+    z0, q0 = quantizer.latent_vectors(z).copy(), quantizer.code_vectors()[k]
 
     def surrogate(z):
-        codebook = ((z0 - quantizer.codebook.value[k]) ** 2).sum() / len(z)
-        commitment = ((z - q0) ** 2).sum() / len(z)
-        return z + (q0 - z0), {"codebook": codebook, "commitment": commitment}
+        z, e = quantizer.latent_vectors(z), quantizer.code_vectors()
+        terms = {"codebook": ((z0 - e[k]) ** 2).sum() / len(z), "commitment": ((z - q0) ** 2).sum() / len(z)}
+        if getattr(quantizer, "averages", None):
+            del terms["codebook"]
+        if getattr(quantizer, "entropy", None):
+            terms["entropy_gap"] = quantizer.entropy.forward(z.reshape(-1, z.shape[-1]), e)
+        return z + (q0 - z0), terms
+
+    return surrogate
+
+
+def reversed_straight_through(quantizer, z):
+    """The same for a ReversedVectorQuantizer:
+
+        q = eₖ + (z₀ − e₀ₖ)      codebook = (1/N) Σ ‖z₀ − q‖²      commitment = (1/N) Σ ‖z − q₀‖²
+    """
+    k, e = quantizer.nearest(z), quantizer.codebook.value
+    z0, held = z.copy(), z - e[k]
+    q0 = e[k] + held
+
+    def surrogate(z):
+        q = e[k] + held
+        return q, {"codebook": ((z0 - q) ** 2).sum() / len(z), "commitment": ((z - q0) ** 2).sum() / len(z)}
 
     return surrogate
 
@@ -295,6 +358,18 @@ CASES = [
     *cases(reparameterize, "Reparameterize", (4, 3)),
     *cases(gaussian_kl, "GaussianKL", (4, 3)),
     *cases(vector_quantizer, "VectorQuantizer", (2, 3, 4, 5), dict(codes=6, code_dim=5, init="normal")),
+    *cases(unit_length, "UnitLength", (2, 3, 4, 5)),
+    *cases(soft_assignment_entropy, "SoftAssignmentEntropy", (8, 3), dict(temperature=1.5)),
+    *cases(
+        vector_quantizer, "CuredVectorQuantizer", (2, 3, 4, 5),
+        dict(codes=6, code_dim=5, init="normal", ema_decay=0.9),
+        dict(codes=6, code_dim=5, init="normal", entropy_temperature=1.5),
+        dict(codes=6, code_dim=5, init="normal", cosine=True),
+        dict(codes=6, code_dim=5, init="normal", entropy_temperature=0.5, cosine=True),
+        dict(codes=6, code_dim=5, init="normal", entropy_temperature=0.5, cosine=True, ema_decay=0.9),
+    ),
+    *cases(
+        reversed_vector_quantizer, "ReversedVectorQuantizer", (2, 3, 4, 5), dict(codes=6, code_dim=5, init="normal")),
     *cases(bottleneck, "DenseBottleneck", (3, 2, 2, 4), dict(feature_shape=(2, 2, 4), latent_dim=5)),
     *cases(bottleneck, "GaussianBottleneck", (3, 2, 2, 4), dict(feature_shape=(2, 2, 4), latent_dim=5)),
     *cases(

@@ -20,15 +20,16 @@ from scratch.layers import ReLU
 from scratch.models import build
 from scratch.presets import PRESETS
 from scratch.training import Trainer, make_optimizer
+from tests.cures import CURES
 from tests.stand_in import counting, installed
 
 STORED = Path(__file__).with_name("allocations.json")
 UPDATE = "python -m tests.behaviour.test_allocations --update"
 FIGURES = {"bytes_allocated": 0.01, "allocations": 0, "copies": 0, "launches": 0}  # and by what part each may differ
 
-MODELS = {  # (model, preset) of each row
-    "ae": ("ae", "small"), "vae": ("vae", "small"), "vqvae": ("vqvae", "small"),
-    "published vqvae": ("vqvae", "published"),
+MODELS = {  # name: (model, preset, options beside the preset's)
+    "ae": ("ae", "small", {}), "vae": ("vae", "small", {}), "vqvae": ("vqvae", "small", {}),
+    "vqvae, cured": ("vqvae", "small", CURES["all"]), "published vqvae": ("vqvae", "published", {}),
 }
 VARIANTS = {  # what is done to a new model before it trains
     "plain": lambda model: model,
@@ -38,8 +39,8 @@ VARIANTS = {  # what is done to a new model before it trains
 
 def count_step(row, variant):
     """The figures of one training step in float32. Not of the first, which may set something up."""
-    model, preset = MODELS[row]
-    options = {**PRESETS[preset], "likelihood": "squared_error"}
+    model, preset, changes = MODELS[row]
+    options = {**PRESETS[preset], "likelihood": "squared_error", **changes}
     images = np.random.default_rng(0).random((options["batch_size"], 32, 32, 3), np.float32)
     with installed():
         network = build(model, images.shape[1:], options, rng=np.random.default_rng(0))

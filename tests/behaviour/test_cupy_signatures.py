@@ -16,6 +16,7 @@ from scratch.priors import CodeFrequencies, FittedGaussian
 from scratch.training import Trainer, held_out_metrics, make_optimizer
 from tests import stand_in
 from tests.behaviour.tiny import OPTIONS, RESIDUAL, images
+from tests.cures import CURES
 from tests.on_device import run_case
 from tests.recorder import Call, problem, recording
 
@@ -36,6 +37,8 @@ def use(name, likelihood, optimizer, form, dtype, **changes):
     model = FORMS[form](build(name, (16, 16, 3), options, dtype=dtype, rng=np.random.default_rng(0))).to("gpu")
     trainer = Trainer(model, make_optimizer(model.named_parameters(), optimizer), seed=0, device="gpu")
     x = images(6).astype(dtype)
+    if model.bottleneck.prepared_from:
+        trainer.prepare([x, x])
     for step in range(2):
         terms, counts = trainer.step(x, epoch=1, step=step)
     trainer.read(list(terms.values()))
@@ -67,6 +70,8 @@ def calls():
                         use(name, likelihood, optimizer, form, np.float32)
                 use(name, "squared_error", OPTIMIZERS[0], form, np.float64)
                 use(name, "squared_error", OPTIMIZERS[0], form, np.float32, **RESIDUAL)
+        for cure in CURES.values():
+            use("vqvae", "squared_error", OPTIMIZERS[0], "plain", np.float32, **cure)
         for case in CASES:
             for dtype in (np.float32, np.float64):
                 run_case(case, "gpu", dtype)

@@ -20,8 +20,8 @@ def images(count, stream=0):
     return to_float(shapes(count, size=16, seed=0, stream=stream)[0], np.float32)
 
 
-def new_model(name, seed=0, **options):
-    return build(name, (16, 16, 3), {**OPTIONS, **options}, rng=np.random.default_rng(seed))
+def new_model(name, seed=0, dtype=np.float32, **options):
+    return build(name, (16, 16, 3), {**OPTIONS, **options}, dtype=dtype, rng=np.random.default_rng(seed))
 
 
 def train(model, x, epochs, batch_size=32, lr=3e-3):

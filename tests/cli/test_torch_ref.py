@@ -73,6 +73,8 @@ def test_a_run_is_continued_by_the_program_that_began_it(torch_ref, scratch, tra
     ("train vqvae --network residual --image-size 18 --limit 4", "18×18"),
     ("compare ae --steps 0", "--steps"),
     ("compare ae --data nothing", "'nothing'"),
+    ("compare ae --restart-after 5", "--restart-after is an option of vqvae"),
+    ("compare vqvae --ema-decay 0.5", "--ema-decay needs --codebook-update ema"),
     ("gradcheck Nothing", "'Nothing'"),
 ])
 def test_bad_input_is_one_sentence(torch_ref, argv, part):

@@ -14,6 +14,7 @@ from scratch.training import Trainer, held_out_metrics, make_optimizer
 from tests.behaviour.test_device_contract import WORK, on_both
 from tests.behaviour.tiny import OPTIONS, RESIDUAL, images
 from tests.closeness import assert_all_close, assert_close
+from tests.cures import CURES
 from tests.on_device import run_case
 
 BOUNDS = {"float64": 1e-10, "float32": 1e-4}  # relative to each tensor's largest magnitude
@@ -32,8 +33,8 @@ def test_every_operation(cupy, case, dtype):
     assert_all_close(ours, expected, BOUNDS[dtype])
 
 
-def new_model(model, device, dtype, likelihood="squared_error", form="plain", network=()):
-    options = {**OPTIONS, "likelihood": likelihood, "codebook_init": "normal", **dict(network)}
+def new_model(model, device, dtype, likelihood="squared_error", form="plain", **changes):
+    options = {**OPTIONS, "likelihood": likelihood, "codebook_init": "normal", **changes}
     built = build(model, (16, 16, 3), options, dtype=np.dtype(dtype).type, rng=np.random.default_rng(0))
     if form == "accelerated":
         accelerate(built, least_channels=1)
@@ -53,7 +54,7 @@ def noise_for(model, count, device, seed=1):
 def test_every_model_s_output_terms_and_gradients(cupy, model, network, likelihood, dtype, form):
     answers, indices = [], []
     for device in DEVICES:
-        built = new_model(model, device, dtype, likelihood, form, network)
+        built = new_model(model, device, dtype, likelihood, form, **network)
         x = to_device(images(8).astype(dtype), device)
         noise = noise_for(built, len(x), device)
         output, _ = built.forward(x, noise)
@@ -97,9 +98,9 @@ OPTIMIZERS = {
 }
 
 
-def trajectory(model, optimizer, device, network=()):
+def trajectory(model, optimizer, device, network):
     """(losses of fifty steps, indices in use at each, state after the first step, state after the last)."""
-    built = new_model(model, device, "float64", network=network)
+    built = new_model(model, device, "float64", **network)
     trainer = Trainer(built, make_optimizer(built.named_parameters(), OPTIMIZERS[optimizer]), 0, device)
     trainer.noise_of_step = lambda count, epoch, step: noise_for(built, count, device, seed=step)
     x, losses, codes, states = images(48).astype(np.float64).reshape(3, 16, 16, 16, 3), [], [], []
@@ -123,3 +124,22 @@ def test_fifty_steps_in_float64(cupy, model, optimizer, network):
     assert_all_close(ours[2], expected[2], 1e-9)
     assert_all_close(ours[3], expected[3], 1e-6)
     assert expected[0][-1] < expected[0][0], "it learned something"
+
+
+@pytest.mark.parametrize("cure", CURES)
+def test_ten_steps_of_a_cured_codebook(cupy, monkeypatch, cure):
+    """From the same k-means picks, which are NumPy's everywhere, with the same choices of what restarts from where."""
+    states, x = [], images(16).astype(np.float64)
+    for device in DEVICES:
+        network = new_model("vqvae", device, "float64", **CURES[cure])
+        trainer = Trainer(network, make_optimizer(network.named_parameters(), OPTIMIZERS["adam"]), 0, device)
+        if network.bottleneck.prepared_from:
+            trainer.prepare([x[:8], x[8:]])
+        if getattr(network.bottleneck.quantizer, "dead_codes", None):
+            rng = np.random.default_rng(1)
+            choices = [to_device(rng.random(16 * 4 * 4), device) for _ in range(10)]
+            monkeypatch.setattr(network.bottleneck.quantizer, "draw_choices", lambda rng, given=choices: given.pop(0))
+        for step in range(10):
+            trainer.step(x, 1, step)
+        states.append(trainer.state()[0])
+    assert_all_close(*states, 1e-8)

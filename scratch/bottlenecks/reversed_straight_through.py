@@ -1,0 +1,32 @@
+"""The straight-through line written the wrong way round, as one article prints it: for looking at, not for use."""
+
+from scratch.bottlenecks.vector_quantizer import VectorQuantizer
+from scratch.losses import batch_mean_of_sums
+
+
+class ReversedVectorQuantizer(VectorQuantizer):
+    """q = e_k + sg[z − e_k], and both loss terms computed from this q: a quantizer that does not quantize.
+
+    (N. Correll 2025, the program as printed; presets.py.) The value of q is z. So the decoder sees the encoder's own
+    output, and codebook = (1/N) Σ ‖sg[z] − q‖² and commitment = (1/N) Σ ‖z − sg[q]‖² compare z with itself: both are
+    zero but for rounding. The decoder's gradient goes to the codes, which the decoder never sees:
+
+        ∂L/∂z = ∂L/∂commitment · 2 (z − q) / N                       zero
+        ∂L/∂e_j = Σ_{positions with k = j} (∂L/∂q + ∂L/∂codebook · 2 (q − z) / N)
+
+    The encoder learns nothing, and the reconstruction looks well because nothing was quantized. `encode` and `decode`
+    go through the codes all the same and show what they are worth.
+    """
+
+    def quantize(self, z, e, k):
+        q = e[k] + (z - e[k])
+        residual = z - q
+        self.save(residual, k)
+        distance = batch_mean_of_sums(residual * residual)
+        return q, {"codebook": distance, "commitment": distance}
+
+    def gradients(self, dq, dterms):
+        residual, k = self.recall()
+        scale = 2 / len(residual)
+        de = self.scatter(dq - residual * (scale * dterms["codebook"]), k)
+        return residual * (scale * dterms["commitment"]), de
