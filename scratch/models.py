@@ -1,6 +1,6 @@
 """An autoencoder is an encoder, a bottleneck and a decoder, and one system differs from the next in the bottleneck.
 
-Read `Autoencoder` first, then `build`, which puts together the three systems that the bottlenecks make of it.
+Read `Autoencoder` first, then `build`, which puts together the systems that the bottlenecks make of it.
 """
 
 import math
@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from scratch.arrays import array_module
-from scratch.bottlenecks import DenseBottleneck, GaussianBottleneck, VectorQuantizedBottleneck
+from scratch.arrays import array_module, each
+from scratch.bottlenecks import DenseBottleneck, GaussianBottleneck, TwoLevelBottleneck, VectorQuantizedBottleneck
 from scratch.layers import Conv2d, ConvTranspose2d, ReLU, Sigmoid
 from scratch.losses import LIKELIHOODS
 from scratch.module import Module, Sequential
@@ -69,7 +69,8 @@ class Autoencoder(Module):
             self.train(training)
 
     def encode(self, x):
-        """The latent of each image: the AE's z (N, Z), the VAE's mean μ (N, Z), the VQ-VAE's code indices (N, h, w)."""
+        """The latent of each image: the AE's z (N, Z), the VAE's mean μ (N, Z), the VQ-VAE's code indices (N, h, w), or
+        the VQ-VAE-2's two grids of them, the list [top (N, h, w), bottom (N, 2h, 2w)]."""
         with self.evaluating():
             return self.bottleneck.encode(self.encoder.forward(x))
 
@@ -85,7 +86,7 @@ class Autoencoder(Module):
     def sample(self, count, prior, rng):
         """`count` new images, decoded from latents that `prior` (see priors.py) draws."""
         like = next(iter(self.named_state().values())).value
-        return self.decode(array_module(like).asarray(prior.draw(count, rng, like.dtype)))
+        return self.decode(each(array_module(like).asarray, prior.draw(count, rng, like.dtype)))
 
     def variations(self, x, count, rng):
         """(N, count, H, W, C): each image decoded from `count` draws z ~ q(z | x), on the device of x.
@@ -118,6 +119,16 @@ def halvings(height, width, at_most):
     if count == 0:
         raise ValueError(f"images of {height}×{width} cannot be halved: both sides have to be even")
     return count
+
+
+def outer_channels(model, image_shape, channels):
+    """Those of `channels` that stay for the encoder and the decoder: one for each halving outside of the bottleneck."""
+    H, W, _ = image_shape
+    depth, inside = halvings(H, W, len(channels)), HALVINGS_INSIDE.get(model, 0)
+    if depth <= inside:
+        raise ValueError(f"the {model} halves an image at least {inside + 1} times, and images of {H}×{W} with "
+                         f"{len(channels)} channel count(s) can be halved {depth} time(s)")
+    return channels[: depth - inside]
 
 
 def convolutions(image_shape, channels, sigmoid, dtype, rng):
@@ -161,7 +172,22 @@ def vector_quantized(features, image_shape, options, **settings):
     }
 
 
-SYSTEMS = {"ae": dense, "vae": gaussian, "vqvae": vector_quantized}
+def two_level(features, image_shape, options, **settings):
+    """The VQ-VAE-2's, whose top encoder takes the last of the channels. Each level's terms are means, as above."""
+    H, W, _ = features
+    depth = halvings(*image_shape[:2], len(options["channels"]))
+    code_dim = options["code_dim"]
+    bottleneck = TwoLevelBottleneck(
+        features, options["channels"][depth - 1], options["codes"], code_dim, options["codebook_init"], **settings)
+    weights = {"reconstruction": 1 / math.prod(image_shape)}
+    for level, latent_elements in (("top", H // 2 * (W // 2) * code_dim), ("bottom", H * W * code_dim)):
+        weights[f"codebook_{level}"] = 1 / latent_elements
+        weights[f"commitment_{level}"] = options["commitment"] / latent_elements
+    return bottleneck, weights
+
+
+SYSTEMS = {"ae": dense, "vae": gaussian, "vqvae": vector_quantized, "vqvae2": two_level}
+HALVINGS_INSIDE = {"vqvae2": 1}  # those of an image's halvings that a system's bottleneck makes
 
 
 def build(model, image_shape, options, *, dtype=np.float32, rng=None):
@@ -174,6 +200,7 @@ def build(model, image_shape, options, *, dtype=np.float32, rng=None):
     rng = rng or np.random.default_rng()
     reconstruction = LIKELIHOODS[options["likelihood"]]()
     sigmoid = options["likelihood"] == "squared_error"
-    encoder, decoder, features = convolutions(image_shape, options["channels"], sigmoid, dtype, rng)
+    channels = outer_channels(model, image_shape, options["channels"])
+    encoder, decoder, features = convolutions(image_shape, channels, sigmoid, dtype, rng)
     bottleneck, weights = SYSTEMS[model](features, image_shape, options, dtype=dtype, rng=rng)
     return Autoencoder(encoder, bottleneck, decoder, reconstruction, weights)

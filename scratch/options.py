@@ -6,7 +6,7 @@ import math
 from scratch.bottlenecks.vector_quantizer import CODEBOOK_INITS
 from scratch.errors import UsageError
 from scratch.losses import LIKELIHOODS
-from scratch.presets import MODEL_OPTIONS, PRESETS
+from scratch.presets import MODEL_OPTIONS, PRESETS, preset_for
 from scratch.schedules import Schedule
 
 DEFAULTS = {
@@ -93,7 +93,7 @@ def add_data_arguments(parser, default_data=None):
 
 def add_train_arguments(parser):
     """All that `train` takes. Nothing has a default here, so that what was given can be told from what was not."""
-    parser.add_argument("model", nargs="?", help="ae, vae or vqvae")
+    parser.add_argument("model", nargs="?", help=", ".join(MODEL_OPTIONS))
     parser.add_argument("--preset", help="small (default) or article")
     add_data_arguments(parser)
     parser.add_argument("--image-size", type=whole(1), metavar="PIXELS", help="side of the images")
@@ -119,7 +119,7 @@ def add_train_arguments(parser):
     ae.add_argument("--latent-dim", type=whole(1), metavar="Z", help="numbers in the code of an image")
     vae = parser.add_argument_group("vae")
     vae.add_argument("--beta", type=real(0), help="weight of the KL term")
-    vqvae = parser.add_argument_group("vqvae")
+    vqvae = parser.add_argument_group("vqvae and vqvae2")
     vqvae.add_argument("--codes", type=whole(1), metavar="K", help="vectors in the codebook")
     vqvae.add_argument("--code-dim", type=whole(1), metavar="D", help="numbers in a vector of the codebook")
     vqvae.add_argument("--codebook-init", choices=CODEBOOK_INITS)
@@ -146,7 +146,7 @@ def resolve(arguments):
     for name in sorted(foreign & chosen.keys()):
         owners = " and ".join(owner for owner, names in MODEL_OPTIONS.items() if name in names)
         raise UsageError(f"--{name.replace('_', '-')} is an option of {owners}; {model} has none such.")
-    options = {**DEFAULTS, **PRESETS[preset], **chosen}
+    options = {**DEFAULTS, **preset_for(preset, model), **chosen}
     for name, owner in (("momentum", "sgd"), ("weight_decay", "adam")):
         if name in chosen and options["optimizer"] != owner:
             raise UsageError(f"--{name.replace('_', '-')} is an option of --optimizer {owner}; "

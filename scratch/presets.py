@@ -39,9 +39,20 @@ PRESETS = {
     },
 }
 
+# Where a model's entries are not those of the preset. The article has no VQ-VAE-2; its paper's codebooks hold 512
+# vectors of 64 numbers, and its commitment weighs 0.25.
+OWN_ENTRIES = {("article", "vqvae2"): {"codes": 512, "code_dim": 64, "commitment": 0.25}}
+
+
+def preset_for(name, model):
+    """The entries of a preset as a model reads them."""
+    return {**PRESETS[name], **OWN_ENTRIES.get((name, model), {})}
+
+
 # Which model reads which of a preset's model options; all models read `channels`.
 MODEL_OPTIONS = {
     "ae": ("latent_dim",),
     "vae": ("latent_dim", "beta"),
     "vqvae": ("codes", "code_dim", "codebook_init", "commitment"),
+    "vqvae2": ("codes", "code_dim", "codebook_init", "commitment"),
 }

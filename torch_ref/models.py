@@ -21,6 +21,10 @@ class Bottleneck(nn.Module):
 
     indices = None  # the codes chosen by the last forward, where a bottleneck chooses codes
 
+    def by_level(self, codes):
+        """{level: grid} of a latent of codes, or of `indices`; a grid that is the only one has the name ""."""
+        return {"": codes}
+
     def noise_shape(self, count):
         """The shape of the noise that forward takes for `count` images; None where nothing is random."""
         return None
@@ -127,6 +131,10 @@ class VectorQuantizer(nn.Module):
     def lookup(self, indices):
         return F.embedding(indices, self.codebook).movedim(-1, 1)
 
+    def mix(self, a, b, t):
+        """The codes nearest to the points between the code vectors of a and b."""
+        return self.nearest(torch.lerp(self.lookup(a), self.lookup(b), t))
+
 
 class VectorQuantizedBottleneck(Bottleneck):
     """1×1 convolution to code_dim channels, VectorQuantizer, 1×1 convolution back. A latent is a grid of indices."""
@@ -157,8 +165,65 @@ class VectorQuantizedBottleneck(Bottleneck):
         return self.expand(self.quantizer.lookup(indices))
 
     def mix(self, a, b, t):
-        """The codes nearest to the points between the code vectors of a and b."""
-        return self.quantizer.nearest(torch.lerp(self.quantizer.lookup(a), self.quantizer.lookup(b), t))
+        return self.quantizer.mix(a, b, t)
+
+
+class TwoLevelBottleneck(Bottleneck):
+    """The top's codes on a grid of half the side, and the bottom's, which are chosen given the top's.
+
+    A latent is the list [top (N, H/2, W/2), bottom (N, H, W)]. Terms have the level's name behind their own.
+    """
+
+    def __init__(self, feature_shape, top_channels, codes, code_dim, init, dtype):
+        super().__init__()
+        channels = feature_shape[0]
+        self.top_encoder = nn.Sequential(
+            nn.Conv2d(channels, top_channels, 4, stride=2, padding=1, dtype=dtype),
+            nn.ReLU(),
+            nn.Conv2d(top_channels, code_dim, 1, dtype=dtype),
+        )
+        self.top_quantizer = VectorQuantizer(codes, code_dim, init, dtype)
+        self.top_decoder = nn.ConvTranspose2d(code_dim, code_dim, 4, stride=2, padding=1, dtype=dtype)
+        self.project = nn.Conv2d(channels + code_dim, code_dim, 1, dtype=dtype)
+        self.bottom_quantizer = VectorQuantizer(codes, code_dim, init, dtype)
+        self.upsample = nn.ConvTranspose2d(code_dim, code_dim, 4, stride=2, padding=1, dtype=dtype)
+        self.expand = nn.Conv2d(2 * code_dim, channels, 1, dtype=dtype)
+
+    @property
+    def indices(self):
+        return [self.top_quantizer.indices, self.bottom_quantizer.indices]
+
+    @property
+    def codes(self):
+        return len(self.top_quantizer.codebook)
+
+    def by_level(self, codes):
+        top, bottom = codes
+        return {"top": top, "bottom": bottom}
+
+    def forward(self, h, noise=None):
+        top, top_terms = self.top_quantizer(self.top_encoder(h))
+        bottom, bottom_terms = self.bottom_quantizer(self.bottom_latents(h, top))
+        terms = {f"{name}_top": term for name, term in top_terms.items()}
+        terms |= {f"{name}_bottom": term for name, term in bottom_terms.items()}
+        return self.features(top, bottom), terms
+
+    def bottom_latents(self, h, top):
+        return self.project(torch.cat([h, self.top_decoder(top)], dim=1))
+
+    def features(self, top, bottom):
+        return self.expand(torch.cat([bottom, self.upsample(top)], dim=1))
+
+    def encode(self, h):
+        top = self.top_quantizer.nearest(self.top_encoder(h))
+        return [top, self.bottom_quantizer.nearest(self.bottom_latents(h, self.top_quantizer.lookup(top)))]
+
+    def decode(self, codes):
+        top, bottom = codes
+        return self.features(self.top_quantizer.lookup(top), self.bottom_quantizer.lookup(bottom))
+
+    def mix(self, a, b, t):
+        return [self.top_quantizer.mix(a[0], b[0], t), self.bottom_quantizer.mix(a[1], b[1], t)]
 
 
 class Autoencoder(nn.Module):
@@ -202,7 +267,8 @@ class Autoencoder(nn.Module):
             self.train(training)
 
     def encode(self, x):
-        """z (N, Z) of the AE, the mean μ (N, Z) of the VAE, code indices (N, h, w) of the VQ-VAE."""
+        """z (N, Z) of the AE, the mean μ (N, Z) of the VAE, code indices (N, h, w) of the VQ-VAE, and of the
+        VQ-VAE-2 a list of two such grids, the top's and the bottom's."""
         with self.evaluating():
             return self.bottleneck.encode(self.encoder(x))
 
@@ -224,9 +290,11 @@ class Autoencoder(nn.Module):
         return None if shape is None else rng.standard_normal(shape, dtype=self.numpy_dtype)
 
     def sample(self, count, prior, rng):
-        """`count` new images from latents drawn by `prior.draw(count, rng, dtype)`, a NumPy array."""
-        latents = torch.from_numpy(prior.draw(count, rng, self.numpy_dtype))
-        return self.decode(latents.to(next(self.parameters()).device))
+        """`count` new images from latents drawn by `prior.draw(count, rng, dtype)`, a NumPy array or a list of them."""
+        latents, device = prior.draw(count, rng, self.numpy_dtype), next(self.parameters()).device
+        if isinstance(latents, list):
+            return self.decode([torch.from_numpy(grid).to(device) for grid in latents])
+        return self.decode(torch.from_numpy(latents).to(device))
 
     def variations(self, x, count, rng):
         """(N, count, C, H, W): each image decoded from `count` draws z ~ q(z | x); only the VAE has such draws."""
@@ -246,7 +314,7 @@ class Autoencoder(nn.Module):
 
 
 def build(model, image_shape, options, *, dtype=torch.float32):
-    """The system `model` ("ae", "vae" or "vqvae") for images of `image_shape` (H, W, C).
+    """The system `model` ("ae", "vae", "vqvae" or "vqvae2") for images of `image_shape` (H, W, C).
 
     `options` holds channels, likelihood and what the model's bottleneck reads. The weights are PyTorch's default
     ones, which torch.manual_seed decides.
@@ -257,6 +325,11 @@ def build(model, image_shape, options, *, dtype=torch.float32):
     if depth == 0:
         raise ValueError(f"images of {H}×{W} cannot be halved: both sides have to be even")
     widths = [C, *options["channels"][:depth]]
+    if model == "vqvae2":
+        if depth == 1:
+            raise ValueError(f"images of {H}×{W} cannot be halved twice, as the {model} does: both sides have to be "
+                             f"divisible by 4, and channels have to name two widths")
+        depth -= 1  # the last width is that of the top's own encoder
 
     encoder, decoder = nn.Sequential(), nn.Sequential()
     for i in range(depth):
@@ -269,7 +342,7 @@ def build(model, image_shape, options, *, dtype=torch.float32):
     if options["likelihood"] == "squared_error":
         decoder.append(nn.Sigmoid())
 
-    feature_shape = (widths[-1], H // 2**depth, W // 2**depth)
+    feature_shape = (widths[depth], H // 2**depth, W // 2**depth)
     weights = {"reconstruction": 1.0}
     if model == "ae":
         bottleneck = DenseBottleneck(feature_shape, options["latent_dim"], dtype)
@@ -282,6 +355,13 @@ def build(model, image_shape, options, *, dtype=torch.float32):
         # Its recipes take means over elements: the terms' sums over an example, divided by how many they sum.
         pixels, latents = H * W * C, feature_shape[1] * feature_shape[2] * options["code_dim"]
         weights = {"reconstruction": 1 / pixels, "codebook": 1 / latents, "commitment": options["commitment"] / latents}
+    elif model == "vqvae2":
+        bottleneck = TwoLevelBottleneck(
+            feature_shape, widths[-1], options["codes"], options["code_dim"], options["codebook_init"], dtype)
+        weights = {"reconstruction": 1 / (H * W * C)}
+        for level, cells in (("top", H * W // 4 ** (depth + 1)), ("bottom", H * W // 4**depth)):
+            weights[f"codebook_{level}"] = 1 / (cells * options["code_dim"])
+            weights[f"commitment_{level}"] = options["commitment"] / (cells * options["code_dim"])
     else:
-        raise ValueError(f"unknown model {model!r}: ae, vae or vqvae")
+        raise ValueError(f"unknown model {model!r}: ae, vae, vqvae or vqvae2")
     return Autoencoder(encoder, bottleneck, decoder, LIKELIHOODS[options["likelihood"]](), weights)

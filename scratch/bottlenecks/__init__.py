@@ -2,6 +2,7 @@
 
 from scratch.bottlenecks.dense import DenseBottleneck
 from scratch.bottlenecks.gaussian import GaussianBottleneck, GaussianKL, Reparameterize
+from scratch.bottlenecks.two_level import TwoLevelBottleneck
 from scratch.bottlenecks.vector_quantizer import VectorQuantizedBottleneck, VectorQuantizer
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "GaussianBottleneck",
     "GaussianKL",
     "Reparameterize",
+    "TwoLevelBottleneck",
     "VectorQuantizedBottleneck",
     "VectorQuantizer",
 ]

@@ -109,6 +109,11 @@ class VectorQuantizer(Module):
         e = self.codebook.value
         return nearest_codes(z.reshape(-1, e.shape[1]), e).reshape(z.shape[:-1])
 
+    def mix(self, a, b, t):
+        """The codes nearest to the points between a's and b's code vectors: what the decoder knows lies in between."""
+        e = self.codebook.value
+        return self.nearest((1 - t) * e[a] + t * e[b])
+
     def scatter(self, vectors, k):
         """Σ over all positions of vectors (N, ..., D) into the row k of the codebook's shape."""
         xp = array_module(vectors)
@@ -155,6 +160,4 @@ class VectorQuantizedBottleneck(Bottleneck):
         return self.expand.forward(self.quantizer.codebook.value[indices])
 
     def mix(self, a, b, t):
-        """The codes nearest to the points between a's and b's code vectors: what the decoder knows lies in between."""
-        e = self.quantizer.codebook.value
-        return self.quantizer.nearest((1 - t) * e[a] + t * e[b])
+        return self.quantizer.mix(a, b, t)

@@ -18,11 +18,18 @@ from scratch.training import Totals, Trainer
 from tests.cli.conftest import MODELS, SMALL, read_metrics, without_times
 
 ROOT = Path(__file__).resolve().parents[2]
-TERMS = {"ae": [], "vae": ["kl"], "vqvae": ["codebook", "commitment", "perplexity", "codes_used"]}
+CODED = ["codebook", "commitment", "perplexity", "codes_used", "epoch_perplexity"]
+TERMS = {
+    "ae": [],
+    "vae": ["kl"],
+    "vqvae": CODED,
+    "vqvae2": [f"{name}_{level}" for name in CODED for level in ("top", "bottom")],
+}
 PICTURES = {
     "ae": {"curves", "reconstructions", "samples", "interpolation"},
     "vae": {"curves", "reconstructions", "samples", "interpolation", "variations"},
     "vqvae": {"curves", "reconstructions", "samples", "interpolation", "codebook"},
+    "vqvae2": {"curves", "reconstructions", "samples", "interpolation", "codebook"},
 }
 
 
@@ -58,8 +65,8 @@ def test_epoch_figures_average_over_examples_not_batches():
             return scalars
 
     totals = Totals()
-    totals.add("", 16, {"loss": 1.0}, None)
-    totals.add("", 8, {"loss": 4.0}, None)
+    totals.add("", 16, {"loss": 1.0}, {})
+    totals.add("", 8, {"loss": 4.0}, {})
     totals.read(Host())
     assert totals.means() == {"loss": 2.0}
 
