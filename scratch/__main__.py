@@ -1,5 +1,5 @@
-"""python -m scratch: train, evaluate, reconstruct, sample, variations, interpolate, encode, decode, gradcheck and
-devices."""
+"""python -m scratch: train, evaluate, reconstruct, sample, variations, interpolate, encode, decode, bits, gradcheck
+and devices."""
 
 import sys
 
@@ -53,6 +53,9 @@ def build_parser():
     encode.add_argument("--split", choices=("held-out", "train"), default="held-out")
     decode = add_run_command(subparsers, "decode", commands.decode, data=False, out="decoded.npz")
     decode.add_argument("file", metavar="FILE", help="a .npz that encode wrote")
+
+    bits = add_run_command(subparsers, "bits", commands.bits)
+    bits.add_argument("--json", action="store_true")
 
     check = subparsers.add_parser("gradcheck", help="Hold every backward against finite differences.")
     gradcheck.add_arguments(check)

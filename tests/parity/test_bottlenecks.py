@@ -89,6 +89,19 @@ def test_vector_quantized(feature_shape, n, codes, code_dim, seed):
     np.testing.assert_array_equal(ours.indices, theirs.indices)
 
 
+@drawn
+@given(feature_shapes, st.integers(1, 4), st.integers(1, 4), st.integers(1, 40), st.integers(1, 5), seeds)
+def test_two_level(feature_shape, n, top_channels, codes, code_dim, seed):
+    rng = np.random.default_rng(seed)
+    H, W, C = feature_shape
+    arguments = ((2 * H, 2 * W, C), top_channels, codes, code_dim, "normal")
+    ours = bottlenecks.TwoLevelBottleneck(*arguments, dtype=np.float64, rng=rng)
+    theirs = torch_bottleneck("TwoLevelBottleneck", *arguments)
+    check_bottleneck(ours, theirs, rng.standard_normal((n, 2 * H, 2 * W, C)), None, rng)
+    for indices, indices_torch in zip(ours.indices, theirs.indices, strict=True):
+        np.testing.assert_array_equal(indices, indices_torch)
+
+
 def quantizers(seed, codes=20, code_dim=3, init="normal"):
     ours = bottlenecks.VectorQuantizer(codes, code_dim, init, dtype=np.float64, rng=np.random.default_rng(seed))
     theirs = torch_models.VectorQuantizer(codes, code_dim, init, dtype=torch.float64)
