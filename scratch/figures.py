@@ -76,12 +76,12 @@ def codebook_use(counts_by_level):
         used = int((counts > 0).sum())
         share = np.sort(counts)[::-1] / counts.sum()
         axes.step(np.arange(1, used + 1), share[:used], where="mid", marker="." if used < 2 else None, label=level)
-        titles.append(f"{used} of {len(counts)} {level} codes".replace("  ", " "))
+        titles.append(f"{used} of {len(counts)} {level}".strip())
     if len(titles) > 1:
         axes.legend(fontsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_yscale("log")
     axes.set_xlabel("code, by frequency")
     axes.set_ylabel("share of all positions")
-    axes.set_title(f"{' and '.join(titles)} used on the held-out images", fontsize=10)
+    axes.set_title(f"{' and '.join(titles)} codes used on the held-out images", fontsize=10)
     return figure

@@ -72,13 +72,13 @@ def test_forward_chooses_what_encode_chooses_and_decodes_it(bottleneck):
 
 
 def test_both_levels_say_something_of_an_image():
-    """A little training, and exchanging either level's codes with another image's changes the picture."""
-    x = images(64)
-    model = train(new_model("vqvae2", codebook_init="normal"), x, 20)
+    """After a little training, an image in which either level has another image's codes is far from its own."""
+    x = images(16)
+    model = train(new_model("vqvae2", codes=256), x, 150, batch_size=16)
     before = reconstruction_error(model, x)
     top, bottom = model.encode(x)
     for mixed in ([top[::-1], bottom], [top, bottom[::-1]]):
-        assert float(((model.decode(mixed) - x) ** 2).sum() / len(x)) > 1.05 * before
+        assert float(((model.decode(mixed) - x) ** 2).sum() / len(x)) > 2 * before
 
 
 def test_metrics_are_named_by_level():
