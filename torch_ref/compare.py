@@ -82,7 +82,7 @@ def use_many_codes(model, x, rng):
 
     def bottom(h):
         quantizer = bottleneck.top_quantizer
-        return bottleneck.bottom_latents(h, quantizer.codebook.value[quantizer.nearest(top(h))])
+        return bottleneck.bottom_latents(h, quantizer.lookup(quantizer.nearest(top(h))))
 
     with model.evaluating():
         h = model.encoder.forward(x)

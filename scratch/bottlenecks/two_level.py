@@ -20,7 +20,7 @@ class TwoLevelBottleneck(Bottleneck):
     up and up′ are transposed convolutions with weights of their own, [·, ·] joins channels. Kernel 4, stride 2 halve
     and double. Shapes: h, y (N, H, W, C) with even H and W, top (N, H/2, W/2), bottom (N, H, W); a latent is the list
     [top, bottom]. Each level has its own codebook (K, D) and its own terms, codebook_top, commitment_top,
-    codebook_bottom and commitment_bottom.
+    codebook_bottom and commitment_bottom. `quantizer` makes the quantizer of a level.
 
     q_top is used twice, so its gradient is a sum of two, and so is that of h:
 
@@ -32,13 +32,14 @@ class TwoLevelBottleneck(Bottleneck):
 
     levels = ("top", "bottom")
 
-    def __init__(self, feature_shape, top_channels, codes, code_dim, init="uniform", *, dtype=np.float32, rng=None):
+    def __init__(self, feature_shape, top_channels, codes, code_dim, init="uniform", quantizer=VectorQuantizer, *,
+                 dtype=np.float32, rng=None):
         _, _, C = feature_shape
         settings = dict(dtype=dtype, rng=rng)
         halving = dict(kernel_size=4, stride=2, padding=1, **settings)
 
         def new_quantizer():
-            return VectorQuantizer(codes, code_dim, init, **settings)
+            return quantizer(codes, code_dim, init, **settings)
 
         self.top_encoder = Sequential(
             Conv2d(C, top_channels, **halving), ReLU(), Conv2d(top_channels, code_dim, 1, **settings))
@@ -96,12 +97,10 @@ class TwoLevelBottleneck(Bottleneck):
 
     def encode(self, h):
         top = self.top_quantizer.nearest(self.top_encoder.forward(h))
-        bottom = self.bottom_quantizer.nearest(self.bottom_latents(h, self.top_quantizer.codebook.value[top]))
-        return [top, bottom]
+        return [top, self.bottom_quantizer.nearest(self.bottom_latents(h, self.top_quantizer.lookup(top)))]
 
     def decode(self, codes):
-        return self.features(*(
-            quantizer.codebook.value[indices] for quantizer, indices in zip(self.quantizers, codes, strict=True)))
+        return self.features(*(quantizer.lookup(k) for quantizer, k in zip(self.quantizers, codes, strict=True)))
 
     def mix(self, a, b, t):
         return [quantizer.mix(*ends, t) for quantizer, *ends in zip(self.quantizers, a, b, strict=True)]

@@ -25,7 +25,7 @@ def model(request):
         set_codes(bottleneck.quantizer, bottleneck.project.forward(h))
     if request.param == "vqvae2":
         set_codes(bottleneck.top_quantizer, bottleneck.top_encoder.forward(h))
-        q_top = bottleneck.top_quantizer.codebook.value[bottleneck.encode(h)[0]]
+        q_top = bottleneck.top_quantizer.lookup(bottleneck.encode(h)[0])
         set_codes(bottleneck.bottom_quantizer, bottleneck.bottom_latents(h, q_top))
     return model
 
