@@ -174,8 +174,10 @@ def test_stopped_in_the_middle_and_resumed_equals_uninterrupted(scratch, tmp_pat
     assert without_times(read_metrics(tmp_path / "cut")) == without_times(read_metrics(tmp_path / "whole"))
 
 
-def test_ctrl_c_inside_an_epoch_keeps_its_running_averages(scratch, monkeypatch):
-    options = ["vqvae", *SMALL, *MODELS["vqvae"], "--epochs", 2]
+@pytest.mark.parametrize("model", ["vqvae", "vqvae2"])
+def test_ctrl_c_inside_an_epoch_keeps_its_running_averages(scratch, monkeypatch, model):
+    """Its code counts too, level by level."""
+    options = [model, *SMALL, *MODELS[model], "--epochs", 2]
     scratch("train", *options, "--out", "whole")
     step = Trainer.step
 
