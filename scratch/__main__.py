@@ -1,4 +1,4 @@
-"""python -m scratch: train, evaluate, reconstruct, sample, variations, interpolate, curves, encode, decode,
+"""python -m scratch: train, evaluate, reconstruct, sample, variations, interpolate, curves, encode, decode, bits,
 gradcheck and devices."""
 
 import sys
@@ -60,6 +60,8 @@ def build_parser():
                         f"(default: {', '.join(commands.COMPARED)})")
     curves.add_argument("--out", required=True, metavar="FILE", help="where to write the picture (PNG)")
     curves.set_defaults(run_command=commands.curves)
+    bits = add_run_command(subparsers, "bits", commands.bits)
+    bits.add_argument("--json", action="store_true")
 
     check = subparsers.add_parser("gradcheck", help="Hold every backward against finite differences.")
     gradcheck.add_arguments(check)

@@ -56,6 +56,13 @@ def to_host(x):
     return x if array_module(x) is np else x.get()
 
 
+def each(function, *latents):
+    """function(*latents); of latents that are lists of grids, the list of function(*grids) grid by grid."""
+    if isinstance(latents[0], list):
+        return [function(*grids) for grids in zip(*latents, strict=True)]
+    return function(*latents)
+
+
 def generator(xp, seed, *path):
     """A random generator of module `xp` whose stream follows from non-negative integers: a seed and a path below it.
 

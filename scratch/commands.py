@@ -1,8 +1,6 @@
 """What the command line does with a run: train it, judge it, draw it, turn images into codes and back."""
 
-import io
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +9,11 @@ from data_utils import load
 from scratch import figures
 from scratch.accelerate.workers import ParallelTrainer, sensible_workers
 from scratch.arrays import device_module
+from scratch.bits import rates, report
+from scratch.codes import read_latents, write_latents, write_npz
 from scratch.errors import UsageError
 from scratch.options import resolve, resolve_resumed
-from scratch.runs import Run, describe_data, versions, write_atomically
+from scratch.runs import Run, describe_data, versions
 from scratch.shortages import memory_for
 from scratch.trained import (
     PICTURED,
@@ -266,11 +266,10 @@ def encode(arguments):
     trained = open_run(arguments)
     data = images_for(trained, arguments)
     images = data.train if arguments.split == "train" else data.held_out
-    latents = trained.encode(images)
     path = destination(arguments, trained, "codes.npz")
-    with_name = {"codes" if trained.codes else "latents": latents}
-    write_npz(path, **with_name)
-    print(f"wrote {path}: {next(iter(with_name))} {latents.shape} {latents.dtype} of {len(images)} images")
+    written = write_latents(path, trained, trained.encode(images))
+    arrays = " and ".join(f"{name} {array.shape} {array.dtype}" for name, array in written.items())
+    print(f"wrote {path}: {arrays} of {len(images)} images")
     return 0
 
 
@@ -287,28 +286,15 @@ def decode(arguments):
     return 0
 
 
-def write_npz(path, **arrays):
-    """Write named arrays to a compressed .npz, complete or not at all."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    write_atomically(path, buffer.getvalue())
-
-
-def read_latents(path, trained):
-    """The latents in a .npz, checked against the model. Raises UsageError."""
-    name = "codes" if trained.codes else "latents"
-    try:
-        with np.load(path) as file:
-            latents = file[name]
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        model = trained.options["model"]
-        raise UsageError(f"{path} holds no {name!r}: give decode what encode of a {model} run wrote.") from None
-    H, W, C = trained.run.config["data"]["image_shape"]
-    probe = trained.encode(np.zeros((1, H, W, C), trained.dtype))
-    if latents.shape[1:] != probe.shape[1:] or not len(latents) or latents.dtype.kind != probe.dtype.kind:
-        raise UsageError(f"{path} holds {name} {latents.shape} {latents.dtype}; "
-                         f"{trained.run.folder} decodes (N, {', '.join(map(str, probe.shape[1:]))}) {probe.dtype}.")
-    if trained.codes and not (0 <= latents.min() and latents.max() < trained.codes):
-        raise UsageError(f"{path} holds codes {latents.min()} to {latents.max()}; "
-                         f"the codebook of {trained.run.folder} has 0 to {trained.codes - 1}.")
-    return latents.astype(probe.dtype)
+def bits(arguments):
+    """Print what held-out images cost in bits as codes, beside JPEG of the same error, and PNG."""
+    trained = open_run(arguments)
+    if not trained.codes:
+        raise UsageError(f"bits counts codes, and the latents of a {trained.options['model']} are none: "
+                         f"name a run of a model with a codebook.")
+    found = rates(trained, images_for(trained, arguments))
+    if arguments.json:
+        print(json.dumps(found))
+    else:
+        report(found)
+    return 0

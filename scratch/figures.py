@@ -49,7 +49,7 @@ def image_rows(rows, title):
 def loss_curves(metrics):
     """Each loss term over the epochs, on the training and the held-out images; and a VQ-VAE's codes in use."""
     ours = [name.removeprefix("held_out_") for name in metrics[0] if name.startswith("held_out_")]
-    names = [name for name in ours if name != "epoch_perplexity"]
+    names = [name for name in ours if not name.startswith("epoch_perplexity")]
     columns = min(3, len(names))
     lines = -(-len(names) // columns)
     figure = Figure(figsize=(3.6 * columns, 2.7 * lines), layout="constrained")
@@ -86,16 +86,21 @@ def run_curves(runs, names):
     return figure
 
 
-def codebook_use(counts):
-    """How often each code is used, the most frequent first."""
-    used = int((counts > 0).sum())
-    share = np.sort(counts)[::-1] / counts.sum()
+def codebook_use(counts_by_level):
+    """How often each code is used, the most frequent first; a curve for each {level: counts}."""
     figure = Figure(figsize=(6, 3), layout="constrained")
     axes = figure.add_subplot()
-    axes.bar(np.arange(1, used + 1), share[:used], width=1.0)
+    titles = []
+    for level, counts in counts_by_level.items():
+        used = int((counts > 0).sum())
+        share = np.sort(counts)[::-1] / counts.sum()
+        axes.step(np.arange(1, used + 1), share[:used], where="mid", marker="." if used < 2 else None, label=level)
+        titles.append(f"{used} of {len(counts)} {level}".strip())
+    if len(titles) > 1:
+        axes.legend(fontsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_yscale("log")
     axes.set_xlabel("code, by frequency")
     axes.set_ylabel("share of all positions")
-    axes.set_title(f"{used} of {len(counts)} codes used on the held-out images", fontsize=10)
+    axes.set_title(f"{' and '.join(titles)} codes used on the held-out images", fontsize=10)
     return figure

@@ -1,6 +1,6 @@
 """An autoencoder is an encoder, a bottleneck and a decoder, and one system differs from the next in the bottleneck.
 
-Read `Autoencoder` first, then `build`, which puts together the three systems that the bottlenecks make of it.
+Read `Autoencoder` first, then `build`, which puts together the systems that the bottlenecks make of it.
 """
 
 import math
@@ -9,18 +9,20 @@ from functools import partial
 
 import numpy as np
 
-from scratch.arrays import array_module
+from scratch.arrays import array_module, each
 from scratch.bottlenecks import (
     CuredVectorQuantizer,
     DenseBottleneck,
     GaussianBottleneck,
     ReversedVectorQuantizer,
+    TwoLevelBottleneck,
     VectorQuantizedBottleneck,
     VectorQuantizer,
 )
+from scratch.bottlenecks.bottleneck import level_name
 from scratch.losses import LIKELIHOODS
 from scratch.module import Module
-from scratch.networks import convolutions, residual
+from scratch.networks import convolutions, halvings, outer_channels, residual
 from scratch.presets import CODEBOOK
 from scratch.schedules import Schedule
 
@@ -81,7 +83,8 @@ class Autoencoder(Module):
             self.train(training)
 
     def encode(self, x):
-        """The latent of each image: the AE's z (N, Z), the VAE's mean μ (N, Z), the VQ-VAE's code indices (N, h, w)."""
+        """The latent of each image: the AE's z (N, Z), the VAE's mean μ (N, Z), the VQ-VAE's code indices (N, h, w), or
+        the VQ-VAE-2's two grids of them, the list [top (N, h, w), bottom (N, 2h, 2w)]."""
         with self.evaluating():
             return self.bottleneck.encode(self.encoder.forward(x))
 
@@ -97,7 +100,7 @@ class Autoencoder(Module):
     def sample(self, count, prior, rng):
         """`count` new images, decoded from latents that `prior` (see priors.py) draws."""
         like = next(iter(self.named_state().values())).value
-        return self.decode(array_module(like).asarray(prior.draw(count, rng, like.dtype)))
+        return self.decode(each(array_module(like).asarray, prior.draw(count, rng, like.dtype)))
 
     def variations(self, x, count, rng):
         """(N, count, H, W, C): each image decoded from `count` draws z ~ q(z | x), on the device of x.
@@ -159,19 +162,45 @@ def vector_quantized(features, image_shape, options, **settings):
     bottleneck = VectorQuantizedBottleneck(
         features, options["codes"], options["code_dim"], options["codebook_init"], quantizer(options), expand=expand,
         **settings)
-    latent_elements = features[0] * features[1] * options["code_dim"]
-    weights = {
-        "reconstruction": 1 / (math.prod(image_shape) * options.get("data_variance", 1.0)),
-        "commitment": options["commitment"] / latent_elements,
-    }
+    H, W, _ = features
+    return bottleneck, {**reconstruction_weight(image_shape, options), **code_weights(H * W, options)}
+
+
+def two_level(features, image_shape, options, **settings):
+    """The VQ-VAE-2's, whose top encoder takes the last of the channels. Each level's terms are weighed as above."""
+    options = {**CODEBOOK, **options}
+    top_channels = options["channels"][halvings(*image_shape[:2], len(options["channels"])) - 1]
+    if options.get("network") == "residual":
+        top_channels = options["hidden"]
+    bottleneck = TwoLevelBottleneck(
+        features, top_channels, options["codes"], options["code_dim"], options["codebook_init"], quantizer(options),
+        **settings)
+    H, W, _ = features
+    weights = reconstruction_weight(image_shape, options)
+    for level, positions in (("top", H // 2 * (W // 2)), ("bottom", H * W)):
+        of_level = code_weights(positions, options)
+        weights |= {level_name(name, level): weight for name, weight in of_level.items()}
+    return bottleneck, weights
+
+
+def reconstruction_weight(image_shape, options):
+    """Of a mean over elements, divided by the variance of the data."""
+    return {"reconstruction": 1 / (math.prod(image_shape) * options.get("data_variance", 1.0))}
+
+
+def code_weights(positions, options):
+    """Of the terms of a quantizer with so many positions in its grid."""
+    latent_elements = positions * options["code_dim"]
+    weights = {"commitment": options["commitment"] / latent_elements}
     if options["codebook_update"] == "gradient":
         weights["codebook"] = 1 / latent_elements
     if options["entropy_weight"]:
         weights["entropy_gap"] = options["entropy_weight"]
-    return bottleneck, weights
+    return weights
 
 
-SYSTEMS = {"ae": dense, "vae": gaussian, "vqvae": vector_quantized}
+SYSTEMS = {"ae": dense, "vae": gaussian, "vqvae": vector_quantized, "vqvae2": two_level}
+HALVINGS_INSIDE = {"vqvae2": 1}  # those of an image's halvings that a system's bottleneck makes
 
 
 def build(model, image_shape, options, *, dtype=np.float32, rng=None):
@@ -189,6 +218,7 @@ def build(model, image_shape, options, *, dtype=np.float32, rng=None):
         latent_channels = options["code_dim"] if model == "vqvae" else options["hidden"]
         encoder, decoder, features = residual(image_shape, options, latent_channels, logits, dtype, rng)
     else:
-        encoder, decoder, features = convolutions(image_shape, options["channels"], not logits, dtype, rng)
+        channels = outer_channels(image_shape, options["channels"], HALVINGS_INSIDE.get(model, 0))
+        encoder, decoder, features = convolutions(image_shape, channels, not logits, dtype, rng)
     bottleneck, weights = SYSTEMS[model](features, image_shape, options, dtype=dtype, rng=rng)
     return Autoencoder(encoder, bottleneck, decoder, reconstruction, weights)

@@ -18,6 +18,17 @@ def halvings(height, width, at_most):
     return count
 
 
+def outer_channels(image_shape, channels, inside):
+    """Those of `channels` that stay for the encoder and the decoder: one for each halving outside of the bottleneck,
+    which itself makes `inside` of an image's halvings. Raises ValueError where none stays."""
+    H, W, _ = image_shape
+    depth = halvings(H, W, len(channels))
+    if depth <= inside:
+        raise ValueError(f"the model halves an image at least {inside + 1} times, and images of {H}×{W} with "
+                         f"{len(channels)} channel count(s) can be halved {depth} time(s)")
+    return channels[: depth - inside]
+
+
 def convolutions(image_shape, channels, sigmoid, dtype, rng):
     """(encoder, decoder, feature shape): a convolution of kernel 4, stride 2, padding 1 and a ReLU for each halving.
 

@@ -7,7 +7,7 @@ from scratch.bottlenecks.vector_quantizer import CODEBOOK_INITS
 from scratch.errors import UsageError
 from scratch.losses import LIKELIHOODS
 from scratch.networks import NETWORKS
-from scratch.presets import CODEBOOK, DEPENDENT_OPTIONS, MODEL_OPTIONS, PRESETS
+from scratch.presets import CODEBOOK, DEPENDENT_OPTIONS, MODEL_OPTIONS, OWN_ENTRIES, PRESETS
 from scratch.schedules import Schedule
 
 DEFAULTS = {
@@ -104,7 +104,7 @@ def add_data_arguments(parser, default_data=None):
 
 def add_train_arguments(parser):
     """All that `train` takes. Nothing has a default here, so that what was given can be told from what was not."""
-    parser.add_argument("model", nargs="?", help="ae, vae or vqvae")
+    parser.add_argument("model", nargs="?", help=", ".join(MODEL_OPTIONS))
     parser.add_argument("--preset", help="small (default), article or, for vqvae, published")
     add_data_arguments(parser)
     parser.add_argument("--image-size", type=whole(1), metavar="PIXELS", help="side of the images")
@@ -138,7 +138,7 @@ def add_train_arguments(parser):
     ae.add_argument("--latent-dim", type=whole(1), metavar="Z", help="numbers in the code of an image")
     vae = parser.add_argument_group("vae")
     vae.add_argument("--beta", type=real(0), help="weight of the KL term")
-    vqvae = parser.add_argument_group("vqvae")
+    vqvae = parser.add_argument_group("vqvae and vqvae2")
     vqvae.add_argument("--codes", type=whole(1), metavar="K", help="vectors in the codebook")
     vqvae.add_argument("--code-dim", type=whole(1), metavar="D", help="numbers in a vector of the codebook")
     vqvae.add_argument("--commitment", type=real(0), metavar="BETA", help="weight of the commitment term")
@@ -167,8 +167,8 @@ def codebook_options(arguments, preset):
     """The options of `add_codebook_arguments` alone, for whoever takes no others. Raises UsageError."""
     names = ["codebook_init", *CODEBOOK]
     chosen = {name: vars(arguments)[name] for name in names if vars(arguments)[name] is not None}
-    if chosen and arguments.model != "vqvae":
-        raise UsageError(f"--{next(iter(chosen)).replace('_', '-')} is an option of vqvae; "
+    if chosen and names[-1] not in MODEL_OPTIONS[arguments.model]:
+        raise UsageError(f"--{next(iter(chosen)).replace('_', '-')} is an option of vqvae and vqvae2; "
                          f"{arguments.model} has none such.")
     options = {**preset, **chosen}
     check_codebook_options(chosen, options)
@@ -202,7 +202,7 @@ def preset_for(model, preset):
     fitting = [name for name, entries in PRESETS.items() if entries.keys() >= set(MODEL_OPTIONS[model])]
     if preset not in fitting:
         raise UsageError(f"--preset {preset} is no recipe of {model}: choose {' or '.join(fitting)}.")
-    return PRESETS[preset]
+    return {**PRESETS[preset], **OWN_ENTRIES.get((preset, model), {})}
 
 
 def with_one_end(options, chosen):
@@ -231,7 +231,7 @@ def resolve(arguments):
         if name in chosen and options[deciding] != owner:
             raise UsageError(f"--{name.replace('_', '-')} is an option of --{deciding} {owner}; "
                              f"{options[deciding]} has none such.")
-    if model == "vqvae":
+    if "straight_through" in MODEL_OPTIONS[model]:
         check_codebook_options(chosen, options)
     options = {name: value for name, value in options.items() if name not in foreign}
     return {**options, "channels": list(options["channels"])}

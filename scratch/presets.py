@@ -88,11 +88,16 @@ PRESETS = {
     },
 }
 
+# Where a model's entries are not those of the preset. The article has no VQ-VAE-2; its paper's codebooks hold 512
+# vectors of 64 numbers, and its commitment weighs 0.25.
+OWN_ENTRIES = {("article", "vqvae2"): {"codes": 512, "code_dim": 64, "commitment": 0.25}}
+
 # Which model reads which of a preset's model options; all models read those of the network.
 MODEL_OPTIONS = {
     "ae": ("latent_dim",),
     "vae": ("latent_dim", "beta"),
     "vqvae": ("codes", "code_dim", "codebook_init", "commitment", "data_variance", *CODEBOOK),
+    "vqvae2": ("codes", "code_dim", "codebook_init", "commitment", "data_variance", *CODEBOOK),
 }
 
 # {option: (the option that decides whether it counts, the choice with which it does)}

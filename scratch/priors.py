@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from scratch.arrays import each
+
 
 class StandardNormal:
     """z ~ N(0, I): what the VAE was trained towards, and what the plain AE was not."""
@@ -38,14 +40,17 @@ class FittedGaussian:
 
 
 class CodeFrequencies:
-    """Every code of a grid (h, w) drawn on its own, as often as it is used over given indices (M, h, w)."""
+    """Every code of a grid (h, w) drawn on its own, as often as it is used over given indices (M, h, w).
+
+    Of several grids, a list of such indices, each goes by its own frequencies, and nothing ties one to another.
+    """
 
     label = "frequency"
     caption = "codes drawn one by one by their frequency of use; no prior was learned"
 
     def __init__(self, indices, codes):
-        self.grid = indices.shape[1:]
-        self.frequency = np.bincount(indices.ravel(), minlength=codes) / indices.size
+        self.grid = each(lambda k: k.shape[1:], indices)
+        self.frequency = each(lambda k: np.bincount(k.ravel(), minlength=codes) / k.size, indices)
 
     def draw(self, count, rng, dtype):
-        return rng.choice(len(self.frequency), size=(count, *self.grid), p=self.frequency)
+        return each(lambda p, grid: rng.choice(len(p), size=(count, *grid), p=p), self.frequency, self.grid)

@@ -143,8 +143,7 @@ class Run:
         tensors = {f"model.{name}": value for name, value in weights.items()}
         tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
         totals = asdict(progress.totals)
-        if (counts := totals.pop("counts")) is not None:
-            tensors["counts"] = counts
+        tensors |= {f"counts.{level}": counts for level, counts in totals.pop("counts").items()}
         position = {"epoch": progress.epoch, "step": progress.step, "updates": steps, "totals": totals}
         position["step_means"] = asdict(progress.step_means)
         position["environment"] = trainer.environment()
@@ -168,13 +167,10 @@ class Run:
 
     def restore(self, trainer, tensors, position):
         """Put the trainer where the tensors say, cut the metrics back to there, and return the progress."""
-        parts = {"model": {}, "optimizer": {}, "counts": None}
+        parts = {"model": {}, "optimizer": {}, "counts": {}}
         for name, value in tensors.items():
             part, _, rest = name.partition(".")
-            if rest:
-                parts[part][rest] = value
-            else:
-                parts[part] = value
+            parts[part][rest] = value
         trainer.load(parts["model"], parts["optimizer"], position["updates"])
         for leftover in self.folder.glob(".*.safetensors.*"):  # a write that a kill cut short
             leftover.unlink()

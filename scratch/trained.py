@@ -6,7 +6,7 @@ from data_utils import to_float
 from scratch import figures
 from scratch.accelerate import accelerate
 from scratch.accelerate.memory import retain_freed_memory
-from scratch.arrays import device_module, to_device, to_host
+from scratch.arrays import device_module, each, to_device, to_host
 from scratch.bottlenecks.vector_quantizer import code_counts
 from scratch.errors import UsageError
 from scratch.models import build
@@ -45,18 +45,24 @@ class Trained:
 
     @property
     def codes(self):
-        """K of a VQ-VAE, None of the others."""
+        """K of a model whose latents are codes, None of the others."""
         return self.options.get("codes")
 
     def in_batches(self, function, inputs):
-        """function(batch on the device), put together on the host. Stored images (uint8) become floats by the batch."""
+        """function(batch on the device), put together on the host. Stored images (uint8) become floats by the batch.
+
+        Inputs and outputs are arrays or, as the latents of several levels are, lists of arrays.
+        """
         size, outputs = self.options["batch_size"], []
-        for start in range(0, len(inputs), size):
-            batch = inputs[start : start + size]
-            batch = self.floats(batch) if batch.dtype == np.uint8 else np.ascontiguousarray(batch)
+        count = len(inputs[0]) if isinstance(inputs, list) else len(inputs)
+        for start in range(0, count, size):
+            batch = each(lambda array, start=start: self.prepared(array[start : start + size]), inputs)
             with memory_for(size, self.device):
-                outputs.append(to_host(function(to_device(batch, self.device))))
-        return np.concatenate(outputs)
+                outputs.append(each(to_host, function(each(lambda array: to_device(array, self.device), batch))))
+        return each(lambda *parts: np.concatenate(parts), *outputs)
+
+    def prepared(self, batch):
+        return self.floats(batch) if batch.dtype == np.uint8 else np.ascontiguousarray(batch)
 
     def floats(self, images):
         return to_float(images, self.dtype)
@@ -82,7 +88,7 @@ class Trained:
         if self.options["model"] == "vae":
             return [StandardNormal(self.options["latent_dim"])]
         latents = self.encode(images[:PRIOR_IMAGES])
-        if self.options["model"] == "vqvae":
+        if self.codes:
             return [CodeFrequencies(latents, self.codes)]
         return [StandardNormal(self.options["latent_dim"]), FittedGaussian(latents)]
 
@@ -105,7 +111,8 @@ def draw_pictures(run, data):
     if trained.options["model"] == "vae":
         save_picture(variation_figure(trained, held_out[:3], PICTURED, seed=0), run.folder / "variations.png")
     if trained.codes:
-        counts = code_counts(trained.encode(data.held_out), trained.codes)
+        grids = trained.model.bottleneck.by_level(trained.encode(data.held_out))
+        counts = {level: code_counts(indices, trained.codes) for level, indices in grids.items()}
         save_picture(figures.codebook_use(counts), run.folder / "codebook.png")
 
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from data_utils import batches, to_float
 from scratch.arrays import device_module, generator, to_device, to_host
+from scratch.bottlenecks.bottleneck import level_name
 from scratch.bottlenecks.vector_quantizer import code_counts, perplexity
 from scratch.optim import SGD, Adam
 from scratch.shortages import memory_for
@@ -48,7 +49,7 @@ class Trainer:
         self.xp = device_module(device)
 
     def step(self, images, epoch, step):
-        """Forward, backward, update; returns (terms, code counts or None), which stay on the device."""
+        """Forward, backward, update; returns (terms, {level: code counts}), which stay on the device."""
         x = to_device(images, self.device)
         noise = self.noise_of_step(len(x), epoch, step)
         self.model.zero_grad()
@@ -68,14 +69,14 @@ class Trainer:
             self.model.bottleneck.prepare(features, generator(np, self.seed, 0, 0))
 
     def add_gradients(self, x, noise, scale=1.0):
-        """Forward and backward, of scale · loss; returns (terms, code counts or None) of the loss itself."""
+        """Forward and backward, of scale · loss; returns (terms, {level: code counts}) of the loss itself."""
         self.model.train()
         observed = self.observe(*self.model.loss(x, noise))
         self.model.backward(scale)
         return observed
 
     def evaluate(self, images, noise):
-        """(terms, code counts or None, squared error of each image's deterministic reconstruction)."""
+        """(terms, {level: code counts}, squared error of each image's deterministic reconstruction)."""
         x = to_device(images, self.device)
         with self.model.evaluating():
             terms, counts = self.observe(*self.model.loss(x, None if noise is None else to_device(noise, self.device)))
@@ -83,11 +84,11 @@ class Trainer:
         return terms, counts, (error * error).reshape(len(x), -1).sum(axis=1)
 
     def observe(self, loss, terms):
-        terms = {"loss": loss, **terms}
-        if (indices := self.model.bottleneck.indices) is None:
-            return terms, None
-        counts = code_counts(indices, self.model.bottleneck.codes)
-        return {**terms, "perplexity": perplexity(counts)}, counts
+        """(the terms with the loss and each level's perplexity, {level: code counts}); no levels where no codes."""
+        bottleneck = self.model.bottleneck
+        grids = {} if bottleneck.indices is None else bottleneck.by_level(bottleneck.indices)
+        counts = {level: code_counts(indices, bottleneck.codes) for level, indices in grids.items()}
+        return {"loss": loss, **terms, **perplexities(counts)}, counts
 
     def draw_noise(self, count, rng):
         return self.model.bottleneck.draw_noise(count, rng)
@@ -126,13 +127,18 @@ class Trainer:
         self.optimizer.load_state_dict(moments, steps)
 
 
+def perplexities(counts):
+    """{metric: perplexity} of {level: code counts}."""
+    return {level_name("perplexity", level): perplexity(used) for level, used in counts.items()}
+
+
 @dataclass
 class Totals:
     """Running sums over the examples of an epoch, fed with scalars that may still be on the device."""
 
     sums: dict = field(default_factory=dict)
     examples: int = 0
-    counts: np.ndarray | None = None
+    counts: dict = field(default_factory=dict)  # {level: how often each code was used}
     seconds: float = 0.0
     pending: list = field(default_factory=list)  # (where, examples, terms, counts) not yet read
     latest: dict = field(default_factory=dict)
@@ -155,18 +161,17 @@ class Totals:
                     raise Diverged(f"{name} became {value} {where}")
                 self.sums[name] = self.sums.get(name, 0.0) + examples * value
             self.examples += examples
-            if counts is not None:
-                counts = trainer.read_array(counts).astype(np.int64)
-                self.counts = counts if self.counts is None else self.counts + counts
+            for level, used in counts.items():
+                self.counts[level] = self.counts.get(level, 0) + trainer.read_array(used).astype(np.int64)
         self.pending.clear()
         return read
 
     def means(self):
-        """Averages over examples; the number of different codes used and the perplexity of all of them together."""
+        """Averages over examples; of each level the number of different codes used and the perplexity of them all."""
         means = {name: total / self.examples for name, total in self.sums.items()}
-        if self.counts is not None:
-            means["codes_used"] = int((self.counts > 0).sum())
-            means["epoch_perplexity"] = float(perplexity(self.counts))
+        for level, counts in self.counts.items():
+            means[level_name("codes_used", level)] = int((counts > 0).sum())
+            means[level_name("epoch_perplexity", level)] = float(perplexity(counts))
         return means
 
 

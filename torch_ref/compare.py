@@ -20,6 +20,7 @@ import torch
 
 from data_utils import batches, load, to_float
 from scratch.accelerate import accelerate
+from scratch.bottlenecks import TwoLevelBottleneck
 from scratch.errors import UsageError
 from scratch.models import build as build_scratch
 from scratch.optim import Adam
@@ -34,6 +35,7 @@ BOUNDS = {
     "float32": {"gradients": 1e-4, "losses": 1e-4},
 }
 JUDGED_LOSSES = {"float64": BOUNDED_STEPS, "float32": 5}
+CODED = ("vqvae", "vqvae2")  # the models whose latents are codes
 LEAST_CODES = 16  # that a VQ-VAE uses at every step of a comparison worth its name
 DEFAULTS = {"preset": "small", "steps": 50, "dtype": "float64"}
 SPEED_DEFAULTS = {"preset": "article", "steps": 20, "dtype": "float32"}
@@ -71,22 +73,40 @@ def weight_difference(ours, theirs):
 def use_many_codes(model, x, rng):
     """Start scratch's VQ-VAE so that it uses many codes: a comparison in which every patch gets one code proves little.
 
-    The projection is scaled so that each channel of the latents z of the images x has mean 0 and variance 1, and the
-    codes are set to such latents. A little noise keeps the codes of equal patches apart, between which rounding
-    would choose. Where there are more codes than patches, the rest stay as they are.
+    Each level in turn: the bottom's latents depend on the top's codes.
     """
-    project, codebook = model.bottleneck.project, model.bottleneck.quantizer.codebook.value
+    bottleneck = model.bottleneck
 
-    def latents():
-        with model.evaluating():
-            return project.forward(model.encoder.forward(x)).reshape(-1, codebook.shape[1])
+    def top(h):
+        return bottleneck.top_encoder.forward(h)
 
-    z = latents()
+    def bottom(h):
+        quantizer = bottleneck.top_quantizer
+        return bottleneck.bottom_latents(h, quantizer.lookup(quantizer.nearest(top(h))))
+
+    with model.evaluating():
+        h = model.encoder.forward(x)
+        if isinstance(bottleneck, TwoLevelBottleneck):
+            spread_codes(bottleneck.top_encoder.layers[-1], bottleneck.top_quantizer, lambda: top(h), rng)
+            spread_codes(bottleneck.project, bottleneck.bottom_quantizer, lambda: bottom(h), rng)
+        else:
+            spread_codes(bottleneck.project, bottleneck.quantizer, lambda: bottleneck.project.forward(h), rng)
+
+
+def spread_codes(project, quantizer, forward, rng):
+    """Scale the projection before a quantizer so that each channel of the latents z has mean 0 and variance 1, and set
+    the codes to such latents.
+
+    A little noise keeps the codes of equal patches apart, between which rounding would choose. Where there are more
+    codes than patches, the rest stay as they are. `forward` ends with the projection and gives z.
+    """
+    codebook = quantizer.codebook.value
+    z = forward().reshape(-1, codebook.shape[1])
     mean, deviation = z.mean(axis=0), z.std(axis=0)
     project.weight.value /= deviation
     project.bias.value[...] = (project.bias.value - mean) / deviation
 
-    z = latents()
+    z = forward().reshape(-1, codebook.shape[1])
     chosen = rng.choice(len(z), min(len(z), len(codebook)), replace=False)
     codebook[: len(chosen)] = z[chosen] + 0.1 * rng.standard_normal(z[chosen].shape, dtype=z.dtype)
 
@@ -111,7 +131,7 @@ def same_start(model, options, first_batch, rng, plain=False):
     ours = build_scratch(model, image_shape, options, dtype=dtype, rng=rng)
     if not plain:
         accelerate(ours, least_channels=1)
-    if model == "vqvae":
+    if model in CODED:
         use_many_codes(ours, first_batch, rng)
     theirs = build_torch(model, image_shape, options, dtype=getattr(torch, dtype.name))
     theirs.load_state_dict({name: torch.tensor(array) for name, array in ours.state_dict().items()}, strict=True)
@@ -128,6 +148,11 @@ def forward_and_backward(ours, theirs, x, noise):
     their_loss, _ = theirs.loss(to_torch(x), None if noise is None else torch.from_numpy(noise))
     their_loss.backward()
     return float(our_loss), their_loss.item()
+
+
+def grids(bottleneck):
+    """The code indices of a bottleneck's last forward, level by level."""
+    return bottleneck.by_level(bottleneck.indices).values()
 
 
 def judge(measured, dtype, agreement, in_use):
@@ -150,7 +175,7 @@ def judge(measured, dtype, agreement, in_use):
 def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64, lr=1e-3, seed=0, plain=False):
     """Train both sides for `steps` steps of Adam and compare them. Returns a dict that JSON can hold.
 
-    model    "ae", "vae" or "vqvae"
+    model    "ae", "vae", "vqvae" or "vqvae2"
     options  a preset's entries and `likelihood`, as `build` takes them
     images   (M, H, W, C) uint8
     plain    leave out scratch's accelerated forms
@@ -177,9 +202,10 @@ def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64,
             our_gradients = ours.grad_dict()
             their_gradients = {name: p.grad.numpy().copy() for name, p in theirs.named_parameters()}
         if ours.bottleneck.indices is not None:
-            our_indices, their_indices = ours.bottleneck.indices, theirs.bottleneck.indices.numpy()
-            agreement.append(float(np.mean(our_indices == their_indices)))
-            in_use.append(len(np.unique(their_indices)))
+            levels = list(zip(grids(ours.bottleneck), grids(theirs.bottleneck), strict=True))
+            # of several levels the one that agrees least, and the one that uses the fewest codes
+            agreement.append(min(float(np.mean(own == other.numpy())) for own, other in levels))
+            in_use.append(min(len(np.unique(other)) for _, other in levels))
 
         our_adam.step()
         their_adam.step()
@@ -228,10 +254,10 @@ def report(result):
     print(f"{result['model']}, {result['parameters']:,} parameters, images of {size}: {result['steps']} Adam steps of "
           f"{result['batch_size']} images in {result['dtype']}, lr {result['lr']:g}, seed {result['seed']}")
 
-    print(f"\n{'gradient at the first step':34}{'shape':20}{'largest':>11}{'difference':>12}")
+    print(f"\n{'gradient at the first step':38}{'shape':20}{'largest':>11}{'difference':>12}")
     for name, row in result["gradients"].items():
         shape = "×".join(map(str, row["shape"]))
-        print(f"{name:34}{shape:20}{row['largest']:11.3e}{row['difference']:12.1e}")
+        print(f"{name:38}{shape:20}{row['largest']:11.3e}{row['difference']:12.1e}")
 
     codes = result["codes"]
     print(f"\n{'step':>5}{'loss, scratch':>22}{'loss, torch':>22}{'difference':>12}"
@@ -243,9 +269,9 @@ def report(result):
             print(f"{step + 1:5}{ours:22.{digits}g}{theirs:22.{digits}g}{difference:12.1e}"
                   + (f"{codes['in_use'][step]:14}{codes['agreement'][step]:9.2%}" if codes else ""))
 
-    print(f"\n{'weights after step':34}{'largest difference':>43}")
+    print(f"\n{'weights after step':38}{'largest difference':>43}")
     for step, difference in result["weights"].items():
-        print(f"{step:34}{difference:43.1e}")
+        print(f"{step:38}{difference:43.1e}")
 
     print("\nDifferences are relative to each tensor's largest magnitude.")
     if result["dtype"] == "float32":
@@ -266,7 +292,7 @@ def add_arguments(parser):
     def default(name):
         return f"{DEFAULTS[name]}; with --speed {SPEED_DEFAULTS[name]}"
 
-    parser.add_argument("model", choices=("ae", "vae", "vqvae"))
+    parser.add_argument("model", choices=("ae", "vae", *CODED))
     parser.add_argument("--preset", choices=PRESETS, help=f"({default('preset')})")
     parser.add_argument("--likelihood", choices=("squared_error", "bernoulli"), default="squared_error")
     parser.add_argument("--data", default="shapes", help="as in train: shapes, cifar10, folder:PATH, ...")
@@ -276,7 +302,7 @@ def add_arguments(parser):
     parser.add_argument("--batch-size", type=whole(1), help="images a step (the preset's)")
     parser.add_argument(
         "--lr", type=real(0, inclusive=False),
-        help="Adam's (the preset's; a tenth of it for the VQ-VAE, whose codes fall out of use in ten steps otherwise)")
+        help="Adam's (the preset's; a tenth of it for VQ-VAEs, whose codes fall out of use in ten steps otherwise)")
     parser.add_argument("--seed", type=whole(0), default=0)
     add_codebook_arguments(parser.add_argument_group("vqvae"))
     parser.add_argument("--plain", action="store_true", help="leave out scratch's accelerated forms")
@@ -306,7 +332,7 @@ def run(arguments):
     preset = preset_for(arguments.model, arguments.preset)
     options = {**preset, **codebook_options(arguments, preset), "likelihood": arguments.likelihood}
     batch_size = arguments.batch_size or options["batch_size"]
-    lr = arguments.lr or (options["lr"] / 10 if arguments.model == "vqvae" else options["lr"])
+    lr = arguments.lr or (options["lr"] / 10 if arguments.model in CODED else options["lr"])
     data = load(arguments.data, root=arguments.data_root, limit=arguments.steps * batch_size, seed=arguments.seed)
     result = compare(
         arguments.model, options, data.train, steps=arguments.steps, dtype=arguments.dtype,

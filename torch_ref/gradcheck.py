@@ -136,6 +136,29 @@ def vector_quantized_bottleneck(arguments, t, c):
     return {"y": y, **outputs}
 
 
+def concatenate(arguments, t, c):
+    return {"y": torch.cat([t["a"], t["b"]], dim=-1)}
+
+
+def two_level_bottleneck(arguments, t, c):
+    def conv(name, x):
+        return F.conv2d(x, t[f"{name}.weight"], t[f"{name}.bias"])
+
+    def double(name, x):
+        return F.conv_transpose2d(x, t[f"{name}.weight"], t[f"{name}.bias"], stride=2, padding=1)
+
+    def quantize(level, z):
+        outputs = vector_quantizer(arguments, {"z": nhwc(z), "codebook": t[f"{level}_quantizer.codebook"]}, c)
+        return nchw(outputs.pop("q")), {f"{name}_{level}": term for name, term in outputs.items()}
+
+    h = nchw(t["h"])
+    halved = F.conv2d(h, t["top_encoder.0.weight"], t["top_encoder.0.bias"], stride=2, padding=1)
+    top, top_terms = quantize("top", conv("top_encoder.2", halved.relu()))
+    bottom, bottom_terms = quantize("bottom", conv("project", torch.cat([h, double("top_decoder", top)], dim=1)))
+    y = conv("expand", torch.cat([bottom, double("upsample", top)], dim=1))
+    return {"y": nhwc(y), **top_terms, **bottom_terms}
+
+
 def squared_error(arguments, t, c):
     return {"loss": F.mse_loss(t["output"], c["target"], reduction="sum") / len(c["target"])}
 
@@ -160,6 +183,8 @@ REFERENCES = {
     "DenseBottleneck": dense_bottleneck,
     "GaussianBottleneck": gaussian_bottleneck,
     "VectorQuantizedBottleneck": vector_quantized_bottleneck,
+    "TwoLevelBottleneck": two_level_bottleneck,
+    "Concatenate": concatenate,
     "SquaredError": squared_error,
     "BernoulliFromLogits": bernoulli_from_logits,
 }

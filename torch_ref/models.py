@@ -6,6 +6,7 @@ Images and feature maps are NCHW here, as PyTorch has them.
 import math
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -23,6 +24,10 @@ class Bottleneck(nn.Module):
 
     indices = None  # the codes chosen by the last forward, where a bottleneck chooses codes
     prepared_from = 0  # how many of the first batches `prepare` wants to see
+
+    def by_level(self, codes):
+        """{level: grid} of a latent of codes, or of `indices`; a grid that is the only one has the name ""."""
+        return {"": codes}
 
     def noise_shape(self, count):
         """The shape of the noise that forward takes for `count` images; None where nothing is random."""
@@ -137,6 +142,10 @@ class VectorQuantizer(nn.Module):
     def lookup(self, indices):
         return F.embedding(indices, self.codebook).movedim(-1, 1)
 
+    def mix(self, a, b, t):
+        """The codes nearest to the points between the code vectors of a and b."""
+        return self.nearest(torch.lerp(self.lookup(a), self.lookup(b), t))
+
     def draw_choices(self, rng):
         return None
 
@@ -249,11 +258,11 @@ class VectorQuantizedBottleneck(Bottleneck):
     Without `expand` the code vectors go to the decoder as they are.
     """
 
-    def __init__(self, feature_shape, codes, code_dim, init, dtype, quantizer=None, expand=True):
+    def __init__(self, feature_shape, make_quantizer, code_dim, dtype, expand=True):
         super().__init__()
         channels = feature_shape[0]
         self.project = nn.Conv2d(channels, code_dim, 1, dtype=dtype)
-        self.quantizer = quantizer or VectorQuantizer(codes, code_dim, init, dtype)
+        self.quantizer = make_quantizer()
         self.expand = nn.Conv2d(code_dim, channels, 1, dtype=dtype) if expand else nn.Identity()
 
     @property
@@ -288,8 +297,85 @@ class VectorQuantizedBottleneck(Bottleneck):
         return self.expand(self.quantizer.lookup(indices))
 
     def mix(self, a, b, t):
-        """The codes nearest to the points between the code vectors of a and b."""
-        return self.quantizer.nearest(torch.lerp(self.quantizer.lookup(a), self.quantizer.lookup(b), t))
+        return self.quantizer.mix(a, b, t)
+
+
+class TwoLevelBottleneck(Bottleneck):
+    """The top's codes on a grid of half the side, and the bottom's, which are chosen given the top's.
+
+    A latent is the list [top (N, H/2, W/2), bottom (N, H, W)]. Terms have the level's name behind their own.
+    `make_quantizer` is called once for each level.
+    """
+
+    def __init__(self, feature_shape, top_channels, make_quantizer, code_dim, dtype):
+        super().__init__()
+        channels = feature_shape[0]
+        self.top_encoder = nn.Sequential(
+            nn.Conv2d(channels, top_channels, 4, stride=2, padding=1, dtype=dtype),
+            nn.ReLU(),
+            nn.Conv2d(top_channels, code_dim, 1, dtype=dtype),
+        )
+        self.top_quantizer = make_quantizer()
+        self.top_decoder = nn.ConvTranspose2d(code_dim, code_dim, 4, stride=2, padding=1, dtype=dtype)
+        self.project = nn.Conv2d(channels + code_dim, code_dim, 1, dtype=dtype)
+        self.bottom_quantizer = make_quantizer()
+        self.upsample = nn.ConvTranspose2d(code_dim, code_dim, 4, stride=2, padding=1, dtype=dtype)
+        self.expand = nn.Conv2d(2 * code_dim, channels, 1, dtype=dtype)
+
+    @property
+    def indices(self):
+        return [self.top_quantizer.indices, self.bottom_quantizer.indices]
+
+    @property
+    def codes(self):
+        return len(self.top_quantizer.codebook)
+
+    @property
+    def prepared_from(self):
+        return self.top_quantizer.prepared_from
+
+    def prepare(self, features, rng):
+        self.top_quantizer.prepare([self.top_encoder(h) for h in features], rng)
+        tops = [self.top_quantizer.lookup(self.top_quantizer.nearest(self.top_encoder(h))) for h in features]
+        self.bottom_quantizer.prepare([self.bottom_latents(h, top) for h, top in zip(features, tops, strict=True)], rng)
+
+    def draw_choices(self, rng):
+        top, bottom = self.top_quantizer.draw_choices(rng), self.bottom_quantizer.draw_choices(rng)
+        return None if top is None else np.concatenate([top, bottom])
+
+    def update(self, choices=None):
+        sizes = [indices.numel() for indices in self.indices]
+        of_top, of_bottom = (None, None) if choices is None else choices.split(sizes)
+        self.top_quantizer.update(of_top)
+        self.bottom_quantizer.update(of_bottom)
+
+    def by_level(self, codes):
+        top, bottom = codes
+        return {"top": top, "bottom": bottom}
+
+    def forward(self, h, noise=None):
+        top, top_terms = self.top_quantizer(self.top_encoder(h))
+        bottom, bottom_terms = self.bottom_quantizer(self.bottom_latents(h, top))
+        terms = {f"{name}_top": term for name, term in top_terms.items()}
+        terms |= {f"{name}_bottom": term for name, term in bottom_terms.items()}
+        return self.features(top, bottom), terms
+
+    def bottom_latents(self, h, top):
+        return self.project(torch.cat([h, self.top_decoder(top)], dim=1))
+
+    def features(self, top, bottom):
+        return self.expand(torch.cat([bottom, self.upsample(top)], dim=1))
+
+    def encode(self, h):
+        top = self.top_quantizer.nearest(self.top_encoder(h))
+        return [top, self.bottom_quantizer.nearest(self.bottom_latents(h, self.top_quantizer.lookup(top)))]
+
+    def decode(self, codes):
+        top, bottom = codes
+        return self.features(self.top_quantizer.lookup(top), self.bottom_quantizer.lookup(bottom))
+
+    def mix(self, a, b, t):
+        return [self.top_quantizer.mix(a[0], b[0], t), self.bottom_quantizer.mix(a[1], b[1], t)]
 
 
 class Autoencoder(nn.Module):
@@ -333,7 +419,8 @@ class Autoencoder(nn.Module):
             self.train(training)
 
     def encode(self, x):
-        """z (N, Z) of the AE, the mean μ (N, Z) of the VAE, code indices (N, h, w) of the VQ-VAE."""
+        """z (N, Z) of the AE, the mean μ (N, Z) of the VAE, code indices (N, h, w) of the VQ-VAE, and of the
+        VQ-VAE-2 a list of two such grids, the top's and the bottom's."""
         with self.evaluating():
             return self.bottleneck.encode(self.encoder(x))
 
@@ -355,9 +442,11 @@ class Autoencoder(nn.Module):
         return None if shape is None else rng.standard_normal(shape, dtype=self.numpy_dtype)
 
     def sample(self, count, prior, rng):
-        """`count` new images from latents drawn by `prior.draw(count, rng, dtype)`, a NumPy array."""
-        latents = torch.from_numpy(prior.draw(count, rng, self.numpy_dtype))
-        return self.decode(latents.to(next(self.parameters()).device))
+        """`count` new images from latents drawn by `prior.draw(count, rng, dtype)`, a NumPy array or a list of them."""
+        latents, device = prior.draw(count, rng, self.numpy_dtype), next(self.parameters()).device
+        if isinstance(latents, list):
+            return self.decode([torch.from_numpy(grid).to(device) for grid in latents])
+        return self.decode(torch.from_numpy(latents).to(device))
 
     def variations(self, x, count, rng):
         """(N, count, C, H, W): each image decoded from `count` draws z ~ q(z | x); only the VAE has such draws."""
@@ -376,18 +465,38 @@ class Autoencoder(nn.Module):
             return torch.stack([self.decode(self.bottleneck.mix(start, end, t)) for t in ways], dim=1)
 
 
+def vector_quantization_weights(image_shape, options, grids):
+    """{term: weight}. The recipes take means over elements: the sums over an example, divided by how many they sum.
+
+    grids  {what stands behind the names of a level's terms: (rows, columns) of its codes}
+    """
+    weights = {"reconstruction": 1 / math.prod(image_shape) / options.get("data_variance", 1.0)}
+    for level, (rows, columns) in grids.items():
+        elements = rows * columns * options["code_dim"]
+        weights[f"commitment{level}"] = options["commitment"] / elements
+        if options.get("codebook_update") != "ema":
+            weights[f"codebook{level}"] = 1 / elements
+        if options.get("entropy_weight"):
+            weights[f"entropy_gap{level}"] = options["entropy_weight"]
+    return weights
+
+
 def build(model, image_shape, options, *, dtype=torch.float32):
-    """The system `model` ("ae", "vae" or "vqvae") for images of `image_shape` (H, W, C).
+    """The system `model` ("ae", "vae", "vqvae" or "vqvae2") for images of `image_shape` (H, W, C).
 
     `options` holds channels, likelihood and what the model's bottleneck reads. The weights are PyTorch's default
     ones, which torch.manual_seed decides.
     """
+    code_dim = options.get("code_dim")
     if options.get("network", "convolution") == "residual":
         # The published VQ-VAE's decoder takes the code vectors; any other bottleneck gives back what it was given.
-        latent_channels = options["code_dim"] if model == "vqvae" else options["hidden"]
+        latent_channels = code_dim if model == "vqvae" else options["hidden"]
         encoder, decoder, feature_shape = residual(image_shape, options, latent_channels, dtype)
+        top_channels = options["hidden"]
     else:
-        encoder, decoder, feature_shape = convolutions(image_shape, options["channels"], options["likelihood"], dtype)
+        inside = 1 if model == "vqvae2" else 0  # halvings that the bottleneck makes
+        encoder, decoder, feature_shape, top_channels = convolutions(
+            image_shape, options["channels"], options["likelihood"], dtype, inside)
 
     weights = {"reconstruction": 1.0}
     if model == "ae":
@@ -397,16 +506,14 @@ def build(model, image_shape, options, *, dtype=torch.float32):
         weights["kl"] = options["beta"]
     elif model == "vqvae":
         bottleneck = VectorQuantizedBottleneck(
-            feature_shape, options["codes"], options["code_dim"], options["codebook_init"], dtype,
-            quantizer(options, dtype), expand=options.get("network") != "residual")
-        # Its recipes take means over elements: the terms' sums over an example, divided by how many they sum.
-        pixels, latents = math.prod(image_shape), feature_shape[1] * feature_shape[2] * options["code_dim"]
-        weights = {"reconstruction": 1 / pixels / options.get("data_variance", 1.0), "codebook": 1 / latents,
-                   "commitment": options["commitment"] / latents}
-        if options.get("codebook_update") == "ema":
-            del weights["codebook"]
-        if options.get("entropy_weight"):
-            weights["entropy_gap"] = options["entropy_weight"]
+            feature_shape, lambda: quantizer(options, dtype), code_dim, dtype,
+            expand=options.get("network") != "residual")
+        weights = vector_quantization_weights(image_shape, options, {"": feature_shape[1:]})
+    elif model == "vqvae2":
+        bottleneck = TwoLevelBottleneck(feature_shape, top_channels, lambda: quantizer(options, dtype), code_dim, dtype)
+        _, rows, columns = feature_shape
+        levels = {"_top": (rows // 2, columns // 2), "_bottom": (rows, columns)}
+        weights = vector_quantization_weights(image_shape, options, levels)
     else:
-        raise ValueError(f"unknown model {model!r}: ae, vae or vqvae")
+        raise ValueError(f"unknown model {model!r}: ae, vae, vqvae or vqvae2")
     return Autoencoder(encoder, bottleneck, decoder, LIKELIHOODS[options["likelihood"]](), weights)

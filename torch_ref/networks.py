@@ -1,4 +1,4 @@
-"""Encoders and decoders under the same names as scratch's. Each function gives (encoder, decoder, feature shape)."""
+"""Encoders and decoders under the same names as scratch's."""
 
 import math
 
@@ -7,14 +7,21 @@ from torch import nn
 from torch_ref.layers import ResidualBlock, Shift
 
 
-def convolutions(image_shape, channels, likelihood, dtype):
-    """A strided convolution and a ReLU for each halving; the decoder mirrors the encoder."""
+def convolutions(image_shape, channels, likelihood, dtype, inside=0):
+    """(encoder, decoder, feature shape, the last of the channels): a strided convolution and a ReLU for each halving.
+
+    The decoder mirrors the encoder. The last `inside` halvings, and their channels, are left to the bottleneck.
+    """
     H, W, C = image_shape
     common = math.gcd(H, W)
     depth = min(len(channels), (common & -common).bit_length() - 1)  # how often 2 divides both sides
     if depth == 0:
         raise ValueError(f"images of {H}×{W} cannot be halved: both sides have to be even")
     widths = [C, *channels[:depth]]
+    depth -= inside
+    if depth == 0:
+        raise ValueError(f"images of {H}×{W} cannot be halved twice, as two levels of codes need: both sides have to "
+                         f"be divisible by 4, and channels have to name two widths")
 
     encoder, decoder = nn.Sequential(), nn.Sequential()
     for i in range(depth):
@@ -26,11 +33,12 @@ def convolutions(image_shape, channels, likelihood, dtype):
             decoder.append(nn.ReLU())
     if likelihood == "squared_error":
         decoder.append(nn.Sigmoid())
-    return encoder, decoder, (widths[-1], H // 2**depth, W // 2**depth)
+    return encoder, decoder, (widths[depth], H // 2**depth, W // 2**depth), widths[-1]
 
 
 def residual(image_shape, options, latent_channels, dtype):
-    """The VQ-VAE's networks as published (arXiv:1711.00937, section 4.1), here for any number of halvings."""
+    """(encoder, decoder, feature shape) of the VQ-VAE as published (arXiv:1711.00937, section 4.1), for any number of
+    halvings."""
     H, W, C = image_shape
     hidden, depth = options["hidden"], options["halvings"]
     if math.gcd(H, W) % 2**depth:

@@ -62,7 +62,7 @@ class Trainer:
             self.model.bottleneck.prepare(features, np.random.default_rng(stream))
 
     def step(self, images, epoch, step):
-        """One update from images (N, H, W, C). Returns (terms, code counts or None), tensors nobody has waited for."""
+        """One update from images (N, H, W, C). Returns (terms, {level: code counts}), tensors nobody has waited for."""
         stream = np.random.SeedSequence(self.seed, spawn_key=(epoch, step))
         noise = self.draw_noise(len(images), np.random.default_rng(stream))
         self.model.at_step(self.steps)
@@ -79,7 +79,8 @@ class Trainer:
         return self.metrics(loss, terms)
 
     def evaluate(self, images, noise):
-        """(terms with the noise given, code counts or None, squared error (N,) of the deterministic reconstruction)."""
+        """(terms with the noise given, {level: code counts}, squared error (N,) of the deterministic reconstruction).
+        """
         x = self.to_tensor(images)
         with self.model.evaluating():
             terms, counts = self.metrics(*self.model.loss(x, self.to_tensor(noise)))
@@ -87,15 +88,17 @@ class Trainer:
         return terms, counts, squared_error
 
     def metrics(self, loss, terms):
-        """The loss and its terms without their graph, and for a VQ-VAE perplexity and how often each code was used."""
+        """The loss and its terms without their graph, and of each level of codes its perplexity and its counts."""
         metrics = {name: term.detach() for name, term in {"loss": loss, **terms}.items()}
-        indices = self.model.bottleneck.indices
-        if indices is None:
-            return metrics, None
-        used = indices.flatten()
-        # index_add_ rather than bincount, which on a GPU waits for the largest index
-        counts = used.new_zeros(self.model.bottleneck.codes).index_add_(0, used, torch.ones_like(used))
-        return {**metrics, "perplexity": perplexity(counts)}, counts
+        bottleneck, counts = self.model.bottleneck, {}
+        if bottleneck.indices is None:
+            return metrics, counts
+        for level, indices in bottleneck.by_level(bottleneck.indices).items():
+            used = indices.flatten()
+            # index_add_ rather than bincount, which on a GPU waits for the largest index
+            counts[level] = used.new_zeros(bottleneck.codes).index_add_(0, used, torch.ones_like(used))
+            metrics[f"perplexity_{level}" if level else "perplexity"] = perplexity(counts[level])
+        return metrics, counts
 
     def draw_noise(self, count, rng):
         """The noise of `count` images from a NumPy generator; None where the model is not random."""

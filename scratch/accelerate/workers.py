@@ -11,9 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from scratch.bottlenecks.vector_quantizer import perplexity
 from scratch.errors import UsageError
-from scratch.training import Trainer
+from scratch.training import Trainer, perplexities
 
 LEAST_SHARE = 16  # images; with shares of 8 the VQ-VAE gained a little, the AE with its many weights took longer
 
@@ -101,13 +100,11 @@ class ParallelTrainer(Trainer):
 
     @staticmethod
     def put_together(answers):
-        """(terms, code counts or None) of the whole batch from those of its parts."""
-        _, (names, counts) = answers[0]
+        """(terms, {level: code counts}) of the whole batch from those of its parts."""
+        _, (names, levels) = answers[0]
         terms = {name: sum(share * terms[name] for share, (terms, _) in answers) for name in names}
-        if counts is not None:
-            counts = sum(counts for _, (_, counts) in answers)
-            terms["perplexity"] = perplexity(counts)
-        return terms, counts
+        counts = {level: sum(counts[level] for _, (_, counts) in answers) for level in levels}
+        return terms | perplexities(counts), counts
 
     def environment(self):
         return {**super().environment(), "workers": str(len(self.workers))}

@@ -5,6 +5,7 @@ from scratch.bottlenecks.dense import DenseBottleneck
 from scratch.bottlenecks.gaussian import GaussianBottleneck, GaussianKL, Reparameterize
 from scratch.bottlenecks.reversed_straight_through import ReversedVectorQuantizer
 from scratch.bottlenecks.soft_assignment import SoftAssignmentEntropy
+from scratch.bottlenecks.two_level import TwoLevelBottleneck
 from scratch.bottlenecks.unit_length import UnitLength
 from scratch.bottlenecks.vector_quantizer import VectorQuantizedBottleneck, VectorQuantizer
 
@@ -16,6 +17,7 @@ __all__ = [
     "Reparameterize",
     "ReversedVectorQuantizer",
     "SoftAssignmentEntropy",
+    "TwoLevelBottleneck",
     "UnitLength",
     "VectorQuantizedBottleneck",
     "VectorQuantizer",

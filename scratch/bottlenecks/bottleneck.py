@@ -3,6 +3,12 @@
 from scratch.module import Module
 
 
+def level_name(name, level):
+    """The name of what is counted or weighed for one grid of codes: perplexity_top, or plain where it is the only grid.
+    """
+    return f"{name}_{level}" if level else name
+
+
 class Bottleneck(Module):
     """Stands between encoder and decoder: features h in, features for the decoder out, of the same shape.
 
@@ -12,12 +18,18 @@ class Bottleneck(Module):
     and, without randomness and without gradients, the two halves on either side of the code itself:
 
         encode(h) -> latent          decode(latent) -> y
+
+    A latent is an array, or a list of arrays where there are several grids of codes.
     """
 
     indices = None  # the codes chosen by the last forward, where a bottleneck chooses codes
     random = False  # True where forward takes noise
     moves = False  # True where `update` does something
     prepared_from = 0  # how many of the first batches `prepare` wants to see; 0 where it does nothing
+
+    def by_level(self, codes):
+        """{level: grid} of a latent of codes, or of `indices`; a grid that is the only one has the name ""."""
+        return {"": codes}
 
     def draw_noise(self, count, rng):
         """The noise that forward takes for `count` examples, from `rng`; None where nothing is random."""

@@ -151,6 +151,14 @@ class VectorQuantizer(Module):
     def search(z, e):
         return nearest_codes(z.reshape(-1, e.shape[1]), e).reshape(z.shape[:-1])
 
+    def lookup(self, indices):
+        """The code vectors (N, ..., D) of indices (N, ...)."""
+        return self.code_vectors()[indices]
+
+    def mix(self, a, b, t):
+        """The codes nearest to the points between a's and b's code vectors: what the decoder knows lies in between."""
+        return self.nearest((1 - t) * self.lookup(a) + t * self.lookup(b))
+
     def scatter(self, vectors, k):
         """Σ over all positions of vectors (N, ..., D) into the row k of the codebook's shape."""
         return sums_by_code(vectors, k, len(self.codebook.value))
@@ -217,9 +225,7 @@ class VectorQuantizedBottleneck(Bottleneck):
         return self.quantizer.nearest(self.project.forward(h))
 
     def decode(self, indices):
-        return self.expand.forward(self.quantizer.code_vectors()[indices])
+        return self.expand.forward(self.quantizer.lookup(indices))
 
     def mix(self, a, b, t):
-        """The codes nearest to the points between a's and b's code vectors: what the decoder knows lies in between."""
-        e = self.quantizer.code_vectors()
-        return self.quantizer.nearest((1 - t) * e[a] + t * e[b])
+        return self.quantizer.mix(a, b, t)

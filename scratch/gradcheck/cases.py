@@ -157,6 +157,9 @@ def bottleneck(case, rng):
     """y, terms = bottleneck(h, noise)."""
     module = getattr(bottlenecks, case.name)(**case.arguments, dtype=DTYPE, rng=rng)
     h = normal(case.shape, rng)
+    if case.name == "TwoLevelBottleneck":  # whose top encoder has a ReLU: no input of it is near 0
+        while abs(module.top_encoder.layers[0].forward(h)).min() < 1e-3:
+            h = normal(case.shape, rng)
     noise = module.draw_noise(len(h), rng)
 
     def forward():
@@ -167,15 +170,7 @@ def bottleneck(case, rng):
         dterms = {name: u for name, u in upstream.items() if name != "y"}
         return [module.backward(upstream["y"], dterms)]
 
-    surrogate = None
-    if case.name == "VectorQuantizedBottleneck":
-        quantize = straight_through(module.quantizer, module.project.forward(h))
-
-        def surrogate():
-            q, terms = quantize(module.project.forward(h))
-            return {"y": module.expand.forward(q), **terms}
-
-    return of_module(module, {"h": h}, forward, backward, {"noise": noise}, surrogate)
+    return of_module(module, {"h": h}, forward, backward, {"noise": noise}, held_straight_through(module, forward))
 
 
 def unit_length(case, rng):
@@ -282,6 +277,51 @@ def reversed_straight_through(quantizer, z):
     return surrogate
 
 
+def held_straight_through(module, forward):
+    """() -> forward() in which each VectorQuantizer inside of `module` is its `straight_through` of this moment.
+
+    None where there is no quantizer. Of two quantizers the second's inputs depend on the first's outputs: both are
+    held as they come out now.
+    """
+    quantizers = [part for part in module.modules() if isinstance(part, bottlenecks.VectorQuantizer)]
+    held = {}
+
+    def quantize(quantizer):
+        def first_held_then_called(z):
+            if quantizer not in held:
+                held[quantizer] = straight_through(quantizer, z)
+            return held[quantizer](z)
+
+        return first_held_then_called
+
+    def surrogate():
+        for quantizer in quantizers:
+            quantizer.forward = quantize(quantizer)  # shadows the method of this one quantizer
+        try:
+            return forward()
+        finally:
+            for quantizer in quantizers:
+                del quantizer.forward
+
+    module.eval()  # saves nothing
+    surrogate()
+    module.train()
+    return surrogate if quantizers else None
+
+
+def concatenate(case, rng):
+    """y = Concatenate(a, b), where b has one channel more than a."""
+    module = layers.Concatenate()
+    *grid, A = case.shape
+    a, b = normal((*grid, A), rng), normal((*grid, A + 1), rng)
+    return of_module(
+        module,
+        {"a": a, "b": b},
+        lambda: {"y": module.forward(a, b)},
+        lambda upstream: module.backward(upstream["y"]),
+    )
+
+
 def cases(make, name, shape, *arguments):
     """One case for each set of arguments; one without arguments where none is given."""
     return [Case(name, a, shape, make) for a in arguments or [{}]]
@@ -353,6 +393,7 @@ CASES = [
     *cases(layer, "Upsample", (2, 3, 4, 2), dict(scale_factor=2), dict(scale_factor=(3, 2))),
     *cases(residual_block, "ResidualBlock", (2, 3, 4, 2), dict(channels=2, hidden=3)),
     *cases(layer, "Shift", (3, 4), dict(offset=-0.5)),
+    *cases(concatenate, "Concatenate", (2, 3, 4, 2)),
     *cases(layer, "Flatten", (2, 3, 4, 2)),
     *cases(layer, "Unflatten", (2, 24), dict(dim=1, unflattened_size=(2, 3, 4))),
     *cases(reparameterize, "Reparameterize", (4, 3)),
@@ -376,6 +417,10 @@ CASES = [
         bottleneck, "VectorQuantizedBottleneck", (3, 2, 2, 4),
         dict(feature_shape=(2, 2, 4), codes=6, code_dim=3, init="normal"),
         dict(feature_shape=(2, 2, 4), codes=6, code_dim=3, init="normal", expand=False),
+    ),
+    *cases(
+        bottleneck, "TwoLevelBottleneck", (3, 4, 6, 4),
+        dict(feature_shape=(4, 6, 4), top_channels=5, codes=6, code_dim=3, init="normal"),
     ),
     *cases(loss, "SquaredError", (3, 4, 5, 2)),
     *cases(loss, "BernoulliFromLogits", (3, 4, 5, 2)),

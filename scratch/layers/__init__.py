@@ -4,6 +4,7 @@ Images and feature maps are NHWC: (N, H, W, C).
 """
 
 from scratch.layers.activation import LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
+from scratch.layers.concatenate import Concatenate
 from scratch.layers.conv import Conv2d, ConvTranspose2d
 from scratch.layers.linear import Linear
 from scratch.layers.pooling import AvgPool2d, MaxPool2d, Upsample
@@ -13,6 +14,7 @@ from scratch.layers.shift import Shift
 
 __all__ = [
     "AvgPool2d",
+    "Concatenate",
     "Conv2d",
     "ConvTranspose2d",
     "Flatten",

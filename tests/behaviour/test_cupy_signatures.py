@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scratch.accelerate import accelerate
-from scratch.arrays import to_device, to_host
+from scratch.arrays import each, to_device, to_host
 from scratch.devices import survey
 from scratch.gradcheck.cases import CASES
 from scratch.losses import LIKELIHOODS
@@ -20,7 +20,7 @@ from tests.cures import CURES
 from tests.on_device import run_case
 from tests.recorder import Call, problem, recording
 
-MODELS = ("ae", "vae", "vqvae")
+MODELS = ("ae", "vae", "vqvae", "vqvae2")
 OPTIMIZERS = (dict(optimizer="adam", lr=1e-3, weight_decay=0.01), dict(optimizer="sgd", lr=1e-3, momentum=0.9))
 FORMS = {"plain": lambda model: model, "accelerated": lambda model: accelerate(model, least_channels=1)}
 
@@ -42,14 +42,14 @@ def use(name, likelihood, optimizer, form, dtype, **changes):
     for step in range(2):
         terms, counts = trainer.step(x, epoch=1, step=step)
     trainer.read(list(terms.values()))
-    if counts is not None:
-        trainer.read_array(counts)
+    for used in counts.values():
+        trainer.read_array(used)
     held_out_metrics(trainer, (255 * x).astype(np.uint8), 4, dtype)
     trainer.load(*trainer.state())
     model.grad_dict()
     x = to_device(x, "gpu")
-    latents = to_host(model.encode(x))
-    prior = CodeFrequencies(latents, OPTIONS["codes"]) if name == "vqvae" else FittedGaussian(latents)
+    latents = each(to_host, model.encode(x))
+    prior = CodeFrequencies(latents, OPTIONS["codes"]) if counts else FittedGaussian(latents)
     model.sample(3, prior, np.random.default_rng(0))
     model.reconstruct(x)
     model.interpolate(x[:2], x[2:4], 3)

@@ -6,7 +6,7 @@ import pytest
 from data_utils import to_float
 from data_utils.core import Data
 from scratch import optim, training
-from scratch.arrays import generator, to_device, to_host
+from scratch.arrays import each, generator, to_device, to_host
 from scratch.losses import LIKELIHOODS
 from scratch.models import build
 from scratch.priors import CodeFrequencies, FittedGaussian
@@ -15,7 +15,8 @@ from scratch.training import Progress, Totals, Trainer, fit, make_optimizer
 from tests.behaviour.tiny import OPTIONS, RESIDUAL, images
 from tests.stand_in import DeviceArray, counting
 
-MODELS = ["ae", "vae", "vqvae"]
+MODELS = ["ae", "vae", "vqvae", "vqvae2"]
+LEVELS = {"vqvae": [""], "vqvae2": ["top", "bottom"]}  # of codes; the others have none
 OPTIMIZERS = {
     "adam": dict(optimizer="adam", lr=1e-3, weight_decay=0.01),
     "sgd": dict(optimizer="sgd", lr=1e-3, momentum=0.9),
@@ -57,7 +58,7 @@ def test_a_step_waits_for_nothing_and_moves_nothing_but_the_batch(cupy, name, li
     state = [part.value for part in trainer.model.named_state().values()]
     state += [array for moment in trainer.optimizer.state.values() for array in moment.values()]
     assert all(isinstance(array, DeviceArray) and array.dtype == np.float32 for array in state)
-    assert (codes is not None) == (name == "vqvae")
+    assert list(codes) == LEVELS.get(name, [])
 
 
 @each_optimizer
@@ -75,7 +76,7 @@ def test_three_steps_are_those_of_numpy(cupy, monkeypatch, name, likelihood, opt
         for step in range(3):
             terms, codes = trainer.step(x, epoch=1, step=step)
             results.append(dict(zip(terms, trainer.read(list(terms.values())), strict=True)))
-            results.append({} if codes is None else {"codes": trainer.read_array(codes)})
+            results.append({level: trainer.read_array(counts) for level, counts in codes.items()})
         results += trainer.state()[:2]
     for ours, expected in zip(on_device, on_host, strict=True):
         assert_same(ours, expected, rtol=1e-10)
@@ -130,14 +131,17 @@ def test_the_metrics_of_many_steps_are_read_in_one_transfer(cupy):
 
 
 def on_both(name, work):
-    """work(model, images) on NumPy and on the stand-in, both as NumPy arrays."""
-    return [
-        to_host(work(new_trainer(name, device).model, to_device(images(4), device))) for device in ("cpu", "gpu")]
+    """work(model, images) on NumPy and on the stand-in, both as NumPy arrays; several grids of codes as one row."""
+    results = []
+    for device in ("cpu", "gpu"):
+        result = each(to_host, work(new_trainer(name, device).model, to_device(images(4), device)))
+        results.append(np.concatenate([grid.ravel() for grid in result]) if isinstance(result, list) else result)
+    return results
 
 
 def prior_of(model, x):
-    codes = to_host(model.encode(x))
-    return CodeFrequencies(codes, model.bottleneck.codes) if codes.ndim == 3 else FittedGaussian(codes)
+    latents = each(to_host, model.encode(x))
+    return CodeFrequencies(latents, OPTIONS["codes"]) if hasattr(model.bottleneck, "codes") else FittedGaussian(latents)
 
 
 WORK = {

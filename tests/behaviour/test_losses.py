@@ -53,7 +53,7 @@ def test_a_likelihood_knows_what_the_output_means(name, mean):
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-@pytest.mark.parametrize("name", ["ae", "vae", "vqvae"])
+@pytest.mark.parametrize("name", ["ae", "vae", "vqvae", "vqvae2"])
 def test_the_loss_and_its_gradient_do_not_depend_on_the_batch_size(name, likelihood):
     """A batch-summed term among batch means would double its weight with the batch (trap 5)."""
     rng = np.random.default_rng(0)
@@ -77,9 +77,13 @@ def test_the_loss_and_its_gradient_do_not_depend_on_the_batch_size(name, likelih
     ("ae", {"reconstruction": 1.0}),
     ("vae", {"reconstruction": 1.0, "kl": 0.5}),
     ("vqvae", {"reconstruction": 1 / 128, "codebook": 1 / 12, "commitment": 0.25 / 12}),
+    ("vqvae2", {
+        "reconstruction": 1 / 128,
+        "codebook_top": 1 / 12, "commitment_top": 0.25 / 12, "codebook_bottom": 1 / 48, "commitment_bottom": 0.25 / 48,
+    }),
 ])
 def test_the_loss_is_the_weighted_sum_of_its_terms(name, weights):
-    """The VQ-VAE's are means over elements: 8·8·2 in the image, 2·2·3 in the latents."""
+    """The VQ-VAE's are means over elements: 8·8·2 in the image, 2·2·3 in the latents, 4·4·3 in the bottom ones."""
     rng = np.random.default_rng(0)
     model = build(name, (8, 8, 2), {**OPTIONS, "likelihood": "squared_error"}, dtype=np.float64, rng=rng)
     loss, terms = model.loss(rng.random((3, 8, 8, 2)))

@@ -11,7 +11,7 @@ from scratch.presets import COMMON, MODEL_OPTIONS, PRESETS
 from scratch.priors import CodeFrequencies, FittedGaussian, StandardNormal
 from tests.behaviour.tiny import OPTIONS, RESIDUAL, images, new_model
 
-NAMES = ["ae", "vae", "vqvae"]
+NAMES = ["ae", "vae", "vqvae", "vqvae2"]
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -21,15 +21,25 @@ def model(request):
     model = new_model(request.param)
     for parameter in model.named_parameters().values():
         parameter.value *= math.sqrt(6)
+    bottleneck, h = model.bottleneck, model.encoder.forward(images(4))
     if request.param == "vqvae":
-        latents = model.bottleneck.project.forward(model.encoder.forward(images(4)))
-        model.bottleneck.quantizer.codebook.value[...] = latents.reshape(model.bottleneck.codes, -1)
+        set_codes(bottleneck.quantizer, bottleneck.project.forward(h))
+    if request.param == "vqvae2":
+        set_codes(bottleneck.top_quantizer, bottleneck.top_encoder.forward(h))
+        q_top = bottleneck.top_quantizer.lookup(bottleneck.encode(h)[0])
+        set_codes(bottleneck.bottom_quantizer, bottleneck.bottom_latents(h, q_top))
     return model
 
 
+def set_codes(quantizer, latents):
+    """Every code one of the latents; as often as there are too few of them."""
+    rows = latents.reshape(-1, latents.shape[-1])
+    quantizer.codebook.value[...] = np.resize(rows, quantizer.codebook.value.shape)
+
+
 def prior_of(model, x):
-    codes = model.encode(x)
-    return CodeFrequencies(codes, model.bottleneck.codes) if codes.ndim == 3 else FittedGaussian(codes)
+    latents = model.encode(x)
+    return CodeFrequencies(latents, OPTIONS["codes"]) if hasattr(model.bottleneck, "codes") else FittedGaussian(latents)
 
 
 # --- evaluation -------------------------------------------------------------------------------------------------------
@@ -70,6 +80,11 @@ def test_a_vae_reconstructs_from_its_mean():
 def test_latents_have_their_shapes(name, shape, kind):
     latents = new_model(name).encode(images(5))
     assert latents.shape == shape and latents.dtype == kind
+
+
+def test_a_vqvae2_s_latent_is_a_grid_for_each_level():
+    top, bottom = new_model("vqvae2").encode(images(5))
+    assert (top.shape, bottom.shape) == ((5, 4, 4), (5, 8, 8)) and top.dtype == bottom.dtype == np.int64
 
 
 def test_a_bernoulli_models_images_are_probabilities():
@@ -161,6 +176,10 @@ def test_a_preset_holds_every_option_that_a_model_reads():
     ((28, 28, 1), (7, 7)), ((16, 24, 3), (4, 6)), ((6, 10, 1), (3, 5)), ((32, 32, 2), (8, 8))])
 def test_other_image_sizes_and_channels(name, image_shape, code_grid):
     """As many halvings as divide the size, and no more than there are channels for: MNIST has two."""
+    if name == "vqvae2" and image_shape == (6, 10, 1):
+        with pytest.raises(ValueError, match=r"the model halves an image at least 2 times, and images of 6×10 with"):
+            build(name, image_shape, OPTIONS)
+        return
     model = build(name, image_shape, OPTIONS)
     x = np.random.default_rng(0).random((2, *image_shape), np.float32)
     model.loss(x)
@@ -169,6 +188,9 @@ def test_other_image_sizes_and_channels(name, image_shape, code_grid):
     assert model.reconstruct(x).shape == x.shape
     if name == "vqvae":
         assert model.encode(x).shape == (2, *code_grid)
+    if name == "vqvae2":
+        h, w = code_grid
+        assert [grid.shape for grid in model.encode(x)] == [(2, h, w), (2, 2 * h, 2 * w)]
 
 
 @pytest.mark.parametrize("size, count", [((28, 28), 2), ((32, 32), 3), ((12, 32), 2), ((64, 64), 3), ((2, 6), 1)])
@@ -191,7 +213,7 @@ def test_only_the_first_layer_with_weights_leaves_its_input_gradient_out(network
 
 
 def test_an_unknown_model_is_refused():
-    with pytest.raises(ValueError, match="unknown model 'gan': ae, vae, vqvae"):
+    with pytest.raises(ValueError, match="unknown model 'gan': ae, vae, vqvae, vqvae2"):
         build("gan", (16, 16, 3), OPTIONS)
 
 

@@ -48,6 +48,15 @@ def test_code_frequencies():
     assert (np.abs(share - prior.frequency) <= 5 * error).all()
 
 
+def test_code_frequencies_of_two_grids_are_each_its_own():
+    top, bottom = np.array([[[0]], [[0]]]), np.array([[[1, 2], [2, 2]], [[2, 2], [2, 1]]])
+    prior = CodeFrequencies([top, bottom], 3)
+    drawn_top, drawn_bottom = prior.draw(4000, np.random.default_rng(0), np.float32)
+    assert drawn_top.shape == (4000, 1, 1) and not drawn_top.any()
+    assert drawn_bottom.shape == (4000, 2, 2) and set(np.unique(drawn_bottom)) == {1, 2}
+    assert abs((drawn_bottom == 1).mean() - 1 / 4) <= 5 * np.sqrt(3 / 16 / drawn_bottom.size)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_gaussian_prior_draws_in_the_asked_dtype(dtype):
     latents = np.random.default_rng(0).standard_normal((4, 3), np.float32)

@@ -8,10 +8,18 @@ import pytest
 from PIL import Image
 
 from data_utils import load
+from scratch.codes import FORMAT, fingerprint
 from scratch.runs import Run
 from scratch.trained import Trained
 from scratch.training import Trainer, held_out_metrics
 from tests.cli.conftest import MODELS, read_metrics
+
+LATENTS = {  # what encode writes of 40 images; 16 codes fit into a byte
+    "ae": {"latents": ((40, 6), np.float32)},
+    "vae": {"latents": ((40, 6), np.float32)},
+    "vqvae": {"codes": ((40, 4, 4), np.uint8)},
+    "vqvae2": {"codes_top": ((40, 4, 4), np.uint8), "codes_bottom": ((40, 8, 8), np.uint8)},
+}
 
 
 def picture(path):
@@ -82,8 +90,8 @@ def test_encode_and_decode_are_two_halves_of_reconstruct(scratch, trained, model
     folder = trained(model)
     assert scratch("encode", folder, "--out", "codes.npz").status == 0
     with np.load("codes.npz") as file:
-        codes = file["codes" if model == "vqvae" else "latents"]
-    assert codes.shape == ((40, 4, 4) if model == "vqvae" else (40, 6))
+        found = {name: (file[name].shape, file[name].dtype) for name in file.files if name != "about"}
+    assert found == LATENTS[model]
     assert scratch("decode", folder, "codes.npz", "--out", "back.npz").status == 0
     with np.load("back.npz") as file:
         images = file["images"]
@@ -92,6 +100,38 @@ def test_encode_and_decode_are_two_halves_of_reconstruct(scratch, trained, model
     assert images.dtype == np.uint8 and images.shape == (40, 16, 16, 3)
     assert np.abs(images / 255 - expected).max() <= 0.5 / 255 + 1e-6
     assert picture("back.png").std() > 5
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_file_of_codes_says_where_it_comes_from(scratch, trained, model):
+    folder = trained(model)
+    scratch("encode", folder, "--limit", 4)
+    with np.load(f"{folder}/codes.npz") as file:
+        about = json.loads(str(file["about"]))
+    whole = Trained(Run.open(folder))
+    assert about == {
+        "format": FORMAT, "model": model, "fingerprint": fingerprint(whole.model), "codes": whole.codes,
+        "shapes": {name: list(shape[1:]) for name, (shape, _) in LATENTS[model].items()}, "image_shape": [16, 16, 3]}
+
+
+def test_a_fingerprint_is_that_of_the_weights(trained):
+    one, same, other = (Trained(Run.open(trained_in)).model for trained_in in (trained("ae"),) * 2 + (trained("vae"),))
+    assert fingerprint(one) == fingerprint(same) != fingerprint(other)
+    same.decoder.layers[-2].bias.value[0] += 1e-6
+    assert fingerprint(one) != fingerprint(same)
+
+
+@pytest.mark.parametrize("model", ["vqvae", "vqvae2"])
+def test_bits(scratch, trained, model):
+    folder = trained(model)
+    found = json.loads(scratch("bits", folder, "--json").out)
+    positions = {"vqvae": [16], "vqvae2": [16, 64]}[model]
+    assert [level["fixed"] for level in found["levels"].values()] == [4 * count for count in positions]
+    assert found["fixed"] == 4 * sum(positions)
+    assert found["entropy"] == pytest.approx(sum(level["entropy"] for level in found["levels"].values()))
+    assert found["psnr"] == pytest.approx(read_metrics(folder)[-1]["held_out_psnr"], abs=1e-4)
+    text = scratch("bits", folder).out
+    assert f"quality {found['jpeg']['quality']}" in text and "PNG" in text and ("top" in text) == (model == "vqvae2")
 
 
 def test_a_vae_samples_without_any_data(scratch, trained):

@@ -1,5 +1,6 @@
 """Bad input: one clear sentence, exit status 2, nothing lost, no traceback."""
 
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,6 +50,7 @@ def assert_one_sentence(result, *parts):
     ("train ae --seed -1", ["--seed"]),
     ("train ae --limit 0", ["--limit"]),
     ("train ae --image-size 15 --limit 8", ["15×15", "even"]),
+    ("train vqvae2 --image-size 14 --limit 8", ["14×14", "at least 2 times"]),
     ("train ae --device tpu --limit 8", ["'tpu'", "gpu:N"]),
     ("train ae --workers 0", ["--workers", "'0'"]),
     ("train ae --workers 2 --plain --limit 8", ["--workers 2", "--plain"]),
@@ -176,15 +178,48 @@ def test_images_of_another_shape(scratch, trained, monkeypatch):
 def test_codes_that_do_not_belong(scratch, trained):
     ae, vqvae = trained("ae"), trained("vqvae")
     Path("text.npz").write_text("no archive")
-    np.savez("wrong.npz", latents=np.zeros((3, 5), np.float32))
-    np.savez("large.npz", codes=np.full((1, 4, 4), 16))
-    np.savez("float.npz", codes=np.zeros((1, 4, 4)))
+    np.savez("bare.npz", codes=np.zeros((1, 4, 4), np.uint8))
     assert_one_sentence(scratch("decode", ae, "missing.npz"), "missing.npz")
     assert_one_sentence(scratch("decode", ae, "text.npz"), "text.npz")
+    assert_one_sentence(scratch("decode", vqvae, "bare.npz"), "bare.npz", "give decode what encode wrote")
+
+    about = {}
+    for folder in (ae, vqvae):
+        scratch("encode", folder)
+        with np.load(f"{folder}/codes.npz") as file:
+            about[folder] = file["about"]
+    later = str(about[vqvae]).replace("codes 1", "codes 2")
+    np.savez("later.npz", codes=np.zeros((1, 4, 4), np.uint8), about=np.array(later))
+    np.savez("wrong.npz", latents=np.zeros((3, 5), np.float32), about=about[ae])
+    np.savez("large.npz", codes=np.full((1, 4, 4), 16, np.uint8), about=about[vqvae])
+    np.savez("float.npz", codes=np.zeros((1, 4, 4)), about=about[vqvae])
+    assert_one_sentence(scratch("decode", vqvae, "later.npz"), "later.npz", "codes 1")
     assert_one_sentence(scratch("decode", ae, "wrong.npz"), "(3, 5)", "(N, 6)")
-    assert_one_sentence(scratch("decode", ae, "large.npz"), "'latents'")
     assert_one_sentence(scratch("decode", vqvae, "large.npz"), "16", "0 to 15")
-    assert_one_sentence(scratch("decode", vqvae, "float.npz"), "float64")
+    assert_one_sentence(scratch("decode", vqvae, "float.npz"), "float64", "uint8")
+
+
+def test_codes_of_another_model_are_refused_and_both_are_named(scratch, trained):
+    """Of another system, and of the same one trained otherwise, whose codes have the same shapes and mean other things.
+    """
+    vqvae, vqvae2 = trained("vqvae"), trained("vqvae2")
+    options = [*SMALL, *MODELS["vqvae"], "--epochs", 1, "--seed", 1]
+    assert scratch("train", "vqvae", *options, "--out", "other").status == 0
+    names = {}
+    for folder in (vqvae, vqvae2, "other"):
+        scratch("encode", folder)
+        with np.load(f"{folder}/codes.npz") as file:
+            about = json.loads(str(file["about"]))
+        names[folder] = f"the {about['model']} {about['fingerprint'][:12]}"
+    assert len(set(names.values())) == 3
+    for folder in (vqvae2, "other"):
+        refusal = scratch("decode", vqvae, f"{folder}/codes.npz", "--out", "back.npz")
+        assert_one_sentence(refusal, names[folder], names[vqvae])
+    assert not Path("back.npz").exists()
+
+
+def test_bits_of_what_has_no_codes(scratch, trained):
+    assert_one_sentence(scratch("bits", trained("vae")), "vae", "codebook")
 
 
 def test_indices_beyond_the_images(scratch, trained):

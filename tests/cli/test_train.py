@@ -18,11 +18,18 @@ from scratch.training import Totals, Trainer
 from tests.cli.conftest import MODELS, SMALL, read_metrics, without_times
 
 ROOT = Path(__file__).resolve().parents[2]
-TERMS = {"ae": [], "vae": ["kl"], "vqvae": ["codebook", "commitment", "perplexity", "codes_used"]}
+CODED = ["codebook", "commitment", "perplexity", "codes_used", "epoch_perplexity"]
+TERMS = {
+    "ae": [],
+    "vae": ["kl"],
+    "vqvae": CODED,
+    "vqvae2": [f"{name}_{level}" for name in CODED for level in ("top", "bottom")],
+}
 PICTURES = {
     "ae": {"curves", "reconstructions", "samples", "interpolation"},
     "vae": {"curves", "reconstructions", "samples", "interpolation", "variations"},
     "vqvae": {"curves", "reconstructions", "samples", "interpolation", "codebook"},
+    "vqvae2": {"curves", "reconstructions", "samples", "interpolation", "codebook"},
 }
 
 
@@ -58,8 +65,8 @@ def test_epoch_figures_average_over_examples_not_batches():
             return scalars
 
     totals = Totals()
-    totals.add("", 16, {"loss": 1.0}, None)
-    totals.add("", 8, {"loss": 4.0}, None)
+    totals.add("", 16, {"loss": 1.0}, {})
+    totals.add("", 8, {"loss": 4.0}, {})
     totals.read(Host())
     assert totals.means() == {"loss": 2.0}
 
@@ -262,8 +269,10 @@ def test_stopped_in_the_middle_and_resumed_equals_uninterrupted(scratch, tmp_pat
     assert without_times(read_metrics(tmp_path / "cut")) == without_times(read_metrics(tmp_path / "whole"))
 
 
-def test_ctrl_c_inside_an_epoch_keeps_its_running_averages(scratch, monkeypatch):
-    options = ["vqvae", *SMALL, *MODELS["vqvae"], "--epochs", 2]
+@pytest.mark.parametrize("model", ["vqvae", "vqvae2"])
+def test_ctrl_c_inside_an_epoch_keeps_its_running_averages(scratch, monkeypatch, model):
+    """Its code counts too, level by level."""
+    options = [model, *SMALL, *MODELS[model], "--epochs", 2]
     scratch("train", *options, "--out", "whole")
     step = Trainer.step
 

@@ -238,6 +238,7 @@ def test_the_gaussian_modules_stay_in_float32():
     bottlenecks.DenseBottleneck((2, 2, 4), 5),
     bottlenecks.GaussianBottleneck((2, 2, 4), 5),
     bottlenecks.VectorQuantizedBottleneck((2, 2, 4), 6, 3),
+    bottlenecks.TwoLevelBottleneck((2, 2, 4), 5, 6, 3),
 ], ids=lambda bottleneck: type(bottleneck).__name__)
 def test_a_bottleneck_stays_in_float32(bottleneck):
     y, terms = bottleneck.forward(draw32(3, 2, 2, 4))
@@ -253,7 +254,7 @@ def test_a_loss_stays_in_float32(loss):
 
 
 @pytest.mark.parametrize("likelihood", losses.LIKELIHOODS)
-@pytest.mark.parametrize("name", ["ae", "vae", "vqvae"])
+@pytest.mark.parametrize("name", ["ae", "vae", "vqvae", "vqvae2"])
 def test_a_model_and_its_optimiser_stay_in_float32(name, likelihood):
     trained, x = model(name, likelihood=likelihood), draw32(3, 8, 8, 1)
     for optimizer in (
@@ -282,7 +283,7 @@ def test_a_state_dict_speaks_pytorchs_names_and_layouts():
     assert model("ae").state_dict()["bottleneck.reduce.weight"].shape == (5, 16)  # (O, I)
 
 
-@pytest.mark.parametrize("name", ["ae", "vae", "vqvae"])
+@pytest.mark.parametrize("name", ["ae", "vae", "vqvae", "vqvae2"])
 def test_a_state_dict_comes_back_in_place_and_in_the_models_dtype(name):
     source, target = model(name, np.float64), model(name, np.float32)
     held = {key: part.value for key, part in target.named_state().items()}

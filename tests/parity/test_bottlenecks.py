@@ -78,15 +78,34 @@ def test_backward_uses_the_noise_that_forward_drew():
     check_bottleneck(ours, theirs, rng.standard_normal((6, 2, 2, 3)), None, rng, noise_torch=drawn_by_ours)
 
 
+def torch_quantizer(codes, code_dim):
+    return lambda: torch_models.VectorQuantizer(codes, code_dim, "normal", torch.float64)
+
+
 @drawn
 @given(feature_shapes, st.integers(1, 4), st.integers(1, 40), st.integers(1, 5), st.booleans(), seeds)
 def test_vector_quantized(feature_shape, n, codes, code_dim, expand, seed):
     rng = np.random.default_rng(seed)
     arguments = (feature_shape, codes, code_dim, "normal")
     ours = bottlenecks.VectorQuantizedBottleneck(*arguments, expand=expand, dtype=np.float64, rng=rng)
-    theirs = torch_bottleneck("VectorQuantizedBottleneck", *arguments, expand=expand)
+    theirs = torch_bottleneck(
+        "VectorQuantizedBottleneck", feature_shape, torch_quantizer(codes, code_dim), code_dim, expand=expand)
     check_bottleneck(ours, theirs, rng.standard_normal((n, *feature_shape)), None, rng)
     np.testing.assert_array_equal(ours.indices, theirs.indices)
+
+
+@drawn
+@given(feature_shapes, st.integers(1, 4), st.integers(1, 4), st.integers(1, 40), st.integers(1, 5), seeds)
+def test_two_level(feature_shape, n, top_channels, codes, code_dim, seed):
+    rng = np.random.default_rng(seed)
+    H, W, C = feature_shape
+    arguments = ((2 * H, 2 * W, C), top_channels, codes, code_dim, "normal")
+    ours = bottlenecks.TwoLevelBottleneck(*arguments, dtype=np.float64, rng=rng)
+    theirs = torch_bottleneck(
+        "TwoLevelBottleneck", (2 * H, 2 * W, C), top_channels, torch_quantizer(codes, code_dim), code_dim)
+    check_bottleneck(ours, theirs, rng.standard_normal((n, 2 * H, 2 * W, C)), None, rng)
+    for indices, indices_torch in zip(ours.indices, theirs.indices, strict=True):
+        np.testing.assert_array_equal(indices, indices_torch)
 
 
 def quantizers(seed, codes=20, code_dim=3, init="normal"):

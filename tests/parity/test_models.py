@@ -10,15 +10,17 @@ from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import load_file as load_torch
 from safetensors.torch import save_file as save_torch
 
+from scratch.arrays import each
 from scratch.models import build
-from scratch.presets import PRESETS
+from scratch.presets import MODEL_OPTIONS, PRESETS
 from scratch.priors import CodeFrequencies, StandardNormal
 from tests.parity.helpers import TINY, assert_all_close, assert_close, to_numpy, to_torch, torch_gradients, torch_twin
+from torch_ref.compare import grids
 from torch_ref.models import build as build_torch
 
 pytestmark = pytest.mark.usefixtures("each_form")
 
-MODELS = ("ae", "vae", "vqvae")
+MODELS = ("ae", "vae", "vqvae", "vqvae2")
 each_model = pytest.mark.parametrize("model", MODELS)
 each_likelihood = pytest.mark.parametrize("likelihood", ["squared_error", "bernoulli"])
 each_dtype = pytest.mark.parametrize("dtype, bound", [(np.float64, 1e-12), (np.float32, 1e-4)])
@@ -52,6 +54,8 @@ def loss_and_gradients(ours, x, noise):
 @pytest.mark.parametrize("image_shape", [(8, 12, 3), (10, 6, 1)], ids=["two halvings", "one halving, grey"])
 @each_model
 def test_outputs_terms_and_gradients(model, image_shape, likelihood, dtype, bound):
+    if model == "vqvae2" and image_shape == (10, 6, 1):
+        image_shape = (20, 12, 1)  # its bottleneck halves once more
     ours, theirs, x = twins(model, image_shape, likelihood, dtype)
     noise = noise_for(ours, len(x))
     output, _ = ours.forward(x, noise)
@@ -65,8 +69,9 @@ def test_outputs_terms_and_gradients(model, image_shape, likelihood, dtype, boun
     assert_all_close(terms, {name: term.detach() for name, term in terms_torch.items()}, bound)
     assert_all_close(gradients, torch_gradients(theirs), bound)
     assert all(np.abs(gradient).max() > 0 for gradient in gradients.values())
-    if model == "vqvae":
-        np.testing.assert_array_equal(ours.bottleneck.indices, theirs.bottleneck.indices)
+    if "codes" in MODEL_OPTIONS[model]:
+        for grid, grid_torch in zip(grids(ours.bottleneck), grids(theirs.bottleneck), strict=True):
+            np.testing.assert_array_equal(grid, grid_torch)
 
 
 @each_likelihood
@@ -93,6 +98,11 @@ def test_the_weights_of_the_terms():
         weights = twins("vqvae", commitment=0.25)[side].weights  # 8×12×3 pixels, 2×3 latents of 4 numbers
         expected = {"reconstruction": 1 / (8 * 12 * 3), "codebook": 1 / (2 * 3 * 4), "commitment": 0.25 / (2 * 3 * 4)}
         assert weights == pytest.approx(expected, rel=1e-15)
+        weights = twins("vqvae2", commitment=0.25)[side].weights  # at the bottom 4×6 latents
+        expected = {
+            "reconstruction": 1 / (8 * 12 * 3), "codebook_top": 1 / (2 * 3 * 4), "commitment_top": 0.25 / (2 * 3 * 4),
+            "codebook_bottom": 1 / (4 * 6 * 4), "commitment_bottom": 0.25 / (4 * 6 * 4)}
+        assert weights == pytest.approx(expected, rel=1e-15)
 
 
 def test_the_vqvaes_loss_is_the_article_s_mean_over_elements():
@@ -113,7 +123,8 @@ def test_encode_decode_reconstruct(model, likelihood):
     """DESIGN trap 8: all of them deterministic."""
     ours, theirs, x = twins(model, likelihood=likelihood)
     latents, latents_torch = ours.encode(x), theirs.encode(to_torch(x))
-    assert_close(latents, latents_torch, 1e-12, "latents")
+    assert isinstance(latents, list) == isinstance(latents_torch, list) == (model == "vqvae2")
+    each(lambda own, other: assert_close(own, other, 1e-12, "latents"), latents, latents_torch)
     images = ours.decode(latents)
     assert_close(images, to_numpy(theirs.decode(latents_torch)), 1e-12, "decoded")
     assert images.min() >= 0 and images.max() <= 1
@@ -138,7 +149,7 @@ def test_interpolate(model):
 def test_sample(model):
     ours, theirs, x = twins(model)
     prior = StandardNormal(TINY["latent_dim"])
-    if model == "vqvae":
+    if "codes" in MODEL_OPTIONS[model]:
         prior = CodeFrequencies(ours.encode(x), TINY["codes"])
     images = ours.sample(5, prior, np.random.default_rng(3))
     images_torch = theirs.sample(5, prior, np.random.default_rng(3))
@@ -227,13 +238,25 @@ def test_the_article_s_parameter_counts(model, changes, expected):
 
 
 @pytest.mark.parametrize("size, depth", [((32, 32), 3), ((28, 28), 2), ((16, 24), 3), ((6, 32), 1), ((96, 40), 3)])
-def test_both_sides_halve_an_image_equally_often(size, depth):
+@pytest.mark.parametrize("model", ["vqvae", "vqvae2"])
+def test_both_sides_halve_an_image_equally_often(size, depth, model):
+    if model == "vqvae2" and depth == 1:
+        pytest.skip("a vqvae2 halves twice")
     options = {**PRESETS["small"], "channels": (2, 3, 4), "likelihood": "bernoulli"}
-    ours = build("vqvae", (*size, 1), options)
-    theirs = build_torch("vqvae", (*size, 1), options)
+    ours = build(model, (*size, 1), options)
+    theirs = build_torch(model, (*size, 1), options)
     shapes = {name: tuple(tensor.shape) for name, tensor in theirs.state_dict().items()}
     assert {name: array.shape for name, array in ours.state_dict().items()} == shapes
-    assert math.prod(ours.encode(np.zeros((1, *size, 1), np.float32)).shape) == math.prod(size) / 4**depth
+    top = next(iter(ours.bottleneck.by_level(ours.encode(np.zeros((1, *size, 1), np.float32))).values()))
+    assert math.prod(top.shape) == math.prod(size) / 4**depth
+
+
+@pytest.mark.parametrize("size, channels", [((10, 6), (6, 8)), ((32, 32), (8,))])
+def test_neither_side_takes_what_a_vqvae2_cannot_halve_twice(size, channels):
+    options = {**TINY, "channels": channels, "likelihood": "squared_error"}
+    for build_side in (build, build_torch):
+        with pytest.raises(ValueError, match="halves an image at least 2 times|cannot be halved twice"):
+            build_side("vqvae2", (*size, 3), options)
 
 
 @each_model

@@ -19,7 +19,7 @@ from torch_ref import compare
 from torch_ref.training import Trainer, make_optimizer, torch_device
 
 SHAPE = (16, 16, 3)
-MODELS = ("ae", "vae", "vqvae")
+MODELS = ("ae", "vae", "vqvae", "vqvae2")
 each_model = pytest.mark.parametrize("model", MODELS)
 each_likelihood = pytest.mark.parametrize("likelihood", ["squared_error", "bernoulli"])
 
@@ -39,7 +39,7 @@ def entropy(images, likelihood):
 
 def run_compare(model, images, likelihood="squared_error", **settings):
     """`compare` with accelerated forms, unless `plain`."""
-    lr = 3e-4 if model == "vqvae" else 1e-3
+    lr = 3e-4 if model in compare.CODED else 1e-3
     return compare.compare(model, {**TINY, "likelihood": likelihood}, images, batch_size=16, lr=lr, **settings)
 
 
@@ -55,7 +55,7 @@ def test_fifty_steps_of_adam_in_float64(model, likelihood, plain, images):
     assert result["weights"]["50"] <= 1e-6
     first, *_, last = np.array(result["losses"]["torch"]) - entropy(images, likelihood)
     assert last < 0.9 * first, "it learned something"
-    if model == "vqvae":
+    if model in compare.CODED:
         assert len(result["codes"]["agreement"]) == 50 and min(result["codes"]["agreement"]) == 1.0
         assert min(result["codes"]["in_use"]) >= 16
     assert result["ok"]
@@ -186,10 +186,9 @@ def compare_answers(ours, theirs, ours_answer, theirs_answer):
     (terms, counts, *errors), (terms_torch, counts_torch, *errors_torch) = ours_answer, theirs_answer
     assert list(terms) == list(terms_torch)
     np.testing.assert_allclose(ours.read(list(terms.values())), theirs.read(list(terms_torch.values())), rtol=1e-9)
-    if counts is None:
-        assert counts_torch is None
-    else:
-        np.testing.assert_array_equal(ours.read_array(counts), theirs.read_array(counts_torch))
+    assert list(counts) == list(counts_torch)
+    for level, used in counts.items():
+        np.testing.assert_array_equal(ours.read_array(used), theirs.read_array(counts_torch[level]))
     for error, error_torch in zip(errors, errors_torch, strict=True):
         assert_close(ours.read_array(error), theirs.read_array(error_torch), 1e-9, "squared error")
 
@@ -303,7 +302,7 @@ def test_a_step_leaves_the_images_alone_and_keeps_no_graph():
     terms, counts = trainer.step(x, 1, 0)
     np.testing.assert_array_equal(x, copy)
     assert all(term.ndim == 0 and not term.requires_grad for term in terms.values())
-    assert counts.sum() == 4 * 4 * 4 and counts.shape == (TINY["codes"],)
+    assert counts[""].sum() == 4 * 4 * 4 and counts[""].shape == (TINY["codes"],)
     assert trainer.read([]) == []
 
 

@@ -1,0 +1,158 @@
+"""What an image costs in bits as codes, and what JPEG and PNG ask for the same images.
+
+A grid of h·w codes out of K costs h·w·log₂ K bits where every code is sent with equally many bits. A code that is used
+often can be sent with fewer, −log₂ p of them (Shannon 1948); an arithmetic coder comes as near to that as one likes.
+p has to be known to both ends before the image is, so it is counted on the training images, with one added to each
+count (Laplace's rule) so that a code which only a held-out image uses has a price too:
+
+    p_k = (count_k + 1) / (Σ count + K)        bits of an image = −Σ over its positions log₂ p_k
+
+That is the cross-entropy of the held-out codes under the training codes' frequencies. The grids of a model with several
+levels are added up. The positions count as independent; a learned prior over whole grids would ask for less.
+
+The weights of the model are not counted, nor is JPEG's program. A JPEG file carries its tables in its header, 625 bytes
+of a colour one from Pillow, which is most of an image of 32×32: sizes are given with it and without it.
+"""
+
+import io
+import math
+
+import numpy as np
+from PIL import Image
+
+from scratch.bottlenecks.vector_quantizer import code_counts
+
+QUALITIES = range(1, 101)  # of JPEG, as Pillow takes them
+
+
+def fixed_bits(shape, codes):
+    """Bits of a grid of this shape (h, w) with equally many bits for each of K codes: h·w·log₂ K."""
+    return math.prod(shape) * math.log2(codes)
+
+
+def entropy_bits(training, held_out, codes):
+    """Bits of an image's grid, averaged over `held_out` (M, h, w), by the smoothed frequencies of `training`."""
+    counts = code_counts(training, codes) + 1
+    bits = -np.log2(counts / counts.sum())
+    return float(bits[held_out].sum() / len(held_out))
+
+
+def picture(pixels):
+    """An image (H, W, C) uint8 as Pillow's."""
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def compressed(pixels, **settings):
+    """The bytes of a file of an image (H, W, C) uint8."""
+    buffer = io.BytesIO()
+    picture(pixels).save(buffer, **settings)
+    return buffer.getvalue()
+
+
+def png_bits(images):
+    """Bits of an image as a PNG file, averaged."""
+    return 8 * float(np.mean([len(compressed(image, format="png", optimize=True)) for image in images]))
+
+
+def jpeg_header(file):
+    """How many bytes of a JPEG file say nothing of its image: all segments before the data of its scan, and the end
+    marker. They are the same for all images of one size and one quality.
+    """
+    position, marker = 2, None  # behind the start marker
+    while marker != 0xDA:  # of the scan, whose data follow
+        marker, length = file[position + 1], int.from_bytes(file[position + 2 : position + 4], "big")
+        position += 2 + length
+    return position + 2
+
+
+def jpeg(images, quality):
+    """{quality, mse, bits, bits_without_header} of images (N, H, W, C) uint8 as Pillow's JPEG files, averages each."""
+    squared_error, size, header = 0, 0, 0
+    for image in images:
+        file = compressed(image, format="jpeg", quality=quality)
+        with Image.open(io.BytesIO(file)) as decoded:
+            difference = np.asarray(decoded).reshape(image.shape).astype(np.int64) - image
+        squared_error += int((difference * difference).sum())
+        size, header = size + len(file), header + jpeg_header(file)
+    return {
+        "quality": quality,
+        "mse": squared_error / 255**2 / images.size,
+        "bits": 8 * size / len(images),
+        "bits_without_header": 8 * (size - header) / len(images),
+    }
+
+
+def jpeg_of_error(images, mse):
+    """`jpeg` at the quality whose mean squared error over all images is nearest to `mse`.
+
+    The error falls as the quality rises, so the search halves the range of qualities until two neighbours are left.
+    """
+    low, high = QUALITIES[0], QUALITIES[-1]
+    tried = {quality: jpeg(images, quality) for quality in (low, high)}
+    while high - low > 1:
+        middle = (low + high) // 2
+        tried[middle] = jpeg(images, middle)
+        if tried[middle]["mse"] > mse:
+            low = middle
+        else:
+            high = middle
+    return min(tried.values(), key=lambda found: abs(found["mse"] - mse))
+
+
+def psnr(mse):
+    """−10 log₁₀ of the mean squared error of values in [0, 1], in dB."""
+    return -10 * math.log10(mse) if mse > 0 else math.inf
+
+
+def mean_squared_error(trained, images, latents):
+    """Of the images (N, H, W, C) uint8 decoded from their latents, as floats in [0, 1]: that of `evaluate`'s PSNR."""
+    difference = trained.decode(latents) - trained.floats(images)
+    return float((difference * difference).sum(dtype=np.float64) / images.size)
+
+
+def rates(trained, data):
+    """What the held-out images of `data` cost: a dict that JSON can hold."""
+    by_level = trained.model.bottleneck.by_level
+    held_out = trained.encode(data.held_out)
+    training, K = by_level(trained.encode(data.train)), trained.codes
+    levels = {
+        level: {"grid": list(grid.shape[1:]), "fixed": fixed_bits(grid.shape[1:], K),
+                "entropy": entropy_bits(training[level], grid, K)}
+        for level, grid in by_level(held_out).items()
+    }
+    mse = mean_squared_error(trained, data.held_out, held_out)
+    nearest = jpeg_of_error(data.held_out, mse)
+    return {
+        "model": trained.options["model"], "data": data.name, "images": len(data.held_out),
+        "training_images": len(data.train), "image_shape": list(data.held_out.shape[1:]), "codes": K,
+        "levels": levels,
+        "fixed": sum(level["fixed"] for level in levels.values()),
+        "entropy": sum(level["entropy"] for level in levels.values()),
+        "mse": mse, "psnr": psnr(mse),
+        "png": png_bits(data.held_out),
+        "jpeg": {**nearest, "psnr": psnr(nearest["mse"])},
+    }
+
+
+def report(found):
+    """Print what `rates` found as a table."""
+    H, W, C = found["image_shape"]
+    print(f"{found['model']} on {found['images']} held-out images of {found['data']}, {H}×{W}×{C}:\n")
+    print(f"{'':44}{'bits an image':>14}{'bits a pixel':>14}{'squared error':>15}{'PSNR':>10}")
+
+    def row(name, bits, mse=None):
+        error = "" if mse is None else f"{mse:15.3e}{psnr(mse):7.2f} dB"
+        print(f"{name:44}{bits:14.1f}{bits / (H * W):14.3f}{error}")
+
+    K, jpeg = found["codes"], found["jpeg"]
+    grids = " + ".join("×".join(map(str, level["grid"])) for level in found["levels"].values())
+    row(f"codes, log2 {K} bits for each of {grids}", found["fixed"], found["mse"])
+    row("codes, by their frequency of use", found["entropy"], found["mse"])
+    if len(found["levels"]) > 1:
+        for name, level in found["levels"].items():
+            row(f"  of these the {name}", level["entropy"])
+    row(f"JPEG, quality {jpeg['quality']}, whole files", jpeg["bits"], jpeg["mse"])
+    row(f"JPEG, quality {jpeg['quality']}, without the header", jpeg["bits_without_header"], jpeg["mse"])
+    row("PNG, whole files, lossless", found["png"])
+    print(f"\nFrequencies: of {found['training_images']} training images, one added to each count. "
+          "JPEG's header: all of a file\nbut the data of its scan.")

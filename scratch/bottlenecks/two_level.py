@@ -1,0 +1,131 @@
+"""The VQ-VAE-2's bottleneck: a coarse grid of codes for the image as a whole, and a finer one that is told of it."""
+
+import numpy as np
+
+from scratch.arrays import array_module
+from scratch.bottlenecks.bottleneck import Bottleneck, level_name
+from scratch.bottlenecks.vector_quantizer import VectorQuantizer
+from scratch.layers import Concatenate, Conv2d, ConvTranspose2d, ReLU
+from scratch.module import Sequential
+
+
+class TwoLevelBottleneck(Bottleneck):
+    """Two grids of codes, the bottom one conditioned on the top one.       (Razavi et al. 2019, arXiv:1906.00446)
+
+        z_top = 1×1 conv(relu(conv(h)))               half as many rows and columns as h
+        q_top = VectorQuantizer(z_top)
+        z_bottom = 1×1 conv([h, up(q_top)])           what the top already says need not be said again
+        q_bottom = VectorQuantizer(z_bottom)
+        y = 1×1 conv([q_bottom, up′(q_top)])
+
+    up and up′ are transposed convolutions with weights of their own, [·, ·] joins channels. Kernel 4, stride 2 halve
+    and double. Shapes: h, y (N, H, W, C) with even H and W, top (N, H/2, W/2), bottom (N, H, W); a latent is the list
+    [top, bottom]. Each level has its own codebook (K, D) and its own terms, codebook_top, commitment_top,
+    codebook_bottom and commitment_bottom. `quantizer` makes the quantizer of a level.
+
+    q_top is used twice, so its gradient is a sum of two, and so is that of h:
+
+        ∂L/∂q_top = up′.backward(∂L/∂up′) + up.backward(∂L/∂up)
+        ∂L/∂h = (first channels of ∂L/∂[h, up]) + ∂L/∂z_top through the top encoder
+
+    The straight-through estimator of each quantizer carries ∂L/∂q to ∂L/∂z, the top's across both.
+    """
+
+    levels = ("top", "bottom")
+
+    def __init__(self, feature_shape, top_channels, codes, code_dim, init="uniform", quantizer=VectorQuantizer, *,
+                 dtype=np.float32, rng=None):
+        _, _, C = feature_shape
+        settings = dict(dtype=dtype, rng=rng)
+        halving = dict(kernel_size=4, stride=2, padding=1, **settings)
+
+        def new_quantizer():
+            return quantizer(codes, code_dim, init, **settings)
+
+        self.top_encoder = Sequential(
+            Conv2d(C, top_channels, **halving), ReLU(), Conv2d(top_channels, code_dim, 1, **settings))
+        self.top_quantizer = new_quantizer()
+        self.top_decoder = ConvTranspose2d(code_dim, code_dim, **halving)
+        self.join_top = Concatenate()
+        self.project = Conv2d(C + code_dim, code_dim, 1, **settings)
+        self.bottom_quantizer = new_quantizer()
+        self.upsample = ConvTranspose2d(code_dim, code_dim, **halving)
+        self.join_levels = Concatenate()
+        self.expand = Conv2d(2 * code_dim, C, 1, **settings)
+
+    @property
+    def quantizers(self):
+        """(top, bottom)"""
+        return self.top_quantizer, self.bottom_quantizer
+
+    @property
+    def indices(self):
+        return [quantizer.indices for quantizer in self.quantizers]
+
+    @property
+    def codes(self):
+        return len(self.top_quantizer.codebook.value)
+
+    @property
+    def moves(self):
+        return self.top_quantizer.moves
+
+    @property
+    def prepared_from(self):
+        return self.top_quantizer.prepared_from
+
+    def prepare(self, features, rng):
+        tops = [self.top_encoder.forward(h) for h in features]
+        self.top_quantizer.prepare(tops, rng)
+        codes = [self.top_quantizer.lookup(self.top_quantizer.nearest(z)) for z in tops]
+        self.bottom_quantizer.prepare([self.bottom_latents(h, q) for h, q in zip(features, codes, strict=True)], rng)
+
+    def draw_choices(self, rng):
+        """Those of the top, then those of the bottom, as one array."""
+        choices = [quantizer.draw_choices(rng) for quantizer in self.quantizers]
+        return None if choices[0] is None else array_module(choices[0]).concatenate(choices)
+
+    def update(self, choices=None):
+        size = self.top_quantizer.indices.size
+        self.top_quantizer.update(None if choices is None else choices[:size])
+        self.bottom_quantizer.update(None if choices is None else choices[size:])
+
+    def by_level(self, codes):
+        return dict(zip(self.levels, codes, strict=True))
+
+    def forward(self, h, noise=None):
+        z_top = self.top_encoder.forward(h)
+        q_top, top_terms = self.top_quantizer.forward(z_top)
+        z_bottom = self.bottom_latents(h, q_top)
+        q_bottom, bottom_terms = self.bottom_quantizer.forward(z_bottom)
+        y = self.features(q_top, q_bottom)
+        terms = {level_name(name, "top"): term for name, term in top_terms.items()}
+        return y, terms | {level_name(name, "bottom"): term for name, term in bottom_terms.items()}
+
+    def backward(self, dy, dterms):
+        top, bottom = ({name.removesuffix(f"_{level}"): d for name, d in dterms.items()} for level in self.levels)
+        dq_bottom, dupsampled = self.join_levels.backward(self.expand.backward(dy))
+        dq_top = self.upsample.backward(dupsampled)
+        dz_bottom = self.bottom_quantizer.backward(dq_bottom, bottom)
+        dh, ddecoded = self.join_top.backward(self.project.backward(dz_bottom))
+        dq_top += self.top_decoder.backward(ddecoded)
+        dz_top = self.top_quantizer.backward(dq_top, top)
+        return dh + self.top_encoder.backward(dz_top)
+
+    def bottom_latents(self, h, q_top):
+        """z_bottom of h, given what the top says."""
+        return self.project.forward(self.join_top.forward(h, self.top_decoder.forward(q_top)))
+
+    def features(self, q_top, q_bottom):
+        """y from the code vectors of both levels."""
+        return self.expand.forward(self.join_levels.forward(q_bottom, self.upsample.forward(q_top)))
+
+    def encode(self, h):
+        top = self.top_quantizer.nearest(self.top_encoder.forward(h))
+        return [top, self.bottom_quantizer.nearest(self.bottom_latents(h, self.top_quantizer.lookup(top)))]
+
+    def decode(self, codes):
+        return self.features(*(quantizer.lookup(k) for quantizer, k in zip(self.quantizers, codes, strict=True)))
+
+    def mix(self, a, b, t):
+        return [quantizer.mix(*ends, t) for quantizer, *ends in zip(self.quantizers, a, b, strict=True)]

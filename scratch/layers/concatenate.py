@@ -1,0 +1,19 @@
+"""Two feature maps as one."""
+
+from scratch.arrays import array_module
+from scratch.module import Module
+
+
+class Concatenate(Module):
+    """y = [a, b]: the channels of a, then those of b. Shapes: a (..., A), b (..., B), y (..., A + B).
+
+    Each number of y is one of a or of b, so ∂L/∂a are the first A channels of ∂L/∂y, and ∂L/∂b the others.
+    """
+
+    def forward(self, a, b):
+        self.save(a.shape[-1])
+        return array_module(a).concatenate([a, b], axis=-1)
+
+    def backward(self, dy):
+        (A,) = self.recall()
+        return dy[..., :A], dy[..., A:]
