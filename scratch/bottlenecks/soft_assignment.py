@@ -21,7 +21,7 @@ class SoftAssignmentEntropy(Module):
 
     The entropy of the *counts* looks alike and teaches nothing: counts come of an argmin, their derivative is zero;
     and p log p is NaN for a code nobody chose. (docs/codebooks.md; the entropy of soft assignments as a penalty: Yu et
-    al. 2024, arXiv:2310.05737, equation 5)
+    al. 2024, arXiv:2310.05737)
     """
 
     def __init__(self, temperature):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scratch import commands
 from tests.cli.conftest import MODELS, SMALL, caller, read_metrics, without_times
 from torch_ref.__main__ import build_parser
 
@@ -19,6 +20,12 @@ CURED = {
     "reversed": ["--straight-through", "reversed"],
 }
 TRAIN = ["train", "vqvae", *SMALL, *MODELS["vqvae"]]
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """Those that follow a training: they take longer than it does."""
+    monkeypatch.setattr(commands, "draw_pictures", lambda run, data: None)
 
 
 @pytest.mark.parametrize("cure", CURED)

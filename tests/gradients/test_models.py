@@ -10,6 +10,7 @@ from scratch.gradcheck.differences import Operation, check
 from scratch.layers import ReLU
 from scratch.losses import LIKELIHOODS
 from scratch.models import build
+from tests.cures import CURES
 
 pytestmark = pytest.mark.usefixtures("each_form")
 
@@ -50,10 +51,10 @@ def kinks(monkeypatch):
     return active
 
 
-def lively_model(name, likelihood, rng, **network):
+def lively_model(name, likelihood, rng, **changes):
     """Weights at √6 times PyTorch's default, which is He's scale: the signal, and with it the first layers' gradients,
     do not fade with depth into the rounding of the loss (a sum near 100, its differences divided by 2e-5)."""
-    model = build(name, (8, 8, 2), {**OPTIONS, **network, "likelihood": likelihood}, dtype=np.float64, rng=rng)
+    model = build(name, (8, 8, 2), {**OPTIONS, "likelihood": likelihood, **changes}, dtype=np.float64, rng=rng)
     for parameter in model.named_parameters().values():
         parameter.value *= math.sqrt(6)
     return model
@@ -72,6 +73,23 @@ def test_the_gradient_of_the_whole_model(name, network, likelihood, kinks):
         noise = model.bottleneck.draw_noise(len(x), rng)
         differences = check(operation_of(model, x, noise), rng)
         if all(len(patterns) == 1 for patterns in kinks.values()):  # else a step crossed a kink: no statement
+            smooth += 1
+            for parameter, difference in differences.items():
+                assert difference <= 1e-7, parameter
+    assert smooth >= 3
+
+
+@pytest.mark.parametrize("cure", CURES)
+def test_the_gradient_of_a_model_with_a_cured_codebook(cure, kinks):
+    """Of the entropy term at a temperature of the latents' squared distances, which are large here: at 0.5 it is so
+    curved that the differences' own error, which falls with the square of the step, reaches the bound."""
+    smooth, changes = 0, {**CURES[cure], "entropy_temperature": 5.0}
+    for seed in range(5):
+        kinks.clear()
+        rng = np.random.default_rng(seed)
+        model = lively_model("vqvae", "squared_error", rng, **changes)
+        differences = check(operation_of(model, rng.random((3, 8, 8, 2)), None), rng)
+        if all(len(patterns) == 1 for patterns in kinks.values()):
             smooth += 1
             for parameter, difference in differences.items():
                 assert difference <= 1e-7, parameter
