@@ -44,8 +44,9 @@ def residual(image_shape, options, latent_channels, logits, dtype, rng):
         decoder   conv3×3 from `latent_channels`, residual blocks, ReLU, a transposed convolution of kernel 4, stride 2
                   for each halving with a ReLU between two of them, + ½
 
-    The output is linear, so that an image may leave [0, 1]; where it is logits, nothing is added to it. Raises ValueError where the image cannot be
-    halved so often. The details are those of the authors' notebook; presets.py says where.
+    The output is linear, so that an image may leave [0, 1]; where it is logits, nothing is added to it. Raises
+    ValueError where the image cannot be halved so often. The details are those of the authors' notebook; presets.py
+    says where.
     """
     (H, W, C), hidden, depth = image_shape, options["hidden"], options["halvings"]
     if H % 2**depth or W % 2**depth:
