@@ -68,7 +68,10 @@ class CuredVectorQuantizer(VectorQuantizer):
             de = de_entropy if de is None else de + de_entropy
         if self.unit_latents:
             dz = self.unit_latents.backward(dz)
-            de = None if self.averages else self.unit_codes.backward(de)
+            if self.averages:
+                self.unit_codes.recall()  # no gradient moves the codes
+            else:
+                de = self.unit_codes.backward(de)
         return dz, None if self.averages else de
 
     def prepare(self, latents, rng):

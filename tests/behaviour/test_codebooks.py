@@ -219,7 +219,7 @@ def codes_used(sickness, **cures):
         trainer.prepare([x])
     for step in range(60):
         _, counts = trainer.step(x, 1, step)
-    return int((counts > 0).sum())
+    return int((counts[""] > 0).sum())
 
 
 @pytest.mark.parametrize("sickness, cures", [

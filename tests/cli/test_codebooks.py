@@ -22,12 +22,13 @@ CURED = {
 TRAIN = ["train", "vqvae", *SMALL, *MODELS["vqvae"]]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def no_pictures(monkeypatch):
     """Those that follow a training: they take longer than it does."""
     monkeypatch.setattr(commands, "draw_pictures", lambda run, data: None)
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("cure", CURED)
 def test_resuming_equals_never_having_stopped(scratch, cure):
     options = [*TRAIN, *CURED[cure]]
@@ -38,6 +39,7 @@ def test_resuming_equals_never_having_stopped(scratch, cure):
     assert without_times(read_metrics("whole")) == without_times(read_metrics("parts"))
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("cure", CURED)
 def test_the_oracle_s_run_is_scratch_s_to_evaluate(scratch, capsys, cure):
     torch_ref = caller(build_parser, capsys)
