@@ -1,6 +1,6 @@
 """An autoencoder is an encoder, a bottleneck and a decoder, and one system differs from the next in the bottleneck.
 
-Read `Autoencoder` first, then `build`, which puts together the three systems that the bottlenecks make of it.
+Read `Autoencoder` first, then `build`, which puts together the systems that the bottlenecks make of it.
 """
 
 import math
@@ -9,7 +9,12 @@ from contextlib import contextmanager
 import numpy as np
 
 from scratch.arrays import array_module
-from scratch.bottlenecks import DenseBottleneck, GaussianBottleneck, VectorQuantizedBottleneck
+from scratch.bottlenecks import (
+    DenseBottleneck,
+    GaussianBottleneck,
+    GumbelSoftmaxBottleneck,
+    VectorQuantizedBottleneck,
+)
 from scratch.layers import Conv2d, ConvTranspose2d, ReLU, Sigmoid
 from scratch.losses import LIKELIHOODS
 from scratch.module import Module, Sequential
@@ -69,7 +74,7 @@ class Autoencoder(Module):
             self.train(training)
 
     def encode(self, x):
-        """The latent of each image: the AE's z (N, Z), the VAE's mean μ (N, Z), the VQ-VAE's code indices (N, h, w)."""
+        """The latent of each image: the AE's z (N, Z), the VAE's mean μ (N, Z), the others' code indices (N, h, w)."""
         with self.evaluating():
             return self.bottleneck.encode(self.encoder.forward(x))
 
@@ -79,7 +84,7 @@ class Autoencoder(Module):
             return self.reconstruction.mean(self.decoder.forward(self.bottleneck.decode(latents)))
 
     def reconstruct(self, x):
-        """decode(encode(x)): deterministic, from the VAE's mean."""
+        """decode(encode(x)): deterministic, from the VAE's mean or the dVAE's most probable codes."""
         return self.decode(self.encode(x))
 
     def sample(self, count, prior, rng):
@@ -90,16 +95,15 @@ class Autoencoder(Module):
     def variations(self, x, count, rng):
         """(N, count, H, W, C): each image decoded from `count` draws z ~ q(z | x), on the device of x.
 
-        Only the VAE's code is random; the others raise ValueError.
+        Raises ValueError where the code is not random, as the VAE's and the dVAE's are.
         """
-        if not isinstance(self.bottleneck, GaussianBottleneck):
+        if not self.bottleneck.random:
             raise ValueError("variations need a code that is drawn at random, as the VAE's is; this model's is not")
         with self.evaluating():
-            mu, logvar = self.bottleneck.posterior(self.encoder.forward(x))
-            draws = []
+            h, draws = self.encoder.forward(x), []
             for _ in range(count):
-                eps = array_module(x).asarray(self.bottleneck.draw_noise(len(x), rng))
-                draws.append(self.decode(self.bottleneck.reparameterize.forward(mu, logvar, eps)))
+                noise = array_module(x).asarray(self.bottleneck.draw_noise(len(x), rng))
+                draws.append(self.decode(self.bottleneck.draw(h, noise)))
         return array_module(x).stack(draws, axis=1)
 
     def interpolate(self, a, b, steps):
@@ -120,11 +124,12 @@ def halvings(height, width, at_most):
     return count
 
 
-def convolutions(image_shape, channels, sigmoid, dtype, rng):
+def convolutions(image_shape, channels, outputs, sigmoid, dtype, rng):
     """(encoder, decoder, feature shape): a convolution of kernel 4, stride 2, padding 1 and a ReLU for each halving.
 
-    The decoder mirrors the encoder with transposed convolutions; its last layer is followed by a sigmoid, or by
-    nothing where the output is logits. Of `channels` the first are used, one for each halving.
+    The decoder mirrors the encoder with transposed convolutions; its last layer has `outputs` channels for each of the
+    image and is followed by a sigmoid, or by nothing where the output is logits. Of `channels` the first are used, one
+    for each halving.
     """
     H, W, C = image_shape
     widths = (C, *channels[: halvings(H, W, len(channels))])
@@ -132,7 +137,7 @@ def convolutions(image_shape, channels, sigmoid, dtype, rng):
     down, up = [], []
     for fewer, more in zip(widths, widths[1:], strict=False):
         down += [Conv2d(fewer, more, **settings), ReLU()]
-        up = [ConvTranspose2d(more, fewer, **settings), ReLU(), *up]
+        up = [ConvTranspose2d(more, fewer if up else outputs * C, **settings), ReLU(), *up]
     up[-1:] = [Sigmoid()] if sigmoid else []
     scale = 2 ** (len(widths) - 1)
     return Sequential(*down), Sequential(*up), (H // scale, W // scale, widths[-1])
@@ -161,7 +166,15 @@ def vector_quantized(features, image_shape, options, **settings):
     }
 
 
-SYSTEMS = {"ae": dense, "vae": gaussian, "vqvae": vector_quantized}
+def gumbel_softmax(features, image_shape, options, **settings):
+    """The dVAE's: both terms as they come, summed per example, so that a KL weight of 1 is the ELBO."""
+    bottleneck = GumbelSoftmaxBottleneck(
+        features, options["codes"], options["code_dim"], options["codebook_init"], options["temperature"],
+        options["hard"], **settings)
+    return bottleneck, {"reconstruction": 1.0, "kl": options["kl_weight"]}
+
+
+SYSTEMS = {"ae": dense, "vae": gaussian, "vqvae": vector_quantized, "dvae": gumbel_softmax}
 
 
 def build(model, image_shape, options, *, dtype=np.float32, rng=None):
@@ -174,6 +187,7 @@ def build(model, image_shape, options, *, dtype=np.float32, rng=None):
     rng = rng or np.random.default_rng()
     reconstruction = LIKELIHOODS[options["likelihood"]]()
     sigmoid = options["likelihood"] == "squared_error"
-    encoder, decoder, features = convolutions(image_shape, options["channels"], sigmoid, dtype, rng)
+    encoder, decoder, features = convolutions(
+        image_shape, options["channels"], reconstruction.outputs, sigmoid, dtype, rng)
     bottleneck, weights = SYSTEMS[model](features, image_shape, options, dtype=dtype, rng=rng)
     return Autoencoder(encoder, bottleneck, decoder, reconstruction, weights)

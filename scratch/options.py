@@ -58,8 +58,9 @@ def real(least, inclusive=True):
     return parse
 
 
-def schedule(least, inclusive=True):
-    """A parser of numbers as `real` takes them, or of a schedule between numbers of at least `least`, which stays text.
+def schedule(least, inclusive=True, ends_inclusive=True):
+    """A parser of numbers as `real` takes them, or of a schedule, which stays text, between numbers of at least `least`
+    (above it, where `ends_inclusive` is False).
     """
     number = real(least, inclusive)
 
@@ -71,7 +72,7 @@ def schedule(least, inclusive=True):
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
         for end in ends:
-            real(least)(str(end))
+            real(least, ends_inclusive)(str(end))
         return text
 
     return parse
@@ -93,7 +94,7 @@ def add_data_arguments(parser, default_data=None):
 
 def add_train_arguments(parser):
     """All that `train` takes. Nothing has a default here, so that what was given can be told from what was not."""
-    parser.add_argument("model", nargs="?", help="ae, vae or vqvae")
+    parser.add_argument("model", nargs="?", help="ae, vae, vqvae or dvae")
     parser.add_argument("--preset", help="small (default) or article")
     add_data_arguments(parser)
     parser.add_argument("--image-size", type=whole(1), metavar="PIXELS", help="side of the images")
@@ -119,11 +120,19 @@ def add_train_arguments(parser):
     ae.add_argument("--latent-dim", type=whole(1), metavar="Z", help="numbers in the code of an image")
     vae = parser.add_argument_group("vae")
     vae.add_argument("--beta", type=real(0), help="weight of the KL term")
+    discrete = parser.add_argument_group("vqvae and dvae")
+    discrete.add_argument("--codes", type=whole(1), metavar="K", help="vectors in the codebook")
+    discrete.add_argument("--code-dim", type=whole(1), metavar="D", help="numbers in a vector of the codebook")
+    discrete.add_argument("--codebook-init", choices=CODEBOOK_INITS)
     vqvae = parser.add_argument_group("vqvae")
-    vqvae.add_argument("--codes", type=whole(1), metavar="K", help="vectors in the codebook")
-    vqvae.add_argument("--code-dim", type=whole(1), metavar="D", help="numbers in a vector of the codebook")
-    vqvae.add_argument("--codebook-init", choices=CODEBOOK_INITS)
     vqvae.add_argument("--commitment", type=real(0), metavar="BETA", help="weight of the commitment term")
+    dvae = parser.add_argument_group("dvae")
+    dvae.add_argument("--temperature", type=schedule(0, inclusive=False, ends_inclusive=False), metavar="TAU",
+                      help="of the relaxed draw: a number, or a schedule such as exponential:1:0.0625:5000 (steps)")
+    dvae.add_argument("--kl-weight", type=schedule(0), metavar="BETA",
+                      help="weight of the KL term: a number, or a schedule such as linear:0:1:5000 (steps)")
+    dvae.add_argument("--hard", action="store_true", default=None,
+                      help="give the decoder one code at a time in training too, with the relaxed draw's gradient")
 
 
 def given(arguments):

@@ -21,10 +21,11 @@ import torch
 from data_utils import batches, load, to_float
 from scratch.accelerate import accelerate
 from scratch.errors import UsageError
+from scratch.losses import LIKELIHOODS
 from scratch.models import build as build_scratch
 from scratch.optim import Adam
 from scratch.options import real, whole
-from scratch.presets import PRESETS
+from scratch.presets import MODEL_OPTIONS, PRESETS
 from torch_ref import speed
 from torch_ref.models import build as build_torch
 
@@ -69,31 +70,35 @@ def weight_difference(ours, theirs):
 
 
 def use_many_codes(model, x, rng):
-    """Start scratch's VQ-VAE so that it uses many codes: a comparison in which every patch gets one code proves little.
+    """Start scratch's model so that it uses many codes: a comparison in which every patch gets one code proves little.
 
-    The projection is scaled so that each channel of the latents z of the images x has mean 0 and variance 1, and the
-    codes are set to such latents. A little noise keeps the codes of equal patches apart, between which rounding
-    would choose. Where there are more codes than patches, the rest stay as they are.
+    The projection is scaled so that each of its channels, over the images x, has mean 0 and variance 1. Those of
+    a dVAE are the logits of its codes, each of which is then the most probable one somewhere. Those of a VQ-VAE are
+    the latents z, and its codes are set to such latents. A little noise keeps the codes of equal patches apart, between
+    which rounding would choose. Where there are more codes than patches, the rest stay as they are.
     """
-    project, codebook = model.bottleneck.project, model.bottleneck.quantizer.codebook.value
+    project = model.bottleneck.project
 
     def latents():
         with model.evaluating():
-            return project.forward(model.encoder.forward(x)).reshape(-1, codebook.shape[1])
+            z = project.forward(model.encoder.forward(x))
+            return z.reshape(-1, z.shape[-1])
 
     z = latents()
     mean, deviation = z.mean(axis=0), z.std(axis=0)
     project.weight.value /= deviation
     project.bias.value[...] = (project.bias.value - mean) / deviation
+    if not hasattr(model.bottleneck, "quantizer"):
+        return
 
-    z = latents()
+    z, codebook = latents(), model.bottleneck.quantizer.codebook.value
     chosen = rng.choice(len(z), min(len(z), len(codebook)), replace=False)
     codebook[: len(chosen)] = z[chosen] + 0.1 * rng.standard_normal(z[chosen].shape, dtype=z.dtype)
 
 
 def to_torch(images):
-    """(N, H, W, C) in NumPy to (N, C, H, W) in PyTorch."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    """(N, H, W, C) in NumPy to (N, C, H, W) in PyTorch; vectors (N, Z) stay as they are."""
+    return torch.from_numpy(images).movedim(-1, 1).contiguous()
 
 
 def batch_at(images, step, batch_size, seed):
@@ -111,7 +116,7 @@ def same_start(model, options, first_batch, rng, plain=False):
     ours = build_scratch(model, image_shape, options, dtype=dtype, rng=rng)
     if not plain:
         accelerate(ours, least_channels=1)
-    if model == "vqvae":
+    if "codes" in MODEL_OPTIONS[model]:
         use_many_codes(ours, first_batch, rng)
     theirs = build_torch(model, image_shape, options, dtype=getattr(torch, dtype.name))
     theirs.load_state_dict({name: torch.tensor(array) for name, array in ours.state_dict().items()}, strict=True)
@@ -125,13 +130,13 @@ def forward_and_backward(ours, theirs, x, noise):
     ours.backward()
 
     theirs.zero_grad()
-    their_loss, _ = theirs.loss(to_torch(x), None if noise is None else torch.from_numpy(noise))
+    their_loss, _ = theirs.loss(to_torch(x), None if noise is None else to_torch(noise))
     their_loss.backward()
     return float(our_loss), their_loss.item()
 
 
 def judge(measured, dtype, agreement, in_use):
-    """Every measured maximum beside its bound, and for a VQ-VAE its codes: [{name, measured, bound, ok}]."""
+    """Every measured maximum beside its bound, and the codes where there are any: [{name, measured, bound, ok}]."""
     # `<=` and not `not >`: a NaN breaks every bound
     checks = [
         {"name": name, "measured": measured[name], "bound": bound, "ok": measured[name] <= bound}
@@ -150,7 +155,7 @@ def judge(measured, dtype, agreement, in_use):
 def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64, lr=1e-3, seed=0, plain=False):
     """Train both sides for `steps` steps of Adam and compare them. Returns a dict that JSON can hold.
 
-    model    "ae", "vae" or "vqvae"
+    model    "ae", "vae", "vqvae" or "dvae"
     options  a preset's entries and `likelihood`, as `build` takes them
     images   (M, H, W, C) uint8
     plain    leave out scratch's accelerated forms
@@ -262,9 +267,9 @@ def add_arguments(parser):
     def default(name):
         return f"{DEFAULTS[name]}; with --speed {SPEED_DEFAULTS[name]}"
 
-    parser.add_argument("model", choices=("ae", "vae", "vqvae"))
+    parser.add_argument("model", choices=("ae", "vae", "vqvae", "dvae"))
     parser.add_argument("--preset", choices=PRESETS, help=f"({default('preset')})")
-    parser.add_argument("--likelihood", choices=("squared_error", "bernoulli"), default="squared_error")
+    parser.add_argument("--likelihood", choices=tuple(LIKELIHOODS), default="squared_error")
     parser.add_argument("--data", default="shapes", help="as in train: shapes, cifar10, folder:PATH, ...")
     parser.add_argument("--data-root", help="where torchvision's sets are")
     parser.add_argument("--steps", type=whole(1), help=f"steps of Adam ({default('steps')})")
@@ -272,7 +277,7 @@ def add_arguments(parser):
     parser.add_argument("--batch-size", type=whole(1), help="images a step (the preset's)")
     parser.add_argument(
         "--lr", type=real(0, inclusive=False),
-        help="Adam's (the preset's; a tenth of it for the VQ-VAE, whose codes fall out of use in ten steps otherwise)")
+        help="Adam's (the preset's; a tenth of it where there are codes, which fall out of use in ten steps otherwise)")
     parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--plain", action="store_true", help="leave out scratch's accelerated forms")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -300,7 +305,7 @@ def run(arguments):
         return speed.run(arguments)
     options = {**PRESETS[arguments.preset], "likelihood": arguments.likelihood}
     batch_size = arguments.batch_size or options["batch_size"]
-    lr = arguments.lr or (options["lr"] / 10 if arguments.model == "vqvae" else options["lr"])
+    lr = arguments.lr or (options["lr"] / 10 if "codes" in MODEL_OPTIONS[arguments.model] else options["lr"])
     data = load(arguments.data, root=arguments.data_root, limit=arguments.steps * batch_size, seed=arguments.seed)
     result = compare(
         arguments.model, options, data.train, steps=arguments.steps, dtype=arguments.dtype,

@@ -2,12 +2,17 @@
 
 from scratch.bottlenecks.dense import DenseBottleneck
 from scratch.bottlenecks.gaussian import GaussianBottleneck, GaussianKL, Reparameterize
+from scratch.bottlenecks.gumbel_softmax import CategoricalKL, CodeMixture, GumbelSoftmax, GumbelSoftmaxBottleneck
 from scratch.bottlenecks.vector_quantizer import VectorQuantizedBottleneck, VectorQuantizer
 
 __all__ = [
+    "CategoricalKL",
+    "CodeMixture",
     "DenseBottleneck",
     "GaussianBottleneck",
     "GaussianKL",
+    "GumbelSoftmax",
+    "GumbelSoftmaxBottleneck",
     "Reparameterize",
     "VectorQuantizedBottleneck",
     "VectorQuantizer",

@@ -12,6 +12,8 @@ class Bottleneck(Module):
     and, without randomness and without gradients, the two halves on either side of the code itself:
 
         encode(h) -> latent          decode(latent) -> y
+
+    Where the code is random there is draw(h, noise) -> latent, a draw from q(z | h), as well.
     """
 
     indices = None  # the codes chosen by the last forward, where a bottleneck chooses codes
