@@ -72,12 +72,13 @@ def weight_difference(ours, theirs):
 def use_many_codes(model, x, rng):
     """Start scratch's model so that it uses many codes: a comparison in which every patch gets one code proves little.
 
-    The projection is scaled so that each of its channels, over the images x, has mean 0 and variance 1. Those of
-    a dVAE are the logits of its codes, each of which is then the most probable one somewhere. Those of a VQ-VAE are
-    the latents z, and its codes are set to such latents. A little noise keeps the codes of equal patches apart, between
-    which rounding would choose. Where there are more codes than patches, the rest stay as they are.
+    The projection is scaled so that each of its channels has mean 0 over the images x, and one standard deviation.
+    Those of a dVAE are the logits of its codes, many of which then are the most probable one somewhere, and with a
+    deviation of 6 clearly enough to stay it for some steps. Those of a VQ-VAE are the latents z, with a deviation of 1,
+    and its codes are set to such latents. A little noise keeps the codes of equal patches apart, between which rounding
+    would choose. Where there are more codes than patches, the rest stay as they are.
     """
-    project = model.bottleneck.project
+    project, quantizer = model.bottleneck.project, getattr(model.bottleneck, "quantizer", None)
 
     def latents():
         with model.evaluating():
@@ -85,13 +86,13 @@ def use_many_codes(model, x, rng):
             return z.reshape(-1, z.shape[-1])
 
     z = latents()
-    mean, deviation = z.mean(axis=0), z.std(axis=0)
+    mean, deviation = z.mean(axis=0), z.std(axis=0) / (1 if quantizer else 6)
     project.weight.value /= deviation
     project.bias.value[...] = (project.bias.value - mean) / deviation
-    if not hasattr(model.bottleneck, "quantizer"):
+    if quantizer is None:
         return
 
-    z, codebook = latents(), model.bottleneck.quantizer.codebook.value
+    z, codebook = latents(), quantizer.codebook.value
     chosen = rng.choice(len(z), min(len(z), len(codebook)), replace=False)
     codebook[: len(chosen)] = z[chosen] + 0.1 * rng.standard_normal(z[chosen].shape, dtype=z.dtype)
 
@@ -173,6 +174,8 @@ def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64,
     for step in range(steps):
         x = to_float(batch_at(images, step, batch_size, seed), dtype)
         noise = ours.bottleneck.draw_noise(len(x), rng)
+        for side in (ours, theirs):
+            side.at_step(step)
 
         our_loss, their_loss = forward_and_backward(ours, theirs, x, noise)
         losses["scratch"].append(our_loss)

@@ -34,6 +34,14 @@ def gumbel_noise(shape, dtype, rng):
     return -xp.log(-xp.log(xp.clip(u, float(limits.tiny), 1 - float(limits.epsneg))))
 
 
+def perturbed(a, g):
+    """a + g. Noise that would be broadcast, one draw to all positions, or that would upcast a, raises ValueError."""
+    if g.shape != a.shape or g.dtype != a.dtype:
+        raise ValueError(f"GumbelSoftmax takes logits and noise of one shape and dtype, got logits {a.shape} "
+                         f"{a.dtype} and noise {g.shape} {g.dtype}")
+    return a + g
+
+
 class GumbelSoftmax(Module):
     """y = softmax((a + g) / τ), g ~ Gumbel(0, 1): a relaxed draw from the categorical distribution softmax(a).
 
@@ -52,11 +60,8 @@ class GumbelSoftmax(Module):
         self.hard = hard
 
     def forward(self, a, g, temperature):
-        if g.shape != a.shape or g.dtype != a.dtype:  # noise of one position would be broadcast to all in silence
-            raise ValueError(f"GumbelSoftmax takes logits and noise of one shape and dtype, got logits {a.shape} "
-                             f"{a.dtype} and noise {g.shape} {g.dtype}")
         xp = array_module(a)
-        y = xp.exp(log_softmax((a + g) * (1 / temperature)))
+        y = xp.exp(log_softmax(perturbed(a, g) * (1 / temperature)))
         self.save(y, temperature)
         if not self.hard:
             return y
@@ -171,7 +176,7 @@ class GumbelSoftmaxBottleneck(Bottleneck):
         kl = self.kl.forward(a)
         self.indices = a.argmax(axis=-1)
         if not self.training:
-            return self.decode((a + noise).argmax(axis=-1)), {"kl": kl}
+            return self.decode(perturbed(a, noise).argmax(axis=-1)), {"kl": kl}
         y = self.gumbel_softmax.forward(a, noise, self.temperature)
         return self.expand.forward(self.codebook.forward(y)), {"kl": kl}
 
@@ -185,7 +190,7 @@ class GumbelSoftmaxBottleneck(Bottleneck):
         return self.project.forward(h).argmax(axis=-1)
 
     def draw(self, h, noise):
-        return (self.project.forward(h) + noise).argmax(axis=-1)
+        return perturbed(self.project.forward(h), noise).argmax(axis=-1)
 
     def decode(self, indices):
         return self.expand.forward(self.codebook.lookup(indices))

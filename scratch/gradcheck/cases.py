@@ -8,6 +8,8 @@ import numpy as np
 
 from scratch import bottlenecks, layers, losses
 from scratch.accelerate import accelerate
+from scratch.arrays import array_module
+from scratch.bottlenecks.gumbel_softmax import gumbel_noise
 from scratch.gradcheck.differences import Operation, of_module
 from scratch.layers import conv_definition
 
@@ -123,6 +125,72 @@ def gaussian_kl(case, rng):
     )
 
 
+def gumbel_softmax(case, rng):
+    """y = GumbelSoftmax(logits, noise, temperature)."""
+    module = bottlenecks.GumbelSoftmax(case.arguments["hard"])
+    temperature = case.arguments["temperature"]
+    logits, noise = normal(case.shape, rng), gumbel_noise(case.shape, DTYPE, rng)
+    held = held_draw(logits, noise, temperature) if module.hard else None
+    return of_module(
+        module,
+        {"logits": logits},
+        lambda: {"y": module.forward(logits, noise, temperature)},
+        lambda upstream: [module.backward(upstream["y"])],
+        constants={"noise": noise},
+        surrogate=held and (lambda: {"y": held(logits, noise, temperature)}),
+    )
+
+
+def held_draw(logits, noise, temperature):
+    """The function of the logits whose true derivative the hard GumbelSoftmax's backward is: soft + (hard₀ − soft₀),
+    where hard₀ and soft₀ are the draw and the relaxed draw at this moment, held from now on.
+    """
+    soft, hard = bottlenecks.GumbelSoftmax(), bottlenecks.GumbelSoftmax(hard=True)
+    offset = hard.forward(logits, noise, temperature) - soft.forward(logits, noise, temperature)
+    return lambda *arguments: soft.forward(*arguments) + offset
+
+
+def categorical_kl(case, rng):
+    """kl = CategoricalKL(logits)."""
+    module = bottlenecks.CategoricalKL()
+    logits = normal(case.shape, rng)
+    return of_module(
+        module,
+        {"logits": logits},
+        lambda: {"kl": module.forward(logits)},
+        lambda upstream: [module.backward(upstream["kl"])],
+    )
+
+
+def code_mixture(case, rng):
+    """q = CodeMixture(y)."""
+    module = bottlenecks.CodeMixture(**case.arguments, dtype=DTYPE, rng=rng)
+    y = normal(case.shape, rng)
+    return of_module(
+        module,
+        {"y": y},
+        lambda: {"q": module.forward(y)},
+        lambda upstream: [module.backward(upstream["q"])],
+    )
+
+
+def logit_laplace(case, rng):
+    """loss = LogitLaplace(output, target); each location keeps 0.1 away from the kink, the logit of its target."""
+    module = losses.LogitLaplace()
+    target = rng.random(case.shape)
+    shrunk = (1 - 2 * module.EPSILON) * target + module.EPSILON
+    xp = array_module(target)
+    location = xp.log(shrunk / (1 - shrunk)) + away_from_zero(case.shape, rng)
+    output = xp.concatenate([location, normal(case.shape, rng)], axis=-1)
+    return of_module(
+        module,
+        {"output": output},
+        lambda: {"loss": module.loss(output, target)},
+        lambda upstream: [module.backward(upstream["loss"])],
+        constants={"target": target},
+    )
+
+
 def loss(case, rng):
     """loss = reconstruction.loss(output, target), with targets in [0, 1]."""
     module = getattr(losses, case.name)()
@@ -157,6 +225,14 @@ def bottleneck(case, rng):
         def surrogate():
             q, terms = quantize(module.project.forward(h))
             return {"y": module.expand.forward(q), **terms}
+
+    if case.arguments.get("hard"):
+        held = held_draw(module.project.forward(h), noise, module.temperature)
+
+        def surrogate():
+            logits = module.project.forward(h)
+            q = module.codebook.forward(held(logits, noise, module.temperature))
+            return {"y": module.expand.forward(q), "kl": module.kl.forward(logits)}
 
     return of_module(module, {"h": h}, forward, backward, {"noise": noise}, surrogate)
 
@@ -283,6 +359,20 @@ CASES = [
         bottleneck, "VectorQuantizedBottleneck", (3, 2, 2, 4),
         dict(feature_shape=(2, 2, 4), codes=6, code_dim=3, init="normal"),
     ),
+    *cases(
+        gumbel_softmax, "GumbelSoftmax", (2, 3, 4, 5),
+        dict(temperature=1.0, hard=False),
+        dict(temperature=0.3, hard=False),
+        dict(temperature=0.7, hard=True),
+    ),
+    *cases(categorical_kl, "CategoricalKL", (2, 3, 4, 5)),
+    *cases(code_mixture, "CodeMixture", (2, 3, 4, 5), dict(codes=5, code_dim=3, init="normal")),
+    *cases(
+        bottleneck, "GumbelSoftmaxBottleneck", (3, 2, 2, 4),
+        dict(feature_shape=(2, 2, 4), codes=6, code_dim=3, init="normal", temperature=0.7),
+        dict(feature_shape=(2, 2, 4), codes=6, code_dim=3, init="normal", temperature=0.7, hard=True),
+    ),
     *cases(loss, "SquaredError", (3, 4, 5, 2)),
     *cases(loss, "BernoulliFromLogits", (3, 4, 5, 2)),
+    *cases(logit_laplace, "LogitLaplace", (3, 4, 5, 2)),
 ]

@@ -26,7 +26,7 @@ STORED = Path(__file__).with_name("allocations.json")
 UPDATE = "python -m tests.behaviour.test_allocations --update"
 FIGURES = {"bytes_allocated": 0.01, "allocations": 0, "copies": 0, "launches": 0}  # and by what part each may differ
 
-MODELS = ("ae", "vae", "vqvae")
+MODELS = ("ae", "vae", "vqvae", "dvae")
 VARIANTS = {  # what is done to a new model before it trains
     "plain": lambda model: model,
     "accelerated": accelerate,

@@ -10,7 +10,7 @@ from scratch.presets import MODEL_OPTIONS, PRESETS
 from scratch.priors import CodeFrequencies, FittedGaussian, StandardNormal
 from tests.behaviour.tiny import OPTIONS, images, new_model
 
-NAMES = ["ae", "vae", "vqvae"]
+NAMES = ["ae", "vae", "vqvae", "dvae"]
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -65,7 +65,8 @@ def test_a_vae_reconstructs_from_its_mean():
 
 
 @pytest.mark.parametrize("name, shape, kind", [
-    ("ae", (5, 32), np.float32), ("vae", (5, 32), np.float32), ("vqvae", (5, 4, 4), np.int64)])
+    ("ae", (5, 32), np.float32), ("vae", (5, 32), np.float32), ("vqvae", (5, 4, 4), np.int64),
+    ("dvae", (5, 4, 4), np.int64)])
 def test_latents_have_their_shapes(name, shape, kind):
     latents = new_model(name).encode(images(5))
     assert latents.shape == shape and latents.dtype == kind
@@ -106,8 +107,9 @@ def test_an_interpolation_begins_and_ends_at_the_reconstructions(model):
     assert np.abs(between[:, 2] - between[:, 0]).max() > 1e-3
 
 
-def test_variations_of_one_image_differ_and_follow_their_generator():
-    vae, x = new_model("vae"), images(3)
+@pytest.mark.parametrize("name", ["vae", "dvae"])
+def test_variations_of_one_image_differ_and_follow_their_generator(name):
+    vae, x = new_model(name), images(3)
     variations = vae.variations(x, 4, np.random.default_rng(0))
     assert variations.shape == (3, 4, 16, 16, 3)
     for image in variations:
@@ -136,7 +138,8 @@ def test_variations_are_refused_where_the_code_is_not_random(name):
 
 
 @pytest.mark.parametrize("name, codes, parameters", [
-    ("ae", None, 9_711_235), ("vae", None, 13_906_563), ("vqvae", 4096, 1_907_715), ("vqvae", 32, 1_387_523)])
+    ("ae", None, 9_711_235), ("vae", None, 13_906_563), ("vqvae", 4096, 1_907_715), ("vqvae", 32, 1_387_523),
+    ("dvae", 4096, 2_927_491)])
 def test_the_articles_parameter_counts(name, codes, parameters):
     options = {**PRESETS["article"], "likelihood": "squared_error"}
     if codes:
@@ -162,7 +165,7 @@ def test_other_image_sizes_and_channels(name, image_shape, code_grid):
     model.backward()
     assert all(np.abs(gradient).max() > 0 for key, gradient in model.grad_dict().items() if key.endswith("weight"))
     assert model.reconstruct(x).shape == x.shape
-    if name == "vqvae":
+    if model.bottleneck.indices is not None:
         assert model.encode(x).shape == (2, *code_grid)
 
 
@@ -178,7 +181,7 @@ def test_an_odd_image_size_is_refused(size):
 
 
 def test_an_unknown_model_is_refused():
-    with pytest.raises(ValueError, match="unknown model 'gan': ae, vae or vqvae"):
+    with pytest.raises(ValueError, match="unknown model 'gan': ae, vae, vqvae, dvae"):
         build("gan", (16, 16, 3), OPTIONS)
 
 

@@ -14,6 +14,7 @@ MODELS = {
     "ae": ["--latent-dim", "6"],
     "vae": ["--latent-dim", "6"],
     "vqvae": ["--codes", "16", "--code-dim", "8"],
+    "dvae": ["--codes", "16", "--code-dim", "8", "--temperature", "1"],
 }
 
 

@@ -40,9 +40,10 @@ def test_evaluate_repeats_the_last_held_out_figures(scratch, trained, model):
     assert "psnr" in scratch("evaluate", folder).out
 
 
-def test_evaluation_does_not_depend_on_the_batch_size(trained):
-    """The noise of an example is fixed by the example, so a VAE's loss is the same in batches of any size."""
-    model = Trained(Run.open(trained("vae"))).model
+@pytest.mark.parametrize("name", ["vae", "dvae"])
+def test_evaluation_does_not_depend_on_the_batch_size(trained, name):
+    """The noise of an example is fixed by the example, so the loss is the same in batches of any size."""
+    model = Trained(Run.open(trained(name))).model
     held_out = load("shapes", limit=40, image_size=16).held_out
     by_16, by_7 = (held_out_metrics(Trainer(model, None, 0), held_out, size, np.float32) for size in (16, 7))
     assert by_16 == pytest.approx(by_7, rel=1e-5)
@@ -82,8 +83,8 @@ def test_encode_and_decode_are_two_halves_of_reconstruct(scratch, trained, model
     folder = trained(model)
     assert scratch("encode", folder, "--out", "codes.npz").status == 0
     with np.load("codes.npz") as file:
-        codes = file["codes" if model == "vqvae" else "latents"]
-    assert codes.shape == ((40, 4, 4) if model == "vqvae" else (40, 6))
+        codes = file["codes" if model in ("vqvae", "dvae") else "latents"]
+    assert codes.shape == ((40, 4, 4) if model in ("vqvae", "dvae") else (40, 6))
     assert scratch("decode", folder, "codes.npz", "--out", "back.npz").status == 0
     with np.load("back.npz") as file:
         images = file["images"]

@@ -18,11 +18,15 @@ from scratch.training import Totals, Trainer
 from tests.cli.conftest import MODELS, SMALL, read_metrics, without_times
 
 ROOT = Path(__file__).resolve().parents[2]
-TERMS = {"ae": [], "vae": ["kl"], "vqvae": ["codebook", "commitment", "perplexity", "codes_used"]}
+TERMS = {
+    "ae": [], "vae": ["kl"], "vqvae": ["codebook", "commitment", "perplexity", "codes_used"],
+    "dvae": ["kl", "perplexity", "codes_used"],
+}
 PICTURES = {
     "ae": {"curves", "reconstructions", "samples", "interpolation"},
     "vae": {"curves", "reconstructions", "samples", "interpolation", "variations"},
     "vqvae": {"curves", "reconstructions", "samples", "interpolation", "codebook"},
+    "dvae": {"curves", "reconstructions", "samples", "interpolation", "variations", "codebook"},
 }
 
 

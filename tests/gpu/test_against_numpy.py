@@ -16,7 +16,7 @@ from tests.on_device import run_case
 
 BOUNDS = {"float64": 1e-10, "float32": 1e-4}  # relative to each tensor's largest magnitude
 each_dtype = pytest.mark.parametrize("dtype", BOUNDS)
-each_model = pytest.mark.parametrize("model", ["ae", "vae", "vqvae"])
+each_model = pytest.mark.parametrize("model", ["ae", "vae", "vqvae", "dvae"])
 each_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS)
 each_form = pytest.mark.parametrize("form", ["plain", "accelerated"])
 DEVICES = ("gpu", "cpu")
@@ -57,7 +57,7 @@ def test_every_model_s_output_terms_and_gradients(cupy, model, likelihood, dtype
         network.backward()
         answers.append({"output": output, "loss": loss, **terms})
         answers[-1] = {name: to_host(value) for name, value in answers[-1].items()} | network.grad_dict()
-        indices.append(None if model != "vqvae" else to_host(network.bottleneck.indices))
+        indices.append(None if network.bottleneck.indices is None else to_host(network.bottleneck.indices))
     assert_all_close(*answers, BOUNDS[dtype])
     np.testing.assert_array_equal(*indices)
 
@@ -69,8 +69,9 @@ def test_what_a_model_is_asked_for(cupy, model, work):
     assert_close(ours, expected, BOUNDS["float32"], work)
 
 
-def test_variations(cupy):
-    expected, ours = on_both("vae", lambda network, x: network.variations(x, 2, np.random.default_rng(0)))
+@pytest.mark.parametrize("model", ["vae", "dvae"])
+def test_variations(cupy, model):
+    expected, ours = on_both(model, lambda network, x: network.variations(x, 2, np.random.default_rng(0)))
     assert_close(ours, expected, BOUNDS["float32"])
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from scratch.gradcheck.cases import straight_through
+from scratch.gradcheck.cases import held_draw, straight_through
 from scratch.gradcheck.differences import Operation, check
 from scratch.layers import ReLU
 from scratch.losses import LIKELIHOODS
@@ -13,11 +13,26 @@ from scratch.models import build
 
 pytestmark = pytest.mark.usefixtures("each_form")
 
-OPTIONS = dict(channels=(3, 4), latent_dim=5, beta=0.5, codes=6, code_dim=3, codebook_init="normal", commitment=0.25)
+OPTIONS = dict(channels=(3, 4), latent_dim=5, beta=0.5, codes=6, code_dim=3, codebook_init="normal", commitment=0.25,
+               temperature="linear:1:0.5:10", hard=False, kl_weight=0.5)
+
+
+def held_estimator(model, x, noise):
+    """(a straight-through estimator, what its forward is to be replaced by), or None twice where there is none."""
+    def projected():
+        with model.evaluating():
+            return model.bottleneck.project.forward(model.encoder.forward(x))
+
+    if quantizer := getattr(model.bottleneck, "quantizer", None):
+        return quantizer, straight_through(quantizer, projected())
+    gumbel_softmax = getattr(model.bottleneck, "gumbel_softmax", None)
+    if gumbel_softmax and gumbel_softmax.hard:
+        return gumbel_softmax, held_draw(projected(), noise, model.bottleneck.temperature)
+    return None, None
 
 
 def operation_of(model, x, noise):
-    """The model's parameters and its loss; with a quantizer, the loss as the straight-through estimator sees it."""
+    """The model's parameters and its loss; with a straight-through estimator, the loss as that sees it."""
 
     def loss():
         return {"loss": model.loss(x, noise)[0]}
@@ -28,18 +43,15 @@ def operation_of(model, x, noise):
         return {name: parameter.grad for name, parameter in model.named_parameters().items()}
 
     def held_loss():
-        quantizer.forward = held  # shadows the method of this one quantizer
+        estimator.forward = held  # shadows the method of this one estimator
         try:
             return loss()
         finally:
-            del quantizer.forward
+            del estimator.forward
 
-    quantizer = getattr(model.bottleneck, "quantizer", None)
-    if quantizer:
-        with model.evaluating():
-            held = straight_through(quantizer, model.bottleneck.project.forward(model.encoder.forward(x)))
+    estimator, held = held_estimator(model, x, noise)
     tensors = {name: parameter.value for name, parameter in model.named_parameters().items()}
-    return Operation(tensors, loss, backward, module=model, surrogate=held_loss if quantizer else None)
+    return Operation(tensors, loss, backward, module=model, surrogate=held_loss if estimator else None)
 
 
 @pytest.fixture
@@ -56,23 +68,24 @@ def kinks(monkeypatch):
     return active
 
 
-def lively_model(name, likelihood, rng):
+def lively_model(name, likelihood, rng, **options):
     """Weights at √6 times PyTorch's default, which is He's scale: the signal, and with it the first layers' gradients,
     do not fade with depth into the rounding of the loss (a sum near 100, its differences divided by 2e-5)."""
-    model = build(name, (8, 8, 2), {**OPTIONS, "likelihood": likelihood}, dtype=np.float64, rng=rng)
+    model = build(name, (8, 8, 2), {**OPTIONS, "likelihood": likelihood, **options}, dtype=np.float64, rng=rng)
     for parameter in model.named_parameters().values():
         parameter.value *= math.sqrt(6)
     return model
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-@pytest.mark.parametrize("name", ["ae", "vae", "vqvae"])
-def test_the_gradient_of_the_whole_model(name, likelihood, kinks):
+@pytest.mark.parametrize("name, options", [
+    ("ae", {}), ("vae", {}), ("vqvae", {}), ("dvae", {}), ("dvae", {"hard": True, "temperature": 0.5})])
+def test_the_gradient_of_the_whole_model(name, options, likelihood, kinks):
     smooth = 0
     for seed in range(5):
         kinks.clear()
         rng = np.random.default_rng(seed)
-        model = lively_model(name, likelihood, rng)
+        model = lively_model(name, likelihood, rng, **options)
         x = rng.random((3, 8, 8, 2))
         noise = model.bottleneck.draw_noise(len(x), rng)
         differences = check(operation_of(model, x, noise), rng)

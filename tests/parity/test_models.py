@@ -10,17 +10,18 @@ from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import load_file as load_torch
 from safetensors.torch import save_file as save_torch
 
+from scratch.losses import LIKELIHOODS
 from scratch.models import build
-from scratch.presets import PRESETS
+from scratch.presets import MODEL_OPTIONS, PRESETS
 from scratch.priors import CodeFrequencies, StandardNormal
 from tests.parity.helpers import TINY, assert_all_close, assert_close, to_numpy, to_torch, torch_gradients, torch_twin
 from torch_ref.models import build as build_torch
 
 pytestmark = pytest.mark.usefixtures("each_form")
 
-MODELS = ("ae", "vae", "vqvae")
+MODELS = ("ae", "vae", "vqvae", "dvae")
 each_model = pytest.mark.parametrize("model", MODELS)
-each_likelihood = pytest.mark.parametrize("likelihood", ["squared_error", "bernoulli"])
+each_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS)
 each_dtype = pytest.mark.parametrize("dtype, bound", [(np.float64, 1e-12), (np.float32, 1e-4)])
 
 
@@ -37,7 +38,7 @@ def noise_for(ours, count):
 
 
 def as_tensor(noise):
-    return None if noise is None else torch.tensor(noise)
+    return None if noise is None else to_torch(noise).detach()
 
 
 def loss_and_gradients(ours, x, noise):
@@ -65,7 +66,7 @@ def test_outputs_terms_and_gradients(model, image_shape, likelihood, dtype, boun
     assert_all_close(terms, {name: term.detach() for name, term in terms_torch.items()}, bound)
     assert_all_close(gradients, torch_gradients(theirs), bound)
     assert all(np.abs(gradient).max() > 0 for gradient in gradients.values())
-    if model == "vqvae":
+    if ours.bottleneck.indices is not None:
         np.testing.assert_array_equal(ours.bottleneck.indices, theirs.bottleneck.indices)
 
 
@@ -90,6 +91,7 @@ def test_the_weights_of_the_terms():
     for side in (0, 1):
         assert twins("ae")[side].weights == {"reconstruction": 1}
         assert twins("vae", beta=0.1)[side].weights == {"reconstruction": 1, "kl": 0.1}
+        assert twins("dvae", kl_weight=0.1)[side].weights == {"reconstruction": 1, "kl": 0.1}
         weights = twins("vqvae", commitment=0.25)[side].weights  # 8×12×3 pixels, 2×3 latents of 4 numbers
         expected = {"reconstruction": 1 / (8 * 12 * 3), "codebook": 1 / (2 * 3 * 4), "commitment": 0.25 / (2 * 3 * 4)}
         assert weights == pytest.approx(expected, rel=1e-15)
@@ -138,7 +140,7 @@ def test_interpolate(model):
 def test_sample(model):
     ours, theirs, x = twins(model)
     prior = StandardNormal(TINY["latent_dim"])
-    if model == "vqvae":
+    if "codes" in MODEL_OPTIONS[model]:
         prior = CodeFrequencies(ours.encode(x), TINY["codes"])
     images = ours.sample(5, prior, np.random.default_rng(3))
     images_torch = theirs.sample(5, prior, np.random.default_rng(3))
@@ -146,8 +148,9 @@ def test_sample(model):
     assert_close(images, to_numpy(images_torch), 1e-12, "samples")
 
 
-def test_variations():
-    ours, theirs, x = twins("vae")
+@pytest.mark.parametrize("model", ["vae", "dvae"])
+def test_variations(model):
+    ours, theirs, x = twins(model)
     images = ours.variations(x, 3, np.random.default_rng(3))
     images_torch = theirs.variations(to_torch(x), 3, np.random.default_rng(3))
     assert images.shape == (6, 3, 8, 12, 3)
@@ -218,7 +221,8 @@ def test_strict_loading_refuses_what_does_not_fit(model):
 
 
 @pytest.mark.parametrize("model, changes, expected", [
-    ("ae", {}, 9_711_235), ("vae", {}, 13_906_563), ("vqvae", {}, 1_907_715), ("vqvae", {"codes": 32}, 1_387_523)])
+    ("ae", {}, 9_711_235), ("vae", {}, 13_906_563), ("vqvae", {}, 1_907_715), ("vqvae", {"codes": 32}, 1_387_523),
+    ("dvae", {}, 2_927_491), ("dvae", {"likelihood": "logit_laplace"}, 2_927_491 + 3 * (64 * 16 + 1))])
 def test_the_article_s_parameter_counts(model, changes, expected):
     options = {**PRESETS["article"], "likelihood": "squared_error", **changes}
     assert build(model, (32, 32, 3), options).parameter_count() == expected

@@ -12,16 +12,18 @@ from data_utils import batches, load
 from scratch import training
 from scratch.accelerate.winograd import WinogradConv2d
 from scratch.layers import Conv2d, ReLU
+from scratch.losses import LIKELIHOODS
 from scratch.models import build
 from scratch.optim import Adam
+from scratch.presets import MODEL_OPTIONS
 from tests.parity.helpers import TINY, assert_all_close, assert_close, torch_twin
 from torch_ref import compare
 from torch_ref.training import Trainer, make_optimizer, torch_device
 
 SHAPE = (16, 16, 3)
-MODELS = ("ae", "vae", "vqvae")
+MODELS = ("ae", "vae", "vqvae", "dvae")
 each_model = pytest.mark.parametrize("model", MODELS)
-each_likelihood = pytest.mark.parametrize("likelihood", ["squared_error", "bernoulli"])
+each_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def entropy(images, likelihood):
 
 def run_compare(model, images, likelihood="squared_error", **settings):
     """`compare` with accelerated forms, unless `plain`."""
-    lr = 3e-4 if model == "vqvae" else 1e-3
+    lr = 3e-4 if "codes" in MODEL_OPTIONS[model] else 1e-3
     return compare.compare(model, {**TINY, "likelihood": likelihood}, images, batch_size=16, lr=lr, **settings)
 
 
@@ -55,7 +57,7 @@ def test_fifty_steps_of_adam_in_float64(model, likelihood, plain, images):
     assert result["weights"]["50"] <= 1e-6
     first, *_, last = np.array(result["losses"]["torch"]) - entropy(images, likelihood)
     assert last < 0.9 * first, "it learned something"
-    if model == "vqvae":
+    if "codes" in MODEL_OPTIONS[model]:
         assert len(result["codes"]["agreement"]) == 50 and min(result["codes"]["agreement"]) == 1.0
         assert min(result["codes"]["in_use"]) >= 16
     assert result["ok"]
