@@ -21,7 +21,7 @@ PRESETS = {
         "code_dim": 8,
         "codebook_init": "uniform",
         "commitment": 0.25,
-        "temperature": "exponential:1:0.0625:300",
+        "temperature": "exponential:2:0.25:800",
         "hard": False,
         "kl_weight": 0.1,
         "batch_size": 64,

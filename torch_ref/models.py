@@ -200,6 +200,8 @@ class GumbelSoftmaxBottleneck(Bottleneck):
         self.codes, self.hard, self.schedule = codes, hard, temperature
         self.indices = None
         self.project = nn.Conv2d(channels, codes, 1, dtype=dtype)
+        with torch.no_grad():
+            self.project.weight.mul_(10)  # else the noise drowns the first logits
         self.codebook = CodeMixture(codes, code_dim, init, dtype)
         self.expand = nn.Conv2d(code_dim, channels, 1, dtype=dtype)
         self.at_step(0)

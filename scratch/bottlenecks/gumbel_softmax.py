@@ -14,6 +14,9 @@ from scratch.module import Module, Parameter
 from scratch.schedules import Schedule
 
 
+LOGIT_GAIN = 10  # of the initial logits' weights: at PyTorch's default scale the noise drowns them for an epoch or two
+
+
 def log_softmax(a):
     """aₖ − log Σⱼ exp(aⱼ) over the last axis. The largest is subtracted first, so that no exponential overflows."""
     xp = array_module(a)
@@ -153,6 +156,7 @@ class GumbelSoftmaxBottleneck(Bottleneck):
         self.noise_shape, self.dtype = (H, W, codes), dtype
         self.schedule = Schedule(temperature)
         self.project = Conv2d(C, codes, 1, dtype=dtype, rng=self.rng)
+        self.project.weight.value *= LOGIT_GAIN
         self.gumbel_softmax = GumbelSoftmax(hard)
         self.kl = CategoricalKL()
         self.codebook = CodeMixture(codes, code_dim, init, dtype=dtype, rng=self.rng)
