@@ -13,8 +13,8 @@ from scratch.losses import batch_mean_of_sums
 from scratch.module import Module, Parameter
 from scratch.schedules import Schedule
 
-
-LOGIT_GAIN = 10  # of the initial logits' weights: at PyTorch's default scale the noise drowns them for an epoch or two
+# Of the logits' initial weights: at PyTorch's default scale the noise drowns what they say for an epoch or two.
+LOGIT_GAIN = 10
 
 
 def log_softmax(a):
