@@ -6,7 +6,7 @@ import math
 from scratch.bottlenecks.vector_quantizer import CODEBOOK_INITS
 from scratch.errors import UsageError
 from scratch.losses import LIKELIHOODS
-from scratch.presets import MODEL_OPTIONS, PRESETS
+from scratch.presets import MODEL_OPTIONS, PRESETS, recipe
 from scratch.schedules import Schedule
 
 DEFAULTS = {
@@ -155,7 +155,7 @@ def resolve(arguments):
     for name in sorted(foreign & chosen.keys()):
         owners = " and ".join(owner for owner, names in MODEL_OPTIONS.items() if name in names)
         raise UsageError(f"--{name.replace('_', '-')} is an option of {owners}; {model} has none such.")
-    options = {**DEFAULTS, **PRESETS[preset], **chosen}
+    options = {**DEFAULTS, **recipe(preset, model), **chosen}
     for name, owner in (("momentum", "sgd"), ("weight_decay", "adam")):
         if name in chosen and options["optimizer"] != owner:
             raise UsageError(f"--{name.replace('_', '-')} is an option of --optimizer {owner}; "

@@ -48,6 +48,15 @@ PRESETS = {
     },
 }
 
+# What a model has otherwise than its preset. The dVAE's codes start well apart: mixtures of codes near 0 say nothing.
+OWN = {"dvae": {"codebook_init": "normal", "lr": 2e-3}}
+
+
+def recipe(preset, model):
+    """{option: value} of a preset for one of the models."""
+    return {**PRESETS[preset], **OWN.get(model, {})}
+
+
 # Which model reads which of a preset's model options; all models read `channels`.
 MODEL_OPTIONS = {
     "ae": ("latent_dim",),

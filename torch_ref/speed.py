@@ -23,7 +23,7 @@ import numpy as np
 
 from scratch.accelerate.workers import cores
 from scratch.options import DEFAULTS, whole
-from scratch.presets import PRESETS
+from scratch.presets import recipe
 from torch_ref.speed_process import Machine, build, start
 
 SIDES = {
@@ -301,7 +301,7 @@ def machine_of(arguments):
 
 def options_of(model, preset, **chosen):
     """The options of `train` that the sides are given."""
-    options = {**DEFAULTS, **PRESETS[preset], "preset": preset, "model": model, **chosen}
+    options = {**DEFAULTS, **recipe(preset, model), "preset": preset, "model": model, **chosen}
     return {**options, "channels": list(options["channels"])}
 
 
