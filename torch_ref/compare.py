@@ -25,7 +25,7 @@ from scratch.losses import LIKELIHOODS
 from scratch.models import build as build_scratch
 from scratch.optim import Adam
 from scratch.options import real, whole
-from scratch.presets import MODEL_OPTIONS, PRESETS, recipe
+from scratch.presets import MODEL_OPTIONS, PRESETS
 from torch_ref import speed
 from torch_ref.models import build as build_torch
 
@@ -306,7 +306,7 @@ def run(arguments):
     resolve(arguments)
     if arguments.speed:
         return speed.run(arguments)
-    options = {**recipe(arguments.preset, arguments.model), "likelihood": arguments.likelihood}
+    options = {**PRESETS[arguments.preset], "likelihood": arguments.likelihood}
     batch_size = arguments.batch_size or options["batch_size"]
     lr = arguments.lr or (options["lr"] / 10 if "codes" in MODEL_OPTIONS[arguments.model] else options["lr"])
     data = load(arguments.data, root=arguments.data_root, limit=arguments.steps * batch_size, seed=arguments.seed)
