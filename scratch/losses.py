@@ -4,6 +4,8 @@ Each is −log p(x | output) up to a constant, summed over all pixels and channe
 the batch, which is the reconstruction part of the negative ELBO (Kingma & Welling 2014, arXiv:1312.6114).
 """
 
+import math
+
 from scratch.arrays import array_module
 from scratch.layers.activation import sigmoid
 from scratch.module import Module
@@ -17,10 +19,13 @@ def batch_mean_of_sums(values):
 class Reconstruction(Module):
     """A likelihood: `loss(output, x)`, its `backward(dloss)` with respect to output, and `mean(output)`, the image."""
 
+    outputs = 1  # channels of the output for each channel of an image
+
     def check(self, output, x):
-        if output.shape != x.shape or output.dtype != x.dtype:
-            raise ValueError(f"{type(self).__name__} compares arrays of one shape and dtype, got an output "
-                             f"{tuple(output.shape)} {output.dtype} and images {tuple(x.shape)} {x.dtype}")
+        expected = (*x.shape[:-1], self.outputs * x.shape[-1])
+        if output.shape != expected or output.dtype != x.dtype:
+            raise ValueError(f"{type(self).__name__} compares images {tuple(x.shape)} {x.dtype} with an output "
+                             f"{expected} {x.dtype}, got one of {tuple(output.shape)} {output.dtype}")
 
 
 class SquaredError(Reconstruction):
@@ -69,4 +74,52 @@ class BernoulliFromLogits(Reconstruction):
         return sigmoid(a)
 
 
-LIKELIHOODS = {"squared_error": SquaredError, "bernoulli": BernoulliFromLogits}
+class LogitLaplace(Reconstruction):
+    """L = (1/N) Σₙ Σ [ln 2b + ln(x′ (1 − x′)) + |logit(x′) − μ| / b] with x′ = φ(x) = (1 − 2ε) x + ε and ε = 0.1.
+
+    −log of the density 1/(2b x′(1 − x′)) · exp(−|logit(x′) − μ| / b): a Laplace distribution of logit(x′), hence one of
+    values in (0, 1), as pixels are. φ keeps them off 0 and 1, where the logit is infinite. (Ramesh et al. 2021,
+    arXiv:2102.12092, appendix A.3)
+    Shapes: x (N, ..., C); the output (N, ..., 2C) holds μ and then s, from which b = exp(s) + b₀; L a scalar.
+
+    In the paper b = exp(s), unconstrained. Then a pixel that is predicted exactly, as a plain background can be, lowers
+    L without end and its gradient 1/b grows without end. No 8-bit pixel is known better than to half a grey
+    level, which for a grey of ½ is ½ · (1 − 2ε)/255 · 4 = 0.0063 of a logit: this is b₀. b stays above it whatever s,
+    hardly differs from exp(s) well above it, and is smooth. ln b = log(exp(s) + exp(ln b₀)) cannot overflow.
+
+        ∂L/∂μ = −sign(logit(x′) − μ) / (b N)       ∂L/∂s = (1 − |logit(x′) − μ| / b) · exp(s)/b / N
+    """
+
+    outputs = 2
+    EPSILON = 0.1
+    LOG_LEAST_SCALE = math.log((1 - 2 * EPSILON) * 2 / 255)
+
+    def loss(self, output, x):
+        self.check(output, x)
+        xp = array_module(x)
+        mu, s = self.parts(output)
+        x = (1 - 2 * self.EPSILON) * x + self.EPSILON
+        log_b = xp.logaddexp(s, self.LOG_LEAST_SCALE)
+        deviation = (xp.log(x / (1 - x)) - mu) * xp.exp(-log_b)
+        self.save(deviation, log_b, s)
+        return batch_mean_of_sums(math.log(2) + log_b + xp.log(x * (1 - x)) + xp.abs(deviation))
+
+    def backward(self, dL=1.0):
+        deviation, log_b, s = self.recall()
+        xp, scale = array_module(s), dL / len(s)
+        dmu = xp.sign(deviation) * xp.exp(-log_b) * -scale
+        ds = (1 - xp.abs(deviation)) * xp.exp(s - log_b) * scale
+        return xp.concatenate([dmu, ds], axis=-1)
+
+    def mean(self, output):
+        """φ⁻¹(σ(μ)), of the median μ, within [0, 1]."""
+        mu, _ = self.parts(output)
+        return array_module(output).clip((sigmoid(mu) - self.EPSILON) / (1 - 2 * self.EPSILON), 0, 1)
+
+    def parts(self, output):
+        """(μ, s), views of the output."""
+        channels = output.shape[-1] // 2
+        return output[..., :channels], output[..., channels:]
+
+
+LIKELIHOODS = {"squared_error": SquaredError, "bernoulli": BernoulliFromLogits, "logit_laplace": LogitLaplace}

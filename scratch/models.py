@@ -14,6 +14,7 @@ from scratch.bottlenecks import (
     CuredVectorQuantizer,
     DenseBottleneck,
     GaussianBottleneck,
+    GumbelSoftmaxBottleneck,
     ReversedVectorQuantizer,
     TwoLevelBottleneck,
     VectorQuantizedBottleneck,
@@ -83,8 +84,8 @@ class Autoencoder(Module):
             self.train(training)
 
     def encode(self, x):
-        """The latent of each image: the AE's z (N, Z), the VAE's mean μ (N, Z), the VQ-VAE's code indices (N, h, w), or
-        the VQ-VAE-2's two grids of them, the list [top (N, h, w), bottom (N, 2h, 2w)]."""
+        """The latent of each image: the AE's z (N, Z), the VAE's mean μ (N, Z), the code indices (N, h, w) of the VQ-VAE
+        and the dVAE, or the VQ-VAE-2's two grids of them, the list [top (N, h, w), bottom (N, 2h, 2w)]."""
         with self.evaluating():
             return self.bottleneck.encode(self.encoder.forward(x))
 
@@ -94,7 +95,7 @@ class Autoencoder(Module):
             return self.reconstruction.mean(self.decoder.forward(self.bottleneck.decode(latents)))
 
     def reconstruct(self, x):
-        """decode(encode(x)): deterministic, from the VAE's mean."""
+        """decode(encode(x)): deterministic, from the VAE's mean or the dVAE's most probable codes."""
         return self.decode(self.encode(x))
 
     def sample(self, count, prior, rng):
@@ -105,16 +106,15 @@ class Autoencoder(Module):
     def variations(self, x, count, rng):
         """(N, count, H, W, C): each image decoded from `count` draws z ~ q(z | x), on the device of x.
 
-        Only the VAE's code is random; the others raise ValueError.
+        Raises ValueError where the code is not random, as the VAE's and the dVAE's are.
         """
-        if not isinstance(self.bottleneck, GaussianBottleneck):
+        if not self.bottleneck.random:
             raise ValueError("variations need a code that is drawn at random, as the VAE's is; this model's is not")
         with self.evaluating():
-            mu, logvar = self.bottleneck.posterior(self.encoder.forward(x))
-            draws = []
+            h, draws = self.encoder.forward(x), []
             for _ in range(count):
-                eps = array_module(x).asarray(self.bottleneck.draw_noise(len(x), rng))
-                draws.append(self.decode(self.bottleneck.reparameterize.forward(mu, logvar, eps)))
+                noise = array_module(x).asarray(self.bottleneck.draw_noise(len(x), rng))
+                draws.append(self.decode(self.bottleneck.draw(h, noise)))
         return array_module(x).stack(draws, axis=1)
 
     def interpolate(self, a, b, steps):
@@ -199,7 +199,17 @@ def code_weights(positions, options):
     return weights
 
 
-SYSTEMS = {"ae": dense, "vae": gaussian, "vqvae": vector_quantized, "vqvae2": two_level}
+def gumbel_softmax(features, image_shape, options, **settings):
+    """The dVAE's: both terms as they come, summed per example, so that a KL weight of 1 is the ELBO."""
+    bottleneck = GumbelSoftmaxBottleneck(
+        features, options["codes"], options["code_dim"], options["codebook_init"], options["temperature"],
+        options["hard"], **settings)
+    return bottleneck, {"reconstruction": 1.0, "kl": options["kl_weight"]}
+
+
+SYSTEMS = {
+    "ae": dense, "vae": gaussian, "vqvae": vector_quantized, "vqvae2": two_level, "dvae": gumbel_softmax,
+}
 HALVINGS_INSIDE = {"vqvae2": 1}  # those of an image's halvings that a system's bottleneck makes
 
 
@@ -213,12 +223,14 @@ def build(model, image_shape, options, *, dtype=np.float32, rng=None):
         raise ValueError(f"unknown model {model!r}: {', '.join(SYSTEMS)}")
     rng = rng or np.random.default_rng()
     reconstruction = LIKELIHOODS[options["likelihood"]]()
-    logits = options["likelihood"] == "bernoulli"
+    likelihood = options["likelihood"]
     if options.get("network", "convolution") == "residual":
         latent_channels = options["code_dim"] if model == "vqvae" else options["hidden"]
-        encoder, decoder, features = residual(image_shape, options, latent_channels, logits, dtype, rng)
+        encoder, decoder, features = residual(
+            image_shape, options, latent_channels, reconstruction.outputs, likelihood == "squared_error", dtype, rng)
     else:
         channels = outer_channels(image_shape, options["channels"], HALVINGS_INSIDE.get(model, 0))
-        encoder, decoder, features = convolutions(image_shape, channels, not logits, dtype, rng)
+        encoder, decoder, features = convolutions(
+            image_shape, channels, reconstruction.outputs, likelihood == "squared_error", dtype, rng)
     bottleneck, weights = SYSTEMS[model](features, image_shape, options, dtype=dtype, rng=rng)
     return Autoencoder(encoder, bottleneck, decoder, reconstruction, weights)

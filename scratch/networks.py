@@ -29,11 +29,12 @@ def outer_channels(image_shape, channels, inside):
     return channels[: depth - inside]
 
 
-def convolutions(image_shape, channels, sigmoid, dtype, rng):
+def convolutions(image_shape, channels, outputs, is_image, dtype, rng):
     """(encoder, decoder, feature shape): a convolution of kernel 4, stride 2, padding 1 and a ReLU for each halving.
 
-    The decoder mirrors the encoder with transposed convolutions; its last layer is followed by a sigmoid, or by
-    nothing where the output is logits. Of `channels` the first are used, one for each halving.
+    The decoder mirrors the encoder with transposed convolutions; its last layer has `outputs` channels for each of the
+    image and is followed by a sigmoid where the output is the image. Of `channels` the first are used, one for each
+    halving.
     """
     H, W, C = image_shape
     widths = (C, *channels[: halvings(H, W, len(channels))])
@@ -41,13 +42,13 @@ def convolutions(image_shape, channels, sigmoid, dtype, rng):
     down, up = [], []
     for fewer, more in zip(widths, widths[1:], strict=False):
         down += [Conv2d(fewer, more, **settings), ReLU()]
-        up = [ConvTranspose2d(more, fewer, **settings), ReLU(), *up]
-    up[-1:] = [Sigmoid()] if sigmoid else []
+        up = [ConvTranspose2d(more, fewer if up else outputs * C, **settings), ReLU(), *up]
+    up[-1:] = [Sigmoid()] if is_image else []
     scale = 2 ** (len(widths) - 1)
     return Sequential(*down), Sequential(*up), (H // scale, W // scale, widths[-1])
 
 
-def residual(image_shape, options, latent_channels, logits, dtype, rng):
+def residual(image_shape, options, latent_channels, outputs, is_image, dtype, rng):
     """(encoder, decoder, feature shape) of the VQ-VAE as published (arXiv:1711.00937, section 4.1), for `hidden` = h:
 
         encoder   x − ½, a convolution of kernel 4, stride 2 and a ReLU for each of the `halvings`, conv3×3, residual
@@ -55,9 +56,9 @@ def residual(image_shape, options, latent_channels, logits, dtype, rng):
         decoder   conv3×3 from `latent_channels`, residual blocks, ReLU, a transposed convolution of kernel 4, stride 2
                   for each halving with a ReLU between two of them, + ½
 
-    The output is linear, so that an image may leave [0, 1]; where it is logits, nothing is added to it. Raises
-    ValueError where the image cannot be halved so often. The details are those of the authors' notebook; presets.py
-    says where.
+    The output is linear, so that an image may leave [0, 1]; where it is no image, nothing is added to it. It has
+    `outputs` channels for each of the image. Raises ValueError where the image cannot be halved so often. The details
+    are those of the authors' notebook; presets.py says where.
     """
     (H, W, C), hidden, depth = image_shape, options["hidden"], options["halvings"]
     if H % 2**depth or W % 2**depth:
@@ -76,8 +77,8 @@ def residual(image_shape, options, latent_channels, logits, dtype, rng):
     down += [Conv2d(widths[-1], hidden, 3, padding=1, **common), *blocks(), ReLU()]
 
     up = [Conv2d(latent_channels, hidden, 3, padding=1, **common), *blocks()]
-    for before, after in pairwise([hidden, *widths[-2::-1]]):
+    for before, after in pairwise([hidden, *widths[-2:0:-1], outputs * C]):
         up += [ReLU(), ConvTranspose2d(before, after, **halve)]
-    if not logits:
+    if is_image:
         up.append(Shift(0.5))
     return Sequential(*down), Sequential(*up), (H // 2**depth, W // 2**depth, hidden)

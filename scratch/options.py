@@ -69,8 +69,9 @@ def fraction(text):
     return value
 
 
-def schedule(least, inclusive=True):
-    """A parser of numbers as `real` takes them, or of a schedule between numbers of at least `least`, which stays text.
+def schedule(least, inclusive=True, ends_inclusive=True):
+    """A parser of numbers as `real` takes them, or of a schedule, which stays text, between numbers of at least `least`
+    (above it, where `ends_inclusive` is False).
     """
     number = real(least, inclusive)
 
@@ -82,7 +83,7 @@ def schedule(least, inclusive=True):
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
         for end in ends:
-            real(least)(str(end))
+            real(least, ends_inclusive)(str(end))
         return text
 
     return parse
@@ -138,9 +139,17 @@ def add_train_arguments(parser):
     ae.add_argument("--latent-dim", type=whole(1), metavar="Z", help="numbers in the code of an image")
     vae = parser.add_argument_group("vae")
     vae.add_argument("--beta", type=real(0), help="weight of the KL term")
+    discrete = parser.add_argument_group("vqvae, vqvae2 and dvae")
+    discrete.add_argument("--codes", type=whole(1), metavar="K", help="vectors in the codebook")
+    discrete.add_argument("--code-dim", type=whole(1), metavar="D", help="numbers in a vector of the codebook")
+    dvae = parser.add_argument_group("dvae")
+    dvae.add_argument("--temperature", type=schedule(0, inclusive=False, ends_inclusive=False), metavar="TAU",
+                      help="of the Gumbel-softmax: a number, or a schedule such as exponential:1:0.0625:5000 (steps)")
+    dvae.add_argument("--hard", action="store_true", default=None,
+                      help="train on the draws themselves, with the relaxed draws' gradient (straight through)")
+    dvae.add_argument("--kl-weight", type=schedule(0), metavar="BETA",
+                      help="of the KL term to the uniform distribution: a number, or a schedule")
     vqvae = parser.add_argument_group("vqvae and vqvae2")
-    vqvae.add_argument("--codes", type=whole(1), metavar="K", help="vectors in the codebook")
-    vqvae.add_argument("--code-dim", type=whole(1), metavar="D", help="numbers in a vector of the codebook")
     vqvae.add_argument("--commitment", type=real(0), metavar="BETA", help="weight of the commitment term")
     vqvae.add_argument("--data-variance", type=real(0, inclusive=False), metavar="V",
                        help="of the images: what their mean squared error is divided by (default: 1)")
@@ -233,6 +242,8 @@ def resolve(arguments):
                              f"{options[deciding]} has none such.")
     if "straight_through" in MODEL_OPTIONS[model]:
         check_codebook_options(chosen, options)
+    elif options.get("codebook_init") == "kmeans" and "codes" in MODEL_OPTIONS[model]:
+        raise UsageError(f"--codebook-init kmeans is for vqvae and vqvae2: {model} has no latents to begin with.")
     options = {name: value for name, value in options.items() if name not in foreign}
     return {**options, "channels": list(options["channels"])}
 

@@ -12,6 +12,9 @@ article   N. Correll, "A deep-dive into Autoencoders (AE, VAE, and VQ-VAE) with 
           whose value is z: the decoder then sees the unquantized vector, the extra losses compare z with itself and
           are zero, and the printed program quantizes nothing. Here it is z + (z_q - z).detach(), as van den Oord
           et al. (2017) define it, so that the value is z_q and the gradient goes to z.
+          It has no dVAE: that one shares the VQ-VAE's channels and codebook here, and its temperature, KL weight and
+          schedule are the small preset's, over as many more steps as the article trains longer. DALL·E's own (Ramesh
+          et al. 2021) go from a temperature of 1 to 1/16 in 150,000 steps, with a KL weight that rises to 6.6.
 
 published The VQ-VAE of van den Oord et al. (2017, arXiv:1711.00937) for CIFAR-10, in the details that the paper leaves
           open as its authors' notebook has them (sonnet/examples/vqvae_example.ipynb of Sonnet 1). It trains for a
@@ -54,6 +57,9 @@ PRESETS = {
         "code_dim": 8,
         "codebook_init": "uniform",
         "commitment": 0.25,
+        "temperature": "exponential:2:0.25:800",
+        "hard": False,
+        "kl_weight": 0.1,
         "batch_size": 64,
         "lr": 1e-3,
         "epochs": 6,
@@ -67,6 +73,9 @@ PRESETS = {
         "code_dim": 128,
         "codebook_init": "xavier",
         "commitment": 1.0,
+        "temperature": "exponential:2:0.25:13000",
+        "hard": False,
+        "kl_weight": 0.1,
         "batch_size": 64,
         "lr": 1e-3,
         "epochs": 20,
@@ -89,8 +98,13 @@ PRESETS = {
 }
 
 # Where a model's entries are not those of the preset. The article has no VQ-VAE-2; its paper's codebooks hold 512
-# vectors of 64 numbers, and its commitment weighs 0.25.
-OWN_ENTRIES = {("article", "vqvae2"): {"codes": 512, "code_dim": 64, "commitment": 0.25}}
+# vectors of 64 numbers, and its commitment weighs 0.25. The dVAE's codes start well apart: mixtures of codes near 0 say
+# nothing.
+OWN_ENTRIES = {
+    ("article", "vqvae2"): {"codes": 512, "code_dim": 64, "commitment": 0.25},
+    ("small", "dvae"): {"codebook_init": "normal", "lr": 2e-3},
+    ("article", "dvae"): {"codebook_init": "normal", "lr": 2e-3},
+}
 
 # Which model reads which of a preset's model options; all models read those of the network.
 MODEL_OPTIONS = {
@@ -98,6 +112,7 @@ MODEL_OPTIONS = {
     "vae": ("latent_dim", "beta"),
     "vqvae": ("codes", "code_dim", "codebook_init", "commitment", "data_variance", *CODEBOOK),
     "vqvae2": ("codes", "code_dim", "codebook_init", "commitment", "data_variance", *CODEBOOK),
+    "dvae": ("codes", "code_dim", "codebook_init", "temperature", "hard", "kl_weight"),
 }
 
 # {option: (the option that decides whether it counts, the choice with which it does)}

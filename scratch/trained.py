@@ -45,7 +45,7 @@ class Trained:
 
     @property
     def codes(self):
-        """K of a model whose latents are codes, None of the others."""
+        """K of a model with a codebook, None of the others."""
         return self.options.get("codes")
 
     def in_batches(self, function, inputs):
@@ -108,7 +108,7 @@ def draw_pictures(run, data):
     save_picture(sample_figure(trained, data.train, 20, seed=0), run.folder / "samples.png")
     if len(held_out) > 1:
         save_picture(interpolation_figure(trained, *held_out[:2], PICTURED), run.folder / "interpolation.png")
-    if trained.options["model"] == "vae":
+    if trained.model.bottleneck.random:
         save_picture(variation_figure(trained, held_out[:3], PICTURED, seed=0), run.folder / "variations.png")
     if trained.codes:
         grids = trained.model.bottleneck.by_level(trained.encode(data.held_out))
@@ -145,7 +145,7 @@ def interpolation_figure(trained, a, b, steps):
 
 
 def variation_figure(trained, images, count, seed):
-    """Each image, and beside it what `count` draws of its code decode to. Raises UsageError but for the VAE."""
+    """Each image, and beside it what `count` draws of its code decode to. Raises UsageError where none is drawn."""
     rng = np.random.default_rng(seed)
     try:
         draws = to_host(trained.model.variations(to_device(images, trained.device), count, rng))
@@ -155,4 +155,5 @@ def variation_figure(trained, images, count, seed):
         ("original, then draws", np.concatenate([image[None], drawn]))
         for image, drawn in zip(images, draws, strict=True)
     ]
-    return figures.image_rows(rows, "vae: one image, decoded from z drawn again and again from q(z | x)")
+    return figures.image_rows(
+        rows, f"{trained.options['model']}: one image, decoded from z drawn again and again from q(z | x)")

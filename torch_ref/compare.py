@@ -20,8 +20,9 @@ import torch
 
 from data_utils import batches, load, to_float
 from scratch.accelerate import accelerate
-from scratch.bottlenecks import TwoLevelBottleneck
+from scratch.bottlenecks import GumbelSoftmaxBottleneck, TwoLevelBottleneck
 from scratch.errors import UsageError
+from scratch.losses import LIKELIHOODS
 from scratch.models import build as build_scratch
 from scratch.optim import Adam
 from scratch.options import add_codebook_arguments, codebook_options, preset_for, real, whole
@@ -35,7 +36,7 @@ BOUNDS = {
     "float32": {"gradients": 1e-4, "losses": 1e-4},
 }
 JUDGED_LOSSES = {"float64": BOUNDED_STEPS, "float32": 5}
-CODED = ("vqvae", "vqvae2")  # the models whose latents are codes
+CODED = ("vqvae", "vqvae2", "dvae")  # the models whose latents are codes
 LEAST_CODES = 16  # that a VQ-VAE uses at every step of a comparison worth its name
 DEFAULTS = {"preset": "small", "steps": 50, "dtype": "float64"}
 SPEED_DEFAULTS = {"preset": "article", "steps": 20, "dtype": "float32"}
@@ -71,9 +72,10 @@ def weight_difference(ours, theirs):
 
 
 def use_many_codes(model, x, rng):
-    """Start scratch's VQ-VAE so that it uses many codes: a comparison in which every patch gets one code proves little.
+    """Start scratch's model so that it uses many codes: a comparison in which every patch gets one code proves little.
 
-    Each level in turn: the bottom's latents depend on the top's codes.
+    A dVAE's logits are given a deviation of 6, so that many codes are the most probable one somewhere, and clearly
+    enough to stay it for some steps. Of two levels the bottom's latents depend on the top's codes.
     """
     bottleneck = model.bottleneck
 
@@ -89,31 +91,42 @@ def use_many_codes(model, x, rng):
         if isinstance(bottleneck, TwoLevelBottleneck):
             spread_codes(bottleneck.top_encoder.layers[-1], bottleneck.top_quantizer, lambda: top(h), rng)
             spread_codes(bottleneck.project, bottleneck.bottom_quantizer, lambda: bottom(h), rng)
+        elif isinstance(bottleneck, GumbelSoftmaxBottleneck):
+            standardize(bottleneck.project, lambda: bottleneck.project.forward(h), deviation=6)
         else:
             spread_codes(bottleneck.project, bottleneck.quantizer, lambda: bottleneck.project.forward(h), rng)
 
 
+def standardize(project, forward, deviation=1):
+    """Scale a projection so that each channel of its output z has mean 0 and this deviation; z (M, channels).
+
+    `forward` ends with the projection and gives its output.
+    """
+    def rows():
+        z = forward()
+        return z.reshape(-1, z.shape[-1])
+
+    z = rows()
+    mean, scale = z.mean(axis=0), z.std(axis=0) / deviation
+    project.weight.value /= scale
+    project.bias.value[...] = (project.bias.value - mean) / scale
+    return rows()
+
+
 def spread_codes(project, quantizer, forward, rng):
-    """Scale the projection before a quantizer so that each channel of the latents z has mean 0 and variance 1, and set
-    the codes to such latents.
+    """Standardize the projection before a quantizer, and set the codes to latents that it then gives.
 
     A little noise keeps the codes of equal patches apart, between which rounding would choose. Where there are more
-    codes than patches, the rest stay as they are. `forward` ends with the projection and gives z.
+    codes than patches, the rest stay as they are.
     """
-    codebook = quantizer.codebook.value
-    z = forward().reshape(-1, codebook.shape[1])
-    mean, deviation = z.mean(axis=0), z.std(axis=0)
-    project.weight.value /= deviation
-    project.bias.value[...] = (project.bias.value - mean) / deviation
-
-    z = forward().reshape(-1, codebook.shape[1])
+    z, codebook = standardize(project, forward), quantizer.codebook.value
     chosen = rng.choice(len(z), min(len(z), len(codebook)), replace=False)
     codebook[: len(chosen)] = z[chosen] + 0.1 * rng.standard_normal(z[chosen].shape, dtype=z.dtype)
 
 
 def to_torch(images):
-    """(N, H, W, C) in NumPy to (N, C, H, W) in PyTorch."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    """(N, H, W, C) in NumPy to (N, C, H, W) in PyTorch; vectors (N, Z) stay as they are."""
+    return torch.from_numpy(images).movedim(-1, 1).contiguous()
 
 
 def batch_at(images, step, batch_size, seed):
@@ -145,7 +158,7 @@ def forward_and_backward(ours, theirs, x, noise):
     ours.backward()
 
     theirs.zero_grad()
-    their_loss, _ = theirs.loss(to_torch(x), None if noise is None else torch.from_numpy(noise))
+    their_loss, _ = theirs.loss(to_torch(x), None if noise is None else to_torch(noise))
     their_loss.backward()
     return float(our_loss), their_loss.item()
 
@@ -156,7 +169,7 @@ def grids(bottleneck):
 
 
 def judge(measured, dtype, agreement, in_use):
-    """Every measured maximum beside its bound, and for a VQ-VAE its codes: [{name, measured, bound, ok}]."""
+    """Every measured maximum beside its bound, and the codes where there are any: [{name, measured, bound, ok}]."""
     # `<=` and not `not >`: a NaN breaks every bound
     checks = [
         {"name": name, "measured": measured[name], "bound": bound, "ok": measured[name] <= bound}
@@ -175,7 +188,7 @@ def judge(measured, dtype, agreement, in_use):
 def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64, lr=1e-3, seed=0, plain=False):
     """Train both sides for `steps` steps of Adam and compare them. Returns a dict that JSON can hold.
 
-    model    "ae", "vae", "vqvae" or "vqvae2"
+    model    "ae", "vae", "vqvae", "vqvae2" or "dvae", "dvae"
     options  a preset's entries and `likelihood`, as `build` takes them
     images   (M, H, W, C) uint8
     plain    leave out scratch's accelerated forms
@@ -193,6 +206,8 @@ def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64,
     for step in range(steps):
         x = to_float(batch_at(images, step, batch_size, seed), dtype)
         noise = ours.bottleneck.draw_noise(len(x), rng)
+        for side in (ours, theirs):
+            side.at_step(step)
 
         our_loss, their_loss = forward_and_backward(ours, theirs, x, noise)
         losses["scratch"].append(our_loss)
@@ -294,7 +309,7 @@ def add_arguments(parser):
 
     parser.add_argument("model", choices=("ae", "vae", *CODED))
     parser.add_argument("--preset", choices=PRESETS, help=f"({default('preset')})")
-    parser.add_argument("--likelihood", choices=("squared_error", "bernoulli"), default="squared_error")
+    parser.add_argument("--likelihood", choices=tuple(LIKELIHOODS), default="squared_error")
     parser.add_argument("--data", default="shapes", help="as in train: shapes, cifar10, folder:PATH, ...")
     parser.add_argument("--data-root", help="where torchvision's sets are")
     parser.add_argument("--steps", type=whole(1), help=f"steps of Adam ({default('steps')})")
@@ -302,7 +317,7 @@ def add_arguments(parser):
     parser.add_argument("--batch-size", type=whole(1), help="images a step (the preset's)")
     parser.add_argument(
         "--lr", type=real(0, inclusive=False),
-        help="Adam's (the preset's; a tenth of it for VQ-VAEs, whose codes fall out of use in ten steps otherwise)")
+        help="Adam's (the preset's; a tenth of it where there are codes, which fall out of use in ten steps otherwise)")
     parser.add_argument("--seed", type=whole(0), default=0)
     add_codebook_arguments(parser.add_argument_group("vqvae"))
     parser.add_argument("--plain", action="store_true", help="leave out scratch's accelerated forms")

@@ -159,6 +159,40 @@ def two_level_bottleneck(arguments, t, c):
     return {"y": nhwc(y), **top_terms, **bottom_terms}
 
 
+def gumbel_softmax(arguments, t, c):
+    y = torch.softmax((t["logits"] + c["noise"]) / arguments["temperature"], dim=-1)
+    if arguments.get("hard"):
+        one_hot = F.one_hot(y.argmax(-1), y.shape[-1])
+        y = one_hot + y - y.detach()
+    return {"y": y}
+
+
+def categorical_kl(arguments, t, c):
+    uniform = torch.distributions.Categorical(logits=torch.zeros_like(t["logits"]))
+    posterior = torch.distributions.Categorical(logits=t["logits"])
+    return {"kl": mean_of_sums(torch.distributions.kl_divergence(posterior, uniform))}
+
+
+def code_mixture(arguments, t, c):
+    return {"q": torch.einsum("...k,kd->...d", t["y"], t["weight"])}
+
+
+def gumbel_softmax_bottleneck(arguments, t, c):
+    logits = {"logits": nhwc(F.conv2d(nchw(t["h"]), t["project.weight"], t["project.bias"]))}
+    q = gumbel_softmax(arguments, logits, c)["y"] @ t["codebook.weight"]
+    y = F.conv2d(nchw(q), t["expand.weight"], t["expand.bias"])
+    return {"y": nhwc(y), **categorical_kl(arguments, logits, c)}
+
+
+def logit_laplace(arguments, t, c):
+    """The density as the paper writes it, with b bounded from below."""
+    mu, s = t["output"].chunk(2, dim=-1)
+    b = s.exp() + 2 * 0.8 / 255
+    x = 0.8 * c["target"] + 0.1
+    density = torch.exp(-(torch.logit(x) - mu).abs() / b) / (2 * b * x * (1 - x))
+    return {"loss": mean_of_sums(-density.log())}
+
+
 def squared_error(arguments, t, c):
     return {"loss": F.mse_loss(t["output"], c["target"], reduction="sum") / len(c["target"])}
 
@@ -176,6 +210,9 @@ REFERENCES = {
     "Reparameterize": reparameterize,
     "GaussianKL": gaussian_kl,
     "VectorQuantizer": vector_quantizer,
+    "GumbelSoftmax": gumbel_softmax,
+    "CategoricalKL": categorical_kl,
+    "CodeMixture": code_mixture,
     "UnitLength": unit_length,
     "SoftAssignmentEntropy": soft_assignment_entropy,
     "CuredVectorQuantizer": cured_vector_quantizer,
@@ -185,8 +222,10 @@ REFERENCES = {
     "VectorQuantizedBottleneck": vector_quantized_bottleneck,
     "TwoLevelBottleneck": two_level_bottleneck,
     "Concatenate": concatenate,
+    "GumbelSoftmaxBottleneck": gumbel_softmax_bottleneck,
     "SquaredError": squared_error,
     "BernoulliFromLogits": bernoulli_from_logits,
+    "LogitLaplace": logit_laplace,
 }
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from torch_ref.codebooks import DeadCodes, MovingAverages, entropy_gap, kmeans
-from torch_ref.losses import LIKELIHOODS, gaussian_kl, vector_quantization
+from torch_ref.losses import LIKELIHOODS, gaussian_kl, kl_to_uniform, vector_quantization
 from torch_ref.networks import convolutions, residual
 from torch_ref.schedules import scheduled
 
@@ -29,8 +29,11 @@ class Bottleneck(nn.Module):
         """{level: grid} of a latent of codes, or of `indices`; a grid that is the only one has the name ""."""
         return {"": codes}
 
-    def noise_shape(self, count):
-        """The shape of the noise that forward takes for `count` images; None where nothing is random."""
+    def draw_noise(self, count, rng, dtype):
+        """The noise that forward takes for `count` images, from a NumPy generator; None where nothing is random.
+
+        Where it is a map of features it has NumPy's layout, (N, H, W, C).
+        """
         return None
 
     def prepare(self, features, rng):
@@ -82,14 +85,19 @@ class GaussianBottleneck(Bottleneck):
         self.expand = nn.Linear(latent_dim, features, dtype=dtype)
         self.unflatten = nn.Unflatten(1, feature_shape)
 
-    def noise_shape(self, count):
-        return count, self.mu.out_features
+    def draw_noise(self, count, rng, dtype):
+        return rng.standard_normal((count, self.mu.out_features), dtype=dtype)
 
     def posterior(self, h):
         """(μ, σ, log σ²) of q(z | h)."""
         h = h.flatten(1)
         logvar = self.logvar(h)
         return self.mu(h), torch.exp(logvar / 2), logvar
+
+    def draw(self, h, noise):
+        """A latent drawn from q(z | h)."""
+        mu, sigma, _ = self.posterior(h)
+        return mu + sigma * noise
 
     def forward(self, h, noise=None):
         mu, sigma, logvar = self.posterior(h)
@@ -103,6 +111,20 @@ class GaussianBottleneck(Bottleneck):
         return self.unflatten(self.expand(z))
 
 
+def new_codebook(codes, code_dim, init, dtype):
+    """A codebook (K, D), filled as `init` says."""
+    codebook = torch.empty(codes, code_dim, dtype=dtype)
+    if init == "uniform":
+        return nn.init.uniform_(codebook, -1 / codes, 1 / codes)
+    if init == "normal":
+        return nn.init.normal_(codebook)
+    if init == "xavier":
+        return nn.init.xavier_normal_(codebook)
+    if init == "variance_scaling":
+        return nn.init.kaiming_uniform_(codebook, nonlinearity="linear")  # ±√(3/D)
+    raise ValueError(f"a codebook is initialised uniform, normal, xavier or variance_scaling, not {init!r}")
+
+
 class VectorQuantizer(nn.Module):
     """The nearest codebook vector at every position, with the straight-through estimator.
 
@@ -113,18 +135,8 @@ class VectorQuantizer(nn.Module):
 
     def __init__(self, codes, code_dim, init, dtype):
         super().__init__()
-        self.codebook = nn.Parameter(torch.empty(codes, code_dim, dtype=dtype))
+        self.codebook = nn.Parameter(new_codebook(codes, code_dim, init, dtype))
         self.indices = None
-        if init == "uniform":
-            nn.init.uniform_(self.codebook, -1 / codes, 1 / codes)
-        elif init == "normal":
-            nn.init.normal_(self.codebook)
-        elif init == "xavier":
-            nn.init.xavier_normal_(self.codebook)
-        elif init == "variance_scaling":
-            nn.init.kaiming_uniform_(self.codebook, nonlinearity="linear")  # ±√(3/D)
-        else:
-            raise ValueError(f"a codebook is initialised uniform, normal, xavier or variance_scaling, not {init!r}")
 
     def forward(self, z):
         self.indices = self.nearest(z)
@@ -378,6 +390,74 @@ class TwoLevelBottleneck(Bottleneck):
         return [self.top_quantizer.mix(a[0], b[0], t), self.bottom_quantizer.mix(a[1], b[1], t)]
 
 
+class CodeMixture(nn.Module):
+    """Means of the codes under weights y (N, K, H, W): (N, D, H, W)."""
+
+    def __init__(self, codes, code_dim, init, dtype):
+        super().__init__()
+        self.weight = nn.Parameter(new_codebook(codes, code_dim, init, dtype))
+
+    def forward(self, y):
+        return torch.einsum("nkhw,kd->ndhw", y, self.weight)
+
+    def lookup(self, indices):
+        return F.embedding(indices, self.weight).movedim(-1, 1)
+
+
+class GumbelSoftmaxBottleneck(Bottleneck):
+    """Logits of codes at every position, a relaxed draw from them, and the mean of the codes that it weighs.
+
+    Jang et al. (arXiv:1611.01144); Ramesh et al. (arXiv:2102.12092). Without training, the draw is one code.
+    """
+
+    def __init__(self, feature_shape, codes, code_dim, init, temperature, hard, dtype):
+        super().__init__()
+        channels, *self.grid = feature_shape
+        self.codes, self.hard, self.schedule = codes, hard, temperature
+        self.indices = None
+        self.project = nn.Conv2d(channels, codes, 1, dtype=dtype)
+        with torch.no_grad():
+            self.project.weight.mul_(10)  # else the noise drowns the first logits
+        self.codebook = CodeMixture(codes, code_dim, init, dtype)
+        self.expand = nn.Conv2d(code_dim, channels, 1, dtype=dtype)
+        self.at_step(0)
+
+    def at_step(self, step):
+        self.temperature = scheduled(self.schedule, step)
+
+    def draw_noise(self, count, rng, dtype):
+        uniform, limits = rng.random((count, *self.grid, self.codes), dtype=dtype), np.finfo(dtype)
+        return -np.log(-np.log(uniform.clip(limits.smallest_normal, 1 - limits.epsneg)))
+
+    def forward(self, h, noise=None):
+        logits = self.project(h)
+        if noise is None:
+            noise = -torch.empty_like(logits).exponential_().log()
+        self.indices = logits.detach().argmax(1)
+        terms = {"kl": kl_to_uniform(logits)}
+        perturbed = logits + noise
+        if not self.training:
+            return self.decode(perturbed.argmax(1)), terms
+        y = F.softmax(perturbed / self.temperature, dim=1)
+        if self.hard:
+            y = y + (F.one_hot(y.argmax(1), self.codes).movedim(-1, 1) - y).detach()
+        return self.expand(self.codebook(y)), terms
+
+    def encode(self, h):
+        return self.project(h).argmax(1)
+
+    def draw(self, h, noise):
+        return (self.project(h) + noise).argmax(1)
+
+    def decode(self, indices):
+        return self.expand(self.codebook.lookup(indices))
+
+    def mix(self, a, b, t):
+        """The codes nearest to the points between the code vectors of a and b."""
+        between = torch.lerp(F.embedding(a, self.codebook.weight), F.embedding(b, self.codebook.weight), t)
+        return torch.cdist(between.flatten(0, -2), self.codebook.weight).argmin(1).view(a.shape)
+
+
 class Autoencoder(nn.Module):
     """decoder(bottleneck(encoder(x))), trained on the weighted sum of its terms. Images are (N, C, H, W) in [0, 1]."""
 
@@ -419,8 +499,8 @@ class Autoencoder(nn.Module):
             self.train(training)
 
     def encode(self, x):
-        """z (N, Z) of the AE, the mean μ (N, Z) of the VAE, code indices (N, h, w) of the VQ-VAE, and of the
-        VQ-VAE-2 a list of two such grids, the top's and the bottom's."""
+        """z (N, Z) of the AE, the mean μ (N, Z) of the VAE, code indices (N, h, w) of the VQ-VAE and the dVAE, and of
+        the VQ-VAE-2 a list of two such grids, the top's and the bottom's."""
         with self.evaluating():
             return self.bottleneck.encode(self.encoder(x))
 
@@ -429,7 +509,7 @@ class Autoencoder(nn.Module):
             return self.reconstruction.mean(self.decoder(self.bottleneck.decode(latents)))
 
     def reconstruct(self, x):
-        """Deterministic: from the VAE's mean."""
+        """Deterministic: from the VAE's mean, from the dVAE's most probable codes."""
         return self.decode(self.encode(x))
 
     @property
@@ -438,8 +518,7 @@ class Autoencoder(nn.Module):
 
     def draw_noise(self, count, rng):
         """The noise of `count` images from a NumPy generator, so that both sides can be given the same; or None."""
-        shape = self.bottleneck.noise_shape(count)
-        return None if shape is None else rng.standard_normal(shape, dtype=self.numpy_dtype)
+        return self.bottleneck.draw_noise(count, rng, self.numpy_dtype)
 
     def sample(self, count, prior, rng):
         """`count` new images from latents drawn by `prior.draw(count, rng, dtype)`, a NumPy array or a list of them."""
@@ -449,13 +528,14 @@ class Autoencoder(nn.Module):
         return self.decode(torch.from_numpy(latents).to(device))
 
     def variations(self, x, count, rng):
-        """(N, count, C, H, W): each image decoded from `count` draws z ~ q(z | x); only the VAE has such draws."""
-        if not isinstance(self.bottleneck, GaussianBottleneck):
+        """(N, count, C, H, W): each image decoded from `count` draws z ~ q(z | x), of the VAE or the dVAE."""
+        if not hasattr(self.bottleneck, "draw"):
             raise ValueError("variations need a code that is drawn at random, as the VAE's is; this model's is not")
         with self.evaluating():
-            mu, sigma, _ = self.bottleneck.posterior(self.encoder(x))
-            draws = [torch.from_numpy(self.draw_noise(len(x), rng)).to(mu) for _ in range(count)]
-            return torch.stack([self.decode(mu + sigma * eps) for eps in draws], dim=1)
+            h = self.encoder(x)
+            noises = [torch.from_numpy(self.draw_noise(len(x), rng)).to(h) for _ in range(count)]
+            noises = [noise.movedim(-1, 1) for noise in noises]  # a vector's only axis of features is where it was
+            return torch.stack([self.decode(self.bottleneck.draw(h, noise)) for noise in noises], dim=1)
 
     def interpolate(self, a, b, steps):
         """(N, steps, C, H, W): images decoded from latents on the way from those of a to those of b, both included."""
@@ -482,21 +562,23 @@ def vector_quantization_weights(image_shape, options, grids):
 
 
 def build(model, image_shape, options, *, dtype=torch.float32):
-    """The system `model` ("ae", "vae", "vqvae" or "vqvae2") for images of `image_shape` (H, W, C).
+    """The system `model` ("ae", "vae", "vqvae", "vqvae2" or "dvae") for images of `image_shape` (H, W, C).
 
     `options` holds channels, likelihood and what the model's bottleneck reads. The weights are PyTorch's default
     ones, which torch.manual_seed decides.
     """
-    code_dim = options.get("code_dim")
+    reconstruction, code_dim = LIKELIHOODS[options["likelihood"]](), options.get("code_dim")
+    is_image = options["likelihood"] == "squared_error"
     if options.get("network", "convolution") == "residual":
         # The published VQ-VAE's decoder takes the code vectors; any other bottleneck gives back what it was given.
         latent_channels = code_dim if model == "vqvae" else options["hidden"]
-        encoder, decoder, feature_shape = residual(image_shape, options, latent_channels, dtype)
+        encoder, decoder, feature_shape = residual(
+            image_shape, options, latent_channels, reconstruction.outputs, is_image, dtype)
         top_channels = options["hidden"]
     else:
         inside = 1 if model == "vqvae2" else 0  # halvings that the bottleneck makes
         encoder, decoder, feature_shape, top_channels = convolutions(
-            image_shape, options["channels"], options["likelihood"], dtype, inside)
+            image_shape, options["channels"], reconstruction.outputs, is_image, dtype, inside)
 
     weights = {"reconstruction": 1.0}
     if model == "ae":
@@ -514,6 +596,11 @@ def build(model, image_shape, options, *, dtype=torch.float32):
         _, rows, columns = feature_shape
         levels = {"_top": (rows // 2, columns // 2), "_bottom": (rows, columns)}
         weights = vector_quantization_weights(image_shape, options, levels)
+    elif model == "dvae":
+        bottleneck = GumbelSoftmaxBottleneck(
+            feature_shape, options["codes"], code_dim, options["codebook_init"], options["temperature"],
+            options["hard"], dtype)
+        weights["kl"] = options["kl_weight"]
     else:
-        raise ValueError(f"unknown model {model!r}: ae, vae, vqvae or vqvae2")
-    return Autoencoder(encoder, bottleneck, decoder, LIKELIHOODS[options["likelihood"]](), weights)
+        raise ValueError(f"unknown model {model!r}: ae, vae, vqvae, vqvae2 or dvae")
+    return Autoencoder(encoder, bottleneck, decoder, reconstruction, weights)

@@ -7,10 +7,11 @@ from torch import nn
 from torch_ref.layers import ResidualBlock, Shift
 
 
-def convolutions(image_shape, channels, likelihood, dtype, inside=0):
+def convolutions(image_shape, channels, outputs, is_image, dtype, inside=0):
     """(encoder, decoder, feature shape, the last of the channels): a strided convolution and a ReLU for each halving.
 
-    The decoder mirrors the encoder. The last `inside` halvings, and their channels, are left to the bottleneck.
+    The decoder mirrors the encoder; it gives `outputs` channels for each of the image's. The last `inside` halvings,
+    and their channels, are left to the bottleneck.
     """
     H, W, C = image_shape
     common = math.gcd(H, W)
@@ -28,15 +29,16 @@ def convolutions(image_shape, channels, likelihood, dtype, inside=0):
         encoder.append(nn.Conv2d(widths[i], widths[i + 1], 4, stride=2, padding=1, dtype=dtype))
         encoder.append(nn.ReLU())
     for i in reversed(range(depth)):
-        decoder.append(nn.ConvTranspose2d(widths[i + 1], widths[i], 4, stride=2, padding=1, dtype=dtype))
+        width = widths[i] if i > 0 else outputs * C
+        decoder.append(nn.ConvTranspose2d(widths[i + 1], width, 4, stride=2, padding=1, dtype=dtype))
         if i > 0:
             decoder.append(nn.ReLU())
-    if likelihood == "squared_error":
+    if is_image:
         decoder.append(nn.Sigmoid())
     return encoder, decoder, (widths[depth], H // 2**depth, W // 2**depth), widths[-1]
 
 
-def residual(image_shape, options, latent_channels, dtype):
+def residual(image_shape, options, latent_channels, outputs, is_image, dtype):
     """(encoder, decoder, feature shape) of the VQ-VAE as published (arXiv:1711.00937, section 4.1), for any number of
     halvings."""
     H, W, C = image_shape
@@ -67,7 +69,7 @@ def residual(image_shape, options, latent_channels, dtype):
         decoder.append(nn.ConvTranspose2d(channels, width, 4, stride=2, padding=1, dtype=dtype))
         decoder.append(nn.ReLU())
         channels = width
-    decoder.append(nn.ConvTranspose2d(channels, C, 4, stride=2, padding=1, dtype=dtype))
-    if options["likelihood"] == "squared_error":
+    decoder.append(nn.ConvTranspose2d(channels, outputs * C, 4, stride=2, padding=1, dtype=dtype))
+    if is_image:
         decoder.append(Shift(0.5))
     return encoder, decoder, (hidden, H // 2**depth, W // 2**depth)

@@ -3,6 +3,7 @@
 from scratch.bottlenecks.codebook_health import CuredVectorQuantizer
 from scratch.bottlenecks.dense import DenseBottleneck
 from scratch.bottlenecks.gaussian import GaussianBottleneck, GaussianKL, Reparameterize
+from scratch.bottlenecks.gumbel_softmax import CategoricalKL, CodeMixture, GumbelSoftmax, GumbelSoftmaxBottleneck
 from scratch.bottlenecks.reversed_straight_through import ReversedVectorQuantizer
 from scratch.bottlenecks.soft_assignment import SoftAssignmentEntropy
 from scratch.bottlenecks.two_level import TwoLevelBottleneck
@@ -10,10 +11,14 @@ from scratch.bottlenecks.unit_length import UnitLength
 from scratch.bottlenecks.vector_quantizer import VectorQuantizedBottleneck, VectorQuantizer
 
 __all__ = [
+    "CategoricalKL",
+    "CodeMixture",
     "CuredVectorQuantizer",
     "DenseBottleneck",
     "GaussianBottleneck",
     "GaussianKL",
+    "GumbelSoftmax",
+    "GumbelSoftmaxBottleneck",
     "Reparameterize",
     "ReversedVectorQuantizer",
     "SoftAssignmentEntropy",

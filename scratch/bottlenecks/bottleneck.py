@@ -20,6 +20,7 @@ class Bottleneck(Module):
         encode(h) -> latent          decode(latent) -> y
 
     A latent is an array, or a list of arrays where there are several grids of codes.
+    Where the code is random there is draw(h, noise) -> latent, a draw from q(z | h), as well.
     """
 
     indices = None  # the codes chosen by the last forward, where a bottleneck chooses codes

@@ -102,5 +102,8 @@ class GaussianBottleneck(Bottleneck):
     def encode(self, h):
         return self.posterior(h)[0]
 
+    def draw(self, h, noise):
+        return self.reparameterize.forward(*self.posterior(h), noise)
+
     def decode(self, z):
         return self.unflatten.forward(self.expand.forward(z))

@@ -9,6 +9,7 @@ import numpy as np
 from scratch import bottlenecks, layers, losses
 from scratch.accelerate import accelerate
 from scratch.arrays import array_module
+from scratch.bottlenecks.gumbel_softmax import gumbel_noise
 from scratch.gradcheck.differences import Operation, of_module
 from scratch.layers import conv_definition
 from scratch.module import Sequential
@@ -137,6 +138,72 @@ def gaussian_kl(case, rng):
         {"mu": mu, "logvar": logvar},
         lambda: {"kl": module.forward(mu, logvar)},
         lambda upstream: module.backward(upstream["kl"]),
+    )
+
+
+def gumbel_softmax(case, rng):
+    """y = GumbelSoftmax(logits, noise, temperature)."""
+    module = bottlenecks.GumbelSoftmax(case.arguments["hard"])
+    temperature = case.arguments["temperature"]
+    logits, noise = normal(case.shape, rng), gumbel_noise(case.shape, DTYPE, rng)
+    held = held_draw(logits, noise, temperature) if module.hard else None
+    return of_module(
+        module,
+        {"logits": logits},
+        lambda: {"y": module.forward(logits, noise, temperature)},
+        lambda upstream: [module.backward(upstream["y"])],
+        constants={"noise": noise},
+        surrogate=held and (lambda: {"y": held(logits, noise, temperature)}),
+    )
+
+
+def held_draw(logits, noise, temperature):
+    """The function of the logits whose true derivative the hard GumbelSoftmax's backward is: soft + (hard₀ − soft₀),
+    where hard₀ and soft₀ are the draw and the relaxed draw at this moment, held from now on.
+    """
+    soft, hard = bottlenecks.GumbelSoftmax(), bottlenecks.GumbelSoftmax(hard=True)
+    offset = hard.forward(logits, noise, temperature) - soft.forward(logits, noise, temperature)
+    return lambda *arguments: soft.forward(*arguments) + offset
+
+
+def categorical_kl(case, rng):
+    """kl = CategoricalKL(logits)."""
+    module = bottlenecks.CategoricalKL()
+    logits = normal(case.shape, rng)
+    return of_module(
+        module,
+        {"logits": logits},
+        lambda: {"kl": module.forward(logits)},
+        lambda upstream: [module.backward(upstream["kl"])],
+    )
+
+
+def code_mixture(case, rng):
+    """q = CodeMixture(y)."""
+    module = bottlenecks.CodeMixture(**case.arguments, dtype=DTYPE, rng=rng)
+    y = normal(case.shape, rng)
+    return of_module(
+        module,
+        {"y": y},
+        lambda: {"q": module.forward(y)},
+        lambda upstream: [module.backward(upstream["q"])],
+    )
+
+
+def logit_laplace(case, rng):
+    """loss = LogitLaplace(output, target); each location keeps 0.1 away from the kink, the logit of its target."""
+    module = losses.LogitLaplace()
+    target = rng.random(case.shape)
+    shrunk = (1 - 2 * module.EPSILON) * target + module.EPSILON
+    xp = array_module(target)
+    location = xp.log(shrunk / (1 - shrunk)) + away_from_zero(case.shape, rng)
+    output = xp.concatenate([location, normal(case.shape, rng)], axis=-1)
+    return of_module(
+        module,
+        {"output": output},
+        lambda: {"loss": module.loss(output, target)},
+        lambda upstream: [module.backward(upstream["loss"])],
+        constants={"target": target},
     )
 
 
@@ -278,35 +345,40 @@ def reversed_straight_through(quantizer, z):
 
 
 def held_straight_through(module, forward):
-    """() -> forward() in which each VectorQuantizer inside of `module` is its `straight_through` of this moment.
+    """() -> forward() in which each straight-through estimator inside of `module`, a VectorQuantizer or a hard
+    GumbelSoftmax, is its `straight_through` or its `held_draw` of this moment.
 
-    None where there is no quantizer. Of two quantizers the second's inputs depend on the first's outputs: both are
-    held as they come out now.
+    None where there is none. Of two quantizers the second's inputs depend on the first's outputs: both are held as they
+    come out now.
     """
-    quantizers = [part for part in module.modules() if isinstance(part, bottlenecks.VectorQuantizer)]
+    estimators = [part for part in module.modules()
+                  if isinstance(part, bottlenecks.VectorQuantizer) or getattr(part, "hard", False)]
     held = {}
 
-    def quantize(quantizer):
-        def first_held_then_called(z):
-            if quantizer not in held:
-                held[quantizer] = straight_through(quantizer, z)
-            return held[quantizer](z)
+    def estimate(part):
+        def first_held_then_called(*inputs):
+            if part not in held:
+                is_quantizer = isinstance(part, bottlenecks.VectorQuantizer)
+                held[part] = straight_through(part, *inputs) if is_quantizer else held_draw(*inputs)
+            return held[part](*inputs)
 
         return first_held_then_called
 
     def surrogate():
-        for quantizer in quantizers:
-            quantizer.forward = quantize(quantizer)  # shadows the method of this one quantizer
+        for part in estimators:
+            part.forward = estimate(part)  # shadows the method of this one estimator
         try:
             return forward()
         finally:
-            for quantizer in quantizers:
-                del quantizer.forward
+            for part in estimators:
+                del part.forward
 
-    module.eval()  # saves nothing
+    if not estimators:
+        return None
     surrogate()
-    module.train()
-    return surrogate if quantizers else None
+    for part in module.modules():
+        part.saved = None
+    return surrogate
 
 
 def concatenate(case, rng):
@@ -422,6 +494,20 @@ CASES = [
         bottleneck, "TwoLevelBottleneck", (3, 4, 6, 4),
         dict(feature_shape=(4, 6, 4), top_channels=5, codes=6, code_dim=3, init="normal"),
     ),
+    *cases(
+        gumbel_softmax, "GumbelSoftmax", (2, 3, 4, 5),
+        dict(temperature=1.0, hard=False),
+        dict(temperature=0.3, hard=False),
+        dict(temperature=0.7, hard=True),
+    ),
+    *cases(categorical_kl, "CategoricalKL", (2, 3, 4, 5)),
+    *cases(code_mixture, "CodeMixture", (2, 3, 4, 5), dict(codes=5, code_dim=3, init="normal")),
+    *cases(
+        bottleneck, "GumbelSoftmaxBottleneck", (3, 2, 2, 4),
+        dict(feature_shape=(2, 2, 4), codes=6, code_dim=3, init="normal", temperature=0.7),
+        dict(feature_shape=(2, 2, 4), codes=6, code_dim=3, init="normal", temperature=0.7, hard=True),
+    ),
     *cases(loss, "SquaredError", (3, 4, 5, 2)),
     *cases(loss, "BernoulliFromLogits", (3, 4, 5, 2)),
+    *cases(logit_laplace, "LogitLaplace", (3, 4, 5, 2)),
 ]

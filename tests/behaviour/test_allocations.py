@@ -30,7 +30,7 @@ FIGURES = {"bytes_allocated": 0.01, "allocations": 0, "copies": 0, "launches": 0
 MODELS = {  # name: (model, preset, options beside the preset's)
     "ae": ("ae", "small", {}), "vae": ("vae", "small", {}), "vqvae": ("vqvae", "small", {}),
     "vqvae, cured": ("vqvae", "small", CURES["all"]), "published vqvae": ("vqvae", "published", {}),
-    "vqvae2": ("vqvae2", "small", {}),
+    "vqvae2": ("vqvae2", "small", {}), "dvae": ("dvae", "small", {}),
 }
 VARIANTS = {  # what is done to a new model before it trains
     "plain": lambda model: model,

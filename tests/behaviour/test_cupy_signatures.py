@@ -20,7 +20,7 @@ from tests.cures import CURES
 from tests.on_device import run_case
 from tests.recorder import Call, problem, recording
 
-MODELS = ("ae", "vae", "vqvae", "vqvae2")
+MODELS = ("ae", "vae", "vqvae", "vqvae2", "dvae")
 OPTIMIZERS = (dict(optimizer="adam", lr=1e-3, weight_decay=0.01), dict(optimizer="sgd", lr=1e-3, momentum=0.9))
 FORMS = {"plain": lambda model: model, "accelerated": lambda model: accelerate(model, least_channels=1)}
 
@@ -33,7 +33,8 @@ def real():
 
 def use(name, likelihood, optimizer, form, dtype, **changes):
     """Train a step, evaluate, save and load, and whatever else can be done with a model."""
-    options = {**OPTIONS, "likelihood": likelihood, "codebook_init": "normal", **changes}
+    options = {
+        **OPTIONS, "likelihood": likelihood, "codebook_init": "normal", "hard": form == "plain", **changes}
     model = FORMS[form](build(name, (16, 16, 3), options, dtype=dtype, rng=np.random.default_rng(0))).to("gpu")
     trainer = Trainer(model, make_optimizer(model.named_parameters(), optimizer), seed=0, device="gpu")
     x = images(6).astype(dtype)
@@ -53,7 +54,7 @@ def use(name, likelihood, optimizer, form, dtype, **changes):
     model.sample(3, prior, np.random.default_rng(0))
     model.reconstruct(x)
     model.interpolate(x[:2], x[2:4], 3)
-    if name == "vae":
+    if model.bottleneck.random:
         model.variations(x, 2, np.random.default_rng(0))
         model.loss(x)  # without noise given: the bottleneck draws its own
     model.to("cpu")
@@ -88,7 +89,8 @@ def test_the_record_knows_what_scratch_asks_for(calls):
     recorded = {call.path for call in calls}
     assert recorded >= {
         "zeros", "stack", "lib.stride_tricks.as_strided", "ndarray.reshape", "ndarray.sum", "ndarray.get", "matmul",
-        "add", "add.at", "random.default_rng", "random.Generator.standard_normal", "int64",
+        "add", "add.at", "random.default_rng", "random.Generator.standard_normal",
+        "random.Generator.random", "int64",
         "cuda.runtime.getDeviceCount",
     }
     assert any(call.path == "subtract" and dict(call.keywords).get("out") == "f" for call in calls)

@@ -15,8 +15,8 @@ from scratch.training import Progress, Totals, Trainer, fit, make_optimizer
 from tests.behaviour.tiny import OPTIONS, RESIDUAL, images
 from tests.stand_in import DeviceArray, counting
 
-MODELS = ["ae", "vae", "vqvae", "vqvae2"]
-LEVELS = {"vqvae": [""], "vqvae2": ["top", "bottom"]}  # of codes; the others have none
+MODELS = ["ae", "vae", "vqvae", "vqvae2", "dvae"]
+LEVELS = {"vqvae": [""], "vqvae2": ["top", "bottom"], "dvae": [""]}  # of codes; the others have none
 OPTIMIZERS = {
     "adam": dict(optimizer="adam", lr=1e-3, weight_decay=0.01),
     "sgd": dict(optimizer="sgd", lr=1e-3, momentum=0.9),
@@ -70,8 +70,8 @@ def test_three_steps_are_those_of_numpy(cupy, monkeypatch, name, likelihood, opt
     for device, results in (("cpu", on_host), ("gpu", on_device)):
         trainer = new_trainer(name, device, likelihood, optimizer, dtype=np.float64)
         x, rng = images(8).astype(np.float64), np.random.default_rng(1)
-        if name == "vae":
-            noise = [to_device(rng.standard_normal((len(x), OPTIONS["latent_dim"])), device) for _ in range(3)]
+        if trainer.model.bottleneck.random:
+            noise = [to_device(trainer.draw_noise(len(x), rng), device) for _ in range(3)]
             monkeypatch.setattr(trainer.model.bottleneck, "draw_noise", lambda count, rng, noise=noise: noise.pop(0))
         for step in range(3):
             terms, codes = trainer.step(x, epoch=1, step=step)
@@ -103,7 +103,7 @@ def test_a_generator_is_made_only_where_noise_is_drawn(cupy, monkeypatch, name):
     made = []
     monkeypatch.setattr(training, "generator", lambda *stream: made.append(stream) or generator(*stream))
     new_trainer(name, "gpu").step(images(8), epoch=3, step=4)
-    assert made == ([(cupy, 0, 3, 4)] if name == "vae" else [])
+    assert made == ([(cupy, 0, 3, 4)] if name in ("vae", "dvae") else [])
 
 
 @each_optimizer
@@ -161,8 +161,9 @@ def test_a_model_does_on_the_device_what_it_does_on_numpy(cupy, name, work):
     assert_same({work: ours}, {work: expected}, rtol=1e-5)
 
 
-def test_variations_are_those_of_numpy(cupy):
-    expected, ours = on_both("vae", lambda model, x: model.variations(x, 2, np.random.default_rng(0)))
+@pytest.mark.parametrize("name", ["vae", "dvae"])
+def test_variations_are_those_of_numpy(cupy, name):
+    expected, ours = on_both(name, lambda model, x: model.variations(x, 2, np.random.default_rng(0)))
     assert_same({"variations": ours}, {"variations": expected}, rtol=1e-5)
 
 

@@ -26,7 +26,7 @@ def test_a_small_set_is_overfitted(name, options, epochs, stated):
     assert reconstruction_error(model, x) < stated
 
 
-@pytest.mark.parametrize("name", ["ae", "vae", "vqvae", "vqvae2"])
+@pytest.mark.parametrize("name", ["ae", "vae", "vqvae", "vqvae2", "dvae"])
 def test_reconstruction_of_images_never_seen_improves_with_training(name):
     x, held_out = images(512), images(128, stream=1)
     model = new_model(name, beta=0.1)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from scratch.layers.activation import sigmoid
-from scratch.losses import LIKELIHOODS, BernoulliFromLogits, SquaredError
+from scratch.losses import LIKELIHOODS, BernoulliFromLogits, LogitLaplace, SquaredError
 from scratch.models import build
 
-OPTIONS = dict(channels=(4, 6), latent_dim=5, beta=0.5, codes=9, code_dim=3, codebook_init="normal", commitment=0.25)
+OPTIONS = dict(channels=(4, 6), latent_dim=5, beta=0.5, codes=9, code_dim=3, codebook_init="normal", commitment=0.25,
+               temperature="linear:1:0.5:10", hard=False, kl_weight=0.5)
 
 
 def test_squared_error_sums_inside_an_example_and_averages_over_the_batch():
@@ -42,6 +43,56 @@ def test_bernoulli_is_finite_and_teaches_at_extreme_logits(dtype):
     np.testing.assert_allclose(gradient, [[0.5, -0.5, 1, -1, 0, 0, 0.75, -1]], atol=1e-6)
 
 
+def test_logit_laplace_is_a_density_of_pixels():
+    """∫ p(φ) dφ over (0, 1) is 1, whatever μ and b: the constant factor and the Jacobian 1/(φ (1 − φ)) are right."""
+    loss = LogitLaplace()
+    u = np.linspace(-60, 60, 2_000_001)  # φ = σ(u), so dφ = φ (1 − φ) du, over all of the numbers but the ends
+    phi = 1 / (1 + np.exp(-u))
+    x, places = ((phi - 0.1) / 0.8)[:, None], [900_000, 1_000_000, 1_100_000]  # where u is −6, 0 and 6
+    for mu, s in ((0.0, 0.0), (1.5, -2.0), (-3.0, 0.7)):
+        log_b = np.logaddexp(s, loss.LOG_LEAST_SCALE)
+        output = np.broadcast_to([mu, s], (len(x), 2))
+        each = [loss.loss(output[i : i + 1], x[i : i + 1]) for i in places]
+        jacobian = phi[places] * (1 - phi[places])
+        laplace = np.exp(-np.abs(u - mu) / np.exp(log_b)) / (2 * np.exp(log_b))
+        np.testing.assert_allclose(np.exp(-np.array(each)), laplace[places] / jacobian, rtol=1e-6)
+        assert laplace.sum() * (u[1] - u[0]) == pytest.approx(1, abs=1e-6)
+
+
+def test_the_mean_of_logit_laplace_is_the_inverse_of_phi_and_never_leaves_the_image():
+    x = np.array([[0.0, 0.25, 1.0]])
+    shrunk = 0.8 * x + 0.1
+    mu = np.log(shrunk / (1 - shrunk))
+    loss = LogitLaplace()
+    np.testing.assert_allclose(loss.mean(np.concatenate([mu, 0 * mu], axis=1)), x, atol=1e-15)
+    np.testing.assert_array_equal(loss.mean(np.array([[-1e4, 1e4, 0.0, 0.0]])), [[0, 1]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_logit_laplace_is_bounded_at_extreme_scales(dtype):
+    """Where b = exp(s) may fall without end, the loss of a pixel predicted exactly does too, and its gradient rises."""
+    x = np.full((1, 5), 0.5, dtype)
+    mu = np.array([[0, 0, 1, 1, 1]], dtype)  # the logit of φ(½) is 0
+    s = np.array([[-1e4, 1e4, -1e4, 1e4, 0]], dtype)
+    loss = LogitLaplace()
+    value, gradient = loss.loss(np.concatenate([mu, s], axis=1), x), loss.backward()
+    b0 = math.exp(loss.LOG_LEAST_SCALE)
+    assert b0 == pytest.approx(0.00627, rel=1e-3)
+    b = 1 + b0
+    exact = 5 * math.log(2 * 0.25) + 2 * math.log(b0) + 2e4 + math.log(b) + 1 / b0 + 1 / b
+    assert value == pytest.approx(exact, rel=1e-5)
+    np.testing.assert_allclose(gradient[0, :5], [0, 0, 1 / b0, 0, 1 / b], rtol=1e-5)
+    np.testing.assert_allclose(gradient[0, 5:], [0, 1, 0, 1, (1 - 1 / b) / b], rtol=1e-5, atol=1e-9)
+
+
+def test_the_first_half_of_logit_laplace_s_channels_is_the_location_the_second_the_scale():
+    loss, x = LogitLaplace(), np.random.default_rng(0).random((2, 3, 3, 2))
+    shrunk = 0.8 * x + 0.1
+    exactly, scale = np.log(shrunk / (1 - shrunk)), np.full_like(x, -1.0)
+    good = loss.loss(np.concatenate([exactly, scale], axis=-1), x)
+    assert good < loss.loss(np.concatenate([scale, exactly], axis=-1), x)
+
+
 def test_sigmoid_keeps_both_tails():
     x = np.array([-745.0, -40.0, 0.0, 40.0, 1e4])
     np.testing.assert_allclose(sigmoid(x), [5e-324, math.exp(-40) / (1 + math.exp(-40)), 0.5, 1, 1], rtol=1e-15)
@@ -53,7 +104,7 @@ def test_a_likelihood_knows_what_the_output_means(name, mean):
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-@pytest.mark.parametrize("name", ["ae", "vae", "vqvae", "vqvae2"])
+@pytest.mark.parametrize("name", ["ae", "vae", "vqvae", "vqvae2", "dvae"])
 def test_the_loss_and_its_gradient_do_not_depend_on_the_batch_size(name, likelihood):
     """A batch-summed term among batch means would double its weight with the batch (trap 5)."""
     rng = np.random.default_rng(0)
@@ -76,6 +127,7 @@ def test_the_loss_and_its_gradient_do_not_depend_on_the_batch_size(name, likelih
 @pytest.mark.parametrize("name, weights", [
     ("ae", {"reconstruction": 1.0}),
     ("vae", {"reconstruction": 1.0, "kl": 0.5}),
+    ("dvae", {"reconstruction": 1.0, "kl": 0.5}),
     ("vqvae", {"reconstruction": 1 / 128, "codebook": 1 / 12, "commitment": 0.25 / 12}),
     ("vqvae2", {
         "reconstruction": 1 / 128,

@@ -11,7 +11,7 @@ from scratch.presets import COMMON, MODEL_OPTIONS, PRESETS
 from scratch.priors import CodeFrequencies, FittedGaussian, StandardNormal
 from tests.behaviour.tiny import OPTIONS, RESIDUAL, images, new_model
 
-NAMES = ["ae", "vae", "vqvae", "vqvae2"]
+NAMES = ["ae", "vae", "vqvae", "vqvae2", "dvae"]
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -76,7 +76,8 @@ def test_a_vae_reconstructs_from_its_mean():
 
 
 @pytest.mark.parametrize("name, shape, kind", [
-    ("ae", (5, 32), np.float32), ("vae", (5, 32), np.float32), ("vqvae", (5, 4, 4), np.int64)])
+    ("ae", (5, 32), np.float32), ("vae", (5, 32), np.float32), ("vqvae", (5, 4, 4), np.int64),
+    ("dvae", (5, 4, 4), np.int64)])
 def test_latents_have_their_shapes(name, shape, kind):
     latents = new_model(name).encode(images(5))
     assert latents.shape == shape and latents.dtype == kind
@@ -122,8 +123,9 @@ def test_an_interpolation_begins_and_ends_at_the_reconstructions(model):
     assert np.abs(between[:, 2] - between[:, 0]).max() > 1e-3
 
 
-def test_variations_of_one_image_differ_and_follow_their_generator():
-    vae, x = new_model("vae"), images(3)
+@pytest.mark.parametrize("name", ["vae", "dvae"])
+def test_variations_of_one_image_differ_and_follow_their_generator(name):
+    vae, x = new_model(name), images(3)
     variations = vae.variations(x, 4, np.random.default_rng(0))
     assert variations.shape == (3, 4, 16, 16, 3)
     for image in variations:
@@ -152,7 +154,8 @@ def test_variations_are_refused_where_the_code_is_not_random(name):
 
 
 @pytest.mark.parametrize("name, codes, parameters", [
-    ("ae", None, 9_711_235), ("vae", None, 13_906_563), ("vqvae", 4096, 1_907_715), ("vqvae", 32, 1_387_523)])
+    ("ae", None, 9_711_235), ("vae", None, 13_906_563), ("vqvae", 4096, 1_907_715), ("vqvae", 32, 1_387_523),
+    ("dvae", 4096, 2_927_491)])
 def test_the_articles_parameter_counts(name, codes, parameters):
     options = {**PRESETS["article"], "likelihood": "squared_error"}
     if codes:
@@ -186,7 +189,7 @@ def test_other_image_sizes_and_channels(name, image_shape, code_grid):
     model.backward()
     assert all(np.abs(gradient).max() > 0 for key, gradient in model.grad_dict().items() if key.endswith("weight"))
     assert model.reconstruct(x).shape == x.shape
-    if name == "vqvae":
+    if model.bottleneck.indices is not None:
         assert model.encode(x).shape == (2, *code_grid)
     if name == "vqvae2":
         h, w = code_grid
@@ -213,7 +216,7 @@ def test_only_the_first_layer_with_weights_leaves_its_input_gradient_out(network
 
 
 def test_an_unknown_model_is_refused():
-    with pytest.raises(ValueError, match="unknown model 'gan': ae, vae, vqvae, vqvae2"):
+    with pytest.raises(ValueError, match="unknown model 'gan': ae, vae, vqvae, vqvae2, dvae"):
         build("gan", (16, 16, 3), OPTIONS)
 
 

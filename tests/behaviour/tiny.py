@@ -9,7 +9,7 @@ from scratch.optim import Adam
 
 OPTIONS = dict(
     channels=(16, 32), latent_dim=32, beta=1.0, codes=64, code_dim=8, codebook_init="uniform", commitment=0.25,
-    likelihood="squared_error",
+    temperature=1.0, hard=False, kl_weight=0.1, likelihood="squared_error",
 )
 RESIDUAL = dict(
     network="residual", hidden=16, residual_blocks=2, residual_channels=8, halvings=2, data_variance=0.06)

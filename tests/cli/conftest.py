@@ -15,6 +15,7 @@ MODELS = {
     "vae": ["--latent-dim", "6"],
     "vqvae": ["--codes", "16", "--code-dim", "8"],
     "vqvae2": ["--codes", "16", "--code-dim", "8"],
+    "dvae": ["--codes", "16", "--code-dim", "8", "--temperature", "1"],
 }
 
 

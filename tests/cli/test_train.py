@@ -24,12 +24,14 @@ TERMS = {
     "vae": ["kl"],
     "vqvae": CODED,
     "vqvae2": [f"{name}_{level}" for name in CODED for level in ("top", "bottom")],
+    "dvae": ["kl", "perplexity", "codes_used", "epoch_perplexity"],
 }
 PICTURES = {
     "ae": {"curves", "reconstructions", "samples", "interpolation"},
     "vae": {"curves", "reconstructions", "samples", "interpolation", "variations"},
     "vqvae": {"curves", "reconstructions", "samples", "interpolation", "codebook"},
     "vqvae2": {"curves", "reconstructions", "samples", "interpolation", "codebook"},
+    "dvae": {"curves", "reconstructions", "samples", "interpolation", "variations", "codebook"},
 }
 
 

@@ -19,7 +19,7 @@ from tests.on_device import run_case
 
 BOUNDS = {"float64": 1e-10, "float32": 1e-4}  # relative to each tensor's largest magnitude
 each_dtype = pytest.mark.parametrize("dtype", BOUNDS)
-each_model = pytest.mark.parametrize("model", ["ae", "vae", "vqvae", "vqvae2"])
+each_model = pytest.mark.parametrize("model", ["ae", "vae", "vqvae", "vqvae2", "dvae"])
 each_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS)
 each_network = pytest.mark.parametrize("network", [{}, RESIDUAL], ids=["convolution", "residual"])
 each_form = pytest.mark.parametrize("form", ["plain", "accelerated"])
@@ -76,8 +76,9 @@ def test_what_a_model_is_asked_for(cupy, model, work):
     assert_close(ours, expected, BOUNDS["float32"], work)
 
 
-def test_variations(cupy):
-    expected, ours = on_both("vae", lambda network, x: network.variations(x, 2, np.random.default_rng(0)))
+@pytest.mark.parametrize("model", ["vae", "dvae"])
+def test_variations(cupy, model):
+    expected, ours = on_both(model, lambda network, x: network.variations(x, 2, np.random.default_rng(0)))
     assert_close(ours, expected, BOUNDS["float32"])
 
 

@@ -18,7 +18,7 @@ BOUNDS = {"float64": 1e-10, "float32": 1e-4}  # relative to each tensor's larges
 SHAPE = (16, 16, 3)
 ADAM = {"optimizer": "adam", "lr": 3e-4, "weight_decay": 0.0}
 each_dtype = pytest.mark.parametrize("dtype", BOUNDS)
-each_model = pytest.mark.parametrize("model", ["ae", "vae", "vqvae", "vqvae2"])
+each_model = pytest.mark.parametrize("model", ["ae", "vae", "vqvae", "vqvae2", "dvae"])
 
 
 @each_dtype

@@ -17,7 +17,7 @@ OTHER = {"cpu": "gpu", "gpu": "cpu"}
 def test_a_run_goes_on_where_it_was_not_begun(scratch, cupy, monkeypatch, model, first):
     """An epoch on one device and an epoch on the other are two epochs on the first.
 
-    But for the VAE: each library's generator draws noise of its own. What both evaluate with is NumPy's.
+    But for the VAE and the dVAE: each library's generator draws noise of its own. What both evaluate with is NumPy's.
     """
     monkeypatch.setattr(commands, "draw_pictures", lambda run, data: None)  # they take longer than the training
     options = ["train", model, *TRAIN, *MODELS[model], "--device", first]
@@ -28,7 +28,7 @@ def test_a_run_goes_on_where_it_was_not_begun(scratch, cupy, monkeypatch, model,
     assert f"device was {first}, is now {OTHER[first]}" in resumed.out
     parts, whole = without_times(read_metrics("parts")), without_times(read_metrics("whole"))
     assert [entry["epoch"] for entry in parts] == [1, 2]
-    for ours, expected in list(zip(parts, whole, strict=True))[: 1 if model == "vae" else 2]:
+    for ours, expected in list(zip(parts, whole, strict=True))[: 1 if model in ("vae", "dvae") else 2]:
         assert ours == pytest.approx(expected, rel=1e-9)
     here, there = (scratch("evaluate", "parts", "--json", "--device", device).out for device in OTHER)
     assert json.loads(here) == {**json.loads(there), **numbers_near(json.loads(there))}
@@ -43,7 +43,7 @@ def test_every_command_on_a_run(scratch, cupy, model):
     gpu = ["--device", "gpu"]
     assert scratch("train", model, *SMALL, *MODELS[model], *gpu, "--epochs", 1, "--out", "run").status == 0
     commands = [["reconstruct", "run"], ["sample", "run"], ["interpolate", "run"], ["encode", "run"],
-                ["decode", "run", "run/codes.npz"], *([["variations", "run"]] if model == "vae" else [])]
+                ["decode", "run", "run/codes.npz"], *([["variations", "run"]] if model in ("vae", "dvae") else [])]
     for command in commands:
         result = scratch(*command, *gpu)
         assert result.status == 0 and "wrote run/" in result.out, result.err

@@ -37,12 +37,14 @@ def test_every_case_agrees_with_autograd(case):
 
 
 def test_nothing_with_a_backward_is_left_out():
-    exported = {*scratch.layers.__all__, *scratch.bottlenecks.__all__, "SquaredError", "BernoulliFromLogits"}
+    exported = {*scratch.layers.__all__, *scratch.bottlenecks.__all__, "SquaredError", "BernoulliFromLogits",
+                "LogitLaplace"}
     assert exported <= {case.name for case in CASES}
     assert {kind.__name__ for kind in scratch.losses.LIKELIHOODS.values()} <= exported
 
 
-STRAIGHT_THROUGH = [case for case in CASES if case.name in ("VectorQuantizer", "VectorQuantizedBottleneck")]
+STRAIGHT_THROUGH = [case for case in CASES if case.name in ("VectorQuantizer", "VectorQuantizedBottleneck")
+                    or case.arguments.get("hard")]
 
 
 @pytest.mark.parametrize("case", STRAIGHT_THROUGH, ids=[f"{case.name} {case.detail}" for case in STRAIGHT_THROUGH])
@@ -210,5 +212,5 @@ def test_a_failure_is_marked_and_ends_with_one(capsys, monkeypatch, flags):
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(UsageError, match=r"'Conv3d'.*Conv2d, ConvTranspose2d.*BernoulliFromLogits\.$"):
+    with pytest.raises(UsageError, match=r"'Conv3d'.*Conv2d, ConvTranspose2d.*LogitLaplace\.$"):
         command(scratch.gradcheck.table, "Conv3d")

@@ -22,8 +22,10 @@ WEIGHTED = {
     "Conv2d": lambda dtype: (Conv2d(4, 3, 3, padding=1, dtype=dtype), (2, 5, 6, 4)),
     "ConvTranspose2d": lambda dtype: (ConvTranspose2d(4, 3, 3, stride=2, dtype=dtype), (2, 5, 6, 4)),
     "VectorQuantizer": lambda dtype: (bottlenecks.VectorQuantizer(6, 4, dtype=dtype), (2, 5, 6, 4)),
+    "CodeMixture": lambda dtype: (bottlenecks.CodeMixture(4, 3, dtype=dtype), (2, 5, 6, 4)),
 }
-OPTIONS = dict(channels=(3, 4), latent_dim=5, beta=0.5, codes=6, code_dim=3, codebook_init="normal", commitment=0.25)
+OPTIONS = dict(channels=(3, 4), latent_dim=5, beta=0.5, codes=6, code_dim=3, codebook_init="normal", commitment=0.25,
+               temperature="linear:1:0.5:10", hard=False, kl_weight=0.5)
 
 
 def model(name, dtype=np.float32, likelihood="squared_error"):
@@ -49,7 +51,11 @@ def test_saved_is_used_once_and_let_go(case):
         trial.operation.backward(trial.upstream)
 
 
-@each_case
+# A relaxed draw is one of training alone: tests/behaviour/test_gumbel_softmax.py says what evaluation does there.
+THE_SAME = [case for case in MODULES if case.name != "GumbelSoftmaxBottleneck"]
+
+
+@pytest.mark.parametrize("case", THE_SAME, ids=[f"{case.name} {case.detail}".strip() for case in THE_SAME])
 def test_evaluation_computes_the_same_and_saves_nothing(case):
     operation = case.build(np.random.default_rng(0))
     training = attempt(operation, np.random.default_rng(1))
@@ -129,11 +135,15 @@ def test_mixed_dtypes_are_refused(name, weights, given):
         layer.forward(np.zeros(shape, given))
 
 
-@pytest.mark.parametrize("loss", [losses.SquaredError, losses.BernoulliFromLogits])
+@pytest.mark.parametrize("loss", losses.LIKELIHOODS.values())
 @pytest.mark.parametrize("shape, dtype", [((2, 4), np.float64), ((2, 3), np.float32), ((2, 1), np.float64)])
 def test_a_loss_refuses_images_of_another_shape_or_dtype(loss, shape, dtype):
-    with pytest.raises(ValueError, match=rf"{loss.__name__} compares arrays of one shape and dtype, got"):
-        loss().loss(np.zeros((2, 3)), np.zeros(shape, dtype))
+    expected = (shape[0], loss.outputs * shape[1])
+    with pytest.raises(ValueError) as refusal:
+        loss().loss(np.zeros((2, loss.outputs * 3)), np.zeros(shape, dtype))
+    assert str(refusal.value) == (
+        f"{loss.__name__} compares images {shape} {dtype.__name__} with an output {expected} {dtype.__name__}, "
+        f"got one of {(2, loss.outputs * 3)} float64")
 
 
 @pytest.mark.parametrize("noise", [np.zeros((3, 5)), np.zeros((1, 5), np.float32), np.zeros((3, 1), np.float32)])
@@ -141,6 +151,16 @@ def test_a_gaussian_bottleneck_refuses_noise_that_would_upcast_or_be_broadcast(n
     bottleneck = bottlenecks.GaussianBottleneck((2, 2, 4), 5)
     with pytest.raises(ValueError, match=r"Reparameterize takes mu, logvar and eps of one shape and dtype, got"):
         bottleneck.forward(np.zeros((3, 2, 2, 4), np.float32), noise)
+
+
+@pytest.mark.parametrize("noise", [
+    np.zeros((3, 2, 2, 6)), np.zeros((1, 2, 2, 6), np.float32), np.zeros((3, 2, 2, 1), np.float32)])
+def test_a_gumbel_softmax_bottleneck_refuses_noise_that_would_upcast_or_be_broadcast(noise):
+    bottleneck = bottlenecks.GumbelSoftmaxBottleneck((2, 2, 4), 6, 3)
+    for mode in (bottleneck.train, bottleneck.eval):
+        mode()
+        with pytest.raises(ValueError, match=r"GumbelSoftmax takes logits and noise of one shape and dtype, got"):
+            bottleneck.forward(np.zeros((3, 2, 2, 4), np.float32), noise)
 
 
 WRONG_SHAPES = {
@@ -155,6 +175,7 @@ WRONG_SHAPES = {
     "Flatten": (lambda: layers.Flatten(), (2, 3, 4), "(N, H, W, C)"),
     "Unflatten": (lambda: layers.Unflatten(1, (2, 3, 4)), (2, 23), "(N, 24)"),
     "VectorQuantizer": (lambda: bottlenecks.VectorQuantizer(6, 4), (2, 3, 3), "(N, D1, 4)"),
+    "CodeMixture": (lambda: bottlenecks.CodeMixture(6, 4), (2, 3, 4), "(N, D1, 6)"),
 }
 
 
@@ -234,11 +255,22 @@ def test_the_gaussian_modules_stay_in_float32():
     assert_float32(kl.forward(mu, logvar), *kl.backward(0.1))
 
 
+def test_the_modules_of_a_relaxed_draw_stay_in_float32():
+    logits, noise = draw32(4, 3), draw32(4, 3)
+    for hard in (False, True):
+        draw = bottlenecks.GumbelSoftmax(hard)
+        assert_float32(draw.forward(logits, noise, 0.5), draw.backward(draw32(4, 3)))
+    kl = bottlenecks.CategoricalKL()
+    assert_float32(kl.forward(logits), kl.backward(0.1))
+
+
 @pytest.mark.parametrize("bottleneck", [
     bottlenecks.DenseBottleneck((2, 2, 4), 5),
     bottlenecks.GaussianBottleneck((2, 2, 4), 5),
     bottlenecks.VectorQuantizedBottleneck((2, 2, 4), 6, 3),
     bottlenecks.TwoLevelBottleneck((2, 2, 4), 5, 6, 3),
+    bottlenecks.GumbelSoftmaxBottleneck((2, 2, 4), 6, 3, temperature=0.5),
+    bottlenecks.GumbelSoftmaxBottleneck((2, 2, 4), 6, 3, temperature=0.5, hard=True),
 ], ids=lambda bottleneck: type(bottleneck).__name__)
 def test_a_bottleneck_stays_in_float32(bottleneck):
     y, terms = bottleneck.forward(draw32(3, 2, 2, 4))
@@ -247,14 +279,14 @@ def test_a_bottleneck_stays_in_float32(bottleneck):
     assert_float32(bottleneck.decode(bottleneck.encode(draw32(3, 2, 2, 4))))
 
 
-@pytest.mark.parametrize("loss", [losses.SquaredError, losses.BernoulliFromLogits])
+@pytest.mark.parametrize("loss", losses.LIKELIHOODS.values())
 def test_a_loss_stays_in_float32(loss):
-    loss = loss()
-    assert_float32(loss.loss(draw32(3, 4), draw32(3, 4)), loss.backward(0.1), loss.mean(draw32(3, 4)))
+    loss, output = loss(), draw32(3, 4 * loss.outputs)
+    assert_float32(loss.loss(output, draw32(3, 4)), loss.backward(0.1), loss.mean(output))
 
 
 @pytest.mark.parametrize("likelihood", losses.LIKELIHOODS)
-@pytest.mark.parametrize("name", ["ae", "vae", "vqvae", "vqvae2"])
+@pytest.mark.parametrize("name", ["ae", "vae", "vqvae", "vqvae2", "dvae"])
 def test_a_model_and_its_optimiser_stay_in_float32(name, likelihood):
     trained, x = model(name, likelihood=likelihood), draw32(3, 8, 8, 1)
     for optimizer in (
@@ -268,8 +300,10 @@ def test_a_model_and_its_optimiser_stay_in_float32(name, likelihood):
         optimizer.step()
         assert_float32(*trained.state_dict().values(), *optimizer.state_dict().values())
     assert_float32(trained.reconstruct(x), trained.interpolate(x, x[::-1], 3))
-    if name == "vae":
-        assert_float32(trained.encode(x), trained.variations(x, 2, np.random.default_rng(0)))
+    if trained.bottleneck.random:
+        assert_float32(trained.variations(x, 2, np.random.default_rng(0)))
+    if trained.bottleneck.indices is None:
+        assert_float32(trained.encode(x))
 
 
 # --- state dicts ------------------------------------------------------------------------------------------------------
@@ -283,7 +317,7 @@ def test_a_state_dict_speaks_pytorchs_names_and_layouts():
     assert model("ae").state_dict()["bottleneck.reduce.weight"].shape == (5, 16)  # (O, I)
 
 
-@pytest.mark.parametrize("name", ["ae", "vae", "vqvae", "vqvae2"])
+@pytest.mark.parametrize("name", ["ae", "vae", "vqvae", "vqvae2", "dvae"])
 def test_a_state_dict_comes_back_in_place_and_in_the_models_dtype(name):
     source, target = model(name, np.float64), model(name, np.float32)
     held = {key: part.value for key, part in target.named_state().items()}

@@ -114,6 +114,15 @@ def test_gaussian(N, Z, seed):
 
 
 @drawn
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=3), st.integers(2, 6), st.floats(0.3, 2), st.booleans(), seeds)
+def test_gumbel_softmax(positions, codes, temperature, hard, seed):
+    shape = (*positions, codes)  # of one code alone, no logit has a gradient
+    assert_gradients(cases.gumbel_softmax, "GumbelSoftmax", dict(temperature=temperature, hard=hard), shape, seed)
+    assert_gradients(cases.categorical_kl, "CategoricalKL", {}, shape, seed)
+    assert_gradients(cases.code_mixture, "CodeMixture", dict(codes=codes, code_dim=3, init="normal"), shape, seed)
+
+
+@drawn
 @given(small, pairs(1, 3), small, st.integers(2, 4), seeds)
 def test_bottlenecks(N, size, C, Z, seed):
     # Z ≥ 2: the gradient of a single bias is one sum, which can cancel to nearly nothing, and its norm with it.
@@ -123,6 +132,9 @@ def test_bottlenecks(N, size, C, Z, seed):
         assert_gradients(cases.bottleneck, name, arguments, (N, *features), seed)
     arguments = dict(feature_shape=features, codes=4, code_dim=Z, init="normal")
     assert_gradients(cases.bottleneck, "VectorQuantizedBottleneck", arguments, (N, *features), seed)
+    for hard in (False, True):
+        arguments |= dict(temperature=0.7, hard=hard)
+        assert_gradients(cases.bottleneck, "GumbelSoftmaxBottleneck", arguments, (N, *features), seed)
 
 
 @drawn
@@ -130,3 +142,4 @@ def test_bottlenecks(N, size, C, Z, seed):
 def test_losses(shape, seed):
     for name in ("SquaredError", "BernoulliFromLogits"):
         assert_gradients(cases.loss, name, {}, shape, seed)
+    assert_gradients(cases.logit_laplace, "LogitLaplace", {}, shape, seed)

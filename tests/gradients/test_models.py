@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from scratch.bottlenecks.gumbel_softmax import LOGIT_GAIN
 from scratch.gradcheck.cases import held_straight_through
 from scratch.gradcheck.differences import Operation, check
 from scratch.layers import ReLU
@@ -14,7 +15,8 @@ from tests.cures import CURES
 
 pytestmark = pytest.mark.usefixtures("each_form")
 
-OPTIONS = dict(channels=(3, 4), latent_dim=5, beta=0.5, codes=6, code_dim=3, codebook_init="normal", commitment=0.25)
+OPTIONS = dict(channels=(3, 4), latent_dim=5, beta=0.5, codes=6, code_dim=3, codebook_init="normal", commitment=0.25,
+               temperature="linear:1:0.5:10", hard=False, kl_weight=0.5)
 NETWORKS = {
     "convolution": {},
     "residual": dict(network="residual", hidden=4, residual_blocks=2, residual_channels=3, halvings=2,
@@ -23,7 +25,7 @@ NETWORKS = {
 
 
 def operation_of(model, x, noise):
-    """The model's parameters and its loss; with a quantizer, the loss as the straight-through estimator sees it."""
+    """The model's parameters and its loss; with a straight-through estimator, the loss as that sees it."""
 
     def loss():
         return {"loss": model.loss(x, noise)[0]}
@@ -57,18 +59,21 @@ def lively_model(name, likelihood, rng, **changes):
     model = build(name, (8, 8, 2), {**OPTIONS, "likelihood": likelihood, **changes}, dtype=np.float64, rng=rng)
     for parameter in model.named_parameters().values():
         parameter.value *= math.sqrt(6)
+    if name == "dvae":
+        model.bottleneck.project.weight.value /= LOGIT_GAIN  # else many a draw is certain, and has no gradient
     return model
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("name", ["ae", "vae", "vqvae", "vqvae2"])
-def test_the_gradient_of_the_whole_model(name, network, likelihood, kinks):
+@pytest.mark.parametrize("name, options", [
+    ("ae", {}), ("vae", {}), ("vqvae", {}), ("vqvae2", {}), ("dvae", {}), ("dvae", {"hard": True, "temperature": 0.5})])
+def test_the_gradient_of_the_whole_model(name, options, network, likelihood, kinks):
     smooth = 0
     for seed in range(5):
         kinks.clear()
         rng = np.random.default_rng(seed)
-        model = lively_model(name, likelihood, rng, **NETWORKS[network])
+        model = lively_model(name, likelihood, rng, **NETWORKS[network], **options)
         x = rng.random((3, 8, 8, 2))
         noise = model.bottleneck.draw_noise(len(x), rng)
         differences = check(operation_of(model, x, noise), rng)

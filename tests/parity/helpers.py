@@ -9,7 +9,7 @@ from torch_ref.models import build as build_torch
 
 TINY = {  # options of models that train in milliseconds
     "channels": (6, 8), "latent_dim": 5, "beta": 0.7, "codes": 32, "code_dim": 4, "codebook_init": "normal",
-    "commitment": 0.25,
+    "commitment": 0.25, "temperature": "exponential:1:0.25:40", "hard": False, "kl_weight": "linear:0.7:0.1:20",
 }
 RESIDUAL = TINY | {
     "network": "residual", "hidden": 8, "residual_blocks": 2, "residual_channels": 3, "halvings": 2,

@@ -135,7 +135,7 @@ def test_wrong_shapes_are_refused_as_the_plain_form_refuses_them():
 
 # --- workers ----------------------------------------------------------------------------------------------------------
 
-each_model = pytest.mark.parametrize("model", ["ae", "vae", "vqvae", "vqvae2"])
+each_model = pytest.mark.parametrize("model", ["ae", "vae", "vqvae", "vqvae2", "dvae"])
 
 
 def trainer(model, workers, dtype=np.float64):

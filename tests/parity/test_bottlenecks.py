@@ -35,7 +35,7 @@ def check_bottleneck(ours, theirs, h, noise, rng, noise_torch=None):
     load_into_torch(theirs, ours)
     h_torch = to_torch(h)
     if noise is not None:
-        noise_torch = torch.tensor(noise)
+        noise_torch = to_torch(noise).detach()
     y_torch, terms_torch = theirs(h_torch, noise_torch)
     y, terms = ours.forward(h, noise)
     assert_close(y, to_numpy(y_torch), 1e-12, "output")
@@ -106,6 +106,43 @@ def test_two_level(feature_shape, n, top_channels, codes, code_dim, seed):
     check_bottleneck(ours, theirs, rng.standard_normal((n, 2 * H, 2 * W, C)), None, rng)
     for indices, indices_torch in zip(ours.indices, theirs.indices, strict=True):
         np.testing.assert_array_equal(indices, indices_torch)
+
+
+@drawn
+@given(feature_shapes, st.integers(1, 4), st.integers(1, 7), st.integers(1, 4), st.floats(0.2, 2), st.booleans(), seeds)
+def test_gumbel_softmax(feature_shape, n, codes, code_dim, temperature, hard, seed):
+    rng = np.random.default_rng(seed)
+    arguments = feature_shape, codes, code_dim, "normal", temperature, hard
+    ours = bottlenecks.GumbelSoftmaxBottleneck(*arguments, dtype=np.float64, rng=rng)
+    theirs = torch_bottleneck("GumbelSoftmaxBottleneck", *arguments)
+    noise = ours.draw_noise(n, rng)
+    np.testing.assert_array_equal(ours.draw_noise(2, np.random.default_rng(5)),
+                                  theirs.draw_noise(2, np.random.default_rng(5), np.float64))
+    check_gumbel_softmax(ours, theirs, rng.standard_normal((n, *feature_shape)), noise, rng)
+
+
+def check_gumbel_softmax(ours, theirs, h, noise, rng):
+    """As check_bottleneck; and what evaluation draws with the same noise."""
+    check_bottleneck(ours, theirs, h, noise, rng)
+    np.testing.assert_array_equal(ours.indices, theirs.indices)
+    y, _ = ours.eval().forward(h, noise)
+    y_torch, _ = theirs.eval()(to_torch(h), to_torch(noise))
+    assert_close(y, to_numpy(y_torch), 1e-12, "output in evaluation")
+    np.testing.assert_array_equal(ours.draw(h, noise), theirs.draw(to_torch(h), to_torch(noise)))
+
+
+def test_torch_draws_gumbel_noise_of_its_own():
+    torch.manual_seed(0)
+    theirs = torch_bottleneck("GumbelSoftmaxBottleneck", (2, 2, 3), 3, 2, "normal", 1.0, False).eval()
+    with torch.no_grad():
+        theirs.project.weight.zero_()
+        theirs.project.bias.copy_(torch.tensor([1.0, 0.0, -1.0]))
+        theirs.codebook.weight.copy_(torch.eye(3)[:, :2])
+        theirs.expand.weight.copy_(torch.eye(3)[:, :2, None, None])
+        theirs.expand.bias.zero_()
+        y, _ = theirs(torch.zeros(5000, 3, 2, 2, dtype=torch.float64))
+    expected = torch.tensor([1.0, 0.0, -1.0], dtype=torch.float64).softmax(0)[:2]
+    assert (y.mean((0, 2, 3))[:2] - expected).abs().max() < 5 * 0.5 / 20_000**0.5
 
 
 def quantizers(seed, codes=20, code_dim=3, init="normal"):

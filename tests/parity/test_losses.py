@@ -5,12 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import Categorical, Normal, kl_divergence
 from torch.nn import functional as F
 
-from scratch.bottlenecks import GaussianKL, Reparameterize
+from scratch.bottlenecks import CategoricalKL, GaussianKL, Reparameterize
 from scratch.bottlenecks.vector_quantizer import code_counts, perplexity
-from scratch.losses import LIKELIHOODS, BernoulliFromLogits
+from scratch.losses import LIKELIHOODS, BernoulliFromLogits, LogitLaplace
 from tests.parity.helpers import assert_close, to_numpy, to_torch
 from torch_ref import losses as torch_losses
 
@@ -18,7 +18,16 @@ drawn = settings(max_examples=30, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32 - 1)
 shapes = st.lists(st.integers(1, 5), min_size=2, max_size=2) | st.lists(st.integers(1, 5), min_size=4, max_size=4)
 
-PYTORCHS = {"squared_error": F.mse_loss, "bernoulli": F.binary_cross_entropy_with_logits}
+def logit_laplace_nll(output, x):
+    """The paper's density, its scale bounded from below; mean over elements."""
+    mu, s = output.chunk(2, dim=-1)
+    b, phi = s.exp() + 1.6 / 255, 0.8 * x + 0.1
+    return ((torch.logit(phi) - mu).abs() / b + (2 * b * phi * (1 - phi)).log()).mean()
+
+
+PYTORCHS = {
+    "squared_error": F.mse_loss, "bernoulli": F.binary_cross_entropy_with_logits, "logit_laplace": logit_laplace_nll,
+}
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
@@ -27,10 +36,11 @@ PYTORCHS = {"squared_error": F.mse_loss, "bernoulli": F.binary_cross_entropy_wit
 @given(shape=shapes, seed=seeds)
 def test_reconstruction(name, dtype, bound, shape, seed):
     rng = np.random.default_rng(seed)
-    output = (2 * rng.standard_normal(shape)).astype(dtype)
+    ours, theirs = LIKELIHOODS[name](), torch_losses.LIKELIHOODS[name]()
+    assert ours.outputs == theirs.outputs
+    output = (2 * rng.standard_normal((*shape[:-1], ours.outputs * shape[-1]))).astype(dtype)
     x = rng.uniform(size=shape).astype(dtype)
     upstream = float(rng.uniform(0.5, 2))
-    ours, theirs = LIKELIHOODS[name](), torch_losses.LIKELIHOODS[name]()
 
     output_torch = to_torch(output)
     loss_torch = theirs(output_torch, to_torch(x))
@@ -62,6 +72,35 @@ def test_cross_entropy_far_out():
     clipped = F.binary_cross_entropy(torch.sigmoid(logit).clamp(1e-7, 1 - 1e-7), torch.zeros_like(logit))
     clipped.backward()
     assert clipped.item() < 17 and logit.grad.item() == 0, "the trap itself: a loss of 40 with a gradient of 1"
+
+
+def test_logit_laplace_far_out():
+    """Scales that vanish and predictions far away: PyTorch's distribution, and no infinity."""
+    x = np.array([[0.0, 1.0, 0.5, 0.5, 0.0, 1.0]])
+    output = np.array([[-30.0, 30.0, 0.0, 20.0, 5.0, -5.0, -50.0, -50.0, -800.0, -800.0, 50.0, 300.0]])
+    ours, output_torch = LogitLaplace(), to_torch(output)
+    loss_torch = torch_losses.LogitLaplace()(output_torch, to_torch(x))
+    loss_torch.backward()
+    assert_close(ours.loss(output, x), loss_torch.detach(), 1e-12, "loss")
+    assert_close(ours.backward(1.0), output_torch.grad.numpy(), 1e-12, "gradient")
+
+
+@drawn
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(1, 6), seeds)
+def test_categorical_kl(n, positions, codes, seed):
+    """Both sides against torch.distributions."""
+    rng = np.random.default_rng(seed)
+    logits = 3 * rng.standard_normal((n, positions, 1, codes))
+    upstream, logits_torch = float(rng.uniform(0.5, 2)), torch.tensor(logits, requires_grad=True)
+    uniform = Categorical(probs=torch.full_like(logits_torch, 1 / codes).detach())
+    expected = kl_divergence(Categorical(logits=logits_torch), uniform).sum((1, 2)).mean()
+    (upstream * expected).backward()
+
+    kl = CategoricalKL()
+    scale = positions * max(1.0, np.log(codes))  # the uniform distribution's is a difference of equals
+    assert abs(kl.forward(logits) - expected.item()) <= 1e-12 * scale
+    assert np.abs(kl.backward(upstream) - logits_torch.grad.numpy()).max() <= 1e-12
+    assert abs(torch_losses.kl_to_uniform(to_torch(logits)).item() - expected.item()) <= 1e-12 * scale
 
 
 @drawn

@@ -11,6 +11,7 @@ from safetensors.torch import load_file as load_torch
 from safetensors.torch import save_file as save_torch
 
 from scratch.arrays import each
+from scratch.losses import LIKELIHOODS
 from scratch.models import build
 from scratch.presets import MODEL_OPTIONS, PRESETS
 from scratch.priors import CodeFrequencies, StandardNormal
@@ -20,9 +21,9 @@ from torch_ref.models import build as build_torch
 
 pytestmark = pytest.mark.usefixtures("each_form")
 
-MODELS = ("ae", "vae", "vqvae", "vqvae2")
+MODELS = ("ae", "vae", "vqvae", "vqvae2", "dvae")
 each_model = pytest.mark.parametrize("model", MODELS)
-each_likelihood = pytest.mark.parametrize("likelihood", ["squared_error", "bernoulli"])
+each_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS)
 each_dtype = pytest.mark.parametrize("dtype, bound", [(np.float64, 1e-12), (np.float32, 1e-4)])
 
 
@@ -39,7 +40,7 @@ def noise_for(ours, count):
 
 
 def as_tensor(noise):
-    return None if noise is None else torch.tensor(noise)
+    return None if noise is None else to_torch(noise).detach()
 
 
 def loss_and_gradients(ours, x, noise):
@@ -95,6 +96,7 @@ def test_the_weights_of_the_terms():
     for side in (0, 1):
         assert twins("ae")[side].weights == {"reconstruction": 1}
         assert twins("vae", beta=0.1)[side].weights == {"reconstruction": 1, "kl": 0.1}
+        assert twins("dvae", kl_weight=0.1)[side].weights == {"reconstruction": 1, "kl": 0.1}
         weights = twins("vqvae", commitment=0.25)[side].weights  # 8×12×3 pixels, 2×3 latents of 4 numbers
         expected = {"reconstruction": 1 / (8 * 12 * 3), "codebook": 1 / (2 * 3 * 4), "commitment": 0.25 / (2 * 3 * 4)}
         assert weights == pytest.approx(expected, rel=1e-15)
@@ -157,8 +159,9 @@ def test_sample(model):
     assert_close(images, to_numpy(images_torch), 1e-12, "samples")
 
 
-def test_variations():
-    ours, theirs, x = twins("vae")
+@pytest.mark.parametrize("model", ["vae", "dvae"])
+def test_variations(model):
+    ours, theirs, x = twins(model)
     images = ours.variations(x, 3, np.random.default_rng(3))
     images_torch = theirs.variations(to_torch(x), 3, np.random.default_rng(3))
     assert images.shape == (6, 3, 8, 12, 3)
@@ -229,7 +232,8 @@ def test_strict_loading_refuses_what_does_not_fit(model):
 
 
 @pytest.mark.parametrize("model, changes, expected", [
-    ("ae", {}, 9_711_235), ("vae", {}, 13_906_563), ("vqvae", {}, 1_907_715), ("vqvae", {"codes": 32}, 1_387_523)])
+    ("ae", {}, 9_711_235), ("vae", {}, 13_906_563), ("vqvae", {}, 1_907_715), ("vqvae", {"codes": 32}, 1_387_523),
+    ("dvae", {}, 2_927_491), ("dvae", {"likelihood": "logit_laplace"}, 2_927_491 + 3 * (64 * 16 + 1))])
 def test_the_article_s_parameter_counts(model, changes, expected):
     options = {**PRESETS["article"], "likelihood": "squared_error", **changes}
     assert build(model, (32, 32, 3), options).parameter_count() == expected

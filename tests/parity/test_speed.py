@@ -109,7 +109,7 @@ def test_the_search_for_codes_is_one_product():
     assert times["products"].keys() == layers.keys()
 
 
-@pytest.mark.parametrize("model", ["ae", "vae", "vqvae"])
+@pytest.mark.parametrize("model", ["ae", "vae", "vqvae", "dvae"])
 def test_recording_changes_nothing(model):
     images = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
     recorded, untouched = (make_trainer(options(model), (8, 8, 3))[0] for _ in range(2))

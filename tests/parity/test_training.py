@@ -12,6 +12,7 @@ from data_utils import batches, load
 from scratch import training
 from scratch.accelerate.winograd import WinogradConv2d
 from scratch.layers import Conv2d, ReLU
+from scratch.losses import LIKELIHOODS
 from scratch.models import build
 from scratch.optim import Adam
 from tests.parity.helpers import RESIDUAL, TINY, assert_all_close, assert_close, torch_twin
@@ -19,9 +20,9 @@ from torch_ref import compare
 from torch_ref.training import Trainer, make_optimizer, torch_device
 
 SHAPE = (16, 16, 3)
-MODELS = ("ae", "vae", "vqvae", "vqvae2")
+MODELS = ("ae", "vae", "vqvae", "vqvae2", "dvae")
 each_model = pytest.mark.parametrize("model", MODELS)
-each_likelihood = pytest.mark.parametrize("likelihood", ["squared_error", "bernoulli"])
+each_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS)
 
 
 @pytest.fixture(scope="module")

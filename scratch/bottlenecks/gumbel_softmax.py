@@ -1,0 +1,206 @@
+"""The discrete VAE's bottleneck: at each position one of K codes is drawn, in a form that can be differentiated."""
+
+import math
+
+import numpy as np
+
+from scratch.arrays import array_module
+from scratch.bottlenecks.bottleneck import Bottleneck
+from scratch.bottlenecks.vector_quantizer import initial_codebook, nearest_codes
+from scratch.layers import Conv2d
+from scratch.layers.linear import check_input
+from scratch.losses import batch_mean_of_sums
+from scratch.module import Module, Parameter
+from scratch.schedules import Schedule
+
+# Of the logits' initial weights: at PyTorch's default scale the noise drowns what they say for an epoch or two.
+LOGIT_GAIN = 10
+
+
+def log_softmax(a):
+    """aₖ − log Σⱼ exp(aⱼ) over the last axis. The largest is subtracted first, so that no exponential overflows."""
+    xp = array_module(a)
+    a = a - a.max(axis=-1, keepdims=True)
+    a -= xp.log(xp.exp(a).sum(axis=-1, keepdims=True))
+    return a
+
+
+def gumbel_noise(shape, dtype, rng):
+    """g = −log(−log u) with u ~ U(0, 1): draws of the Gumbel(0, 1) distribution, whose distribution function is
+    exp(−exp(−g)).
+
+    A generator returns numbers with so many binary places, 0 among them. u is kept in [smallest normal number,
+    largest number below 1], so that g is always finite.
+    """
+    u = rng.random(shape, dtype=dtype)
+    xp, limits = array_module(u), np.finfo(dtype)
+    return -xp.log(-xp.log(xp.clip(u, float(limits.tiny), 1 - float(limits.epsneg))))
+
+
+def perturbed(a, g):
+    """a + g. Noise that would be broadcast, one draw to all positions, or that would upcast a, raises ValueError."""
+    if g.shape != a.shape or g.dtype != a.dtype:
+        raise ValueError(f"GumbelSoftmax takes logits and noise of one shape and dtype, got logits {a.shape} "
+                         f"{a.dtype} and noise {g.shape} {g.dtype}")
+    return a + g
+
+
+class GumbelSoftmax(Module):
+    """y = softmax((a + g) / τ), g ~ Gumbel(0, 1): a relaxed draw from the categorical distribution softmax(a).
+
+    Shapes: logits a, noise g, y (N, ..., K); the softmax is over the last axis. The temperature τ > 0 is an argument,
+    for it follows a schedule; backward uses forward's. argmax(a + g) is an exact draw (the Gumbel-max trick), to whose
+    one-hot vector y tends as τ → 0.
+    (Jang et al. 2017, arXiv:1611.01144; Maddison et al. 2017, arXiv:1611.00712; docs/gumbel_softmax.md derives it)
+
+        ∂L/∂aₖ = yₖ (∂L/∂yₖ − Σⱼ yⱼ ∂L/∂yⱼ) / τ
+
+    With `hard` the output is the draw itself, the one-hot vector of argmaxₖ yₖ, and the gradient is that of the soft y
+    at which it was taken: straight through, y + sg[one-hot − y] (Jang et al., section 2.2).
+    """
+
+    def __init__(self, hard=False):
+        self.hard = hard
+
+    def forward(self, a, g, temperature):
+        xp = array_module(a)
+        y = xp.exp(log_softmax(perturbed(a, g) * (1 / temperature)))
+        self.save(y, temperature)
+        if not self.hard:
+            return y
+        return (xp.arange(y.shape[-1]) == y.argmax(axis=-1)[..., None]).astype(y.dtype)
+
+    def backward(self, dy):
+        y, temperature = self.recall()
+        da = dy - (y * dy).sum(axis=-1, keepdims=True)
+        da *= y
+        da *= 1 / temperature
+        return da
+
+
+class CategoricalKL(Module):
+    """KL(softmax(a) ‖ uniform) = Σₖ pₖ (log pₖ + log K), in nats, summed over positions and averaged over the batch.
+
+    Shapes: a (N, ..., K), kl a scalar between 0 and positions · log K. It is that of the distribution the codes are
+    drawn from, without noise or temperature. log p is a log-softmax, finite where p underflows to 0.
+
+        ∂kl/∂aₖ = pₖ (log pₖ + log K − Σⱼ pⱼ (log pⱼ + log K)) / N
+    """
+
+    def forward(self, a):
+        ratio = log_softmax(a)
+        p = array_module(a).exp(ratio)
+        ratio += math.log(a.shape[-1])
+        divergence = (p * ratio).sum(axis=-1, keepdims=True)
+        self.save(p, ratio, divergence)
+        return batch_mean_of_sums(divergence)
+
+    def backward(self, dkl=1.0):
+        p, ratio, divergence = self.recall()
+        da = ratio - divergence
+        da *= p
+        da *= dkl / len(p)
+        return da
+
+
+class CodeMixture(Module):
+    """q = y E: at every position the mean of the K codes, weighted by y; where y is one-hot, a code itself.
+
+    Shapes: y (N, ..., K), E (K, D), q (N, ..., D).
+
+        ∂L/∂y = ∂L/∂q Eᵀ       ∂L/∂E = Σ_positions yᵀ ∂L/∂q
+    """
+
+    def __init__(self, codes, code_dim, init="uniform", *, dtype=np.float32, rng=None):
+        self.weight = Parameter(initial_codebook(init, codes, code_dim, dtype, rng or np.random.default_rng()))
+
+    def forward(self, y):
+        E = self.weight.value
+        check_input(self, y, ("N", *(f"D{axis}" for axis in range(1, y.ndim - 1)), len(E)), E)
+        self.save(y)
+        return (y.reshape(-1, len(E)) @ E).reshape(*y.shape[:-1], -1)
+
+    def backward(self, dq):
+        (y,) = self.recall()
+        E = self.weight.value
+        dq = dq.reshape(-1, E.shape[1])
+        self.weight.accumulate(y.reshape(-1, len(E)).T @ dq)
+        return (dq @ E.T).reshape(y.shape)
+
+    def lookup(self, indices):
+        """The codes (..., D) of indices (...): what forward makes of their one-hot vectors, without those."""
+        return self.weight.value[indices]
+
+
+class GumbelSoftmaxBottleneck(Bottleneck):
+    """a = 1×1 convolution of h to K channels,   q = GumbelSoftmax(a) · codebook,   y = 1×1 convolution of q back to C.
+
+    Shapes: h, y (N, H, W, C), logits a and noise g (N, H, W, K), codebook (K, D), q (N, H, W, D), indices (N, H, W).
+    The term kl is CategoricalKL(a); with a weight of 1 and a likelihood's −log p(x | y) the loss is the negative ELBO,
+    with another weight the β-VAE's. (Ramesh et al. 2021, arXiv:2102.12092, section 2.1 and appendix A)
+
+    `indices` are the most probable codes, argmax of a, whatever was drawn: what `encode` answers, and what tells
+    a posterior that has collapsed to the uniform one, whose draws use every code.
+
+    In evaluation mode nothing is relaxed and the temperature plays no part: the decoder is given the code of
+    argmax(a + g), an exact draw, so that the loss is a sample of the discrete model's own ELBO. The relaxed model
+    would report another one, and a better one: its decoder is told more than which code it is.
+    """
+
+    random = True
+
+    def __init__(self, feature_shape, codes, code_dim, init="uniform", temperature=1.0, hard=False, *,
+                 dtype=np.float32, rng=None):
+        H, W, C = feature_shape
+        self.rng = rng or np.random.default_rng()
+        self.noise_shape, self.dtype = (H, W, codes), dtype
+        self.schedule = Schedule(temperature)
+        self.project = Conv2d(C, codes, 1, dtype=dtype, rng=self.rng)
+        self.project.weight.value *= LOGIT_GAIN
+        self.gumbel_softmax = GumbelSoftmax(hard)
+        self.kl = CategoricalKL()
+        self.codebook = CodeMixture(codes, code_dim, init, dtype=dtype, rng=self.rng)
+        self.expand = Conv2d(code_dim, C, 1, dtype=dtype, rng=self.rng)
+        self.at_step(0)
+
+    @property
+    def codes(self):
+        return len(self.codebook.weight.value)
+
+    def at_step(self, step):
+        self.temperature = self.schedule(step)
+
+    def draw_noise(self, count, rng):
+        return gumbel_noise((count, *self.noise_shape), self.dtype, rng)
+
+    def forward(self, h, noise=None):
+        if noise is None:
+            noise = array_module(h).asarray(self.draw_noise(len(h), self.rng))
+        a = self.project.forward(h)
+        kl = self.kl.forward(a)
+        self.indices = a.argmax(axis=-1)
+        if not self.training:
+            return self.decode(perturbed(a, noise).argmax(axis=-1)), {"kl": kl}
+        y = self.gumbel_softmax.forward(a, noise, self.temperature)
+        return self.expand.forward(self.codebook.forward(y)), {"kl": kl}
+
+    def backward(self, dy, dterms):
+        dq = self.expand.backward(dy)
+        da = self.gumbel_softmax.backward(self.codebook.backward(dq))
+        da += self.kl.backward(dterms["kl"])
+        return self.project.backward(da)
+
+    def encode(self, h):
+        return self.project.forward(h).argmax(axis=-1)
+
+    def draw(self, h, noise):
+        return perturbed(self.project.forward(h), noise).argmax(axis=-1)
+
+    def decode(self, indices):
+        return self.expand.forward(self.codebook.lookup(indices))
+
+    def mix(self, a, b, t):
+        """The codes nearest to the points between a's and b's code vectors: what the decoder knows lies in between."""
+        E = self.codebook.weight.value
+        between = (1 - t) * E[a] + t * E[b]
+        return nearest_codes(between.reshape(-1, E.shape[1]), E).reshape(a.shape)

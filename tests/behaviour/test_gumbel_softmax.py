@@ -1,0 +1,218 @@
+"""The relaxed draw: its noise, its limits, its straight-through form; and that evaluation draws codes, no mixtures."""
+
+import math
+
+import numpy as np
+import pytest
+
+from scratch.bottlenecks import CategoricalKL, CodeMixture, GumbelSoftmax, GumbelSoftmaxBottleneck
+from scratch.bottlenecks.gumbel_softmax import gumbel_noise, log_softmax
+from tests.behaviour.tiny import images, new_model, train
+
+FEATURES = (2, 2, 4)
+LOGITS = np.array([2.0, 0.0, -1.0, 0.5, 0.5])
+P = np.exp(LOGITS) / np.exp(LOGITS).sum()
+
+
+def bottleneck(temperature=1.0, hard=False, dtype=np.float64):
+    rng = np.random.default_rng(1)
+    return GumbelSoftmaxBottleneck(FEATURES, 6, 3, "normal", temperature, hard, dtype=dtype, rng=rng)
+
+
+# --- the noise --------------------------------------------------------------------------------------------------------
+
+
+class Ends:
+    """A generator that draws the ends of [0, 1] in turn; CuPy's and NumPy's include one of them or the other."""
+
+    def random(self, shape, dtype):
+        return np.resize(np.array([0, 1], dtype), shape)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_noise_is_finite_at_both_ends(dtype):
+    least, largest = gumbel_noise((2,), dtype, Ends())
+    assert least.dtype == dtype and np.isfinite([least, largest]).all()
+    assert least < -4 and largest > 16
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_drawn_noise_is_gumbel_s(dtype):
+    """Its distribution function is exp(−exp(−g)), its mean Euler's constant, its variance π²/6."""
+    noise = bottleneck(dtype=dtype).draw_noise(8000, np.random.default_rng(0))
+    assert noise.shape == (8000, 2, 2, 6) and noise.dtype == dtype
+    count = noise.size
+    assert noise.mean() == pytest.approx(np.euler_gamma, abs=5 * math.pi / math.sqrt(6 * count))
+    assert noise.var() == pytest.approx(math.pi**2 / 6, rel=0.02)
+    below = np.exp(-np.exp(-np.sort(noise.ravel().astype(np.float64))))
+    assert np.abs(below - (np.arange(count) + 0.5) / count).max() < 1.95 / math.sqrt(count)
+
+
+def test_the_largest_perturbed_logit_is_a_draw_from_the_softmax():
+    """The Gumbel-max trick: code k comes up with probability softmax(a)ₖ."""
+    count = 200_000
+    drawn = (LOGITS + gumbel_noise((count, 5), np.float64, np.random.default_rng(0))).argmax(axis=1)
+    frequency = np.bincount(drawn, minlength=5) / count
+    assert (np.abs(frequency - P) < 5 * np.sqrt(P * (1 - P) / count)).all()
+
+
+# --- the relaxed draw -------------------------------------------------------------------------------------------------
+
+
+def draws(temperature, hard=False, count=1000):
+    rng = np.random.default_rng(0)
+    noise = gumbel_noise((count, 5), np.float64, rng)
+    return GumbelSoftmax(hard).forward(np.tile(LOGITS, (count, 1)), noise, temperature), noise
+
+
+def test_a_relaxed_draw_tends_to_a_code_as_the_temperature_falls_and_to_none_as_it_rises():
+    for temperature, largest in ((1e-3, 1.0), (1e3, 0.2)):
+        y, noise = draws(temperature)
+        np.testing.assert_allclose(y.sum(axis=1), 1, rtol=1e-12)
+        np.testing.assert_array_equal(y.argmax(axis=1), (LOGITS + noise).argmax(axis=1))
+        assert y.max(axis=1).mean() == pytest.approx(largest, abs=0.01)
+
+
+def test_a_hard_draw_is_one_hot_at_every_temperature_and_its_gradient_is_the_soft_one_s():
+    dy = np.random.default_rng(2).standard_normal((50, 5))
+    rng = np.random.default_rng(0)
+    logits, noise = np.tile(LOGITS, (50, 1)), gumbel_noise((50, 5), np.float64, rng)
+    for temperature in (0.1, 1.0, 10.0):
+        soft, hard = GumbelSoftmax(), GumbelSoftmax(hard=True)
+        y = hard.forward(logits, noise, temperature)
+        assert set(np.unique(y)) == {0.0, 1.0} and (y.sum(axis=1) == 1).all()
+        np.testing.assert_array_equal(y.argmax(axis=1), soft.forward(logits, noise, temperature).argmax(axis=1))
+        np.testing.assert_array_equal(hard.backward(dy), soft.backward(dy))
+
+
+def test_backward_uses_the_temperature_of_its_forward():
+    """A schedule may have gone on in between."""
+    module, dy = bottleneck("linear:1:0.1:2"), np.ones((3, *FEATURES))
+    h, noise = np.random.default_rng(0).standard_normal((3, *FEATURES)), module.draw_noise(3, np.random.default_rng(3))
+    gradients = []
+    for later in (0, 2):
+        module.at_step(0)
+        module.zero_grad()
+        module.forward(h, noise)
+        module.at_step(later)
+        gradients.append(module.backward(dy, {"kl": 1.0}))
+    np.testing.assert_array_equal(*gradients)
+
+
+def test_the_temperature_follows_its_schedule_and_is_left_alone_by_evaluation():
+    model = new_model("dvae", temperature="linear:1:0.5:10")
+    seen = []
+    for step in (0, 5, 10, 11):
+        model.at_step(step)
+        seen.append(model.bottleneck.temperature)
+        model.reconstruct(images(2))
+        assert model.bottleneck.temperature == seen[-1]
+    assert seen == [1.0, 0.75, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_extreme_logits_and_low_temperatures_neither_overflow_nor_give_nan(dtype):
+    logits = np.array([[1e4, -1e4, 0, 1e4]], dtype)
+    noise = gumbel_noise(logits.shape, dtype, np.random.default_rng(0))
+    draw = GumbelSoftmax()
+    y = draw.forward(logits, noise, 1 / 16)
+    assert np.isfinite(y).all() and np.isfinite(draw.backward(np.ones_like(y))).all()
+    kl = CategoricalKL()
+    assert kl.forward(logits) == pytest.approx(math.log(4) - math.log(2), rel=1e-6)
+    assert np.isfinite(kl.backward()).all()
+    np.testing.assert_allclose(log_softmax(logits), [[-math.log(2), -2e4, -1e4, -math.log(2)]], rtol=1e-4)
+
+
+# --- the KL -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_kl_lies_between_that_of_the_uniform_distribution_and_that_of_a_single_code():
+    """Nats, summed over positions and averaged over the batch; without noise, and so the same in every forward."""
+    assert CategoricalKL().forward(np.full((3, 2, 2, 6), 7.0)) == pytest.approx(0, abs=1e-14)
+    certain = np.where(np.arange(6) == 2, 1e3, 0.0) * np.ones((3, 2, 2, 6))
+    assert CategoricalKL().forward(certain) == pytest.approx(4 * math.log(6), rel=1e-14)
+    entropy = -(P * np.log(P)).sum()
+    assert CategoricalKL().forward(LOGITS[None]) == pytest.approx(math.log(5) - entropy, rel=1e-14)
+
+
+def test_the_kl_is_the_mean_of_log_q_minus_log_p_over_draws():
+    count = 200_000
+    drawn = (LOGITS + gumbel_noise((count, 5), np.float64, np.random.default_rng(1))).argmax(axis=1)
+    ratio = np.log(P[drawn]) - math.log(1 / 5)
+    assert abs(CategoricalKL().forward(LOGITS[None]) - ratio.mean()) < 5 * ratio.std() / math.sqrt(count)
+
+
+# --- the bottleneck ---------------------------------------------------------------------------------------------------
+
+
+def gradients(module, h, noise):
+    module.zero_grad()
+    y, _ = module.forward(h, noise)
+    dh = module.backward(np.ones_like(y), {"kl": 0.1})
+    return {"y": y, "h": dh, **module.grad_dict()}
+
+
+def test_backward_uses_the_noise_that_forward_drew():
+    """Trap 2."""
+    h = np.random.default_rng(0).standard_normal((3, *FEATURES))
+    drawing, given = bottleneck(), bottleneck()
+    expected = gradients(given, h, given.draw_noise(3, given.rng))  # what `drawing` will draw
+    for name, gradient in gradients(drawing, h, None).items():
+        np.testing.assert_array_equal(gradient, expected[name])
+    other = gradients(given, h, given.draw_noise(3, given.rng))
+    assert np.abs(other["project.weight"] - expected["project.weight"]).max() > 1e-3
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_evaluation_decodes_a_drawn_code_whatever_the_temperature_and_saves_nothing(hard):
+    h = np.random.default_rng(0).standard_normal((3, *FEATURES))
+    answers = []
+    for temperature in (0.1, 10.0):
+        module = bottleneck(temperature, hard).eval()
+        noise = module.draw_noise(3, np.random.default_rng(3))
+        y, terms = module.forward(h, noise)
+        answers.append(y)
+        assert all(part.saved is None for part in module.modules())
+        with pytest.raises(RuntimeError, match="needs a forward in training mode"):
+            module.backward(y, {"kl": 1.0})
+    np.testing.assert_array_equal(*answers)
+    drawn = (module.project.forward(h) + noise).argmax(axis=-1)
+    np.testing.assert_array_equal(y, module.decode(drawn))
+    assert (drawn != module.encode(h)).any(), "the noise decided somewhere"
+    np.testing.assert_array_equal(module.indices, module.encode(h))
+    training = module.train()
+    trained, terms_of_training = training.forward(h, noise)
+    assert terms == terms_of_training
+    assert np.allclose(trained, y) == hard
+
+
+def test_evaluation_draws_the_codes_of_the_posterior():
+    """So that the reported loss is the discrete model's own ELBO: E over q(k | x), and not over relaxed mixtures."""
+    module = bottleneck().eval()
+    h = np.broadcast_to(np.random.default_rng(0).standard_normal((1, *FEATURES)), (20_000, *FEATURES))
+    p = np.exp(log_softmax(module.project.forward(h[:1])))[0]
+    expected = np.einsum("ijk,kc->ijc", p, module.decode(np.arange(6).reshape(6, 1, 1))[:, 0, 0])
+    y, _ = module.forward(h, module.draw_noise(len(h), np.random.default_rng(0)))
+    assert (np.abs(y.mean(axis=0) - expected) < 5 * y.std(axis=0) / math.sqrt(len(h)) + 1e-12).all()
+
+
+def test_a_lookup_is_the_product_with_one_hot_vectors():
+    mixture = CodeMixture(6, 3, "normal", dtype=np.float64, rng=np.random.default_rng(0))
+    indices = np.random.default_rng(1).integers(0, 6, (4, 2, 3))
+    np.testing.assert_array_equal(mixture.lookup(indices), mixture.forward(np.eye(6)[indices]))
+
+
+def test_mixed_codes_begin_and_end_at_the_codes_themselves():
+    module = bottleneck()
+    a, b = np.random.default_rng(0).integers(0, 6, (2, 3, 2, 2))
+    np.testing.assert_array_equal(module.mix(a, b, 0.0), a)
+    np.testing.assert_array_equal(module.mix(a, b, 1.0), b)
+
+
+def test_a_larger_weight_of_the_kl_makes_the_posterior_less_certain():
+    x, kl = images(256), []
+    for weight in (0.01, 1.0, 3.0):
+        model = train(new_model("dvae", kl_weight=weight, codebook_init="normal"), x, epochs=10)
+        with model.evaluating():
+            kl.append(float(model.loss(x)[1]["kl"]))
+    assert kl[0] > 2 * kl[1] > 4 * kl[2]
