@@ -84,7 +84,7 @@ class Autoencoder(Module):
             self.train(training)
 
     def encode(self, x):
-        """The latent of each image: the AE's z (N, Z), the VAE's mean μ (N, Z), the code indices (N, h, w) of the VQ-VAE
+        """The latent of each image: the AE's z (N, Z), the VAE's mean μ (N, Z), code indices (N, h, w) of the VQ-VAE
         and the dVAE, or the VQ-VAE-2's two grids of them, the list [top (N, h, w), bottom (N, 2h, 2w)]."""
         with self.evaluating():
             return self.bottleneck.encode(self.encoder.forward(x))
