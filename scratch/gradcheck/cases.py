@@ -9,7 +9,7 @@ import numpy as np
 from scratch import bottlenecks, layers, losses
 from scratch.accelerate import accelerate
 from scratch.arrays import array_module
-from scratch.bottlenecks.gumbel_softmax import gumbel_noise
+from scratch.bottlenecks.gumbel_softmax import LOGIT_GAIN, gumbel_noise
 from scratch.gradcheck.differences import Operation, of_module
 from scratch.layers import conv_definition
 from scratch.module import Sequential
@@ -227,6 +227,8 @@ def bottleneck(case, rng):
     if case.name == "TwoLevelBottleneck":  # whose top encoder has a ReLU: no input of it is near 0
         while abs(module.top_encoder.layers[0].forward(h)).min() < 1e-3:
             h = normal(case.shape, rng)
+    if case.name == "GumbelSoftmaxBottleneck":
+        module.project.weight.value /= LOGIT_GAIN  # of a draw that is certain no gradient is left but rounding
     noise = module.draw_noise(len(h), rng)
 
     def forward():

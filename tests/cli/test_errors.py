@@ -40,7 +40,7 @@ def assert_one_sentence(result, *parts):
     ("train vqvae --data-variance 0", ["--data-variance", "above 0"]),
     ("train ae --data-variance 1", ["--data-variance", "vqvae", "ae has none"]),
     ("train ae --optimizer sgd --weight-decay 1", ["--weight-decay", "adam"]),
-    ("train vae --codes 9", ["--codes", "vqvae and dvae"]),
+    ("train vae --codes 9", ["--codes", "vqvae and vqvae2 and dvae"]),
     ("train dvae --beta 1", ["--beta", "vae", "dvae has none"]),
     ("train dvae --commitment 1", ["--commitment", "vqvae", "dvae has none"]),
     ("train vqvae --hard", ["--hard", "dvae", "vqvae has none"]),

@@ -9,7 +9,7 @@ from scratch.bottlenecks.gumbel_softmax import LOGIT_GAIN
 from scratch.gradcheck.cases import held_straight_through
 from scratch.gradcheck.differences import Operation, check
 from scratch.layers import ReLU
-from scratch.losses import LIKELIHOODS
+from scratch.losses import LIKELIHOODS, LogitLaplace
 from scratch.models import build
 from tests.cures import CURES
 
@@ -41,15 +41,22 @@ def operation_of(model, x, noise):
 
 @pytest.fixture
 def kinks(monkeypatch):
-    """The set of which ReLUs were active, one member for each pass: more than one member, and a kink was crossed."""
+    """The set of which ReLUs were active, and on which side of its median each pixel of a logit-Laplace likelihood lay,
+    one member for each pass: more than one member, and a kink was crossed."""
     active = {}
-    forward = ReLU.forward
 
-    def watched(self, x):
-        active.setdefault(id(self), set()).add((x > 0).tobytes())
-        return forward(self, x)
+    def watch(kind, method, sides):
+        inner = getattr(kind, method)
 
-    monkeypatch.setattr(ReLU, "forward", watched)
+        def watched(self, *arguments):
+            result = inner(self, *arguments)
+            active.setdefault(id(self), set()).add(sides(self, *arguments).tobytes())
+            return result
+
+        monkeypatch.setattr(kind, method, watched)
+
+    watch(ReLU, "forward", lambda layer, x: x > 0)
+    watch(LogitLaplace, "loss", lambda likelihood, output, x: likelihood.saved[0] > 0)
     return active
 
 
