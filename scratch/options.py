@@ -120,7 +120,7 @@ def add_train_arguments(parser):
     parser.add_argument("--seed", type=whole(0), metavar="N", help="of weights, order and noise (default: 0)")
     parser.add_argument("--device", metavar="NAME", help="cpu (default), gpu or gpu:N")
     parser.add_argument("--workers", type=whole(1), metavar="N",
-                        help="threads that share a batch on the CPU (default: one for 32 images, as far as cores go)")
+                        help="threads that share a batch on the CPU (default: one for 16 images, as far as cores go)")
     parser.add_argument("--plain", action="store_true", default=None,
                         help="leave out all that makes the plain forms faster (scratch/accelerate)")
     parser.add_argument("--dtype", choices=("float32", "float64"), help="(default: float32)")
