@@ -18,11 +18,11 @@ article   N. Correll, "A deep-dive into Autoencoders (AE, VAE, and VQ-VAE) with 
 
 published The VQ-VAE of van den Oord et al. (2017, arXiv:1711.00937) for CIFAR-10, in the details that the paper leaves
           open as its authors' notebook has them (sonnet/examples/vqvae_example.ipynb of Sonnet 1). It trains for a
-          number of steps, not of epochs. What differs here: weights begin as PyTorch's do, and not as Sonnet's (biases
-          of zero, weights from a normal distribution of deviation 1/√fan_in, cut off at two deviations); an epoch is
-          a shuffle of all images, where the notebook draws from a window of 10,000; and the training set is all 50,000
-          images, where it leaves out the last 10,000 (`--limit 40000`). The data variance is that of the 50,000; of
-          the 40,000 it is 0.0633691.
+          number of steps, not of epochs, with a codebook of moving averages. What differs here: weights begin as
+          PyTorch's do, and not as Sonnet's (biases of zero, weights from a normal distribution of deviation
+          1/√fan_in, cut off at two deviations); an epoch is a shuffle of all images, where the notebook draws from a
+          window of 10,000; and the training set is all 50,000 images, where it leaves out the last 10,000
+          (`--limit 40000`). The data variance is that of the 50,000; of the 40,000 it is 0.0633691.
 """
 
 # What a VQ-VAE does about codes that fall out of use, beside `codebook_init`: nothing, unless asked. docs/codebooks.md
