@@ -346,6 +346,8 @@ def run(arguments):
         return speed.run(arguments)
     preset = preset_for(arguments.model, arguments.preset)
     options = {**preset, **codebook_options(arguments, preset), "likelihood": arguments.likelihood}
+    if arguments.model == "dvae":  # under codes far apart its gradients soon bring all patches to one code
+        options["codebook_init"] = "uniform"
     batch_size = arguments.batch_size or options["batch_size"]
     lr = arguments.lr or (options["lr"] / 10 if arguments.model in CODED else options["lr"])
     data = load(arguments.data, root=arguments.data_root, limit=arguments.steps * batch_size, seed=arguments.seed)
