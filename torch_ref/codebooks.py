@@ -1,4 +1,4 @@
-"""What keeps the codes of a VQ-VAE in use, as separate parts that torch_ref.models puts together."""
+"""What keeps the codes of a VQ-VAE in use, as separate parts that quantizers.py puts together."""
 
 import math
 

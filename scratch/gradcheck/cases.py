@@ -11,6 +11,12 @@ from scratch.accelerate import accelerate
 from scratch.arrays import array_module
 from scratch.bottlenecks.gumbel_softmax import LOGIT_GAIN, gumbel_noise
 from scratch.gradcheck.differences import Operation, of_module
+from scratch.gradcheck.surrogates import (
+    held_draw,
+    held_straight_through,
+    reversed_straight_through,
+    straight_through,
+)
 from scratch.layers import conv_definition
 from scratch.module import Sequential
 
@@ -65,18 +71,24 @@ def well_apart(shape, rng):
 DRAWS = {"ReLU": away_from_zero, "LeakyReLU": away_from_zero, "MaxPool2d": well_apart}
 
 
+def of_forward(module, inputs, output, constants=None):
+    """The Operation output = module.forward(*inputs, *constants), each by name."""
+    arguments = [*inputs.values(), *(constants or {}).values()]
+
+    def backward(upstream):
+        gradients = module.backward(upstream[output])
+        return gradients if isinstance(gradients, tuple | list) else (gradients,)
+
+    return of_module(module, inputs, lambda: {output: module.forward(*arguments)}, backward, constants)
+
+
 def layer(case, rng):
     """y = layer(x)."""
     kind = getattr(layers, case.name)
     weighted = case.name in ("Linear", "Conv2d", "ConvTranspose2d")
     module = kind(**case.arguments, **(dict(dtype=DTYPE, rng=rng) if weighted else {}))
     x = DRAWS.get(case.name, normal)(case.shape, rng)
-    return of_module(
-        module,
-        {"x": x},
-        lambda: {"y": module.forward(x)},
-        lambda upstream: [module.backward(upstream["y"])],
-    )
+    return of_forward(module, {"x": x}, "y")
 
 
 def accelerated_layer(case, rng):
@@ -108,37 +120,21 @@ def residual_block(case, rng):
     x = away_from_zero(case.shape, rng)
     while abs(up_to_the_second.forward(x)).min() < 0.01:
         x = away_from_zero(case.shape, rng)
-    return of_module(
-        module,
-        {"x": x},
-        lambda: {"y": module.forward(x)},
-        lambda upstream: [module.backward(upstream["y"])],
-    )
+    return of_forward(module, {"x": x}, "y")
 
 
 def reparameterize(case, rng):
     """z = Reparameterize(mu, logvar, eps)."""
     module = bottlenecks.Reparameterize()
     mu, logvar, eps = (normal(case.shape, rng) for _ in range(3))
-    return of_module(
-        module,
-        {"mu": mu, "logvar": logvar},
-        lambda: {"z": module.forward(mu, logvar, eps)},
-        lambda upstream: module.backward(upstream["z"]),
-        constants={"eps": eps},
-    )
+    return of_forward(module, {"mu": mu, "logvar": logvar}, "z", {"eps": eps})
 
 
 def gaussian_kl(case, rng):
     """kl = GaussianKL(mu, logvar)."""
     module = bottlenecks.GaussianKL()
     mu, logvar = normal(case.shape, rng), normal(case.shape, rng)
-    return of_module(
-        module,
-        {"mu": mu, "logvar": logvar},
-        lambda: {"kl": module.forward(mu, logvar)},
-        lambda upstream: module.backward(upstream["kl"]),
-    )
+    return of_forward(module, {"mu": mu, "logvar": logvar}, "kl")
 
 
 def gumbel_softmax(case, rng):
@@ -157,37 +153,18 @@ def gumbel_softmax(case, rng):
     )
 
 
-def held_draw(logits, noise, temperature):
-    """The function of the logits whose true derivative the hard GumbelSoftmax's backward is: soft + (hard₀ − soft₀),
-    where hard₀ and soft₀ are the draw and the relaxed draw at this moment, held from now on.
-    """
-    soft, hard = bottlenecks.GumbelSoftmax(), bottlenecks.GumbelSoftmax(hard=True)
-    offset = hard.forward(logits, noise, temperature) - soft.forward(logits, noise, temperature)
-    return lambda *arguments: soft.forward(*arguments) + offset
-
-
 def categorical_kl(case, rng):
     """kl = CategoricalKL(logits)."""
     module = bottlenecks.CategoricalKL()
     logits = normal(case.shape, rng)
-    return of_module(
-        module,
-        {"logits": logits},
-        lambda: {"kl": module.forward(logits)},
-        lambda upstream: [module.backward(upstream["kl"])],
-    )
+    return of_forward(module, {"logits": logits}, "kl")
 
 
 def code_mixture(case, rng):
     """q = CodeMixture(y)."""
     module = bottlenecks.CodeMixture(**case.arguments, dtype=DTYPE, rng=rng)
     y = normal(case.shape, rng)
-    return of_module(
-        module,
-        {"y": y},
-        lambda: {"q": module.forward(y)},
-        lambda upstream: [module.backward(upstream["q"])],
-    )
+    return of_forward(module, {"y": y}, "q")
 
 
 def logit_laplace(case, rng):
@@ -246,12 +223,7 @@ def unit_length(case, rng):
     """y = UnitLength(x)."""
     module = bottlenecks.UnitLength()
     x = normal(case.shape, rng)
-    return of_module(
-        module,
-        {"x": x},
-        lambda: {"y": module.forward(x)},
-        lambda upstream: [module.backward(upstream["y"])],
-    )
+    return of_forward(module, {"x": x}, "y")
 
 
 def soft_assignment_entropy(case, rng):
@@ -259,12 +231,7 @@ def soft_assignment_entropy(case, rng):
     module = bottlenecks.SoftAssignmentEntropy(**case.arguments)
     M, D = case.shape
     z, codes = normal((M, D), rng), normal((M // 2, D), rng)
-    return of_module(
-        module,
-        {"z": z, "codes": codes},
-        lambda: {"gap": module.forward(z, codes)},
-        lambda upstream: module.backward(upstream["gap"]),
-    )
+    return of_forward(module, {"z": z, "codes": codes}, "gap")
 
 
 def vector_quantizer(case, rng):
@@ -305,95 +272,12 @@ def of_quantizer(module, z, surrogate):
     )
 
 
-def straight_through(quantizer, z):
-    """The function of z and the codebook e whose true derivative the quantizer's backward is.
-
-    With k, z₀ and e₀ the indices, inputs and codes at this moment, held from now on (sg[·] in the formulas):
-
-        q = z + (e₀ₖ − z₀)      codebook = (1/N) Σ ‖z₀ − eₖ‖²      commitment = (1/N) Σ ‖z − e₀ₖ‖²
-
-    At this moment its values are those of forward. Nearby, forward's q would be eₖ instead, whatever z. The entropy
-    term of a CuredVectorQuantizer is smooth, and stands for itself.
-    """
-    k = quantizer.nearest(z)
-    z0, q0 = quantizer.latent_vectors(z).copy(), quantizer.code_vectors()[k]
-
-    def surrogate(z):
-        z, e = quantizer.latent_vectors(z), quantizer.code_vectors()
-        terms = {"codebook": ((z0 - e[k]) ** 2).sum() / len(z), "commitment": ((z - q0) ** 2).sum() / len(z)}
-        if getattr(quantizer, "averages", None):
-            del terms["codebook"]
-        if getattr(quantizer, "entropy", None):
-            terms["entropy_gap"] = quantizer.entropy.forward(z.reshape(-1, z.shape[-1]), e)
-        return z + (q0 - z0), terms
-
-    return surrogate
-
-
-def reversed_straight_through(quantizer, z):
-    """The same for a ReversedVectorQuantizer:
-
-        q = eₖ + (z₀ − e₀ₖ)      codebook = (1/N) Σ ‖z₀ − q‖²      commitment = (1/N) Σ ‖z − q₀‖²
-    """
-    k, e = quantizer.nearest(z), quantizer.codebook.value
-    z0, held = z.copy(), z - e[k]
-    q0 = e[k] + held
-
-    def surrogate(z):
-        q = e[k] + held
-        return q, {"codebook": ((z0 - q) ** 2).sum() / len(z), "commitment": ((z - q0) ** 2).sum() / len(z)}
-
-    return surrogate
-
-
-def held_straight_through(module, forward):
-    """() -> forward() in which each straight-through estimator inside of `module`, a VectorQuantizer or a hard
-    GumbelSoftmax, is its `straight_through` or its `held_draw` of this moment.
-
-    None where there is none. Of two quantizers the second's inputs depend on the first's outputs: both are held as they
-    come out now.
-    """
-    estimators = [part for part in module.modules()
-                  if isinstance(part, bottlenecks.VectorQuantizer) or getattr(part, "hard", False)]
-    held = {}
-
-    def estimate(part):
-        def first_held_then_called(*inputs):
-            if part not in held:
-                is_quantizer = isinstance(part, bottlenecks.VectorQuantizer)
-                held[part] = straight_through(part, *inputs) if is_quantizer else held_draw(*inputs)
-            return held[part](*inputs)
-
-        return first_held_then_called
-
-    def surrogate():
-        for part in estimators:
-            part.forward = estimate(part)  # shadows the method of this one estimator
-        try:
-            return forward()
-        finally:
-            for part in estimators:
-                del part.forward
-
-    if not estimators:
-        return None
-    surrogate()
-    for part in module.modules():
-        part.saved = None
-    return surrogate
-
-
 def concatenate(case, rng):
     """y = Concatenate(a, b), where b has one channel more than a."""
     module = layers.Concatenate()
     *grid, A = case.shape
     a, b = normal((*grid, A), rng), normal((*grid, A + 1), rng)
-    return of_module(
-        module,
-        {"a": a, "b": b},
-        lambda: {"y": module.forward(a, b)},
-        lambda upstream: module.backward(upstream["y"]),
-    )
+    return of_forward(module, {"a": a, "b": b}, "y")
 
 
 def cases(make, name, shape, *arguments):

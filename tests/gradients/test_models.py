@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from scratch.bottlenecks.gumbel_softmax import LOGIT_GAIN
-from scratch.gradcheck.cases import held_straight_through
 from scratch.gradcheck.differences import Operation, check
+from scratch.gradcheck.surrogates import held_straight_through
 from scratch.layers import ReLU
 from scratch.losses import LIKELIHOODS, LogitLaplace
 from scratch.models import build

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-import torch_ref.models as torch_models
+import torch_ref.bottlenecks as torch_bottlenecks
+import torch_ref.quantizers as torch_quantizers
 from scratch import bottlenecks
 from scratch.bottlenecks import vector_quantizer
 from scratch.bottlenecks.vector_quantizer import nearest_codes
@@ -27,7 +28,7 @@ feature_shapes = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 
 
 def torch_bottleneck(name, feature_shape, *arguments, **named):
     H, W, C = feature_shape
-    return getattr(torch_models, name)((C, H, W), *arguments, **named, dtype=torch.float64)
+    return getattr(torch_bottlenecks, name)((C, H, W), *arguments, **named, dtype=torch.float64)
 
 
 def check_bottleneck(ours, theirs, h, noise, rng, noise_torch=None):
@@ -79,7 +80,7 @@ def test_backward_uses_the_noise_that_forward_drew():
 
 
 def torch_quantizer(codes, code_dim):
-    return lambda: torch_models.VectorQuantizer(codes, code_dim, "normal", torch.float64)
+    return lambda: torch_quantizers.VectorQuantizer(codes, code_dim, "normal", torch.float64)
 
 
 @drawn
@@ -147,7 +148,7 @@ def test_torch_draws_gumbel_noise_of_its_own():
 
 def quantizers(seed, codes=20, code_dim=3, init="normal"):
     ours = bottlenecks.VectorQuantizer(codes, code_dim, init, dtype=np.float64, rng=np.random.default_rng(seed))
-    theirs = torch_models.VectorQuantizer(codes, code_dim, init, dtype=torch.float64)
+    theirs = torch_quantizers.VectorQuantizer(codes, code_dim, init, dtype=torch.float64)
     load_into_torch(theirs, ours)
     return ours, theirs
 
@@ -216,7 +217,7 @@ def test_the_reversed_straight_through_line_quantizes_nothing():
 def check_search(z, codebook, rounding):
     """DESIGN trap 16: compare distances first, then the indices wherever no other code is as near up to rounding."""
     exact = ((z[:, None].astype(np.longdouble) - codebook[None]) ** 2).sum(-1)
-    quantizer = torch_models.VectorQuantizer(*codebook.shape, "normal", dtype=torch.from_numpy(codebook).dtype)
+    quantizer = torch_quantizers.VectorQuantizer(*codebook.shape, "normal", dtype=torch.from_numpy(codebook).dtype)
     quantizer.codebook.data = torch.from_numpy(codebook)
     sides = nearest_codes(z, codebook), quantizer.nearest(torch.from_numpy(z)).numpy()
     nearest, second = np.sort(exact, axis=1)[:, :2].T
@@ -247,7 +248,7 @@ def test_search_in_blocks(monkeypatch, block):
     rng = np.random.default_rng(0)
     z, codebook = rng.standard_normal((100, 4)), rng.standard_normal((41, 4))
     monkeypatch.setattr(vector_quantizer, "SEARCH_BLOCK", block)
-    monkeypatch.setattr(torch_models, "SEARCH_ROWS", max(1, block // 41))
+    monkeypatch.setattr(torch_quantizers, "SEARCH_ROWS", max(1, block // 41))
     check_search(z, codebook, 1e-13)
 
 
@@ -270,7 +271,7 @@ def test_initial_codebooks_have_one_distribution_on_both_sides(init, deviation):
     torch.manual_seed(0)
     for codebook in (
         vector_quantizer.initial_codebook(init, 50, 200, np.float32, np.random.default_rng(0)),
-        torch_models.VectorQuantizer(50, 200, init, torch.float32).codebook.numpy(force=True),
+        torch_quantizers.VectorQuantizer(50, 200, init, torch.float32).codebook.numpy(force=True),
     ):
         assert codebook.dtype == np.float32
         assert codebook.std() == pytest.approx(deviation, rel=0.04)
