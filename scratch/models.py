@@ -21,6 +21,7 @@ from scratch.bottlenecks import (
     VectorQuantizer,
 )
 from scratch.bottlenecks.bottleneck import level_name
+from scratch.layers.initialisation import initialise_truncated_normal
 from scratch.losses import LIKELIHOODS
 from scratch.module import Module
 from scratch.networks import convolutions, halvings, outer_channels, residual
@@ -217,7 +218,7 @@ def build(model, image_shape, options, *, dtype=np.float32, rng=None):
     """The system `model`, a key of SYSTEMS, for images of `image_shape` (H, W, C).
 
     `options` holds the entries of a preset that the model reads (presets.py) and `likelihood`. Runs that are older
-    than `network` and `data_variance` have the convolutions and a variance of 1.
+    than `network`, `data_variance` and `weight_init` have the convolutions, a variance of 1 and uniform weights.
     """
     if model not in SYSTEMS:
         raise ValueError(f"unknown model {model!r}: {', '.join(SYSTEMS)}")
@@ -233,4 +234,7 @@ def build(model, image_shape, options, *, dtype=np.float32, rng=None):
         encoder, decoder, features = convolutions(
             image_shape, channels, reconstruction.outputs, likelihood == "squared_error", dtype, rng)
     bottleneck, weights = SYSTEMS[model](features, image_shape, options, dtype=dtype, rng=rng)
-    return Autoencoder(encoder, bottleneck, decoder, reconstruction, weights)
+    autoencoder = Autoencoder(encoder, bottleneck, decoder, reconstruction, weights)
+    if options.get("weight_init") == "truncated_normal":
+        initialise_truncated_normal(autoencoder, rng)
+    return autoencoder

@@ -5,6 +5,7 @@ import math
 
 from scratch.bottlenecks.vector_quantizer import CODEBOOK_INITS
 from scratch.errors import UsageError
+from scratch.layers.initialisation import WEIGHT_INITS
 from scratch.losses import LIKELIHOODS
 from scratch.networks import NETWORKS
 from scratch.presets import CODEBOOK, DEPENDENT_OPTIONS, MODEL_OPTIONS, OWN_ENTRIES, PRESETS
@@ -135,6 +136,7 @@ def add_train_arguments(parser):
     network.add_argument("--hidden", type=whole(2), metavar="C", help="residual: its width (default: 128)")
     network.add_argument("--residual-blocks", type=whole(0), metavar="N", help="residual: on each side (default: 2)")
     network.add_argument("--residual-channels", type=whole(1), metavar="C", help="residual: in a block (default: 32)")
+    network.add_argument("--weight-init", choices=WEIGHT_INITS, help="(default: the preset's; dvae: its own)")
     ae = parser.add_argument_group("ae and vae")
     ae.add_argument("--latent-dim", type=whole(1), metavar="Z", help="numbers in the code of an image")
     vae = parser.add_argument_group("vae")

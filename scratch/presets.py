@@ -18,11 +18,10 @@ article   N. Correll, "A deep-dive into Autoencoders (AE, VAE, and VQ-VAE) with 
 
 published The VQ-VAE of van den Oord et al. (2017, arXiv:1711.00937) for CIFAR-10, in the details that the paper leaves
           open as its authors' notebook has them (sonnet/examples/vqvae_example.ipynb of Sonnet 1). It trains for a
-          number of steps, not of epochs, with a codebook of moving averages. What differs here: weights begin as
-          PyTorch's do, and not as Sonnet's (biases of zero, weights from a normal distribution of deviation
-          1/√fan_in, cut off at two deviations); an epoch is a shuffle of all images, where the notebook draws from a
-          window of 10,000; and the training set is all 50,000 images, where it leaves out the last 10,000
-          (`--limit 40000`). The data variance is that of the 50,000; of the 40,000 it is 0.0633691.
+          number of steps, not of epochs, with a codebook of moving averages, from Sonnet's initial weights. What
+          differs here: an epoch is a shuffle of all images, where the notebook draws from a window of 10,000; and the
+          training set is all 50,000 images, where it leaves out the last 10,000 (`--limit 40000`). The data variance
+          is that of the 50,000; of the 40,000 it is 0.0633691.
 """
 
 # What a VQ-VAE does about codes that fall out of use, beside `codebook_init`: nothing, unless asked. docs/codebooks.md
@@ -40,6 +39,7 @@ CODEBOOK = {
 COMMON = {
     **CODEBOOK,
     "network": "convolution",
+    "weight_init": "uniform",
     "channels": (32, 64, 128),
     "hidden": 128,
     "residual_blocks": 2,
@@ -83,6 +83,7 @@ PRESETS = {
     "published": {
         **COMMON,
         "network": "residual",
+        "weight_init": "truncated_normal",
         "codes": 512,
         "code_dim": 64,
         "codebook_init": "variance_scaling",
@@ -106,12 +107,13 @@ OWN_ENTRIES = {
     ("article", "dvae"): {"codebook_init": "normal", "lr": 2e-3},
 }
 
-# Which model reads which of a preset's model options; all models read those of the network.
+# Which model reads which of a preset's model options; all models read those of the network. The dVAE's logits have
+# initial weights of their own.
 MODEL_OPTIONS = {
-    "ae": ("latent_dim",),
-    "vae": ("latent_dim", "beta"),
-    "vqvae": ("codes", "code_dim", "codebook_init", "commitment", "data_variance", *CODEBOOK),
-    "vqvae2": ("codes", "code_dim", "codebook_init", "commitment", "data_variance", *CODEBOOK),
+    "ae": ("latent_dim", "weight_init"),
+    "vae": ("latent_dim", "beta", "weight_init"),
+    "vqvae": ("codes", "code_dim", "codebook_init", "commitment", "data_variance", "weight_init", *CODEBOOK),
+    "vqvae2": ("codes", "code_dim", "codebook_init", "commitment", "data_variance", "weight_init", *CODEBOOK),
     "dvae": ("codes", "code_dim", "codebook_init", "temperature", "hard", "kl_weight"),
 }
 

@@ -17,7 +17,7 @@ from torch_ref.bottlenecks import (
     VectorQuantizedBottleneck,
 )
 from torch_ref.losses import LIKELIHOODS
-from torch_ref.networks import convolutions, residual
+from torch_ref.networks import convolutions, residual, start_from_truncated_normal
 from torch_ref.quantizers import quantizer
 from torch_ref.schedules import scheduled
 
@@ -129,7 +129,7 @@ def build(model, image_shape, options, *, dtype=torch.float32):
     """The system `model` ("ae", "vae", "vqvae", "vqvae2" or "dvae") for images of `image_shape` (H, W, C).
 
     `options` holds channels, likelihood and what the model's bottleneck reads. The weights are PyTorch's default
-    ones, which torch.manual_seed decides.
+    ones, or Sonnet's where `weight_init` asks for them; torch.manual_seed decides.
     """
     reconstruction, code_dim = LIKELIHOODS[options["likelihood"]](), options.get("code_dim")
     is_image = options["likelihood"] == "squared_error"
@@ -167,4 +167,7 @@ def build(model, image_shape, options, *, dtype=torch.float32):
         weights["kl"] = options["kl_weight"]
     else:
         raise ValueError(f"unknown model {model!r}: ae, vae, vqvae, vqvae2 or dvae")
-    return Autoencoder(encoder, bottleneck, decoder, reconstruction, weights)
+    autoencoder = Autoencoder(encoder, bottleneck, decoder, reconstruction, weights)
+    if options.get("weight_init") == "truncated_normal":
+        autoencoder.apply(start_from_truncated_normal)
+    return autoencoder

@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from torch import nn
 
 from torch_ref.layers import ResidualBlock, Shift
@@ -36,6 +37,17 @@ def convolutions(image_shape, channels, outputs, is_image, dtype, inside=0):
     if is_image:
         decoder.append(nn.Sigmoid())
     return encoder, decoder, (widths[depth], H // 2**depth, W // 2**depth), widths[-1]
+
+
+@torch.no_grad()
+def start_from_truncated_normal(module):
+    """Sonnet 1's initial weights for one layer, to be applied to all of a model's."""
+    if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+        outputs = 1 if isinstance(module, nn.ConvTranspose2d) else 0  # the axis; a transposed one has its inputs first
+        std = (module.weight.shape[outputs] / module.weight.numel()) ** 0.5
+        nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def residual(image_shape, options, latent_channels, outputs, is_image, dtype):

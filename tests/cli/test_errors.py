@@ -43,6 +43,7 @@ def assert_one_sentence(result, *parts):
     ("train vae --codes 9", ["--codes", "vqvae and vqvae2 and dvae"]),
     ("train dvae --beta 1", ["--beta", "vae", "dvae has none"]),
     ("train dvae --commitment 1", ["--commitment", "vqvae", "dvae has none"]),
+    ("train dvae --weight-init uniform", ["--weight-init", "ae and vae", "dvae has none"]),
     ("train vqvae --hard", ["--hard", "dvae", "vqvae has none"]),
     ("train dvae --temperature 0", ["--temperature", "above 0"]),
     ("train dvae --temperature linear:1:0:9", ["--temperature", "'0.0'", "above 0"]),
