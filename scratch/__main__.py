@@ -36,6 +36,8 @@ def build_parser():
 
     evaluate = add_run_command(subparsers, "evaluate", commands.evaluate)
     evaluate.add_argument("--json", action="store_true")
+    evaluate.add_argument("--importance-samples", type=whole(1), metavar="K",
+                          help="of vae and dvae: also a bound on log p(x) from K draws of each code")
     reconstruct = add_run_command(subparsers, "reconstruct", commands.reconstruct, out="reconstructions.png")
     reconstruct.add_argument("--count", type=whole(1), default=PICTURED, metavar="N")
     reconstruct.add_argument("--beside", nargs="+", default=[], metavar="RUN", help="more runs, a row each")

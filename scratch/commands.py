@@ -12,6 +12,7 @@ from scratch.arrays import device_module
 from scratch.bits import rates, report
 from scratch.codes import read_latents, write_latents, write_npz
 from scratch.errors import UsageError
+from scratch.instruments.report import check_samples, measure, report_measures
 from scratch.options import resolve, resolve_resumed
 from scratch.runs import Run, describe_data, versions
 from scratch.shortages import memory_for
@@ -174,17 +175,26 @@ def destination(arguments, trained, name):
 
 
 def evaluate(arguments):
-    """Print every term, the PSNR and the codes in use on held-out images."""
+    """Print every term, rate, distortion and ELBO, PSNR and SSIM, and the codes or units in use on held-out images."""
     trained = open_run(arguments)
+    check_samples(trained, arguments.importance_samples)
     data = images_for(trained, arguments)
     metrics = {name.removeprefix("held_out_"): value for name, value in trained.evaluate(data.held_out).items()}
+    metrics |= measure(trained, data.held_out, arguments.importance_samples)
     if arguments.json:
         print(json.dumps({"data": data.name, "images": len(data.held_out), **metrics}))
         return 0
     print(f"{trained.run.folder} on {len(data.held_out)} held-out images of {data.name}:")
-    for name, value in metrics.items():
-        print(f"  {name:18} {value:.6g}")
+    report_measures(metrics)
+    if kl := metrics.get("kl_per_dimension"):
+        save_picture(figures.kl_per_dimension(kl), trained.run.folder / picture_name("kl_per_dimension", trained, data))
     return 0
+
+
+def picture_name(stem, trained, data):
+    """STEM.png, or STEM-DATA.png of other data than the run's own."""
+    own = data.name == trained.options["data"]
+    return f"{stem}.png" if own else f"{stem}-{data.name.replace(':', '-').replace('/', '-')}.png"
 
 
 def reconstruct(arguments):
@@ -195,8 +205,7 @@ def reconstruct(arguments):
     for other in runs:
         check_images(other, data)
     x = trained.floats(data.held_out[: arguments.count])
-    own = data.name == trained.options["data"]
-    name = "reconstructions.png" if own else f"reconstructions-{data.name.replace(':', '-').replace('/', '-')}.png"
+    name = picture_name("reconstructions", trained, data)
     save_picture(reconstruction_figure(runs, x, data.name), destination(arguments, trained, name))
     for other in runs:
         psnr = other.evaluate(data.held_out)["held_out_psnr"]

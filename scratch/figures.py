@@ -104,3 +104,15 @@ def codebook_use(counts_by_level):
     axes.set_ylabel("share of all positions")
     axes.set_title(f"{' and '.join(titles)} codes used on the held-out images", fontsize=10)
     return figure
+
+
+def kl_per_dimension(kl):
+    """The KL of each latent dimension, averaged over images, in falling order."""
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.add_subplot()
+    axes.bar(np.arange(1, len(kl) + 1), np.sort(kl)[::-1], width=1.0 if len(kl) > 64 else 0.8)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("latent dimension, by its KL")
+    axes.set_ylabel("KL to the prior (nats)")
+    axes.set_title(f"rate: {np.sum(kl):.4g} nats, over {len(kl)} dimensions, on the held-out images", fontsize=10)
+    return figure

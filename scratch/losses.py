@@ -1,7 +1,8 @@
 """Reconstruction losses: what a decoder's output means, and how far it is from the image.
 
 Each is −log p(x | output) up to a constant, summed over all pixels and channels of an example and averaged over
-the batch, which is the reconstruction part of the negative ELBO (Kingma & Welling 2014, arXiv:1312.6114).
+the batch, which is the reconstruction part of the negative ELBO (Kingma & Welling 2014, arXiv:1312.6114). The constant
+changes no gradient; an ELBO in nats needs it, and each likelihood states its own.
 """
 
 import math
@@ -17,9 +18,27 @@ def batch_mean_of_sums(values):
 
 
 class Reconstruction(Module):
-    """A likelihood: `loss(output, x)`, its `backward(dloss)` with respect to output, and `mean(output)`, the image."""
+    """A likelihood: `loss(output, x)`, its `backward(dloss)` with respect to output, and `mean(output)`, the image.
+
+    `elements(output, x)` is what each pixel and channel adds to an example's loss, in the shape of x, and keeps what
+    backward needs. With D of them in an image, −log p(x | output) = Σ elements + D · constant.
+    """
 
     outputs = 1  # channels of the output for each channel of an image
+    constant = 0.0  # what the loss leaves out of −log p(x | output), for each pixel and channel
+    is_density = True  # p is a density of x in [0, 1]; False: a probability of x in {0, 1}
+
+    def loss(self, output, x):
+        """A scalar: the mean of `per_example`."""
+        return batch_mean_of_sums(self.elements(output, x))
+
+    def per_example(self, output, x):
+        """The loss of each example, (N,)."""
+        return self.elements(output, x).reshape(len(x), -1).sum(axis=1)
+
+    def negative_log_likelihood(self, output, x):
+        """−log p(x | output) of each example in nats, (N,): its loss with the constant that this leaves out."""
+        return self.per_example(output, x) + self.constant * math.prod(x.shape[1:])
 
     def check(self, output, x):
         expected = (*x.shape[:-1], self.outputs * x.shape[-1])
@@ -34,13 +53,17 @@ class SquaredError(Reconstruction):
     Shapes: y, x (N, ...), L a scalar.
 
         ∂L/∂y = 2 (y − x) / N
+
+    −log N(x; y, ½) = (y − x)² + ½ log(2π · ½): the constant is ½ log π.
     """
 
-    def loss(self, y, x):
+    constant = 0.5 * math.log(math.pi)
+
+    def elements(self, y, x):
         self.check(y, x)
         difference = y - x
         self.save(difference)
-        return batch_mean_of_sums(difference * difference)
+        return difference * difference
 
     def backward(self, dL=1.0):
         (difference,) = self.recall()
@@ -58,13 +81,19 @@ class BernoulliFromLogits(Reconstruction):
     Shapes: a, x (N, ...), L a scalar.
 
         ∂L/∂a = (σ(a) − x) / N
+
+    Of x in {0, 1} this is −log of a probability, and nothing is left out. Of greys in between it is none: σ(a)ˣ
+    (1 − σ(a))¹⁻ˣ does not integrate to 1 over them (Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845), and what is
+    reported in nats is comparable among models with this likelihood alone.
     """
 
-    def loss(self, a, x):
+    is_density = False
+
+    def elements(self, a, x):
         self.check(a, x)
         xp = array_module(a)
         self.save(a, x)
-        return batch_mean_of_sums(xp.maximum(a, 0) - a * x + xp.log1p(xp.exp(-xp.abs(a))))
+        return xp.maximum(a, 0) - a * x + xp.log1p(xp.exp(-xp.abs(a)))
 
     def backward(self, dL=1.0):
         a, x = self.recall()
@@ -88,13 +117,17 @@ class LogitLaplace(Reconstruction):
     hardly differs from exp(s) well above it, and is smooth. ln b = log(exp(s) + exp(ln b₀)) cannot overflow.
 
         ∂L/∂μ = −sign(logit(x′) − μ) / (b N)       ∂L/∂s = (1 − |logit(x′) − μ| / b) · exp(s)/b / N
+
+    L is of the density of x′. The density of x itself is dx′/dx = 1 − 2ε times that, so the constant is −log(1 − 2ε).
+    x′ in (0, 1) is x in (−⅛, 1⅛): a part of the probability lies beyond black and white, as a Gaussian's does.
     """
 
     outputs = 2
     EPSILON = 0.1
+    constant = -math.log(1 - 2 * EPSILON)
     LOG_LEAST_SCALE = math.log((1 - 2 * EPSILON) * 2 / 255)
 
-    def loss(self, output, x):
+    def elements(self, output, x):
         self.check(output, x)
         xp = array_module(x)
         mu, s = self.parts(output)
@@ -102,7 +135,7 @@ class LogitLaplace(Reconstruction):
         log_b = xp.logaddexp(s, self.LOG_LEAST_SCALE)
         deviation = (xp.log(x / (1 - x)) - mu) * xp.exp(-log_b)
         self.save(deviation, log_b, s)
-        return batch_mean_of_sums(math.log(2) + log_b + xp.log(x * (1 - x)) + xp.abs(deviation))
+        return math.log(2) + log_b + xp.log(x * (1 - x)) + xp.abs(deviation)
 
     def backward(self, dL=1.0):
         deviation, log_b, s = self.recall()

@@ -1,0 +1,57 @@
+"""A bound on log p(x) that rises with the number of samples, by importance weighting.
+
+    L_K = log (1/K) Σₖ wₖ,    wₖ = p(x | zₖ) p(zₖ) / q(zₖ | x),    zₖ ~ q(z | x)
+
+On average L_1 is the ELBO, L_K ≤ L_{K+1} ≤ log p(x), and L_K → log p(x) as K → ∞ where the weights are bounded; how
+soon depends on how well q fits the true posterior. (Burda et al. 2016, arXiv:1509.00519)
+
+The weights are e to the minus thousands, so only their logarithms are ever held, and of these only the logarithm of the
+sum so far: memory does not grow with K. The sum is kept in float64, where a weight of one in a thousand still counts
+against logarithms in the thousands.
+"""
+
+import itertools
+import math
+
+import numpy as np
+
+from scratch.arrays import array_module, generator, to_device
+from scratch.instruments.elbo import distortion
+from scratch.instruments.posteriors import posterior
+from scratch.training import HELD_OUT_SEED
+
+
+def importance_weighted_bound(model, x, noises):
+    """L_K of each image, (N,) float64, for K draws of noise, one after the other, each for all of the images."""
+    xp, total, count = array_module(x), None, 0
+    with model.evaluating():
+        q = posterior(model, x)
+        for noise in noises:
+            latents, log_ratio = q.draw(noise)
+            log_w = log_ratio.astype(xp.float64) - distortion(model, latents, x)
+            total = log_w if total is None else xp.logaddexp(total, log_w)
+            count += 1
+    return total - math.log(count)
+
+
+def endless_noise(bottleneck, numbers):
+    """Noise (N, …) for a draw of each held-out image of these numbers, and another one, without end.
+
+    Each image has a stream of its own, so that its draws do not depend on the batch it is in, and the first K of 2K are
+    the same as of K.
+    """
+    streams = [generator(np, HELD_OUT_SEED, number) for number in numbers]
+    while True:
+        yield np.concatenate([bottleneck.draw_noise(1, stream) for stream in streams])
+
+
+def importance_weighted_bounds(trained, images, samples):
+    """L_K of each of the held-out images (uint8), (N,), with K = samples."""
+    numbers = itertools.count()
+
+    def of_batch(x):
+        noises = endless_noise(trained.model.bottleneck, itertools.islice(numbers, len(x)))
+        on_device = (to_device(noise, trained.device) for noise in itertools.islice(noises, samples))
+        return importance_weighted_bound(trained.model, x, on_device)
+
+    return trained.in_batches(of_batch, images)

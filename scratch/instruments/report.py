@@ -1,0 +1,87 @@
+"""All that `evaluate` says of a run beside what training says of it already: one dict, printed as lines."""
+
+import numpy as np
+
+from scratch.errors import UsageError
+from scratch.instruments.elbo import active_units, bits_per_dimension, rate_distortion
+from scratch.instruments.importance import importance_weighted_bounds
+from scratch.instruments.posteriors import NONE, Certain, Gaussian, posterior_class
+from scratch.instruments.similarity import of_reconstructions, psnr_of_each, ssim_of_each, structural_similarity
+
+UNITS = {
+    "psnr": "dB, of all images' mean error", "psnr_per_image": "dB, the mean of each image's", "rate": "nats",
+    "distortion": "nats", "elbo": "nats", "bits_per_dim": "bits", "importance_weighted_bound": "nats",
+}
+LARGEST = 8  # dimensions whose KL is printed one by one
+
+
+def check_samples(trained, samples):
+    """Raises UsageError where importance samples are asked for of a code that is not drawn at random."""
+    if samples and not trained.model.bottleneck.random:
+        raise UsageError(f"--importance-samples weighs draws of a random code, and {trained.options['model']} has none: "
+                         f"name a run of vae or dvae.")
+
+
+def measure(trained, images, samples=None):
+    """{name: value} of held-out images (uint8), as JSON can hold it; what a system does not have is left out.
+
+    With `samples`, which `check_samples` lets pass, the importance-weighted bound of so many is among them.
+    """
+    found = {**of_images(trained, images), **of_posterior(trained, images)}
+    if samples:
+        bounds = importance_weighted_bounds(trained, images, samples)
+        found |= {"importance_samples": samples, "importance_weighted_bound": float(bounds.mean())}
+    return found
+
+
+def of_images(trained, images):
+    """psnr_per_image and ssim of the reconstructions; `no_ssim` says why, where there is none."""
+    measures, missing = {"psnr_per_image": psnr_of_each, "ssim": ssim_of_each}, {}
+    try:
+        structural_similarity(images.shape[1:])
+    except UsageError as error:
+        del measures["ssim"]
+        missing["no_ssim"] = str(error)
+    each = of_reconstructions(trained, images, lambda *pair: [measure(*pair) for measure in measures.values()])
+    return {name: float(values.mean()) for name, values in zip(measures, each, strict=True)} | missing
+
+
+def of_posterior(trained, images):
+    """Rate, distortion, ELBO, bits per dimension, the KL of each dimension and, of a VAE, the active units; or `no_elbo`,
+    which says why not.
+    """
+    kind = posterior_class(trained.model)
+    if kind is None:
+        return {"no_elbo": NONE}
+    means = rate_distortion(trained, images)
+    elbo = float(means.elbo.mean())
+    found = {
+        "rate": float(means.rate.mean()),
+        "distortion": float(means.distortion.mean()),
+        "elbo": elbo,
+        "bits_per_dim": bits_per_dimension(elbo, trained.model.reconstruction, images.shape[1:]),
+    }
+    if kind is Gaussian:
+        found["active_units"] = int(active_units(trained.encode(images)).sum())
+    if kind is not Certain:  # whose rate is the same everywhere
+        found["kl_per_dimension"] = means.kl.mean(axis=0).tolist()
+    return found
+
+
+def report_measures(found):
+    """Print the names and values that `evaluate` found, a line each."""
+    width = max(map(len, found))
+    for name, value in found.items():
+        if name == "kl_per_dimension":
+            value = summary(value)
+        elif not isinstance(value, str):
+            value = f"{value:<10.6g} {UNITS.get(name, '')}".rstrip()
+        print(f"  {name:{width}}  {value}")
+
+
+def summary(kl):
+    """The largest of the dimensions' KL, and how many there are."""
+    falling = sorted(kl, reverse=True)
+    largest = "  ".join(f"{value:.3g}" for value in falling[:LARGEST])
+    others = f"  …  {falling[-1]:.3g}" if len(kl) > LARGEST else ""
+    return f"{largest}{others}  nats, {len(kl)} in falling order, median {np.median(kl):.3g}"

@@ -1,0 +1,53 @@
+"""How alike two images are: PSNR and SSIM of each image, which an average over images then summarises.
+
+    PSNR  −10 log₁₀ of the mean squared error, in dB, of values in [0, 1]
+    SSIM  the mean over windows of how well brightness, contrast and structure agree, at most 1
+
+The mean of each image's PSNR is not the PSNR of the mean error, which training reports: by Jensen's inequality it is
+larger, and the more so the more the images differ in how well they are met.
+
+SSIM is scikit-image's, with the settings of Wang et al. (2004, doi:10.1109/TIP.2003.819861): a Gaussian window of
+σ = 1.5 on 11×11 pixels, variances without Bessel's correction; channel by channel, then averaged.
+"""
+
+import numpy as np
+
+from scratch.arrays import to_host
+from scratch.errors import UsageError
+
+WINDOW = 11  # pixels a side, σ = 1.5 cut off at 3.5σ
+
+
+def psnr_of_each(images, others):
+    """PSNR in dB of each pair of images (N, H, W, C) in [0, 1], (N,); infinite where the two are the same."""
+    difference = (images - others).reshape(len(images), -1)
+    with np.errstate(divide="ignore"):
+        return -10 * np.log10((difference * difference).mean(axis=1, dtype=np.float64))
+
+
+def structural_similarity(image_shape):
+    """scikit-image's function, for images (H, W, C).
+
+    Raises UsageError where they are smaller than a window, or scikit-image is not installed.
+    """
+    H, W, _ = image_shape
+    if min(H, W) < WINDOW:
+        raise UsageError(f"SSIM compares windows of {WINDOW}×{WINDOW} pixels, and images of {H}×{W} hold none.")
+    try:
+        from skimage import metrics  # only here: the light core does without it and SciPy
+    except ImportError as error:
+        raise UsageError(f"SSIM needs scikit-image ({error}): pip install scikit-image") from None
+    return metrics.structural_similarity
+
+
+def ssim_of_each(images, others):
+    """SSIM of each pair of images (N, H, W, C) in [0, 1], (N,). Raises UsageError where `structural_similarity` does.
+    """
+    ssim = structural_similarity(images.shape[1:])
+    settings = dict(channel_axis=-1, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
+    return np.array([ssim(*pair, **settings) for pair in zip(images, others, strict=True)], np.float64)
+
+
+def of_reconstructions(trained, images, measure):
+    """measure(images, reconstructions) of all images (uint8), batch by batch; both are floats on the host."""
+    return trained.in_batches(lambda x: measure(to_host(x), to_host(trained.model.reconstruct(x))), images)
