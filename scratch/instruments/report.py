@@ -18,8 +18,8 @@ LARGEST = 8  # dimensions whose KL is printed one by one
 def check_samples(trained, samples):
     """Raises UsageError where importance samples are asked for of a code that is not drawn at random."""
     if samples and not trained.model.bottleneck.random:
-        raise UsageError(f"--importance-samples weighs draws of a random code, and {trained.options['model']} has none: "
-                         f"name a run of vae or dvae.")
+        raise UsageError(f"--importance-samples weighs draws of a random code, and the {trained.options['model']} has "
+                         f"none: name a run of vae or dvae.")
 
 
 def measure(trained, images, samples=None):
@@ -47,8 +47,9 @@ def of_images(trained, images):
 
 
 def of_posterior(trained, images):
-    """Rate, distortion, ELBO, bits per dimension, the KL of each dimension and, of a VAE, the active units; or `no_elbo`,
-    which says why not.
+    """Rate, distortion, ELBO, bits per dimension, the KL of each dimension and, of a VAE, the active units.
+
+    Of a model without an ELBO `no_elbo`, which says why.
     """
     kind = posterior_class(trained.model)
     if kind is None:

@@ -211,14 +211,14 @@ def test_one_sample_s_bound_is_the_elbo_on_average(name):
     model, x = new_model(name, dtype=np.float64), images(3).astype(np.float64)
     if name == "dvae":
         model.bottleneck.project.weight.value *= 0.1  # logits near each other: every code is drawn
-    draws, rng, shape = 3000, np.random.default_rng(0), (16, 16, 3)
+    draws, rng = 1000, np.random.default_rng(0)
     many = np.repeat(x, draws, axis=0)
     noise = model.bottleneck.draw_noise(len(many), rng)
     drawn = importance_weighted_bound(model, many, [noise]).reshape(3, draws)
     kl, distortion = kl_and_distortion(model, many, noise)
     elbo = RateDistortion(kl, distortion).elbo.reshape(3, draws)
     difference = drawn - elbo  # the distortions are the same: what is left is KL − its draw
-    assert difference.std() > 1e-3 and many.shape[1:] == shape
+    assert difference.std() > 1e-3
     assert (np.abs(difference.mean(axis=1)) < 5 * difference.std(axis=1) / math.sqrt(draws)).all()
 
 
@@ -294,7 +294,8 @@ def test_ssim_is_that_of_its_paper(side):
     rng = np.random.default_rng(0)
     x = rng.random((2, side, side, 3))
     y = np.clip(x + 0.2 * rng.standard_normal(x.shape), 0, 1)
-    expected = [np.mean([ssim_by_definition(a[..., c], b[..., c]) for c in range(3)]) for a, b in zip(x, y, strict=True)]
+    expected = [
+        np.mean([ssim_by_definition(a[..., c], b[..., c]) for c in range(3)]) for a, b in zip(x, y, strict=True)]
     np.testing.assert_allclose(ssim_of_each(x, y), expected, rtol=1e-10)
     np.testing.assert_allclose(ssim_of_each(x, x), 1, rtol=1e-12)
 

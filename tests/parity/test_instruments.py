@@ -1,0 +1,117 @@
+"""The instruments against torch.distributions, and against torch_ref's terms."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import (
+    AffineTransform,
+    Bernoulli,
+    Categorical,
+    Laplace,
+    Normal,
+    SigmoidTransform,
+    TransformedDistribution,
+    kl_divergence,
+)
+
+from scratch.instruments.elbo import kl_and_distortion
+from scratch.instruments.importance import endless_noise, importance_weighted_bound
+from scratch.instruments.posteriors import posterior
+from scratch.losses import LIKELIHOODS
+from scratch.models import build
+from tests.closeness import assert_close
+from tests.parity.helpers import TINY, torch_twin
+
+SHAPE = (8, 8, 2)
+
+
+def logit_laplace(output):
+    """The distribution of x itself: a Laplace variable through a sigmoid, and that through φ⁻¹."""
+    mu, s = output.chunk(2, dim=-1)
+    shrunk = TransformedDistribution(Laplace(mu, s.exp() + 1.6 / 255), SigmoidTransform())
+    return TransformedDistribution(shrunk, AffineTransform(-0.125, 1.25))
+
+
+DISTRIBUTIONS = {
+    "squared_error": lambda y: Normal(y, 0.5**0.5),
+    "bernoulli": lambda a: Bernoulli(logits=a, validate_args=False),  # of greys too, as the loss takes them
+    "logit_laplace": logit_laplace,
+}
+each_likelihood = pytest.mark.parametrize("likelihood", DISTRIBUTIONS)
+each_model = pytest.mark.parametrize("name", ["vae", "dvae"])
+
+
+def tensor(array):
+    return torch.tensor(np.asarray(array))
+
+
+def new_model(name, likelihood="squared_error"):
+    options = {**TINY, "likelihood": likelihood}
+    model = build(name, SHAPE, options, dtype=np.float64, rng=np.random.default_rng(0))
+    return model, torch_twin(model, name, SHAPE, options)
+
+
+def distributions(model, x):
+    """(q(z | x), p(z)) of torch.distributions, a factor for each dimension or position."""
+    with model.evaluating():
+        q = posterior(model, x)
+    if hasattr(q, "mu"):
+        sigma = tensor(q.logvar).exp().sqrt()
+        return Normal(tensor(q.mu), sigma), Normal(torch.zeros_like(sigma), torch.ones_like(sigma))
+    logits = tensor(q.a).flatten(1, 2)
+    return Categorical(logits=logits), Categorical(logits=torch.zeros_like(logits))
+
+
+@each_likelihood
+def test_negative_log_likelihood(likelihood):
+    """With every constant, of each example."""
+    rng, ours = np.random.default_rng(0), LIKELIHOODS[likelihood]()
+    x, output = rng.random((4, 5, 3, 2)), 2 * rng.standard_normal((4, 5, 3, 2 * ours.outputs))
+    expected = -DISTRIBUTIONS[likelihood](tensor(output)).log_prob(tensor(x)).sum((1, 2, 3))
+    assert_close(ours.negative_log_likelihood(output, x), expected.numpy(), 1e-12)
+
+
+@each_model
+def test_the_kl_of_each_dimension(name):
+    model, _ = new_model(name)
+    x = np.random.default_rng(1).random((5, *SHAPE))
+    kl, _ = kl_and_distortion(model, x, model.bottleneck.draw_noise(5, np.random.default_rng(2)))
+    assert_close(kl, kl_divergence(*distributions(model, x)).numpy(), 1e-12)
+
+
+@each_likelihood
+@each_model
+def test_rate_and_distortion_are_torch_ref_s_terms(name, likelihood):
+    """Given one noise: the mean over the batch of each is the oracle's term, and the constant."""
+    model, twin = new_model(name, likelihood)
+    rng = np.random.default_rng(1)
+    x, noise = rng.random((5, *SHAPE)), model.bottleneck.draw_noise(5, rng)
+    kl, distortion = kl_and_distortion(model, x, noise)
+    channels_first = noise if name == "vae" else noise.transpose(0, 3, 1, 2)
+    with twin.evaluating(), torch.no_grad():
+        _, terms = twin.loss(tensor(x.transpose(0, 3, 1, 2)), tensor(np.ascontiguousarray(channels_first)))
+    assert kl.sum(axis=1).mean() == pytest.approx(terms["kl"].item(), rel=1e-12)
+    constant = model.reconstruction.constant * x[0].size
+    assert distortion.mean() == pytest.approx(terms["reconstruction"].item() + constant, rel=1e-12)
+
+
+@each_likelihood
+@each_model
+def test_the_importance_weighted_bound(name, likelihood):
+    """log-sum-exp over log p(x | z) + log p(z) − log q(z | x) by torch.distributions, z drawn with the same noise."""
+    model, _ = new_model(name, likelihood)
+    x, samples, log_w = np.random.default_rng(1).random((3, *SHAPE)), 6, []
+    noises = list(itertools.islice(endless_noise(model.bottleneck, range(3)), samples))
+    q, p = distributions(model, x)
+    for noise in noises:
+        with model.evaluating():
+            z = model.bottleneck.draw(model.encoder.forward(x), noise)
+            output = model.decoder.forward(model.bottleneck.decode(z))
+        likelihoods = DISTRIBUTIONS[likelihood](tensor(output)).log_prob(tensor(x)).sum((1, 2, 3))
+        z = tensor(z).reshape(3, -1)
+        log_w.append(likelihoods + (p.log_prob(z) - q.log_prob(z)).sum(1))
+    for count in (1, samples):
+        expected = torch.stack(log_w[:count]).logsumexp(0) - np.log(count)
+        assert_close(importance_weighted_bound(model, x, noises[:count]), expected.numpy(), 1e-12)
