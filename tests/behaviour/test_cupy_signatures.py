@@ -10,6 +10,9 @@ from scratch.accelerate import accelerate
 from scratch.arrays import each, to_device, to_host
 from scratch.devices import survey
 from scratch.gradcheck.cases import CASES
+from scratch.instruments.elbo import kl_and_distortion
+from scratch.instruments.importance import importance_weighted_bound
+from scratch.instruments.posteriors import posterior_class
 from scratch.losses import LIKELIHOODS
 from scratch.models import build
 from scratch.priors import CodeFrequencies, FittedGaussian
@@ -57,6 +60,11 @@ def use(name, likelihood, optimizer, form, dtype, **changes):
     if model.bottleneck.random:
         model.variations(x, 2, np.random.default_rng(0))
         model.loss(x)  # without noise given: the bottleneck draws its own
+    if posterior_class(model):
+        noise = model.bottleneck.draw_noise(len(x), np.random.default_rng(0))
+        noise = noise if noise is None else to_device(noise, "gpu")
+        kl_and_distortion(model, x, noise)
+        importance_weighted_bound(model, x, [noise, noise])
     model.to("cpu")
 
 

@@ -7,6 +7,8 @@ from data_utils import to_float
 from data_utils.core import Data
 from scratch import optim, training
 from scratch.arrays import each, generator, to_device, to_host
+from scratch.instruments.elbo import kl_and_distortion
+from scratch.instruments.importance import importance_weighted_bound
 from scratch.losses import LIKELIHOODS
 from scratch.models import build
 from scratch.priors import CodeFrequencies, FittedGaussian
@@ -179,6 +181,24 @@ def test_evaluation_is_that_of_numpy_and_moves_the_batch_and_the_noise(cupy, nam
         results.append({**values, "errors": trainer.read_array(errors)})
     assert_same(results[1], results[0], rtol=1e-5)
     assert during.waits == 0 and during.transfers_to_device == (1 if noise is None else 2)
+
+
+@each_likelihood
+@pytest.mark.parametrize("name", ["vae", "vqvae", "vqvae2", "dvae"])
+def test_rate_distortion_and_the_importance_weighted_bound_are_those_of_numpy(cupy, name, likelihood):
+    """Nothing is moved but the batch and the noise, and nothing waited for."""
+    results, x = [], images(4)
+    for device in ("cpu", "gpu"):
+        model = new_trainer(name, device, likelihood).model
+        noise = model.bottleneck.draw_noise(len(x), np.random.default_rng(0))
+        noise, on_device = noise if noise is None else to_device(noise, device), to_device(x, device)
+        with counting() as during:
+            kl, distortion = kl_and_distortion(model, on_device, noise)
+            bound = importance_weighted_bound(model, on_device, [noise, noise])
+        assert kl.dtype == distortion.dtype == np.float32 and bound.dtype == np.float64
+        results.append({"kl": to_host(kl), "distortion": to_host(distortion), "bound": to_host(bound)})
+    assert_same(results[1], results[0], rtol=1e-5)
+    assert during.waits == during.transfers_to_device == during.transfers_to_host == 0
 
 
 # --- state ------------------------------------------------------------------------------------------------------------

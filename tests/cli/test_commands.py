@@ -1,6 +1,7 @@
 """The commands on a finished run: evaluate, reconstruct, sample, variations, interpolate, encode, decode, gradcheck."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +45,61 @@ def test_evaluate_repeats_the_last_held_out_figures(scratch, trained, model):
     result = scratch("evaluate", folder, "--json")
     printed, last = json.loads(result.out), read_metrics(folder)[-1]
     assert printed["images"] == 40
-    ours = {name: value for name, value in printed.items() if name not in ("data", "images")}
-    assert ours == {name.removeprefix("held_out_"): v for name, v in last.items() if name.startswith("held_out_")}
+    figures = {name.removeprefix("held_out_"): v for name, v in last.items() if name.startswith("held_out_")}
+    assert printed == printed | figures
     assert "psnr" in scratch("evaluate", folder).out
+
+
+INSTRUMENTS = {  # what evaluate adds to the figures of training
+    "ae": {"no_elbo"},
+    "vae": {"rate", "distortion", "elbo", "bits_per_dim", "kl_per_dimension", "active_units"},
+    "vqvae": {"rate", "distortion", "elbo", "bits_per_dim"},
+    "vqvae2": {"rate", "distortion", "elbo", "bits_per_dim"},
+    "dvae": {"rate", "distortion", "elbo", "bits_per_dim", "kl_per_dimension"},
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_evaluate_adds_what_the_instruments_say(scratch, trained, model):
+    folder = trained(model)
+    result = scratch("evaluate", folder, "--json")
+    printed, last = json.loads(result.out), read_metrics(folder)[-1]
+    figures = {name.removeprefix("held_out_") for name in last if name.startswith("held_out_")}
+    new = printed.keys() - figures - {"data", "images"}
+    assert new == INSTRUMENTS[model] | {"psnr_per_image", "ssim"}
+    assert printed["psnr_per_image"] >= printed["psnr"] and -1 <= printed["ssim"] <= 1
+    if "elbo" in printed:
+        assert printed["elbo"] == pytest.approx(-printed["rate"] - printed["distortion"], rel=1e-12)
+        assert printed["distortion"] == pytest.approx(printed["reconstruction"] + 384 * np.log(np.pi), rel=1e-6)
+        bits = -printed["elbo"] / (768 * np.log(2)) + np.log2(255)
+        assert printed["bits_per_dim"] == pytest.approx(bits, rel=1e-12)
+    if model in ("vae", "dvae"):
+        assert printed["rate"] == pytest.approx(printed["kl"], rel=1e-5)
+        assert sum(printed["kl_per_dimension"]) == pytest.approx(printed["rate"], rel=1e-12)
+    text = scratch("evaluate", folder).out
+    assert all(name in text for name in new)
+    assert Path(folder, "kl_per_dimension.png").exists() == ("kl_per_dimension" in new)
+
+
+@pytest.mark.parametrize("model", ["vae", "dvae"])
+def test_importance_samples(scratch, trained, model):
+    """More of them bound log p(x) more tightly, the batch size has no say, and the rest stays as it is."""
+    folder, found = trained(model), []
+    for samples, size in ((1, 16), (8, 16), (8, 7)):
+        result = scratch("evaluate", folder, "--json", "--importance-samples", samples, "--batch-size", size)
+        found.append(json.loads(result.out))
+    assert [entry["importance_samples"] for entry in found] == [1, 8, 8]
+    one, more, in_other_batches = (entry["importance_weighted_bound"] for entry in found)
+    assert one < more == pytest.approx(in_other_batches, rel=1e-6)
+    assert found[0]["elbo"] == found[1]["elbo"] == pytest.approx(found[2]["elbo"], rel=1e-6)
+
+
+def test_evaluate_without_scikit_image(scratch, trained, monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    folder = trained("vae")
+    printed = json.loads(scratch("evaluate", folder, "--json").out)
+    assert "ssim" not in printed and "pip install scikit-image" in printed["no_ssim"] and "elbo" in printed
+    assert "pip install scikit-image" in scratch("evaluate", folder).out
 
 
 @pytest.mark.parametrize("name", ["vae", "dvae"])

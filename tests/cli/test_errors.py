@@ -78,12 +78,19 @@ def assert_one_sentence(result, *parts):
     ("curves nowhere", ["--out"]),
     ("train --resume nowhere", ["nowhere"]),
     ("evaluate nowhere", ["nowhere", "config.json"]),
+    ("evaluate nowhere --importance-samples 0", ["--importance-samples", "'0'"]),
     ("decode nowhere codes.npz", ["nowhere"]),
     ("gradcheck Nothing", ["Nothing", "Linear"]),
 ])
 def test_arguments(scratch, argv, parts):
     assert_one_sentence(scratch(*argv.split()), *parts)
     assert not list(Path().glob("runs/*"))
+
+
+@pytest.mark.parametrize("model", ["ae", "vqvae"])
+def test_importance_samples_of_a_code_that_is_not_random(scratch, trained, model):
+    result = scratch("evaluate", trained(model), "--importance-samples", 5)
+    assert_one_sentence(result, "--importance-samples", f"the {model} has none", "vae or dvae")
 
 
 def test_no_pictures_or_unreadable_ones(scratch):

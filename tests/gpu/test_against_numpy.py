@@ -8,6 +8,8 @@ import pytest
 from scratch.accelerate import accelerate
 from scratch.arrays import to_device, to_host
 from scratch.gradcheck.cases import CASES
+from scratch.instruments.elbo import kl_and_distortion
+from scratch.instruments.importance import importance_weighted_bound
 from scratch.losses import LIKELIHOODS
 from scratch.models import build
 from scratch.training import Trainer, held_out_metrics, make_optimizer
@@ -91,6 +93,21 @@ def test_held_out_metrics(cupy, model):
         for device in DEVICES
     )
     assert ours == pytest.approx(expected, rel=BOUNDS["float64"])
+
+
+@each_dtype
+@each_likelihood
+@pytest.mark.parametrize("model", ["vae", "vqvae", "vqvae2", "dvae"])
+def test_rate_distortion_and_the_importance_weighted_bound(cupy, model, likelihood, dtype):
+    answers = []
+    for device in DEVICES:
+        built = new_model(model, device, dtype, likelihood)
+        x = to_device(images(8).astype(dtype), device)
+        noises = [noise_for(built, len(x), device, seed) for seed in range(3)]
+        kl, distortion = kl_and_distortion(built, x, noises[0])
+        bound = importance_weighted_bound(built, x, noises)
+        answers.append({"kl": to_host(kl), "distortion": to_host(distortion), "bound": to_host(bound)})
+    assert_all_close(*answers, BOUNDS[dtype])
 
 
 # --- fifty steps ------------------------------------------------------------------------------------------------------
