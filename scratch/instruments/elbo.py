@@ -70,14 +70,14 @@ def bits_per_dimension(log_likelihood, likelihood, image_shape):
         −log p(x) / (D log 2)
 
     bits. A density has to say first how finely x is to be told. Pixels are k/255 with k = 0 … 255, so that each stands
-    for an interval of width 1/255, of probability p(x)/255 in each direction, and costs
+    for an interval of width 1/255, whose probability is p(x)/255 for each of the D numbers, and costs
 
         −log p(x) / (D log 2) + log₂ 255
 
-    bits: this is what the literature gives as bits per dimension of 8-bit images, where pixels are k/256 or (k + u)/256
-    and 8 bits are added. (It is the same number, for in that unit the density is 255/256 times as large: 256 equally
-    probable greys cost 8 bits in either.) Without the second term the figure is that of a density on [0, 1]; it can be
-    negative and is not to be compared with any other scale of pixels.
+    bits. This is what the literature gives as bits per dimension of 8-bit images, where pixels are k/256 and log₂ 256 = 8
+    bits are added: in that unit the density is 256/255 times as large, and 256 equally probable greys cost 8 bits in
+    either. Without the second term the figure is that of a density on [0, 1]; it can be negative, and has no meaning
+    beside one of pixels on another scale.
 
     The density is taken at k/255 instead of averaged over the interval. Where it hardly changes within a grey level
     that is the same; a density with spikes narrower than that can be flattered without end (Theis et al. 2016,

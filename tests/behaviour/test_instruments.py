@@ -290,7 +290,6 @@ def ssim_by_definition(a, b):
 
 @pytest.mark.parametrize("side", [11, 14])
 def test_ssim_is_that_of_its_paper(side):
-    pytest.importorskip("skimage")
     rng = np.random.default_rng(0)
     x = rng.random((2, side, side, 3))
     y = np.clip(x + 0.2 * rng.standard_normal(x.shape), 0, 1)
@@ -302,7 +301,6 @@ def test_ssim_is_that_of_its_paper(side):
 
 def test_psnr_and_ssim_see_different_faults():
     """A shift of brightness and noise of the same squared error: SSIM minds the noise."""
-    pytest.importorskip("skimage")
     x = 0.25 + 0.5 * images(4).astype(np.float64)
     noise = np.random.default_rng(0).choice([-0.1, 0.1], x.shape)
     np.testing.assert_allclose(psnr_of_each(x, x + 0.1), psnr_of_each(x, x + noise), rtol=1e-12)
