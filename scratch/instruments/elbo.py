@@ -74,7 +74,7 @@ def bits_per_dimension(log_likelihood, likelihood, image_shape):
 
         −log p(x) / (D log 2) + log₂ 255
 
-    bits. This is what the literature gives as bits per dimension of 8-bit images, where pixels are k/256 and log₂ 256 = 8
+    bits. This is what the literature gives as bits per dimension of 8-bit images, where pixels are k/256 and log₂ 256
     bits are added: in that unit the density is 256/255 times as large, and 256 equally probable greys cost 8 bits in
     either. Without the second term the figure is that of a density on [0, 1]; it can be negative, and has no meaning
     beside one of pixels on another scale.
