@@ -10,6 +10,8 @@ from PIL import Image
 
 from data_utils import load
 from scratch.codes import FORMAT, fingerprint
+from scratch.instruments.elbo import rate_distortion
+from scratch.instruments.posteriors import gaussian_posteriors
 from scratch.runs import Run
 from scratch.trained import Trained
 from scratch.training import Trainer, held_out_metrics
@@ -92,6 +94,14 @@ def test_importance_samples(scratch, trained, model):
     one, more, in_other_batches = (entry["importance_weighted_bound"] for entry in found)
     assert one < more == pytest.approx(in_other_batches, rel=1e-6)
     assert found[0]["elbo"] == found[1]["elbo"] == pytest.approx(found[2]["elbo"], rel=1e-6)
+
+
+def test_the_posteriors_of_all_images_are_those_of_the_rate(trained):
+    whole, held_out = Trained(Run.open(trained("vae"))), load("shapes", limit=40, image_size=16).held_out
+    mu, logvar = gaussian_posteriors(whole, held_out)
+    np.testing.assert_array_equal(mu, whole.encode(held_out))
+    kl = rate_distortion(whole, held_out).kl
+    np.testing.assert_allclose(0.5 * (mu**2 + np.exp(logvar) - 1 - logvar), kl, rtol=1e-4, atol=1e-6)
 
 
 def test_evaluate_without_scikit_image(scratch, trained, monkeypatch):
