@@ -6,9 +6,11 @@ the batch, which is the reconstruction part of the negative ELBO (Kingma & Welli
 
 import math
 
+import numpy as np
+
 from scratch.arrays import array_module
 from scratch.layers.activation import sigmoid
-from scratch.module import Module
+from scratch.module import Module, Parameter
 
 
 def batch_mean_of_sums(values):
@@ -20,6 +22,14 @@ class Reconstruction(Module):
     """A likelihood: `loss(output, x)`, its `backward(dloss)` with respect to output, and `mean(output)`, the image."""
 
     outputs = 1  # channels of the output for each channel of an image
+    is_image = False  # True where the output is the image itself, and belongs in [0, 1]
+
+    def __init__(self, dtype=np.float32):
+        """dtype is that of the parameters, of which most likelihoods have none."""
+
+    def metrics(self):
+        """{name: value} of what it has learned itself, scalars that stay on the device."""
+        return {}
 
     def check(self, output, x):
         expected = (*x.shape[:-1], self.outputs * x.shape[-1])
@@ -36,6 +46,8 @@ class SquaredError(Reconstruction):
         ∂L/∂y = 2 (y − x) / N
     """
 
+    is_image = True
+
     def loss(self, y, x):
         self.check(y, x)
         difference = y - x
@@ -48,6 +60,56 @@ class SquaredError(Reconstruction):
 
     def mean(self, y):
         return y
+
+
+class Gaussian(Reconstruction):
+    """L = (1/N) Σₙ Σ [½ ((x − y)/σ)² + log σ + ½ log 2π]: a Gaussian of which one σ for all pixels is learned.
+
+    log σ = log(e^s + e^−6), where s is the parameter `log_sigma`: it follows s and stays above −6, where σ is 0.63 of
+    an 8-bit grey level. Without a bound L would fall without end wherever images can be predicted exactly. The output y
+    is the image. (Rybkin, Daniilidis & Levine 2021, arXiv:2006.13202, as −6 + softplus(s + 6), the same function)
+    Shapes: y, x (N, ...), s (1,), L a scalar; D is the number of elements of one example.
+
+        ∂L/∂y = (y − x) / (σ² N)       ∂L/∂s = (D − (1/N) Σₙ Σ ((x − y)/σ)²) · e^s/σ
+
+    ∂L/∂s vanishes where σ² is the mean squared error per element. docs/gaussian.md says what that does to β.
+    """
+
+    is_image = True
+    LEAST_LOG_SIGMA = -6.0
+
+    def __init__(self, dtype=np.float32):
+        self.log_sigma = Parameter(np.zeros(1, dtype))
+
+    def clipped(self):
+        """log σ."""
+        s = self.log_sigma.value
+        return array_module(s).logaddexp(s, self.LEAST_LOG_SIGMA)
+
+    def loss(self, y, x):
+        self.check(y, x)
+        if y.dtype != self.log_sigma.value.dtype:
+            raise TypeError(f"Gaussian has a {self.log_sigma.value.dtype} σ, got a {y.dtype} output: convert one")
+        xp, log_sigma = array_module(y), self.clipped()
+        deviation = (y - x) * xp.exp(-log_sigma)
+        squares = batch_mean_of_sums(deviation * deviation)
+        self.save(deviation, squares, log_sigma)
+        elements = y.size // len(y)
+        return 0.5 * squares + elements * (log_sigma[0] + 0.5 * math.log(2 * math.pi))
+
+    def backward(self, dL=1.0):
+        deviation, squares, log_sigma = self.recall()
+        xp, s = array_module(deviation), self.log_sigma.value
+        elements = deviation.size // len(deviation)
+        self.log_sigma.accumulate((elements - squares) * dL * xp.exp(s - log_sigma))
+        return deviation * (xp.exp(-log_sigma) * (dL / len(deviation)))
+
+    def mean(self, y):
+        return y
+
+    def metrics(self):
+        log_sigma = self.clipped()
+        return {"sigma": array_module(log_sigma).exp(log_sigma)[0]}
 
 
 class BernoulliFromLogits(Reconstruction):
@@ -122,4 +184,9 @@ class LogitLaplace(Reconstruction):
         return output[..., :channels], output[..., channels:]
 
 
-LIKELIHOODS = {"squared_error": SquaredError, "bernoulli": BernoulliFromLogits, "logit_laplace": LogitLaplace}
+LIKELIHOODS = {
+    "squared_error": SquaredError,
+    "gaussian": Gaussian,
+    "bernoulli": BernoulliFromLogits,
+    "logit_laplace": LogitLaplace,
+}
