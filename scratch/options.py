@@ -160,7 +160,8 @@ def add_train_arguments(parser):
 def add_rate_arguments(parser):
     """What a VAE's code costs (docs/gaussian.md)."""
     parser.add_argument("--beta", type=schedule(0), metavar="BETA",
-                        help="weight of the KL term: a number, or a schedule such as cyclical:0:1:2000 (steps of a cycle)")
+                        help="weight of the KL term: a number, or a schedule such as linear:0:1:5000 (steps) or "
+                             "cyclical:0:1:2000 (steps of a cycle)")
     parser.add_argument("--free-bits", type=real(0), metavar="NATS",
                         help="of KL that each latent dimension has for nothing (default: 0)")
     parser.add_argument("--capacity", type=schedule(0), metavar="NATS",
