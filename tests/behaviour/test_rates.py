@@ -1,7 +1,5 @@
 """Free bits and the capacity target: what is optimised, what is only reported, and what of a batch hangs together."""
 
-import math
-
 import numpy as np
 import pytest
 
@@ -115,15 +113,17 @@ def kl_of_dimensions(model, x):
     return (0.5 * (mu**2 + np.exp(logvar) - 1 - logvar)).mean(axis=0)
 
 
-def trained(steps=60, **options):
-    model = new_model("vae", beta=20.0, **options)
-    trainer, x = Trainer(model, Adam(model.named_parameters(), 3e-3), 0), images(32)
-    for step in range(steps):
+def trained(**options):
+    """The KL of each of 8 dimensions after 60 steps under a β far too large."""
+    model = new_model("vae", beta=20.0, latent_dim=8, channels=(8, 16), **options)
+    trainer, x = Trainer(model, Adam(model.named_parameters(), 3e-3), 0), images(16)
+    for step in range(60):
         trainer.step(x, 1, step)
     return kl_of_dimensions(model, x)
 
 
 def test_they_keep_a_code_that_a_large_beta_would_give_up():
-    plain, free, held = trained(), trained(free_bits=0.2), trained(capacity=10.0)
-    assert plain.sum() < 1
-    assert free.mean() == pytest.approx(0.2, abs=0.1) and math.isclose(held.sum(), 10, rel_tol=0.2)
+    plain, free, held = trained(), trained(free_bits=0.2), trained(capacity=5.0)
+    assert plain.sum() < 0.01
+    assert free.sum() > 0.5 and free.max() < 0.3
+    assert held.sum() == pytest.approx(5, abs=1.5)
