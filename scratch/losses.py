@@ -7,9 +7,11 @@ changes no gradient; an ELBO in nats needs it, and each likelihood states its ow
 
 import math
 
+import numpy as np
+
 from scratch.arrays import array_module
 from scratch.layers.activation import sigmoid
-from scratch.module import Module
+from scratch.module import Module, Parameter
 
 
 def batch_mean_of_sums(values):
@@ -27,6 +29,14 @@ class Reconstruction(Module):
     outputs = 1  # channels of the output for each channel of an image
     constant = 0.0  # what the loss leaves out of −log p(x | output), for each pixel and channel
     is_density = True  # p is a density of x in [0, 1]; False: a probability of x in {0, 1}
+    is_image = False  # True where the output is the image itself, and belongs in [0, 1]
+
+    def __init__(self, dtype=np.float32):
+        """dtype is that of the parameters, of which most likelihoods have none."""
+
+    def metrics(self):
+        """{name: value} of what it has learned itself, scalars that stay on the device."""
+        return {}
 
     def loss(self, output, x):
         """A scalar: the mean of `per_example`."""
@@ -58,6 +68,7 @@ class SquaredError(Reconstruction):
     """
 
     constant = 0.5 * math.log(math.pi)
+    is_image = True
 
     def elements(self, y, x):
         self.check(y, x)
@@ -71,6 +82,54 @@ class SquaredError(Reconstruction):
 
     def mean(self, y):
         return y
+
+
+class Gaussian(Reconstruction):
+    """L = (1/N) Σₙ Σ [½ ((x − y)/σ)² + log σ + ½ log 2π]: a Gaussian of which one σ for all pixels is learned.
+
+    log σ = log(e^s + e^−6), where s is the parameter `log_sigma`: it follows s and stays above −6, where σ is 0.63 of
+    an 8-bit grey level. Without a bound L would fall without end wherever images can be predicted exactly. The output y
+    is the image. (Rybkin, Daniilidis & Levine 2021, arXiv:2006.13202, as −6 + softplus(s + 6), the same function)
+    Shapes: y, x (N, ...), s (1,), L a scalar; D is the number of elements of one example.
+
+        ∂L/∂y = (y − x) / (σ² N)       ∂L/∂s = (D − (1/N) Σₙ Σ ((x − y)/σ)²) · e^s/σ
+
+    ∂L/∂s vanishes where σ² is the mean squared error per element. docs/gaussian.md says what that does to β.
+    """
+
+    is_image = True
+    LEAST_LOG_SIGMA = -6.0
+
+    def __init__(self, dtype=np.float32):
+        self.log_sigma = Parameter(np.zeros(1, dtype))
+
+    def clipped(self):
+        """log σ."""
+        s = self.log_sigma.value
+        return array_module(s).logaddexp(s, self.LEAST_LOG_SIGMA)
+
+    def elements(self, y, x):
+        self.check(y, x)
+        if y.dtype != self.log_sigma.value.dtype:
+            raise TypeError(f"Gaussian has a {self.log_sigma.value.dtype} σ, got a {y.dtype} output: convert one")
+        log_sigma = self.clipped()
+        deviation = (y - x) * array_module(y).exp(-log_sigma)
+        self.save(deviation, log_sigma)
+        return 0.5 * deviation * deviation + (log_sigma + 0.5 * math.log(2 * math.pi))
+
+    def backward(self, dL=1.0):
+        deviation, log_sigma = self.recall()
+        xp, s = array_module(deviation), self.log_sigma.value
+        excess = deviation.size // len(deviation) - batch_mean_of_sums(deviation * deviation)
+        self.log_sigma.accumulate(excess * dL * xp.exp(s - log_sigma))
+        return deviation * (xp.exp(-log_sigma) * (dL / len(deviation)))
+
+    def mean(self, y):
+        return y
+
+    def metrics(self):
+        log_sigma = self.clipped()
+        return {"sigma": array_module(log_sigma).exp(log_sigma)[0]}
 
 
 class BernoulliFromLogits(Reconstruction):
@@ -155,4 +214,9 @@ class LogitLaplace(Reconstruction):
         return output[..., :channels], output[..., channels:]
 
 
-LIKELIHOODS = {"squared_error": SquaredError, "bernoulli": BernoulliFromLogits, "logit_laplace": LogitLaplace}
+LIKELIHOODS = {
+    "squared_error": SquaredError,
+    "gaussian": Gaussian,
+    "bernoulli": BernoulliFromLogits,
+    "logit_laplace": LogitLaplace,
+}

@@ -11,8 +11,10 @@ import numpy as np
 
 from scratch.arrays import array_module, each
 from scratch.bottlenecks import (
+    CapacityBottleneck,
     CuredVectorQuantizer,
     DenseBottleneck,
+    FreeBitsBottleneck,
     GaussianBottleneck,
     GumbelSoftmaxBottleneck,
     ReversedVectorQuantizer,
@@ -132,9 +134,18 @@ def dense(features, image_shape, options, **settings):
 
 
 def gaussian(features, image_shape, options, **settings):
-    """The VAE's: both terms as they come, summed per example, so that beta = 1 is the ELBO."""
-    bottleneck = GaussianBottleneck(features, options["latent_dim"], **settings)
-    return bottleneck, {"reconstruction": 1.0, "kl": options["beta"]}
+    """The VAE's: both terms as they come, summed per example, so that beta = 1 is the ELBO.
+
+    With free bits or a capacity beta weighs the term that they make of the KL, which itself is only reported.
+    """
+    latent_dim, beta = options["latent_dim"], options["beta"]
+    if options.get("free_bits"):
+        bottleneck = FreeBitsBottleneck(features, latent_dim, options["free_bits"], **settings)
+        return bottleneck, {"reconstruction": 1.0, "kl": 0.0, "kl_free": beta}
+    if options.get("capacity") is not None:
+        bottleneck = CapacityBottleneck(features, latent_dim, options["capacity"], **settings)
+        return bottleneck, {"reconstruction": 1.0, "kl": 0.0, "kl_gap": beta}
+    return GaussianBottleneck(features, latent_dim, **settings), {"reconstruction": 1.0, "kl": beta}
 
 
 def quantizer(options):
@@ -218,21 +229,21 @@ def build(model, image_shape, options, *, dtype=np.float32, rng=None):
     """The system `model`, a key of SYSTEMS, for images of `image_shape` (H, W, C).
 
     `options` holds the entries of a preset that the model reads (presets.py) and `likelihood`. Runs that are older
-    than `network`, `data_variance` and `weight_init` have the convolutions, a variance of 1 and uniform weights.
+    than `network`, `data_variance` and `weight_init` have the convolutions, a variance of 1 and uniform weights; those
+    older than `free_bits` and `capacity` have neither.
     """
     if model not in SYSTEMS:
         raise ValueError(f"unknown model {model!r}: {', '.join(SYSTEMS)}")
     rng = rng or np.random.default_rng()
-    reconstruction = LIKELIHOODS[options["likelihood"]]()
-    likelihood = options["likelihood"]
+    reconstruction = LIKELIHOODS[options["likelihood"]](dtype)
     if options.get("network", "convolution") == "residual":
         latent_channels = options["code_dim"] if model == "vqvae" else options["hidden"]
         encoder, decoder, features = residual(
-            image_shape, options, latent_channels, reconstruction.outputs, likelihood == "squared_error", dtype, rng)
+            image_shape, options, latent_channels, reconstruction.outputs, reconstruction.is_image, dtype, rng)
     else:
         channels = outer_channels(image_shape, options["channels"], HALVINGS_INSIDE.get(model, 0))
         encoder, decoder, features = convolutions(
-            image_shape, channels, reconstruction.outputs, likelihood == "squared_error", dtype, rng)
+            image_shape, channels, reconstruction.outputs, reconstruction.is_image, dtype, rng)
     bottleneck, weights = SYSTEMS[model](features, image_shape, options, dtype=dtype, rng=rng)
     autoencoder = Autoencoder(encoder, bottleneck, decoder, reconstruction, weights)
     if options.get("weight_init") == "truncated_normal":

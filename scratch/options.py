@@ -8,7 +8,7 @@ from scratch.errors import UsageError
 from scratch.layers.initialisation import WEIGHT_INITS
 from scratch.losses import LIKELIHOODS
 from scratch.networks import NETWORKS
-from scratch.presets import CODEBOOK, DEPENDENT_OPTIONS, MODEL_OPTIONS, OWN_ENTRIES, PRESETS
+from scratch.presets import CODEBOOK, DEPENDENT_OPTIONS, MODEL_OPTIONS, OWN_ENTRIES, PRESETS, RATE
 from scratch.schedules import Schedule
 
 DEFAULTS = {
@@ -139,8 +139,7 @@ def add_train_arguments(parser):
     network.add_argument("--weight-init", choices=WEIGHT_INITS, help="(default: the preset's; dvae: its own)")
     ae = parser.add_argument_group("ae and vae")
     ae.add_argument("--latent-dim", type=whole(1), metavar="Z", help="numbers in the code of an image")
-    vae = parser.add_argument_group("vae")
-    vae.add_argument("--beta", type=real(0), help="weight of the KL term")
+    add_rate_arguments(parser.add_argument_group("vae"))
     discrete = parser.add_argument_group("vqvae, vqvae2 and dvae")
     discrete.add_argument("--codes", type=whole(1), metavar="K", help="vectors in the codebook")
     discrete.add_argument("--code-dim", type=whole(1), metavar="D", help="numbers in a vector of the codebook")
@@ -156,6 +155,33 @@ def add_train_arguments(parser):
     vqvae.add_argument("--data-variance", type=real(0, inclusive=False), metavar="V",
                        help="of the images: what their mean squared error is divided by (default: 1)")
     add_codebook_arguments(vqvae)
+
+
+def add_rate_arguments(parser):
+    """What a VAE's code costs (docs/gaussian.md)."""
+    parser.add_argument("--beta", type=schedule(0), metavar="BETA",
+                        help="weight of the KL term: a number, or a schedule such as linear:0:1:5000 (steps) or "
+                             "cyclical:0:1:2000 (steps of a cycle)")
+    parser.add_argument("--free-bits", type=real(0), metavar="NATS",
+                        help="of KL that each latent dimension has for nothing (default: 0)")
+    parser.add_argument("--capacity", type=schedule(0), metavar="NATS",
+                        help="that the KL is to be near, in place of 0: a number, or a schedule (default: none)")
+
+
+def rate_options(arguments):
+    """The options of `add_rate_arguments` that were given, for whoever takes no others. Raises UsageError."""
+    chosen = {name: vars(arguments)[name] for name in ("beta", *RATE) if vars(arguments)[name] is not None}
+    if chosen and arguments.model != "vae":
+        option = next(iter(chosen)).replace("_", "-")
+        raise UsageError(f"--{option} is an option of vae; {arguments.model} has none such.")
+    check_rate_options({**RATE, **chosen})
+    return chosen
+
+
+def check_rate_options(options):
+    """Raises UsageError where free bits and a capacity are both asked for."""
+    if options["free_bits"] and options["capacity"] is not None:
+        raise UsageError("--free-bits and --capacity both say how much of the KL is free: leave one of them out.")
 
 
 def add_codebook_arguments(parser):
@@ -246,6 +272,7 @@ def resolve(arguments):
         check_codebook_options(chosen, options)
     elif options.get("codebook_init") == "kmeans" and "codes" in MODEL_OPTIONS[model]:
         raise UsageError(f"--codebook-init kmeans is for vqvae and vqvae2: {model} has no latents to begin with.")
+    check_rate_options(options)
     options = {name: value for name, value in options.items() if name not in foreign}
     return {**options, "channels": list(options["channels"])}
 

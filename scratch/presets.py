@@ -35,9 +35,13 @@ CODEBOOK = {
     "straight_through": "right",
 }
 
+# What else a VAE can ask of its KL: nothing, unless asked. docs/gaussian.md
+RATE = {"free_bits": 0.0, "capacity": None}
+
 # What a recipe has unless it says otherwise.
 COMMON = {
     **CODEBOOK,
+    **RATE,
     "network": "convolution",
     "weight_init": "uniform",
     "channels": (32, 64, 128),
@@ -111,7 +115,7 @@ OWN_ENTRIES = {
 # initial weights of their own.
 MODEL_OPTIONS = {
     "ae": ("latent_dim", "weight_init"),
-    "vae": ("latent_dim", "beta", "weight_init"),
+    "vae": ("latent_dim", "beta", "weight_init", *RATE),
     "vqvae": ("codes", "code_dim", "codebook_init", "commitment", "data_variance", "weight_init", *CODEBOOK),
     "vqvae2": ("codes", "code_dim", "codebook_init", "commitment", "data_variance", "weight_init", *CODEBOOK),
     "dvae": ("codes", "code_dim", "codebook_init", "temperature", "hard", "kl_weight"),

@@ -84,11 +84,12 @@ class Trainer:
         return terms, counts, (error * error).reshape(len(x), -1).sum(axis=1)
 
     def observe(self, loss, terms):
-        """(the terms with the loss and each level's perplexity, {level: code counts}); no levels where no codes."""
+        """(the terms with the loss, the likelihood's own metrics and each level's perplexity, {level: code counts}); no
+        levels where no codes."""
         bottleneck = self.model.bottleneck
         grids = {} if bottleneck.indices is None else bottleneck.by_level(bottleneck.indices)
         counts = {level: code_counts(indices, bottleneck.codes) for level, indices in grids.items()}
-        return {"loss": loss, **terms, **perplexities(counts)}, counts
+        return {"loss": loss, **terms, **self.model.reconstruction.metrics(), **perplexities(counts)}, counts
 
     def draw_noise(self, count, rng):
         return self.model.bottleneck.draw_noise(count, rng)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from torch_ref.losses import gaussian_kl, kl_to_uniform
+from torch_ref.losses import free_bits_kl, gaussian_kl, kl_to_uniform
 from torch_ref.quantizers import new_codebook
 from torch_ref.schedules import scheduled
 
@@ -68,10 +68,16 @@ class DenseBottleneck(Bottleneck):
 
 
 class GaussianBottleneck(Bottleneck):
-    """A sample z of N(μ(h), σ²(h)), reparameterized, and its KL to N(0, I). Shapes: mu, logvar, z (N, latent_dim)."""
+    """A sample z of N(μ(h), σ²(h)), reparameterized, and its KL to N(0, I). Shapes: mu, logvar, z (N, latent_dim).
 
-    def __init__(self, feature_shape, latent_dim, dtype):
+    With free_bits or a capacity (a number or a schedule, both in nats) what is optimised is a term beside the KL:
+    kl_free, or kl_gap = |KL − capacity| of the batch's mean KL (Burgess et al., arXiv:1804.03599).
+    """
+
+    def __init__(self, feature_shape, latent_dim, dtype, free_bits=0.0, capacity=None):
         super().__init__()
+        self.free_bits, self.schedule = free_bits, capacity
+        self.at_step(0)
         features = math.prod(feature_shape)
         self.mu = nn.Linear(features, latent_dim, dtype=dtype)
         self.logvar = nn.Linear(features, latent_dim, dtype=dtype)
@@ -95,7 +101,15 @@ class GaussianBottleneck(Bottleneck):
     def forward(self, h, noise=None):
         mu, sigma, logvar = self.posterior(h)
         eps = torch.randn_like(mu) if noise is None else noise
-        return self.decode(torch.addcmul(mu, sigma, eps)), {"kl": gaussian_kl(mu, logvar)}
+        terms = {"kl": gaussian_kl(mu, logvar)}
+        if self.free_bits:
+            terms["kl_free"] = free_bits_kl(mu, logvar, self.free_bits)
+        if self.schedule is not None:
+            terms["kl_gap"] = torch.abs(terms["kl"] - self.capacity)
+        return self.decode(torch.addcmul(mu, sigma, eps)), terms
+
+    def at_step(self, step):
+        self.capacity = None if self.schedule is None else scheduled(self.schedule, step)
 
     def encode(self, h):
         return self.mu(h.flatten(1))

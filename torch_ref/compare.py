@@ -25,7 +25,15 @@ from scratch.errors import UsageError
 from scratch.losses import LIKELIHOODS
 from scratch.models import build as build_scratch
 from scratch.optim import Adam
-from scratch.options import add_codebook_arguments, codebook_options, preset_for, real, whole
+from scratch.options import (
+    add_codebook_arguments,
+    add_rate_arguments,
+    codebook_options,
+    preset_for,
+    rate_options,
+    real,
+    whole,
+)
 from scratch.presets import PRESETS
 from torch_ref import speed
 from torch_ref.models import build as build_torch
@@ -319,6 +327,7 @@ def add_arguments(parser):
         "--lr", type=real(0, inclusive=False),
         help="Adam's (the preset's; a tenth of it where there are codes, which fall out of use in ten steps otherwise)")
     parser.add_argument("--seed", type=whole(0), default=0)
+    add_rate_arguments(parser.add_argument_group("vae"))
     add_codebook_arguments(parser.add_argument_group("vqvae"))
     parser.add_argument("--plain", action="store_true", help="leave out scratch's accelerated forms")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -345,7 +354,8 @@ def run(arguments):
     if arguments.speed:
         return speed.run(arguments)
     preset = preset_for(arguments.model, arguments.preset)
-    options = {**preset, **codebook_options(arguments, preset), "likelihood": arguments.likelihood}
+    options = {
+        **preset, **rate_options(arguments), **codebook_options(arguments, preset), "likelihood": arguments.likelihood}
     if arguments.model == "dvae":  # under codes far apart its gradients soon bring all patches to one code
         options["codebook_init"] = "uniform"
     batch_size = arguments.batch_size or options["batch_size"]

@@ -5,6 +5,8 @@ tensors and the same upstream gradients. The new column is the largest differenc
 autograd's, relative to the largest magnitude in autograd's.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -62,6 +64,16 @@ def gaussian_kl(arguments, t, c):
     posterior = torch.distributions.Normal(t["mu"], t["logvar"].exp().sqrt())
     prior = torch.distributions.Normal(torch.zeros_like(t["mu"]), torch.ones_like(t["mu"]))
     return {"kl": mean_of_sums(torch.distributions.kl_divergence(posterior, prior))}
+
+
+def free_bits(arguments, t, c):
+    variance = t["logvar"].exp()
+    k = (-0.5 * (1 + t["logvar"] - t["mu"] ** 2 - variance)).mean(0)
+    return {"kl": k.sum(), "kl_free": F.threshold(k, arguments["nats"], arguments["nats"]).sum()}
+
+
+def capacity_target(arguments, t, c):
+    return {"gap": F.l1_loss(t["kl"], torch.full_like(t["kl"], arguments["capacity"]), reduction="none")}
 
 
 def vector_quantizer(arguments, t, c):
@@ -124,7 +136,12 @@ def gaussian_bottleneck(arguments, t, c):
     mu, logvar = linear("mu", h.flatten(1), t), linear("logvar", h.flatten(1), t)
     z = reparameterize(arguments, {"mu": mu, "logvar": logvar}, {"eps": c["noise"]})["z"]
     y = linear("expand", z, t).unflatten(1, h.shape[1:])
-    return {"y": nhwc(y), **gaussian_kl(arguments, {"mu": mu, "logvar": logvar}, c)}
+    rates = gaussian_kl(arguments, {"mu": mu, "logvar": logvar}, c)
+    if "free_bits" in arguments:
+        rates = free_bits({"nats": arguments["free_bits"]}, {"mu": mu, "logvar": logvar}, c)
+    if "capacity" in arguments:
+        rates["kl_gap"] = capacity_target(arguments, rates, c)["gap"]
+    return {"y": nhwc(y), **rates}
 
 
 def vector_quantized_bottleneck(arguments, t, c):
@@ -193,6 +210,13 @@ def logit_laplace(arguments, t, c):
     return {"loss": mean_of_sums(-density.log())}
 
 
+def gaussian(arguments, t, c):
+    """−log of the density; PyTorch's loss takes the variance."""
+    variance = ((t["log_sigma"].exp() + math.exp(-6)) ** 2).expand_as(c["target"])
+    total = F.gaussian_nll_loss(t["output"], c["target"], variance, full=True, eps=0, reduction="sum")
+    return {"loss": total / len(c["target"])}
+
+
 def squared_error(arguments, t, c):
     return {"loss": F.mse_loss(t["output"], c["target"], reduction="sum") / len(c["target"])}
 
@@ -209,6 +233,8 @@ REFERENCES = {
     "ResidualBlock": residual_block,
     "Reparameterize": reparameterize,
     "GaussianKL": gaussian_kl,
+    "FreeBits": free_bits,
+    "CapacityTarget": capacity_target,
     "VectorQuantizer": vector_quantizer,
     "GumbelSoftmax": gumbel_softmax,
     "CategoricalKL": categorical_kl,
@@ -219,11 +245,14 @@ REFERENCES = {
     "ReversedVectorQuantizer": reversed_vector_quantizer,
     "DenseBottleneck": dense_bottleneck,
     "GaussianBottleneck": gaussian_bottleneck,
+    "FreeBitsBottleneck": gaussian_bottleneck,
+    "CapacityBottleneck": gaussian_bottleneck,
     "VectorQuantizedBottleneck": vector_quantized_bottleneck,
     "TwoLevelBottleneck": two_level_bottleneck,
     "Concatenate": concatenate,
     "GumbelSoftmaxBottleneck": gumbel_softmax_bottleneck,
     "SquaredError": squared_error,
+    "Gaussian": gaussian,
     "BernoulliFromLogits": bernoulli_from_logits,
     "LogitLaplace": logit_laplace,
 }

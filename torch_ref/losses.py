@@ -2,14 +2,29 @@
 
 import torch
 from torch import nn
-from torch.distributions import Laplace, SigmoidTransform, TransformedDistribution
+from torch.distributions import Laplace, Normal, SigmoidTransform, TransformedDistribution, kl_divergence
 from torch.nn import functional as F
 
 
-class SquaredError(nn.Module):
+class Reconstruction(nn.Module):
+    """A likelihood: forward(output, images) is its loss, mean(output) the image that an output stands for."""
+
+    outputs = 1  # channels of the output for each channel of an image
+    is_image = False  # True where the output is the image itself
+
+    def __init__(self, dtype=torch.float32):
+        """dtype is that of the parameters, of which most likelihoods have none."""
+        super().__init__()
+
+    def metrics(self):
+        """{name: value} of what it has learned itself."""
+        return {}
+
+
+class SquaredError(Reconstruction):
     """Σ (output − image)²; the output is the image."""
 
-    outputs = 1
+    is_image = True
 
     def forward(self, output, images):
         return F.mse_loss(output, images, reduction="sum") / len(images)
@@ -18,10 +33,33 @@ class SquaredError(nn.Module):
         return output
 
 
-class BernoulliFromLogits(nn.Module):
-    """−log of the Bernoulli likelihood of the image; the output holds the logits of the pixels' means."""
+class Gaussian(Reconstruction):
+    """−log N(image; output, σ²), with one learned σ for all pixels; the output is the image.
 
-    outputs = 1
+    Rybkin et al. (arXiv:2006.13202), with their softclip of log σ at −6.
+    """
+
+    is_image = True
+
+    def __init__(self, dtype=torch.float32):
+        super().__init__()
+        self.log_sigma = nn.Parameter(torch.zeros(1, dtype=dtype))
+
+    def sigma(self):
+        return torch.exp(-6 + F.softplus(self.log_sigma + 6))
+
+    def forward(self, output, images):
+        return -Normal(output, self.sigma()).log_prob(images).sum() / len(images)
+
+    def mean(self, output):
+        return output
+
+    def metrics(self):
+        return {"sigma": self.sigma().squeeze()}
+
+
+class BernoulliFromLogits(Reconstruction):
+    """−log of the Bernoulli likelihood of the image; the output holds the logits of the pixels' means."""
 
     def forward(self, output, images):
         return F.binary_cross_entropy_with_logits(output, images, reduction="sum") / len(images)
@@ -30,7 +68,7 @@ class BernoulliFromLogits(nn.Module):
         return torch.sigmoid(output)
 
 
-class LogitLaplace(nn.Module):
+class LogitLaplace(Reconstruction):
     """−log of the density at φ(x) = (1 − 2ε) x + ε of a value whose logit is Laplace-distributed, ε = 0.1.
 
     Ramesh et al. (arXiv:2102.12092), appendix A.3. The output (N, 2C, H, W) holds the location and then the logarithm
@@ -51,12 +89,23 @@ class LogitLaplace(nn.Module):
         return ((location.sigmoid() - 0.1) / 0.8).clamp(0, 1)
 
 
-LIKELIHOODS = {"squared_error": SquaredError, "bernoulli": BernoulliFromLogits, "logit_laplace": LogitLaplace}
+LIKELIHOODS = {
+    "squared_error": SquaredError,
+    "gaussian": Gaussian,
+    "bernoulli": BernoulliFromLogits,
+    "logit_laplace": LogitLaplace,
+}
 
 
 def gaussian_kl(mu, logvar):
     """KL(N(μ, σ²) ‖ N(0, I)) = −½ Σ (1 + log σ² − μ² − σ²): Kingma & Welling (arXiv:1312.6114), appendix B."""
     return -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp()) / len(mu)
+
+
+def free_bits_kl(mu, logvar, nats):
+    """Σⱼ max(nats, the batch's mean KL of dimension j): Kingma et al. (arXiv:1606.04934), appendix C.8."""
+    posterior, prior = Normal(mu, torch.exp(logvar / 2)), Normal(torch.zeros_like(mu), torch.ones_like(mu))
+    return kl_divergence(posterior, prior).mean(0).clamp(min=nats).sum()
 
 
 def kl_to_uniform(logits):

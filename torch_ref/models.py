@@ -131,25 +131,26 @@ def build(model, image_shape, options, *, dtype=torch.float32):
     `options` holds channels, likelihood and what the model's bottleneck reads. The weights are PyTorch's default
     ones, or Sonnet's where `weight_init` asks for them; torch.manual_seed decides.
     """
-    reconstruction, code_dim = LIKELIHOODS[options["likelihood"]](), options.get("code_dim")
-    is_image = options["likelihood"] == "squared_error"
+    reconstruction, code_dim = LIKELIHOODS[options["likelihood"]](dtype), options.get("code_dim")
     if options.get("network", "convolution") == "residual":
         # The published VQ-VAE's decoder takes the code vectors; any other bottleneck gives back what it was given.
         latent_channels = code_dim if model == "vqvae" else options["hidden"]
         encoder, decoder, feature_shape = residual(
-            image_shape, options, latent_channels, reconstruction.outputs, is_image, dtype)
+            image_shape, options, latent_channels, reconstruction.outputs, reconstruction.is_image, dtype)
         top_channels = options["hidden"]
     else:
         inside = 1 if model == "vqvae2" else 0  # halvings that the bottleneck makes
         encoder, decoder, feature_shape, top_channels = convolutions(
-            image_shape, options["channels"], reconstruction.outputs, is_image, dtype, inside)
+            image_shape, options["channels"], reconstruction.outputs, reconstruction.is_image, dtype, inside)
 
     weights = {"reconstruction": 1.0}
     if model == "ae":
         bottleneck = DenseBottleneck(feature_shape, options["latent_dim"], dtype)
     elif model == "vae":
-        bottleneck = GaussianBottleneck(feature_shape, options["latent_dim"], dtype)
-        weights["kl"] = options["beta"]
+        free_bits, capacity = options.get("free_bits", 0.0), options.get("capacity")
+        bottleneck = GaussianBottleneck(feature_shape, options["latent_dim"], dtype, free_bits, capacity)
+        optimised = "kl_free" if free_bits else "kl" if capacity is None else "kl_gap"
+        weights |= {"kl": 0.0, optimised: options["beta"]}
     elif model == "vqvae":
         bottleneck = VectorQuantizedBottleneck(
             feature_shape, lambda: quantizer(options, dtype), code_dim, dtype,

@@ -71,12 +71,13 @@ class Trainer:
                 group["lr"] = scheduled(self.lr, self.steps)
         self.optimizer.zero_grad()
         loss, terms = self.model.loss(self.to_tensor(images), self.to_tensor(noise))
+        observed = self.metrics(loss, terms)  # before the update, as the loss is
         loss.backward()
         self.optimizer.step()
         stream = np.random.SeedSequence(self.seed, spawn_key=(epoch, step, 0))
         self.model.bottleneck.update(self.to_tensor(self.model.bottleneck.draw_choices(np.random.default_rng(stream))))
         self.steps += 1
-        return self.metrics(loss, terms)
+        return observed
 
     def evaluate(self, images, noise):
         """(terms with the noise given, {level: code counts}, squared error (N,) of the deterministic reconstruction).
@@ -88,8 +89,10 @@ class Trainer:
         return terms, counts, squared_error
 
     def metrics(self, loss, terms):
-        """The loss and its terms without their graph, and of each level of codes its perplexity and its counts."""
-        metrics = {name: term.detach() for name, term in {"loss": loss, **terms}.items()}
+        """The loss, its terms and what the likelihood has learned without their graph, and of each level of codes its
+        perplexity and its counts."""
+        metrics = {"loss": loss, **terms, **self.model.reconstruction.metrics()}
+        metrics = {name: value.detach() for name, value in metrics.items()}
         bottleneck, counts = self.model.bottleneck, {}
         if bottleneck.indices is None:
             return metrics, counts

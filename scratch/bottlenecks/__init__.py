@@ -1,7 +1,9 @@
 """The bottlenecks: the one part in which the systems differ."""
 
+from scratch.bottlenecks.capacity import CapacityBottleneck, CapacityTarget
 from scratch.bottlenecks.codebook_health import CuredVectorQuantizer
 from scratch.bottlenecks.dense import DenseBottleneck
+from scratch.bottlenecks.free_bits import FreeBits, FreeBitsBottleneck
 from scratch.bottlenecks.gaussian import GaussianBottleneck, GaussianKL, Reparameterize
 from scratch.bottlenecks.gumbel_softmax import CategoricalKL, CodeMixture, GumbelSoftmax, GumbelSoftmaxBottleneck
 from scratch.bottlenecks.reversed_straight_through import ReversedVectorQuantizer
@@ -11,10 +13,14 @@ from scratch.bottlenecks.unit_length import UnitLength
 from scratch.bottlenecks.vector_quantizer import VectorQuantizedBottleneck, VectorQuantizer
 
 __all__ = [
+    "CapacityBottleneck",
+    "CapacityTarget",
     "CategoricalKL",
     "CodeMixture",
     "CuredVectorQuantizer",
     "DenseBottleneck",
+    "FreeBits",
+    "FreeBitsBottleneck",
     "GaussianBottleneck",
     "GaussianKL",
     "GumbelSoftmax",

@@ -82,17 +82,25 @@ class GaussianBottleneck(Bottleneck):
         if noise is None:
             noise = array_module(h).asarray(self.draw_noise(len(h), self.rng))
         mu, logvar = self.posterior(h)
-        kl = self.kl.forward(mu, logvar)
+        terms = self.rate(mu, logvar)
         z = self.reparameterize.forward(mu, logvar, noise)
-        return self.decode(z), {"kl": kl}
+        return self.decode(z), terms
 
     def backward(self, dy, dterms):
         dz = self.expand.backward(self.unflatten.backward(dy))
         dmu, dlogvar = self.reparameterize.backward(dz)
-        dmu_kl, dlogvar_kl = self.kl.backward(dterms["kl"])
+        dmu_kl, dlogvar_kl = self.rate_backward(dterms)
         dh = self.logvar.backward(dlogvar + dlogvar_kl)
         dh += self.mu.backward(dmu + dmu_kl)
         return self.flatten.backward(dh)
+
+    def rate(self, mu, logvar):
+        """{name: term} of what the code costs; free_bits.py and capacity.py ask for other prices."""
+        return {"kl": self.kl.forward(mu, logvar)}
+
+    def rate_backward(self, dterms):
+        """(∂L/∂μ, ∂L/∂logvar) of those terms."""
+        return self.kl.backward(dterms["kl"])
 
     def posterior(self, h):
         """(μ, logvar) of q(z | h)."""

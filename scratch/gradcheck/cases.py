@@ -137,6 +137,34 @@ def gaussian_kl(case, rng):
     return of_forward(module, {"mu": mu, "logvar": logvar}, "kl")
 
 
+def clear_of(kink, mu, logvar):
+    """Is the mean KL of every latent dimension at least 0.01 away from `kink`? A step moves it by some 1e-5."""
+    k = (mu * mu + array_module(logvar).exp(logvar) - 1 - logvar).mean(axis=0) / 2
+    return abs(k - kink).min() > 0.01
+
+
+def free_bits(case, rng):
+    """kl, kl_free = FreeBits(mu, logvar)."""
+    module = bottlenecks.FreeBits(**case.arguments)
+    mu, logvar = normal(case.shape, rng), normal(case.shape, rng)
+    while not clear_of(module.nats, mu, logvar):
+        mu, logvar = normal(case.shape, rng), normal(case.shape, rng)
+    names = ("kl", "kl_free")
+    return of_module(
+        module,
+        {"mu": mu, "logvar": logvar},
+        lambda: dict(zip(names, module.forward(mu, logvar), strict=True)),
+        lambda upstream: module.backward(*(upstream[name] for name in names)),
+    )
+
+
+def capacity_target(case, rng):
+    """gap = CapacityTarget(kl), of several kl at once, on either side of the capacity and none of them near it."""
+    module = bottlenecks.CapacityTarget(**case.arguments)
+    kl = module.capacity + away_from_zero(case.shape, rng)
+    return of_forward(module, {"kl": kl}, "gap")
+
+
 def gumbel_softmax(case, rng):
     """y = GumbelSoftmax(logits, noise, temperature)."""
     module = bottlenecks.GumbelSoftmax(case.arguments["hard"])
@@ -184,6 +212,20 @@ def logit_laplace(case, rng):
     )
 
 
+def gaussian(case, rng):
+    """loss = Gaussian(output, target), with a σ that is near its bound, so that the bound has a part in it."""
+    module = losses.Gaussian(DTYPE)
+    module.log_sigma.value = rng.uniform(-7, -5, 1)
+    output, target = normal(case.shape, rng), rng.random(case.shape)
+    return of_module(
+        module,
+        {"output": output},
+        lambda: {"loss": module.loss(output, target)},
+        lambda upstream: [module.backward(upstream["loss"])],
+        constants={"target": target},
+    )
+
+
 def loss(case, rng):
     """loss = reconstruction.loss(output, target), with targets in [0, 1]."""
     module = getattr(losses, case.name)()
@@ -203,6 +245,9 @@ def bottleneck(case, rng):
     h = normal(case.shape, rng)
     if case.name == "TwoLevelBottleneck":  # whose top encoder has a ReLU: no input of it is near 0
         while abs(module.top_encoder.layers[0].forward(h)).min() < 1e-3:
+            h = normal(case.shape, rng)
+    if case.name == "FreeBitsBottleneck":
+        while not clear_of(module.kl.nats, *module.posterior(h)):
             h = normal(case.shape, rng)
     if case.name == "GumbelSoftmaxBottleneck":
         module.project.weight.value /= LOGIT_GAIN  # of a draw that is certain no gradient is left but rounding
@@ -356,6 +401,8 @@ CASES = [
     *cases(layer, "Unflatten", (2, 24), dict(dim=1, unflattened_size=(2, 3, 4))),
     *cases(reparameterize, "Reparameterize", (4, 3)),
     *cases(gaussian_kl, "GaussianKL", (4, 3)),
+    *cases(free_bits, "FreeBits", (4, 6), dict(nats=0.8)),
+    *cases(capacity_target, "CapacityTarget", (4,), dict(capacity=2.0)),
     *cases(vector_quantizer, "VectorQuantizer", (2, 3, 4, 5), dict(codes=6, code_dim=5, init="normal")),
     *cases(unit_length, "UnitLength", (2, 3, 4, 5)),
     *cases(soft_assignment_entropy, "SoftAssignmentEntropy", (8, 3), dict(temperature=1.5)),
@@ -371,6 +418,13 @@ CASES = [
         reversed_vector_quantizer, "ReversedVectorQuantizer", (2, 3, 4, 5), dict(codes=6, code_dim=5, init="normal")),
     *cases(bottleneck, "DenseBottleneck", (3, 2, 2, 4), dict(feature_shape=(2, 2, 4), latent_dim=5)),
     *cases(bottleneck, "GaussianBottleneck", (3, 2, 2, 4), dict(feature_shape=(2, 2, 4), latent_dim=5)),
+    *cases(
+        bottleneck, "FreeBitsBottleneck", (3, 2, 2, 4), dict(feature_shape=(2, 2, 4), latent_dim=5, free_bits=0.2)),
+    *cases(
+        bottleneck, "CapacityBottleneck", (3, 2, 2, 4),
+        dict(feature_shape=(2, 2, 4), latent_dim=5, capacity=0.5),
+        dict(feature_shape=(2, 2, 4), latent_dim=5, capacity=5.0),
+    ),
     *cases(
         bottleneck, "VectorQuantizedBottleneck", (3, 2, 2, 4),
         dict(feature_shape=(2, 2, 4), codes=6, code_dim=3, init="normal"),
@@ -394,6 +448,7 @@ CASES = [
         dict(feature_shape=(2, 2, 4), codes=6, code_dim=3, init="normal", temperature=0.7, hard=True),
     ),
     *cases(loss, "SquaredError", (3, 4, 5, 2)),
+    *cases(gaussian, "Gaussian", (3, 4, 5, 2)),
     *cases(loss, "BernoulliFromLogits", (3, 4, 5, 2)),
     *cases(logit_laplace, "LogitLaplace", (3, 4, 5, 2)),
 ]

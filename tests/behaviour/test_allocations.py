@@ -21,6 +21,7 @@ from scratch.models import build
 from scratch.presets import PRESETS
 from scratch.training import Trainer, make_optimizer
 from tests.cures import CURES
+from tests.rates import RATES
 from tests.stand_in import counting, installed
 
 STORED = Path(__file__).with_name("allocations.json")
@@ -28,7 +29,9 @@ UPDATE = "python -m tests.behaviour.test_allocations --update"
 FIGURES = {"bytes_allocated": 0.01, "allocations": 0, "copies": 0, "launches": 0}  # and by what part each may differ
 
 MODELS = {  # name: (model, preset, options beside the preset's)
-    "ae": ("ae", "small", {}), "vae": ("vae", "small", {}), "vqvae": ("vqvae", "small", {}),
+    "ae": ("ae", "small", {}), "vae": ("vae", "small", {}),
+    "vae, free bits": ("vae", "small", RATES["free bits"]), "vae, capacity": ("vae", "small", RATES["capacity"]),
+    "vae, gaussian": ("vae", "small", {"likelihood": "gaussian"}), "vqvae": ("vqvae", "small", {}),
     "vqvae, cured": ("vqvae", "small", CURES["all"]), "published vqvae": ("vqvae", "published", {}),
     "vqvae2": ("vqvae2", "small", {}), "dvae": ("dvae", "small", {}),
 }

@@ -21,6 +21,7 @@ from tests import stand_in
 from tests.behaviour.tiny import OPTIONS, RESIDUAL, images
 from tests.cures import CURES
 from tests.on_device import run_case
+from tests.rates import RATES
 from tests.recorder import Call, problem, recording
 
 MODELS = ("ae", "vae", "vqvae", "vqvae2", "dvae")
@@ -81,6 +82,8 @@ def calls():
                 use(name, "squared_error", OPTIMIZERS[0], form, np.float32, **RESIDUAL)
         for cure in CURES.values():
             use("vqvae", "squared_error", OPTIMIZERS[0], "plain", np.float32, **cure)
+        for rate in RATES.values():
+            use("vae", "squared_error", OPTIMIZERS[0], "plain", np.float32, **rate)
         for case in CASES:
             for dtype in (np.float32, np.float64):
                 run_case(case, "gpu", dtype)

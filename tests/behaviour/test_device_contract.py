@@ -15,6 +15,7 @@ from scratch.priors import CodeFrequencies, FittedGaussian
 from scratch.runs import Run
 from scratch.training import Progress, Totals, Trainer, fit, make_optimizer
 from tests.behaviour.tiny import OPTIONS, RESIDUAL, images
+from tests.rates import RATES
 from tests.stand_in import DeviceArray, counting
 
 MODELS = ["ae", "vae", "vqvae", "vqvae2", "dvae"]
@@ -95,6 +96,21 @@ def test_a_step_with_residual_networks_is_that_of_numpy_and_moves_nothing_but_th
         trainer.noise_of_step = lambda *stream, noise=noise: noise
         with counting() as during:
             terms, _ = trainer.step(x, epoch=1, step=0)
+        results.append(dict(zip(terms, trainer.read(list(terms.values())), strict=True)) | trainer.state()[0])
+    assert during.waits == during.transfers_to_host == 0 and during.bytes_to_device == x.nbytes
+    assert_same(results[1], results[0], rtol=1e-10)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_a_vae_with_another_price_of_its_code_is_that_of_numpy_and_waits_for_nothing(cupy, rate):
+    results, x = [], images(8).astype(np.float64)
+    for device in ("cpu", "gpu"):
+        trainer = new_trainer("vae", device, dtype=np.float64, **RATES[rate])
+        noise = to_device(trainer.draw_noise(len(x), np.random.default_rng(1)), device)
+        trainer.noise_of_step = lambda *stream, noise=noise: noise
+        for step in range(3):
+            with counting() as during:
+                terms, _ = trainer.step(x, epoch=1, step=step)
         results.append(dict(zip(terms, trainer.read(list(terms.values())), strict=True)) | trainer.state()[0])
     assert during.waits == during.transfers_to_host == 0 and during.bytes_to_device == x.nbytes
     assert_same(results[1], results[0], rtol=1e-10)

@@ -28,7 +28,7 @@ SHAPE, Z = (2, 3, 2), 4  # of the images of the linear model, and its latent dim
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_the_loss_is_the_mean_of_the_examples_own(likelihood):
-    rng, loss = np.random.default_rng(0), LIKELIHOODS[likelihood]()
+    rng, loss = np.random.default_rng(0), LIKELIHOODS[likelihood](np.float64)
     x, output = rng.random((5, 4, 3, 2)), rng.standard_normal((5, 4, 3, 2 * loss.outputs))
     each = loss.per_example(output, x)
     assert each.shape == (5,) and loss.loss(output, x) == pytest.approx(each.mean(), rel=1e-14)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scratch.layers.activation import sigmoid
-from scratch.losses import LIKELIHOODS, BernoulliFromLogits, LogitLaplace, SquaredError
+from scratch.losses import LIKELIHOODS, BernoulliFromLogits, Gaussian, LogitLaplace, SquaredError
 from scratch.models import build
 
 OPTIONS = dict(channels=(4, 6), latent_dim=5, beta=0.5, codes=9, code_dim=3, codebook_init="normal", commitment=0.25,
@@ -17,6 +17,55 @@ def test_squared_error_sums_inside_an_example_and_averages_over_the_batch():
     x = np.zeros((2, 1, 1, 3))
     y = np.array([1.0, 2.0, 3.0, 0.0, 0.0, 4.0]).reshape(2, 1, 1, 3)
     assert SquaredError().loss(y, x) == (1 + 4 + 9 + 16) / 2
+
+
+def gaussian(log_sigma, dtype=np.float64):
+    loss = Gaussian(dtype)
+    loss.log_sigma.value[...] = log_sigma
+    return loss
+
+
+def test_the_gaussian_is_a_density():
+    """∫ p(x) dx is 1 whatever σ, hence the log σ and the ½ log 2π; its deviation is the σ that it reports."""
+    x = np.linspace(-40, 40, 400_001)
+    for log_sigma in (-3.0, 0.0, 1.5):
+        loss = gaussian(log_sigma)
+        density = np.array([math.exp(-loss.loss(np.array([[0.5]]), np.array([[at]]))) for at in (0.5, 0.6)])
+        sigma = float(loss.metrics()["sigma"])
+        assert sigma == pytest.approx(math.exp(log_sigma) + math.exp(-6), rel=1e-12)
+        p = np.exp(-(((x - 0.5) / sigma) ** 2) / 2) / sigma / math.sqrt(2 * math.pi)
+        assert p.sum() * (x[1] - x[0]) == pytest.approx(1, abs=1e-6)
+        np.testing.assert_allclose(density, np.interp([0.5, 0.6], x, p), rtol=1e-4)
+
+
+def test_the_gaussian_s_best_sigma_is_the_error_itself():
+    """Where σ² is the mean squared error per element ∂L/∂s is zero, and on either side of it points back."""
+    rng = np.random.default_rng(0)
+    y, x = rng.random((2, 4, 3, 3, 2))
+    best = math.log(math.sqrt(((y - x) ** 2).mean()) - math.exp(-6))
+    slopes = []
+    for log_sigma in (best - 0.1, best, best + 0.1):
+        loss = gaussian(log_sigma)
+        loss.loss(y, x)
+        loss.backward()
+        slopes.append(loss.log_sigma.grad[0])
+    assert slopes[0] < -1 and slopes[2] > 1 and abs(slopes[1]) < 1e-12
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sigma_is_bounded_from_below(dtype):
+    """Where images are predicted exactly the loss would fall without end; a σ far too small could not come back."""
+    x = np.full((2, 3, 3, 1), 0.5, dtype)
+    for log_sigma in (-20, -100, -1e4):
+        loss = gaussian(log_sigma, dtype)
+        assert loss.loss(x, x) == pytest.approx(9 * (-6 + 0.5 * math.log(2 * math.pi)), rel=1e-5)
+        assert not loss.backward().any() and np.isfinite(loss.log_sigma.grad).all()
+        assert float(loss.metrics()["sigma"]) == pytest.approx(math.exp(-6), rel=1e-5)
+
+
+def test_sigma_has_one_dtype_with_the_images():
+    with pytest.raises(TypeError, match=r"float32 σ.*float64 output"):
+        Gaussian().loss(np.zeros((1, 2)), np.zeros((1, 2)))
 
 
 def test_bernoulli_at_the_logit_zero_costs_log_two_a_pixel():
@@ -98,7 +147,8 @@ def test_sigmoid_keeps_both_tails():
     np.testing.assert_allclose(sigmoid(x), [5e-324, math.exp(-40) / (1 + math.exp(-40)), 0.5, 1, 1], rtol=1e-15)
 
 
-@pytest.mark.parametrize("name, mean", [("squared_error", 2.0), ("bernoulli", 1 / (1 + math.exp(-2)))])
+@pytest.mark.parametrize("name, mean", [
+    ("squared_error", 2.0), ("gaussian", 2.0), ("bernoulli", 1 / (1 + math.exp(-2)))])
 def test_a_likelihood_knows_what_the_output_means(name, mean):
     assert LIKELIHOODS[name]().mean(np.array([2.0]))[0] == pytest.approx(mean, rel=1e-15)
 

@@ -18,6 +18,8 @@ from tests.behaviour.tiny import images, new_model
     ("linear:0:6:3", {0: 0, 1: 2, 2: 4, 3: 6, 4: 6, math.inf: 6}),
     ("cosine:1:0:4", {0: 1, 1: (1 + math.sqrt(0.5)) / 2, 2: 0.5, 4: 0, 5: 0}),
     ("exponential:1:0.0625:4", {0: 1, 1: 0.5, 2: 0.25, 3: 0.125, 4: 0.0625, 100: 0.0625}),
+    ("cyclical:0:6:6", {0: 0, 1: 2, 2: 4, 3: 6, 5: 6, 6: 0, 7: 2, 9: 6, 11: 6, 600: 0, 602: 4, math.inf: 6}),
+    ("cyclical:1:0:2", {0: 1, 1: 0, 2: 1, 3: 0, math.inf: 0}),
 ])
 def test_values(text, values):
     schedule = Schedule(text)
@@ -26,7 +28,7 @@ def test_values(text, values):
 
 @pytest.mark.parametrize("text", [
     "", "fast", "linear", "linear:0:1", "linear:0:1:0", "linear:0:1:2:3", "step:0:1:5", "linear:0:x:5", "nan",
-    "linear:0:inf:5", "exponential:1:0:5", "exponential:-1:1:5",
+    "linear:0:inf:5", "exponential:1:0:5", "exponential:-1:1:5", "cyclical:0:1", "cyclical:0:1:1",
 ])
 def test_what_is_no_schedule_is_refused(text):
     with pytest.raises(ValueError, match="is no schedule"):

@@ -74,6 +74,8 @@ def test_a_run_is_continued_by_the_program_that_began_it(torch_ref, scratch, tra
     ("compare ae --steps 0", "--steps"),
     ("compare ae --data nothing", "'nothing'"),
     ("compare ae --restart-after 5", "--restart-after is an option of vqvae"),
+    ("compare dvae --free-bits 0.5", "--free-bits is an option of vae"),
+    ("compare vae --free-bits 0.5 --capacity 3", "leave one of them out"),
     ("compare vqvae --ema-decay 0.5", "--ema-decay needs --codebook-update ema"),
     ("gradcheck Nothing", "'Nothing'"),
 ])

@@ -18,6 +18,7 @@ from tests.behaviour.tiny import OPTIONS, RESIDUAL, images
 from tests.closeness import assert_all_close, assert_close
 from tests.cures import CURES
 from tests.on_device import run_case
+from tests.rates import RATES
 
 BOUNDS = {"float64": 1e-10, "float32": 1e-4}  # relative to each tensor's largest magnitude
 each_dtype = pytest.mark.parametrize("dtype", BOUNDS)
@@ -144,6 +145,13 @@ def test_fifty_steps_in_float64(cupy, model, optimizer, network):
     assert_all_close(ours[2], expected[2], 1e-9)
     assert_all_close(ours[3], expected[3], 1e-6)
     assert expected[0][-1] < expected[0][0], "it learned something"
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_fifty_steps_of_a_vae_with_another_price_of_its_code(cupy, rate):
+    ours, expected = (trajectory("vae", "adam", device, RATES[rate]) for device in DEVICES)
+    np.testing.assert_allclose(ours[0], expected[0], rtol=1e-9)
+    assert_all_close(ours[3], expected[3], 1e-6)
 
 
 @pytest.mark.parametrize("cure", CURES)

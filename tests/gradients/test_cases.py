@@ -37,8 +37,8 @@ def test_every_case_agrees_with_autograd(case):
 
 
 def test_nothing_with_a_backward_is_left_out():
-    exported = {*scratch.layers.__all__, *scratch.bottlenecks.__all__, "SquaredError", "BernoulliFromLogits",
-                "LogitLaplace"}
+    exported = {*scratch.layers.__all__, *scratch.bottlenecks.__all__, "SquaredError", "Gaussian",
+                "BernoulliFromLogits", "LogitLaplace"}
     assert exported <= {case.name for case in CASES}
     assert {kind.__name__ for kind in scratch.losses.LIKELIHOODS.values()} <= exported
 

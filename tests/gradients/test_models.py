@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from scratch.bottlenecks import CapacityTarget, FreeBits
 from scratch.bottlenecks.gumbel_softmax import LOGIT_GAIN
 from scratch.gradcheck.differences import Operation, check
 from scratch.gradcheck.surrogates import held_straight_through
@@ -12,6 +13,7 @@ from scratch.layers import ReLU
 from scratch.losses import LIKELIHOODS, LogitLaplace
 from scratch.models import build
 from tests.cures import CURES
+from tests.rates import RATES
 
 pytestmark = pytest.mark.usefixtures("each_form")
 
@@ -41,8 +43,8 @@ def operation_of(model, x, noise):
 
 @pytest.fixture
 def kinks(monkeypatch):
-    """The set of which ReLUs were active, and on which side of its median each pixel of a logit-Laplace likelihood lay,
-    one member for each pass: more than one member, and a kink was crossed."""
+    """The set of which ReLUs were active, on which side of its median each pixel of a logit-Laplace likelihood lay, and
+    on which side of their bounds the KL was, one member for each pass: more than one member, and a kink was crossed."""
     active = {}
 
     def watch(kind, method, sides):
@@ -57,6 +59,8 @@ def kinks(monkeypatch):
 
     watch(ReLU, "forward", lambda layer, x: x > 0)
     watch(LogitLaplace, "loss", lambda likelihood, output, x: likelihood.saved[0] > 0)
+    watch(FreeBits, "forward", lambda free_bits, mu, logvar: free_bits.saved[2])
+    watch(CapacityTarget, "forward", lambda target, kl: target.saved[0] > 0)
     return active
 
 
@@ -66,6 +70,8 @@ def lively_model(name, likelihood, rng, **changes):
     model = build(name, (8, 8, 2), {**OPTIONS, "likelihood": likelihood, **changes}, dtype=np.float64, rng=rng)
     for parameter in model.named_parameters().values():
         parameter.value *= math.sqrt(6)
+    if likelihood == "gaussian":  # where σ is 1 the constants outweigh the errors, and rounding is theirs
+        model.reconstruction.log_sigma.value -= 1
     if name == "dvae":
         model.bottleneck.project.weight.value /= LOGIT_GAIN  # else many a draw is certain, and has no gradient
     return model
@@ -101,6 +107,23 @@ def test_the_gradient_of_a_model_with_a_cured_codebook(cure, kinks):
         rng = np.random.default_rng(seed)
         model = lively_model("vqvae", "squared_error", rng, **changes)
         differences = check(operation_of(model, rng.random((3, 8, 8, 2)), None), rng)
+        if all(len(patterns) == 1 for patterns in kinks.values()):
+            smooth += 1
+            for parameter, difference in differences.items():
+                assert difference <= 1e-7, parameter
+    assert smooth >= 3
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_the_gradient_of_a_model_with_another_price_of_its_code(rate, kinks):
+    smooth = 0
+    for seed in range(5):
+        kinks.clear()
+        rng = np.random.default_rng(seed)
+        model = lively_model("vae", "squared_error", rng, **RATES[rate])
+        model.at_step(7)
+        x = rng.random((3, 8, 8, 2))
+        differences = check(operation_of(model, x, model.bottleneck.draw_noise(len(x), rng)), rng)
         if all(len(patterns) == 1 for patterns in kinks.values()):
             smooth += 1
             for parameter, difference in differences.items():

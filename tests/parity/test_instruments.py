@@ -1,6 +1,7 @@
 """The instruments against torch.distributions, and against torch_ref's terms."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -36,6 +37,7 @@ def logit_laplace(output):
 
 DISTRIBUTIONS = {
     "squared_error": lambda y: Normal(y, 0.5**0.5),
+    "gaussian": lambda y: Normal(y, 1 + math.exp(-6)),  # its σ before any training
     "bernoulli": lambda a: Bernoulli(logits=a, validate_args=False),  # of greys too, as the loss takes them
     "logit_laplace": logit_laplace,
 }
@@ -67,7 +69,7 @@ def distributions(model, x):
 @each_likelihood
 def test_negative_log_likelihood(likelihood):
     """With every constant, of each example."""
-    rng, ours = np.random.default_rng(0), LIKELIHOODS[likelihood]()
+    rng, ours = np.random.default_rng(0), LIKELIHOODS[likelihood](np.float64)
     x, output = rng.random((4, 5, 3, 2)), 2 * rng.standard_normal((4, 5, 3, 2 * ours.outputs))
     expected = -DISTRIBUTIONS[likelihood](tensor(output)).log_prob(tensor(x)).sum((1, 2, 3))
     assert_close(ours.negative_log_likelihood(output, x), expected.numpy(), 1e-12)

@@ -1,5 +1,7 @@
 """The loss terms against PyTorch's own functions and distributions."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch.nn import functional as F
 from scratch.bottlenecks import CategoricalKL, GaussianKL, Reparameterize
 from scratch.bottlenecks.vector_quantizer import code_counts, perplexity
 from scratch.losses import LIKELIHOODS, BernoulliFromLogits, LogitLaplace
-from tests.parity.helpers import assert_close, to_numpy, to_torch
+from tests.parity.helpers import assert_all_close, assert_close, to_numpy, to_torch, torch_gradients
 from torch_ref import losses as torch_losses
 
 drawn = settings(max_examples=30, deadline=None, derandomize=True)
@@ -25,8 +27,14 @@ def logit_laplace_nll(output, x):
     return ((torch.logit(phi) - mu).abs() / b + (2 * b * phi * (1 - phi)).log()).mean()
 
 
+def gaussian_nll(output, x):
+    """At the initial σ, of which PyTorch takes the square; mean over elements."""
+    return F.gaussian_nll_loss(output, x, torch.full_like(x, (1 + math.exp(-6)) ** 2), full=True)
+
+
 PYTORCHS = {
-    "squared_error": F.mse_loss, "bernoulli": F.binary_cross_entropy_with_logits, "logit_laplace": logit_laplace_nll,
+    "squared_error": F.mse_loss, "gaussian": gaussian_nll, "bernoulli": F.binary_cross_entropy_with_logits,
+    "logit_laplace": logit_laplace_nll,
 }
 
 
@@ -36,7 +44,7 @@ PYTORCHS = {
 @given(shape=shapes, seed=seeds)
 def test_reconstruction(name, dtype, bound, shape, seed):
     rng = np.random.default_rng(seed)
-    ours, theirs = LIKELIHOODS[name](), torch_losses.LIKELIHOODS[name]()
+    ours, theirs = LIKELIHOODS[name](dtype), torch_losses.LIKELIHOODS[name](getattr(torch, np.dtype(dtype).name))
     assert ours.outputs == theirs.outputs
     output = (2 * rng.standard_normal((*shape[:-1], ours.outputs * shape[-1]))).astype(dtype)
     x = rng.uniform(size=shape).astype(dtype)
@@ -52,7 +60,10 @@ def test_reconstruction(name, dtype, bound, shape, seed):
 
     (upstream * loss_torch).backward()
     assert_close(ours.backward(upstream), to_numpy(output_torch.grad), bound, "gradient")
+    assert_all_close(ours.grad_dict(), torch_gradients(theirs), bound)
     assert_close(ours.mean(output), to_numpy(theirs.mean(output_torch)), bound, "mean")
+    metrics = {name: value.detach() for name, value in theirs.metrics().items()}
+    assert_all_close(ours.metrics(), metrics, bound)
 
 
 def test_cross_entropy_far_out():

@@ -1,0 +1,54 @@
+"""A capacity target: the code is to hold C nats, no fewer and no more, and C may rise while training goes on."""
+
+from scratch.arrays import array_module
+from scratch.bottlenecks.gaussian import GaussianBottleneck
+from scratch.module import Module
+from scratch.schedules import Schedule
+
+
+class CapacityTarget(Module):
+    """gap = |kl − C|, in nats, where C is a number or a schedule.
+
+    (Burgess et al. 2018, arXiv:1804.03599; docs/gaussian.md)
+
+    kl and gap are scalars. kl is the mean over the batch, as theirs is, so this couples the examples of a batch: the
+    rate of one may be above C as long as that of others is below it, and all of them are pulled the same way.
+
+        ∂L/∂kl = ∂L/∂gap · sign(kl − C)       0 at kl = C, where gap has a kink
+    """
+
+    couples_examples = True
+
+    def __init__(self, capacity):
+        self.schedule = Schedule(capacity)
+        self.at_step(0)
+
+    def at_step(self, step):
+        self.capacity = self.schedule(step)
+
+    def forward(self, kl):
+        excess = kl - self.capacity
+        self.save(excess)
+        return abs(excess)
+
+    def backward(self, dgap=1.0):
+        (excess,) = self.recall()
+        return array_module(excess).sign(excess) * dgap
+
+
+class CapacityBottleneck(GaussianBottleneck):
+    """A GaussianBottleneck whose rate has a target: the terms kl, to be read, and kl_gap = |kl − C|, to be weighed."""
+
+    def __init__(self, feature_shape, latent_dim, capacity, **settings):
+        super().__init__(feature_shape, latent_dim, **settings)
+        self.target = CapacityTarget(capacity)
+
+    def at_step(self, step):
+        self.target.at_step(step)
+
+    def rate(self, mu, logvar):
+        kl = self.kl.forward(mu, logvar)
+        return {"kl": kl, "kl_gap": self.target.forward(kl)}
+
+    def rate_backward(self, dterms):
+        return self.kl.backward(dterms["kl"] + self.target.backward(dterms["kl_gap"]))

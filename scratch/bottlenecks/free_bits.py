@@ -1,0 +1,52 @@
+"""Free bits: the first λ nats of each latent dimension cost nothing, so that no dimension is worth giving up."""
+
+from scratch.arrays import array_module
+from scratch.bottlenecks.gaussian import GaussianBottleneck
+from scratch.module import Module
+
+
+class FreeBits(Module):
+    """kl_free = Σⱼ max(λ, kⱼ), beside kl = Σⱼ kⱼ, where kⱼ is the KL of dimension j, averaged over the batch:
+
+        kⱼ = (1/N) Σₙ ½ (μₙⱼ² + σₙⱼ² − 1 − log σₙⱼ²)
+
+    in nats. (Kingma et al. 2016, arXiv:1606.04934, appendix C.8; docs/gaussian.md)
+    Shapes: mu, logvar (N, Z), kl and kl_free scalars. It couples the examples of a batch: whether kⱼ is above λ depends
+    on all of them, and of two halves of a batch kl_free is not the mean.
+
+        gⱼ = ∂L/∂kⱼ = ∂L/∂kl + ∂L/∂kl_free · [kⱼ > λ]
+        ∂L/∂μₙⱼ = gⱼ μₙⱼ / N       ∂L/∂logvarₙⱼ = gⱼ ½ (σₙⱼ² − 1) / N
+    """
+
+    couples_examples = True
+
+    def __init__(self, nats):
+        self.nats = nats
+
+    def forward(self, mu, logvar):
+        xp = array_module(mu)
+        variance = xp.exp(logvar)
+        k = (0.5 * (mu * mu + variance - 1 - logvar)).sum(axis=0) / len(mu)
+        self.save(mu, variance, (k > self.nats).astype(mu.dtype))
+        return k.sum(), xp.maximum(k, self.nats).sum()
+
+    def backward(self, dkl, dfree):
+        mu, variance, above = self.recall()
+        g = (dkl + dfree * above) / len(mu)
+        return mu * g, (variance - 1) * (0.5 * g)
+
+
+class FreeBitsBottleneck(GaussianBottleneck):
+    """A GaussianBottleneck with λ nats a dimension that are free: the terms kl, to be read, and kl_free, to be weighed.
+    """
+
+    def __init__(self, feature_shape, latent_dim, free_bits, **settings):
+        super().__init__(feature_shape, latent_dim, **settings)
+        self.kl = FreeBits(free_bits)
+
+    def rate(self, mu, logvar):
+        kl, kl_free = self.kl.forward(mu, logvar)
+        return {"kl": kl, "kl_free": kl_free}
+
+    def rate_backward(self, dterms):
+        return self.kl.backward(dterms["kl"], dterms["kl_free"])

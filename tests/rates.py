@@ -1,0 +1,9 @@
+"""What a VAE can be asked about its KL, in the forms that are tested, as options of `vae`."""
+
+RATES = {
+    "free bits": {"free_bits": 0.1},
+    "capacity": {"capacity": 3.0},
+    "rising capacity": {"capacity": "linear:0:5:20", "beta": 10.0},
+    "cyclical beta": {"beta": "cyclical:0:2:10"},
+}
+COUPLING = ("free bits", "capacity", "rising capacity")
