@@ -6,6 +6,7 @@ import math
 from scratch.bottlenecks.vector_quantizer import CODEBOOK_INITS
 from scratch.errors import UsageError
 from scratch.layers.initialisation import WEIGHT_INITS
+from scratch.layers.norm import NORMS
 from scratch.losses import LIKELIHOODS
 from scratch.networks import NETWORKS
 from scratch.presets import CODEBOOK, DEPENDENT_OPTIONS, MODEL_OPTIONS, OWN_ENTRIES, PRESETS
@@ -91,7 +92,7 @@ def schedule(least, inclusive=True, ends_inclusive=True):
 
 
 def widths(text):
-    """A parser of channel counts such as 32,64,128."""
+    """A parser of widths of layers such as 32,64,128."""
     return tuple(whole(1)(part) for part in text.split(","))
 
 
@@ -107,7 +108,7 @@ def add_data_arguments(parser, default_data=None):
 def add_train_arguments(parser):
     """All that `train` takes. Nothing has a default here, so that what was given can be told from what was not."""
     parser.add_argument("model", nargs="?", help=", ".join(MODEL_OPTIONS))
-    parser.add_argument("--preset", help="small (default), article or, for vqvae, published")
+    parser.add_argument("--preset", help="small (default), article; published (vqvae), mlp (ae, vae)")
     add_data_arguments(parser)
     parser.add_argument("--image-size", type=whole(1), metavar="PIXELS", help="side of the images")
     parser.add_argument("--epochs", type=whole(1), metavar="N", help="epochs in all, those before a --resume included")
@@ -126,17 +127,11 @@ def add_train_arguments(parser):
     parser.add_argument("--plain", action="store_true", default=None,
                         help="leave out all that makes the plain forms faster (scratch/accelerate)")
     parser.add_argument("--dtype", choices=("float32", "float64"), help="(default: float32)")
-    parser.add_argument("--likelihood", choices=tuple(LIKELIHOODS), help="(default: squared_error)")
+    parser.add_argument("--likelihood", choices=tuple(LIKELIHOODS),
+                        help="(default: squared_error; --preset mlp: bernoulli)")
     parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/MODEL-PRESET-DATA)")
     parser.add_argument("--resume", metavar="RUN", help="continue this run with its own options")
-    network = parser.add_argument_group("encoder and decoder")
-    network.add_argument("--network", choices=NETWORKS, help="(default: the preset's)")
-    network.add_argument("--channels", type=widths, metavar="C,C,C", help="convolution: its widths, one a halving")
-    network.add_argument("--halvings", type=whole(1), metavar="N", help="residual: of an image's sides (default: 2)")
-    network.add_argument("--hidden", type=whole(2), metavar="C", help="residual: its width (default: 128)")
-    network.add_argument("--residual-blocks", type=whole(0), metavar="N", help="residual: on each side (default: 2)")
-    network.add_argument("--residual-channels", type=whole(1), metavar="C", help="residual: in a block (default: 32)")
-    network.add_argument("--weight-init", choices=WEIGHT_INITS, help="(default: the preset's; dvae: its own)")
+    add_network_arguments(parser.add_argument_group("encoder and decoder"))
     ae = parser.add_argument_group("ae and vae")
     ae.add_argument("--latent-dim", type=whole(1), metavar="Z", help="numbers in the code of an image")
     vae = parser.add_argument_group("vae")
@@ -156,6 +151,19 @@ def add_train_arguments(parser):
     vqvae.add_argument("--data-variance", type=real(0, inclusive=False), metavar="V",
                        help="of the images: what their mean squared error is divided by (default: 1)")
     add_codebook_arguments(vqvae)
+
+
+def add_network_arguments(parser):
+    """What says how the encoder and the decoder are made (scratch/networks.py)."""
+    parser.add_argument("--network", choices=NETWORKS, help="(default: the preset's)")
+    parser.add_argument("--norm", choices=NORMS, help="before each ReLU; not of mlp (default: none)")
+    parser.add_argument("--channels", type=widths, metavar="C,C,C", help="convolution, pooling: widths, one a halving")
+    parser.add_argument("--widths", type=widths, metavar="W,W", help="mlp: those of its hidden layers (default: 400)")
+    parser.add_argument("--halvings", type=whole(1), metavar="N", help="residual: of an image's sides (default: 2)")
+    parser.add_argument("--hidden", type=whole(2), metavar="C", help="residual: its width (default: 128)")
+    parser.add_argument("--residual-blocks", type=whole(0), metavar="N", help="residual: on each side (default: 2)")
+    parser.add_argument("--residual-channels", type=whole(1), metavar="C", help="residual: in a block (default: 32)")
+    parser.add_argument("--weight-init", choices=WEIGHT_INITS, help="(default: the preset's; dvae: its own)")
 
 
 def add_codebook_arguments(parser):
@@ -224,6 +232,14 @@ def with_one_end(options, chosen):
     return {**options, **one_end, **chosen}
 
 
+def check_dependent_options(chosen, options):
+    """Raises UsageError where an option was chosen that counts only with another choice of a second one."""
+    for name, (deciding, owners) in DEPENDENT_OPTIONS.items():
+        if name in chosen and options[deciding] not in owners:
+            raise UsageError(f"--{name.replace('_', '-')} is an option of --{deciding} {' or '.join(owners)}; "
+                             f"{options[deciding]} has none such.")
+
+
 def resolve(arguments):
     """Every option of a new run: the defaults, under the preset, under what was given. Raises UsageError."""
     chosen = given(arguments)
@@ -238,16 +254,16 @@ def resolve(arguments):
         owners = " and ".join(owner for owner, names in MODEL_OPTIONS.items() if name in names)
         raise UsageError(f"--{name.replace('_', '-')} is an option of {owners}; {model} has none such.")
     options = with_one_end({**DEFAULTS, **recipe}, chosen)
-    for name, (deciding, owner) in DEPENDENT_OPTIONS.items():
-        if name in chosen and options[deciding] != owner:
-            raise UsageError(f"--{name.replace('_', '-')} is an option of --{deciding} {owner}; "
-                             f"{options[deciding]} has none such.")
+    check_dependent_options(chosen, options)
+    if options["network"] == "mlp" and "codes" in MODEL_OPTIONS[model]:
+        raise UsageError(f"--network mlp has no grid of features, and {model} gives each place of a grid a code: "
+                         f"choose another --network.")
     if "straight_through" in MODEL_OPTIONS[model]:
         check_codebook_options(chosen, options)
     elif options.get("codebook_init") == "kmeans" and "codes" in MODEL_OPTIONS[model]:
         raise UsageError(f"--codebook-init kmeans is for vqvae and vqvae2: {model} has no latents to begin with.")
     options = {name: value for name, value in options.items() if name not in foreign}
-    return {**options, "channels": list(options["channels"])}
+    return {**options, **{name: list(options[name]) for name in ("channels", "widths")}}
 
 
 def resolve_resumed(arguments, options):
