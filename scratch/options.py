@@ -131,7 +131,9 @@ def add_train_arguments(parser):
                         help="(default: squared_error; --preset mlp: bernoulli)")
     parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/MODEL-PRESET-DATA)")
     parser.add_argument("--resume", metavar="RUN", help="continue this run with its own options")
-    add_network_arguments(parser.add_argument_group("encoder and decoder"))
+    network = parser.add_argument_group("encoder and decoder")
+    add_network_arguments(network)
+    network.add_argument("--weight-init", choices=WEIGHT_INITS, help="(default: the preset's; dvae: its own)")
     ae = parser.add_argument_group("ae and vae")
     ae.add_argument("--latent-dim", type=whole(1), metavar="Z", help="numbers in the code of an image")
     vae = parser.add_argument_group("vae")
@@ -163,7 +165,31 @@ def add_network_arguments(parser):
     parser.add_argument("--hidden", type=whole(2), metavar="C", help="residual: its width (default: 128)")
     parser.add_argument("--residual-blocks", type=whole(0), metavar="N", help="residual: on each side (default: 2)")
     parser.add_argument("--residual-channels", type=whole(1), metavar="C", help="residual: in a block (default: 32)")
-    parser.add_argument("--weight-init", choices=WEIGHT_INITS, help="(default: the preset's; dvae: its own)")
+
+
+def network_options(arguments, preset):
+    """The options of `add_network_arguments` alone, for whoever takes no others. Raises UsageError."""
+    names = ["network", *(name for name, (deciding, _) in DEPENDENT_OPTIONS.items() if deciding == "network")]
+    chosen = {name: vars(arguments)[name] for name in names if vars(arguments)[name] is not None}
+    options = {name: preset[name] for name in names} | chosen
+    check_network_options(arguments.model, chosen, options)
+    return options
+
+
+def check_network_options(model, chosen, options):
+    """Raises UsageError where a network option was chosen that another network has, or a network that has no grid."""
+    check_dependent_options("network", chosen, options)
+    if options["network"] == "mlp" and "codes" in MODEL_OPTIONS[model]:
+        raise UsageError(f"--network mlp has no grid of features, and {model} gives each place of a grid a code: "
+                         f"choose another --network.")
+
+
+def check_dependent_options(deciding, chosen, options):
+    """Raises UsageError where an option was chosen that counts only with another choice of the deciding one."""
+    for name, (owner, choices) in DEPENDENT_OPTIONS.items():
+        if owner == deciding and name in chosen and options[owner] not in choices:
+            raise UsageError(f"--{name.replace('_', '-')} is an option of --{owner} {' or '.join(choices)}; "
+                             f"{options[owner]} has none such.")
 
 
 def add_codebook_arguments(parser):
@@ -232,14 +258,6 @@ def with_one_end(options, chosen):
     return {**options, **one_end, **chosen}
 
 
-def check_dependent_options(chosen, options):
-    """Raises UsageError where an option was chosen that counts only with another choice of a second one."""
-    for name, (deciding, owners) in DEPENDENT_OPTIONS.items():
-        if name in chosen and options[deciding] not in owners:
-            raise UsageError(f"--{name.replace('_', '-')} is an option of --{deciding} {' or '.join(owners)}; "
-                             f"{options[deciding]} has none such.")
-
-
 def resolve(arguments):
     """Every option of a new run: the defaults, under the preset, under what was given. Raises UsageError."""
     chosen = given(arguments)
@@ -254,10 +272,8 @@ def resolve(arguments):
         owners = " and ".join(owner for owner, names in MODEL_OPTIONS.items() if name in names)
         raise UsageError(f"--{name.replace('_', '-')} is an option of {owners}; {model} has none such.")
     options = with_one_end({**DEFAULTS, **recipe}, chosen)
-    check_dependent_options(chosen, options)
-    if options["network"] == "mlp" and "codes" in MODEL_OPTIONS[model]:
-        raise UsageError(f"--network mlp has no grid of features, and {model} gives each place of a grid a code: "
-                         f"choose another --network.")
+    check_dependent_options("optimizer", chosen, options)
+    check_network_options(model, chosen, options)
     if "straight_through" in MODEL_OPTIONS[model]:
         check_codebook_options(chosen, options)
     elif options.get("codebook_init") == "kmeans" and "codes" in MODEL_OPTIONS[model]:

@@ -8,7 +8,7 @@ import pytest
 from scratch.bottlenecks.gumbel_softmax import LOGIT_GAIN
 from scratch.gradcheck.differences import Operation, check
 from scratch.gradcheck.surrogates import held_straight_through
-from scratch.layers import ReLU
+from scratch.layers import MaxPool2d, ReLU
 from scratch.losses import LIKELIHOODS, LogitLaplace
 from scratch.models import build
 from tests.cures import CURES
@@ -22,6 +22,16 @@ NETWORKS = {
     "residual": dict(network="residual", hidden=4, residual_blocks=2, residual_channels=3, halvings=2,
                      data_variance=0.06),
 }
+OTHER_NETWORKS = [  # with the models whose gradient has another way through them
+    ("ae", dict(network="mlp", widths=(9, 7))),
+    ("vae", dict(network="mlp", widths=(9,))),
+    ("vae", dict(network="pooling")),
+    ("vqvae", dict(network="pooling", norm="group")),
+    ("vae", dict(norm="group")),
+    ("ae", dict(norm="batch")),
+    ("vqvae", dict(norm="batch")),
+    ("vae", NETWORKS["residual"] | dict(norm="batch")),
+]
 
 
 def operation_of(model, x, noise):
@@ -41,8 +51,8 @@ def operation_of(model, x, noise):
 
 @pytest.fixture
 def kinks(monkeypatch):
-    """The set of which ReLUs were active, and on which side of its median each pixel of a logit-Laplace likelihood lay,
-    one member for each pass: more than one member, and a kink was crossed."""
+    """The set of which ReLUs were active, which pixel was a window's maximum, and on which side of its median each pixel
+    of a logit-Laplace likelihood lay, one member for each pass: more than one member, and a kink was crossed."""
     active = {}
 
     def watch(kind, method, sides):
@@ -56,6 +66,7 @@ def kinks(monkeypatch):
         monkeypatch.setattr(kind, method, watched)
 
     watch(ReLU, "forward", lambda layer, x: x > 0)
+    watch(MaxPool2d, "forward", lambda layer, x: layer.saved[0])
     watch(LogitLaplace, "loss", lambda likelihood, output, x: likelihood.saved[0] > 0)
     return active
 
@@ -76,11 +87,20 @@ def lively_model(name, likelihood, rng, **changes):
 @pytest.mark.parametrize("name, options", [
     ("ae", {}), ("vae", {}), ("vqvae", {}), ("vqvae2", {}), ("dvae", {}), ("dvae", {"hard": True, "temperature": 0.5})])
 def test_the_gradient_of_the_whole_model(name, options, network, likelihood, kinks):
+    check_whole_model(name, likelihood, {**NETWORKS[network], **options}, kinks)
+
+
+@pytest.mark.parametrize("name, network", OTHER_NETWORKS, ids=str)
+def test_the_gradient_through_other_networks(name, network, kinks):
+    check_whole_model(name, "bernoulli", network, kinks)
+
+
+def check_whole_model(name, likelihood, options, kinks):
     smooth = 0
     for seed in range(5):
         kinks.clear()
         rng = np.random.default_rng(seed)
-        model = lively_model(name, likelihood, rng, **NETWORKS[network], **options)
+        model = lively_model(name, likelihood, rng, **options)
         x = rng.random((3, 8, 8, 2))
         noise = model.bottleneck.draw_noise(len(x), rng)
         differences = check(operation_of(model, x, noise), rng)
