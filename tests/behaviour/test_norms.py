@@ -1,4 +1,4 @@
-"""What a norm promises beside its derivative, and what the running statistics of a BatchNorm2d must and must not see."""
+"""What a norm promises beside its derivative, and what the running statistics of a BatchNorm2d may see."""
 
 import numpy as np
 import pytest

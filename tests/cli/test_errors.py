@@ -35,7 +35,7 @@ def assert_one_sentence(result, *parts):
     ("train ae --log-steps 0", ["--log-steps", "'0'"]),
     ("train ae --network resnet", ["--network", "'resnet'", "residual"]),
     ("train ae --hidden 8", ["--hidden", "--network residual", "convolution has none"]),
-    ("train vqvae --network residual --channels 8,8", ["--channels", "--network convolution or pooling", "residual has"]),
+    ("train vqvae --network residual --channels 8,8", ["--channels", "--network convolution or pooling"]),
     ("train ae --widths 400", ["--widths", "--network mlp", "convolution has none"]),
     ("train ae --network mlp --widths 400,0", ["--widths", "'0'"]),
     ("train ae --network mlp --norm batch", ["--norm", "convolution or pooling or residual", "mlp has none"]),

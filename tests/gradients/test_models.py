@@ -51,8 +51,9 @@ def operation_of(model, x, noise):
 
 @pytest.fixture
 def kinks(monkeypatch):
-    """The set of which ReLUs were active, which pixel was a window's maximum, and on which side of its median each pixel
-    of a logit-Laplace likelihood lay, one member for each pass: more than one member, and a kink was crossed."""
+    """The set of which ReLUs were active, which pixels were the largest of their windows, and on which side of its
+    median each pixel of a logit-Laplace likelihood lay, one member for each pass: more than one member, and a kink was
+    crossed."""
     active = {}
 
     def watch(kind, method, sides):

@@ -73,9 +73,9 @@ def test_fifty_steps_with_residual_networks(model, plain, images):
 
 
 @pytest.mark.parametrize("model, network, plain", [
-    ("vae", "mlp", True), ("ae", "pooling", False), ("vqvae", "pooling, group norm", True), ("vae", "group norm", False),
-    ("ae", "batch norm", True), ("vae", "pooling, batch norm", True), ("vqvae", "batch norm", False),
-    ("ae", "residual, group norm", True), ("vqvae", "residual, batch norm", False)])
+    ("vae", "mlp", True), ("ae", "pooling", False), ("vqvae", "pooling, group norm", True),
+    ("vae", "group norm", False), ("ae", "batch norm", True), ("vae", "pooling, batch norm", True),
+    ("vqvae", "batch norm", False), ("ae", "residual, group norm", True), ("vqvae", "residual, batch norm", False)])
 def test_fifty_steps_with_every_network(model, network, plain, images):
     """With a BatchNorm2d its running statistics, too, are the other side's after fifty steps."""
     options = {**NETWORKS[network], "likelihood": "squared_error"}
