@@ -8,6 +8,11 @@ from scratch.layers.standardize import standardize, standardize_backward
 from scratch.module import Buffer, Module, Parameter
 
 
+def column_means(rows):
+    """The mean of each column of a matrix."""
+    return column_sums(rows) / len(rows)
+
+
 class BatchNorm2d(Module):
     """y = γ x̂ + β,   x̂ = (x − μ) / √(σ² + ε),   μ and σ² of each channel over all n = N·H·W pixels of the batch.
 
@@ -44,8 +49,8 @@ class BatchNorm2d(Module):
         if self.training:
             if len(rows) < 2:
                 raise ValueError("BatchNorm2d cannot take a variance over a batch of a single pixel: give it more")
-            x_hat, inverse, mean, variance = standardize(rows, 0, self.eps)
-            self.track(mean[0], variance[0], len(rows))
+            x_hat, inverse, mean, variance = standardize(rows, column_means, self.eps)
+            self.track(mean, variance, len(rows))
             self.save(x_hat, inverse)
         else:
             inverse = 1 / array_module(x).sqrt(self.running_var.value + self.eps)
@@ -58,7 +63,7 @@ class BatchNorm2d(Module):
         rows = dy.reshape(x_hat.shape)
         self.bias.accumulate(column_sums(rows))
         self.weight.accumulate(column_sums(rows * x_hat))
-        dx = standardize_backward(rows * self.weight.value, x_hat, inverse, 0)
+        dx = standardize_backward(rows * self.weight.value, x_hat, inverse, column_means)
         return dx.reshape(dy.shape)
 
     def track(self, mean, variance, count):

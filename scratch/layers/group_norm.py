@@ -32,8 +32,7 @@ class GroupNorm(Module):
     def forward(self, x):
         C = self.weight.value.size
         check_input(self, x, ("N", "H", "W", C), self.weight.value)
-        x_hat, inverse, _, _ = standardize(self.grouped(x), (1, 3), self.eps)
-        x_hat = x_hat.reshape(x.shape)
+        x_hat, inverse, _, _ = standardize(x, self.mean, self.eps)
         self.save(x_hat, inverse)
         return x_hat * self.weight.value + self.bias.value
 
@@ -42,11 +41,11 @@ class GroupNorm(Module):
         C = dy.shape[-1]
         self.bias.accumulate(column_sums(dy.reshape(-1, C)))
         self.weight.accumulate(column_sums((dy * x_hat).reshape(-1, C)))
-        dx_hat = dy * self.weight.value
-        dx = standardize_backward(self.grouped(dx_hat), self.grouped(x_hat), inverse, (1, 3))
-        return dx.reshape(dy.shape)
+        return standardize_backward(dy * self.weight.value, x_hat, inverse, self.mean)
 
-    def grouped(self, x):
-        """(N, H, W, C) as (N, H·W, G, C/G)."""
+    def mean(self, x):
+        """The mean over the pixels and the channels of each group, at each of these channels: (N, 1, 1, C)."""
         N, H, W, C = x.shape
-        return x.reshape(N, H * W, self.num_groups, C // self.num_groups)
+        of_channels = x.reshape(N, H * W, C).mean(axis=1)  # first, because long rows are added faster than short ones
+        of_groups = of_channels.reshape(N, self.num_groups, -1).mean(axis=2)
+        return of_groups.repeat(C // self.num_groups, axis=1).reshape(N, 1, 1, C)
