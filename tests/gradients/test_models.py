@@ -8,7 +8,7 @@ import pytest
 from scratch.bottlenecks.gumbel_softmax import LOGIT_GAIN
 from scratch.gradcheck.differences import Operation, check
 from scratch.gradcheck.surrogates import held_straight_through
-from scratch.layers import MaxPool2d, ReLU
+from scratch.layers import Conv2d, ConvTranspose2d, MaxPool2d, ReLU
 from scratch.losses import LIKELIHOODS, LogitLaplace
 from scratch.models import build
 from tests.cures import CURES
@@ -74,10 +74,16 @@ def kinks(monkeypatch):
 
 def lively_model(name, likelihood, rng, **changes):
     """Weights at √6 times PyTorch's default, which is He's scale: the signal, and with it the first layers' gradients,
-    do not fade with depth into the rounding of the loss (a sum near 100, its differences divided by 2e-5)."""
+    do not fade with depth into the rounding of the loss (a sum near 100, its differences divided by 2e-5).
+
+    Before a norm the size of the weights does not count, but the differences' step beside it does: their own error
+    falls with its square. So these weights, which are those without a bias, are larger still."""
     model = build(name, (8, 8, 2), {**OPTIONS, "likelihood": likelihood, **changes}, dtype=np.float64, rng=rng)
     for parameter in model.named_parameters().values():
         parameter.value *= math.sqrt(6)
+    for part in model.modules():
+        if isinstance(part, Conv2d | ConvTranspose2d) and part.bias is None:
+            part.weight.value *= 4
     if name == "dvae":
         model.bottleneck.project.weight.value /= LOGIT_GAIN  # else many a draw is certain, and has no gradient
     return model
