@@ -212,9 +212,11 @@ def codebook_options(arguments, preset):
     """The options of `add_codebook_arguments` alone, for whoever takes no others. Raises UsageError."""
     names = ["codebook_init", *CODEBOOK]
     chosen = {name: vars(arguments)[name] for name in names if vars(arguments)[name] is not None}
-    if chosen and names[-1] not in MODEL_OPTIONS[arguments.model]:
-        raise UsageError(f"--{next(iter(chosen)).replace('_', '-')} is an option of vqvae and vqvae2; "
-                         f"{arguments.model} has none such.")
+    if names[-1] not in MODEL_OPTIONS[arguments.model]:
+        if chosen:
+            raise UsageError(f"--{next(iter(chosen)).replace('_', '-')} is an option of vqvae and vqvae2; "
+                             f"{arguments.model} has none such.")
+        return {}
     options = {**preset, **chosen}
     check_codebook_options(chosen, options)
     return {name: options[name] for name in names}
