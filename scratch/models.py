@@ -26,7 +26,7 @@ from scratch.bottlenecks.bottleneck import level_name
 from scratch.layers.initialisation import initialise_truncated_normal
 from scratch.losses import LIKELIHOODS
 from scratch.module import Module
-from scratch.networks import convolutions, halvings, outer_channels, residual
+from scratch.networks import convolutions, halvings, mlp, outer_channels, pooling, residual
 from scratch.presets import CODEBOOK
 from scratch.schedules import Schedule
 
@@ -170,7 +170,7 @@ def vector_quantized(features, image_shape, options, **settings):
     image with one and the same grey, the mean of all, has an error of 1.
     """
     options = {**CODEBOOK, **options}
-    expand = options.get("network", "convolution") == "convolution"  # the published decoder takes the code vectors
+    expand = options.get("network") != "residual"  # the published decoder takes the code vectors
     bottleneck = VectorQuantizedBottleneck(
         features, options["codes"], options["code_dim"], options["codebook_init"], quantizer(options), expand=expand,
         **settings)
@@ -229,21 +229,24 @@ def build(model, image_shape, options, *, dtype=np.float32, rng=None):
     """The system `model`, a key of SYSTEMS, for images of `image_shape` (H, W, C).
 
     `options` holds the entries of a preset that the model reads (presets.py) and `likelihood`. Runs that are older
-    than `network`, `data_variance` and `weight_init` have the convolutions, a variance of 1 and uniform weights; those
-    older than `free_bits` and `capacity` have neither.
+    than `network`, `norm`, `data_variance` and `weight_init` have the convolutions without a norm, a variance of 1 and
+    uniform weights; those older than `free_bits` and `capacity` have neither.
     """
     if model not in SYSTEMS:
         raise ValueError(f"unknown model {model!r}: {', '.join(SYSTEMS)}")
     rng = rng or np.random.default_rng()
     reconstruction = LIKELIHOODS[options["likelihood"]](dtype)
-    if options.get("network", "convolution") == "residual":
+    outputs, is_image = reconstruction.outputs, reconstruction.is_image
+    network = options.get("network", "convolution")
+    if network == "residual":
         latent_channels = options["code_dim"] if model == "vqvae" else options["hidden"]
-        encoder, decoder, features = residual(
-            image_shape, options, latent_channels, reconstruction.outputs, reconstruction.is_image, dtype, rng)
+        encoder, decoder, features = residual(image_shape, options, latent_channels, outputs, is_image, dtype, rng)
+    elif network == "mlp":
+        encoder, decoder, features = mlp(image_shape, options["widths"], outputs, is_image, dtype, rng)
     else:
         channels = outer_channels(image_shape, options["channels"], HALVINGS_INSIDE.get(model, 0))
-        encoder, decoder, features = convolutions(
-            image_shape, channels, reconstruction.outputs, reconstruction.is_image, dtype, rng)
+        encoder, decoder, features = {"convolution": convolutions, "pooling": pooling}[network](
+            image_shape, channels, outputs, is_image, options.get("norm", "none"), dtype, rng)
     bottleneck, weights = SYSTEMS[model](features, image_shape, options, dtype=dtype, rng=rng)
     autoencoder = Autoencoder(encoder, bottleneck, decoder, reconstruction, weights)
     if options.get("weight_init") == "truncated_normal":

@@ -37,7 +37,7 @@ class Parameter:
         return array_module(self.value).zeros_like(self.value) if self.grad is None else self.grad
 
     def in_torch_layout(self, array):
-        return np.ascontiguousarray(to_host(array).transpose(self.to_torch))
+        return np.asarray(to_host(array).transpose(self.to_torch), order="C")
 
     def in_own_layout(self, array):
         return array.transpose(np.argsort(self.to_torch))

@@ -6,6 +6,7 @@ import math
 from scratch.bottlenecks.vector_quantizer import CODEBOOK_INITS
 from scratch.errors import UsageError
 from scratch.layers.initialisation import WEIGHT_INITS
+from scratch.layers.norm import NORMS
 from scratch.losses import LIKELIHOODS
 from scratch.networks import NETWORKS
 from scratch.presets import CODEBOOK, DEPENDENT_OPTIONS, MODEL_OPTIONS, OWN_ENTRIES, PRESETS, RATE
@@ -91,7 +92,7 @@ def schedule(least, inclusive=True, ends_inclusive=True):
 
 
 def widths(text):
-    """A parser of channel counts such as 32,64,128."""
+    """A parser of widths of layers such as 32,64,128."""
     return tuple(whole(1)(part) for part in text.split(","))
 
 
@@ -107,7 +108,7 @@ def add_data_arguments(parser, default_data=None):
 def add_train_arguments(parser):
     """All that `train` takes. Nothing has a default here, so that what was given can be told from what was not."""
     parser.add_argument("model", nargs="?", help=", ".join(MODEL_OPTIONS))
-    parser.add_argument("--preset", help="small (default), article or, for vqvae, published")
+    parser.add_argument("--preset", help="small (default), article; published (vqvae), mlp (ae, vae)")
     add_data_arguments(parser)
     parser.add_argument("--image-size", type=whole(1), metavar="PIXELS", help="side of the images")
     parser.add_argument("--epochs", type=whole(1), metavar="N", help="epochs in all, those before a --resume included")
@@ -126,16 +127,12 @@ def add_train_arguments(parser):
     parser.add_argument("--plain", action="store_true", default=None,
                         help="leave out all that makes the plain forms faster (scratch/accelerate)")
     parser.add_argument("--dtype", choices=("float32", "float64"), help="(default: float32)")
-    parser.add_argument("--likelihood", choices=tuple(LIKELIHOODS), help="(default: squared_error)")
+    parser.add_argument("--likelihood", choices=tuple(LIKELIHOODS),
+                        help="(default: squared_error; --preset mlp: bernoulli)")
     parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/MODEL-PRESET-DATA)")
     parser.add_argument("--resume", metavar="RUN", help="continue this run with its own options")
     network = parser.add_argument_group("encoder and decoder")
-    network.add_argument("--network", choices=NETWORKS, help="(default: the preset's)")
-    network.add_argument("--channels", type=widths, metavar="C,C,C", help="convolution: its widths, one a halving")
-    network.add_argument("--halvings", type=whole(1), metavar="N", help="residual: of an image's sides (default: 2)")
-    network.add_argument("--hidden", type=whole(2), metavar="C", help="residual: its width (default: 128)")
-    network.add_argument("--residual-blocks", type=whole(0), metavar="N", help="residual: on each side (default: 2)")
-    network.add_argument("--residual-channels", type=whole(1), metavar="C", help="residual: in a block (default: 32)")
+    add_network_arguments(network)
     network.add_argument("--weight-init", choices=WEIGHT_INITS, help="(default: the preset's; dvae: its own)")
     ae = parser.add_argument_group("ae and vae")
     ae.add_argument("--latent-dim", type=whole(1), metavar="Z", help="numbers in the code of an image")
@@ -184,6 +181,43 @@ def check_rate_options(options):
         raise UsageError("--free-bits and --capacity both say how much of the KL is free: leave one of them out.")
 
 
+def add_network_arguments(parser):
+    """What says how the encoder and the decoder are made (scratch/networks.py)."""
+    parser.add_argument("--network", choices=NETWORKS, help="(default: the preset's)")
+    parser.add_argument("--norm", choices=NORMS, help="before each ReLU; not of mlp (default: none)")
+    parser.add_argument("--channels", type=widths, metavar="C,C,C", help="convolution, pooling: widths, one a halving")
+    parser.add_argument("--widths", type=widths, metavar="W,W", help="mlp: those of its hidden layers (default: 400)")
+    parser.add_argument("--halvings", type=whole(1), metavar="N", help="residual: of an image's sides (default: 2)")
+    parser.add_argument("--hidden", type=whole(2), metavar="C", help="residual: its width (default: 128)")
+    parser.add_argument("--residual-blocks", type=whole(0), metavar="N", help="residual: on each side (default: 2)")
+    parser.add_argument("--residual-channels", type=whole(1), metavar="C", help="residual: in a block (default: 32)")
+
+
+def network_options(arguments, preset):
+    """The options of `add_network_arguments` alone, for whoever takes no others. Raises UsageError."""
+    names = ["network", *(name for name, (deciding, _) in DEPENDENT_OPTIONS.items() if deciding == "network")]
+    chosen = {name: vars(arguments)[name] for name in names if vars(arguments)[name] is not None}
+    options = {name: preset[name] for name in names} | chosen
+    check_network_options(arguments.model, chosen, options)
+    return options
+
+
+def check_network_options(model, chosen, options):
+    """Raises UsageError where a network option was chosen that another network has, or a network that has no grid."""
+    check_dependent_options("network", chosen, options)
+    if options["network"] == "mlp" and "codes" in MODEL_OPTIONS[model]:
+        raise UsageError(f"--network mlp has no grid of features, and {model} gives each place of a grid a code: "
+                         f"choose another --network.")
+
+
+def check_dependent_options(deciding, chosen, options):
+    """Raises UsageError where an option was chosen that counts only with another choice of the deciding one."""
+    for name, (owner, choices) in DEPENDENT_OPTIONS.items():
+        if owner == deciding and name in chosen and options[owner] not in choices:
+            raise UsageError(f"--{name.replace('_', '-')} is an option of --{owner} {' or '.join(choices)}; "
+                             f"{options[owner]} has none such.")
+
+
 def add_codebook_arguments(parser):
     """What a VQ-VAE can do about codes that fall out of use (docs/codebooks.md)."""
     parser.add_argument("--codebook-init", choices=CODEBOOK_INITS, help="kmeans: from the latents of the first batches")
@@ -204,9 +238,11 @@ def codebook_options(arguments, preset):
     """The options of `add_codebook_arguments` alone, for whoever takes no others. Raises UsageError."""
     names = ["codebook_init", *CODEBOOK]
     chosen = {name: vars(arguments)[name] for name in names if vars(arguments)[name] is not None}
-    if chosen and names[-1] not in MODEL_OPTIONS[arguments.model]:
-        raise UsageError(f"--{next(iter(chosen)).replace('_', '-')} is an option of vqvae and vqvae2; "
-                         f"{arguments.model} has none such.")
+    if names[-1] not in MODEL_OPTIONS[arguments.model]:
+        if chosen:
+            raise UsageError(f"--{next(iter(chosen)).replace('_', '-')} is an option of vqvae and vqvae2; "
+                             f"{arguments.model} has none such.")
+        return {}
     options = {**preset, **chosen}
     check_codebook_options(chosen, options)
     return {name: options[name] for name in names}
@@ -264,17 +300,15 @@ def resolve(arguments):
         owners = " and ".join(owner for owner, names in MODEL_OPTIONS.items() if name in names)
         raise UsageError(f"--{name.replace('_', '-')} is an option of {owners}; {model} has none such.")
     options = with_one_end({**DEFAULTS, **recipe}, chosen)
-    for name, (deciding, owner) in DEPENDENT_OPTIONS.items():
-        if name in chosen and options[deciding] != owner:
-            raise UsageError(f"--{name.replace('_', '-')} is an option of --{deciding} {owner}; "
-                             f"{options[deciding]} has none such.")
+    check_dependent_options("optimizer", chosen, options)
+    check_network_options(model, chosen, options)
     if "straight_through" in MODEL_OPTIONS[model]:
         check_codebook_options(chosen, options)
     elif options.get("codebook_init") == "kmeans" and "codes" in MODEL_OPTIONS[model]:
         raise UsageError(f"--codebook-init kmeans is for vqvae and vqvae2: {model} has no latents to begin with.")
     check_rate_options(options)
     options = {name: value for name, value in options.items() if name not in foreign}
-    return {**options, "channels": list(options["channels"])}
+    return {**options, **{name: list(options[name]) for name in ("channels", "widths")}}
 
 
 def resolve_resumed(arguments, options):

@@ -22,6 +22,9 @@ published The VQ-VAE of van den Oord et al. (2017, arXiv:1711.00937) for CIFAR-1
           differs here: an epoch is a shuffle of all images, where the notebook draws from a window of 10,000; and the
           training set is all 50,000 images, where it leaves out the last 10,000 (`--limit 40000`). The data variance
           is that of the 50,000; of the 40,000 it is 0.0633691.
+
+mlp       The usual VAE of MNIST, 784–400–20–400–784, as PyTorch's examples have it (pytorch/examples, vae/main.py), and
+          the AE of that shape: `--data mnist`. Kingma & Welling's own (2014, arXiv:1312.6114) has tanh and 500 units.
 """
 
 # What a VQ-VAE does about codes that fall out of use, beside `codebook_init`: nothing, unless asked. docs/codebooks.md
@@ -44,7 +47,9 @@ COMMON = {
     **RATE,
     "network": "convolution",
     "weight_init": "uniform",
+    "norm": "none",
     "channels": (32, 64, 128),
+    "widths": (400,),
     "hidden": 128,
     "residual_blocks": 2,
     "residual_channels": 32,
@@ -100,6 +105,16 @@ PRESETS = {
         "steps": 10000,
         "log_steps": 100,
     },
+    "mlp": {
+        **COMMON,
+        "network": "mlp",
+        "likelihood": "bernoulli",
+        "latent_dim": 20,
+        "beta": 1.0,
+        "batch_size": 128,
+        "lr": 1e-3,
+        "epochs": 10,
+    },
 }
 
 # Where a model's entries are not those of the preset. The article has no VQ-VAE-2; its paper's codebooks hold 512
@@ -121,13 +136,15 @@ MODEL_OPTIONS = {
     "dvae": ("codes", "code_dim", "codebook_init", "temperature", "hard", "kl_weight"),
 }
 
-# {option: (the option that decides whether it counts, the choice with which it does)}
+# {option: (the option that decides whether it counts, the choices with which it does)}
 DEPENDENT_OPTIONS = {
-    "momentum": ("optimizer", "sgd"),
-    "weight_decay": ("optimizer", "adam"),
-    "channels": ("network", "convolution"),
-    "hidden": ("network", "residual"),
-    "residual_blocks": ("network", "residual"),
-    "residual_channels": ("network", "residual"),
-    "halvings": ("network", "residual"),
+    "momentum": ("optimizer", ("sgd",)),
+    "weight_decay": ("optimizer", ("adam",)),
+    "norm": ("network", ("convolution", "pooling", "residual")),
+    "channels": ("network", ("convolution", "pooling")),
+    "widths": ("network", ("mlp",)),
+    "hidden": ("network", ("residual",)),
+    "residual_blocks": ("network", ("residual",)),
+    "residual_channels": ("network", ("residual",)),
+    "halvings": ("network", ("residual",)),
 }

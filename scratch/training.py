@@ -63,9 +63,13 @@ class Trainer:
         return observed
 
     def prepare(self, batches):
-        """Show the bottleneck of a new model the first batches of images, from which some begin."""
+        """Show the bottleneck of a new model the first batches of images, from which some begin.
+
+        Their features are those that training sees: by a norm's running statistics, which know no image yet, they would
+        be others.
+        """
+        features = [self.model.train().encoder.forward(to_device(images, self.device)) for images in batches]
         with self.model.evaluating():
-            features = [self.model.encoder.forward(to_device(images, self.device)) for images in batches]
             self.model.bottleneck.prepare(features, generator(np, self.seed, 0, 0))
 
     def add_gradients(self, x, noise, scale=1.0):

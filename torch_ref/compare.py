@@ -27,8 +27,10 @@ from scratch.models import build as build_scratch
 from scratch.optim import Adam
 from scratch.options import (
     add_codebook_arguments,
+    add_network_arguments,
     add_rate_arguments,
     codebook_options,
+    network_options,
     preset_for,
     rate_options,
     real,
@@ -94,8 +96,8 @@ def use_many_codes(model, x, rng):
         quantizer = bottleneck.top_quantizer
         return bottleneck.bottom_latents(h, quantizer.lookup(quantizer.nearest(top(h))))
 
+    h = model.encoder.forward(x)  # in training mode: a new BatchNorm2d's running statistics know no image
     with model.evaluating():
-        h = model.encoder.forward(x)
         if isinstance(bottleneck, TwoLevelBottleneck):
             spread_codes(bottleneck.top_encoder.layers[-1], bottleneck.top_quantizer, lambda: top(h), rng)
             spread_codes(bottleneck.project, bottleneck.bottom_quantizer, lambda: bottom(h), rng)
@@ -317,7 +319,8 @@ def add_arguments(parser):
 
     parser.add_argument("model", choices=("ae", "vae", *CODED))
     parser.add_argument("--preset", choices=PRESETS, help=f"({default('preset')})")
-    parser.add_argument("--likelihood", choices=tuple(LIKELIHOODS), default="squared_error")
+    parser.add_argument("--likelihood", choices=tuple(LIKELIHOODS),
+                        help="(the preset's, or squared_error)")
     parser.add_argument("--data", default="shapes", help="as in train: shapes, cifar10, folder:PATH, ...")
     parser.add_argument("--data-root", help="where torchvision's sets are")
     parser.add_argument("--steps", type=whole(1), help=f"steps of Adam ({default('steps')})")
@@ -327,6 +330,7 @@ def add_arguments(parser):
         "--lr", type=real(0, inclusive=False),
         help="Adam's (the preset's; a tenth of it where there are codes, which fall out of use in ten steps otherwise)")
     parser.add_argument("--seed", type=whole(0), default=0)
+    add_network_arguments(parser.add_argument_group("encoder and decoder"))
     add_rate_arguments(parser.add_argument_group("vae"))
     add_codebook_arguments(parser.add_argument_group("vqvae"))
     parser.add_argument("--plain", action="store_true", help="leave out scratch's accelerated forms")
@@ -351,11 +355,13 @@ def resolve(arguments):
 def run(arguments):
     """Compare as the command line asks; the exit status: 0, or 1 when a bound is broken."""
     resolve(arguments)
-    if arguments.speed:
-        return speed.run(arguments)
     preset = preset_for(arguments.model, arguments.preset)
-    options = {
-        **preset, **rate_options(arguments), **codebook_options(arguments, preset), "likelihood": arguments.likelihood}
+    arguments.likelihood = arguments.likelihood or preset.get("likelihood", "squared_error")
+    network = network_options(arguments, preset)
+    if arguments.speed:
+        return speed.run(arguments, network)
+    options = {**preset, **network, **rate_options(arguments), **codebook_options(arguments, preset),
+               "likelihood": arguments.likelihood}
     if arguments.model == "dvae":  # under codes far apart its gradients soon bring all patches to one code
         options["codebook_init"] = "uniform"
     batch_size = arguments.batch_size or options["batch_size"]

@@ -52,8 +52,19 @@ def shift(arguments, t, c):
 
 def residual_block(arguments, t, c):
     x = nchw(t["x"])
+    if "norm" in arguments:
+        h = F.relu(F.group_norm(x, x.shape[1], t["branch.0.weight"], t["branch.0.bias"]))
+        h = F.conv2d(h, t["branch.2.weight"], padding=1)
+        h = F.relu(F.group_norm(h, 1, t["branch.3.weight"], t["branch.3.bias"]))  # of 3 channels 8 makes one group
+        return {"y": nhwc(x + F.conv2d(h, t["branch.5.weight"]))}
     h = F.conv2d(F.relu(x), t["branch.1.weight"], t["branch.1.bias"], padding=1)
     return {"y": nhwc(x + F.conv2d(F.relu(h), t["branch.3.weight"], t["branch.3.bias"]))}
+
+
+def batch_norm(arguments, t, c):
+    """By the batch; torch.nn's own would want the running statistics as well."""
+    eps = arguments.get("eps", 1e-5)
+    return {"y": nhwc(F.batch_norm(nchw(t["x"]), None, None, t["weight"], t["bias"], training=True, eps=eps))}
 
 
 def reparameterize(arguments, t, c):
@@ -231,6 +242,7 @@ REFERENCES = {
     "conv_transpose2d_definition": conv_transpose2d,
     "Shift": shift,
     "ResidualBlock": residual_block,
+    "BatchNorm2d": batch_norm,
     "Reparameterize": reparameterize,
     "GaussianKL": gaussian_kl,
     "FreeBits": free_bits,

@@ -17,7 +17,7 @@ from torch_ref.bottlenecks import (
     VectorQuantizedBottleneck,
 )
 from torch_ref.losses import LIKELIHOODS
-from torch_ref.networks import convolutions, residual, start_from_truncated_normal
+from torch_ref.networks import convolutions, mlp, residual, start_from_truncated_normal
 from torch_ref.quantizers import quantizer
 from torch_ref.schedules import scheduled
 
@@ -132,16 +132,21 @@ def build(model, image_shape, options, *, dtype=torch.float32):
     ones, or Sonnet's where `weight_init` asks for them; torch.manual_seed decides.
     """
     reconstruction, code_dim = LIKELIHOODS[options["likelihood"]](dtype), options.get("code_dim")
-    if options.get("network", "convolution") == "residual":
+    outputs, is_image = reconstruction.outputs, reconstruction.is_image
+    network = options.get("network", "convolution")
+    if network == "residual":
         # The published VQ-VAE's decoder takes the code vectors; any other bottleneck gives back what it was given.
         latent_channels = code_dim if model == "vqvae" else options["hidden"]
         encoder, decoder, feature_shape = residual(
-            image_shape, options, latent_channels, reconstruction.outputs, reconstruction.is_image, dtype)
+            image_shape, options, latent_channels, outputs, is_image, dtype)
         top_channels = options["hidden"]
+    elif network == "mlp":
+        encoder, decoder, feature_shape = mlp(image_shape, options["widths"], outputs, is_image, dtype)
     else:
         inside = 1 if model == "vqvae2" else 0  # halvings that the bottleneck makes
         encoder, decoder, feature_shape, top_channels = convolutions(
-            image_shape, options["channels"], reconstruction.outputs, reconstruction.is_image, dtype, inside)
+            image_shape, options["channels"], outputs, is_image, dtype, inside,
+            options.get("norm", "none"), pooling=network == "pooling")
 
     weights = {"reconstruction": 1.0}
     if model == "ae":

@@ -5,14 +5,15 @@ import math
 import torch
 from torch import nn
 
-from torch_ref.layers import ResidualBlock, Shift
+from torch_ref.layers import ResidualBlock, Shift, normed_relu
 
 
-def convolutions(image_shape, channels, outputs, is_image, dtype, inside=0):
+def convolutions(image_shape, channels, outputs, is_image, dtype, inside=0, norm="none", pooling=False):
     """(encoder, decoder, feature shape, the last of the channels): a strided convolution and a ReLU for each halving.
 
     The decoder mirrors the encoder; it gives `outputs` channels for each of the image's. The last `inside` halvings,
-    and their channels, are left to the bottleneck.
+    and their channels, are left to the bottleneck. With `pooling`, 3×3 convolutions leave the size to max-pooling and
+    upsampling. Where a norm follows, a convolution needs no bias.
     """
     H, W, C = image_shape
     common = math.gcd(H, W)
@@ -26,17 +27,47 @@ def convolutions(image_shape, channels, outputs, is_image, dtype, inside=0):
                          f"be divisible by 4, and channels have to name two widths")
 
     encoder, decoder = nn.Sequential(), nn.Sequential()
+    bias = norm == "none"
     for i in range(depth):
-        encoder.append(nn.Conv2d(widths[i], widths[i + 1], 4, stride=2, padding=1, dtype=dtype))
-        encoder.append(nn.ReLU())
+        if pooling:
+            encoder.append(nn.Conv2d(widths[i], widths[i + 1], 3, padding=1, bias=bias, dtype=dtype))
+        else:
+            encoder.append(nn.Conv2d(widths[i], widths[i + 1], 4, stride=2, padding=1, bias=bias, dtype=dtype))
+        encoder.extend(normed_relu(norm, widths[i + 1], dtype))
+        if pooling:
+            encoder.append(nn.MaxPool2d(2))
     for i in reversed(range(depth)):
-        width = widths[i] if i > 0 else outputs * C
-        decoder.append(nn.ConvTranspose2d(widths[i + 1], width, 4, stride=2, padding=1, dtype=dtype))
+        width, has_bias = (widths[i], bias) if i > 0 else (outputs * C, True)
+        if pooling:
+            decoder.append(nn.Upsample(scale_factor=2))
+            decoder.append(nn.Conv2d(widths[i + 1], width, 3, padding=1, bias=has_bias, dtype=dtype))
+        else:
+            decoder.append(
+                nn.ConvTranspose2d(widths[i + 1], width, 4, stride=2, padding=1, bias=has_bias, dtype=dtype))
         if i > 0:
-            decoder.append(nn.ReLU())
+            decoder.extend(normed_relu(norm, width, dtype))
     if is_image:
         decoder.append(nn.Sigmoid())
     return encoder, decoder, (widths[depth], H // 2**depth, W // 2**depth), widths[-1]
+
+
+def mlp(image_shape, widths, outputs, is_image, dtype):
+    """(encoder, decoder, feature shape) of linear layers with ReLUs, for a bottleneck that expands to the last width.
+    """
+    H, W, C = image_shape
+    encoder, decoder = nn.Sequential(nn.Flatten()), nn.Sequential(nn.ReLU(), nn.Flatten())
+    features = H * W * C
+    for width in widths:
+        encoder.extend([nn.Linear(features, width, dtype=dtype), nn.ReLU()])
+        features = width
+    for width in reversed(widths[:-1]):
+        decoder.extend([nn.Linear(features, width, dtype=dtype), nn.ReLU()])
+        features = width
+    encoder.append(nn.Unflatten(1, (widths[-1], 1, 1)))
+    decoder.extend([nn.Linear(features, outputs * C * H * W, dtype=dtype), nn.Unflatten(1, (outputs * C, H, W))])
+    if is_image:
+        decoder.append(nn.Sigmoid())
+    return encoder, decoder, (widths[-1], 1, 1)
 
 
 @torch.no_grad()
@@ -58,28 +89,31 @@ def residual(image_shape, options, latent_channels, outputs, is_image, dtype):
     if math.gcd(H, W) % 2**depth:
         raise ValueError(f"images of {H}×{W} cannot be halved {depth} times: {2**depth} has to divide both sides")
 
+    norm = options.get("norm", "none")
+    inner = {"bias": norm == "none", "dtype": dtype}
+
     def add_blocks(network):
         for _ in range(options["residual_blocks"]):
-            network.append(ResidualBlock(hidden, options["residual_channels"], dtype))
-        network.append(nn.ReLU())
+            network.append(ResidualBlock(hidden, options["residual_channels"], dtype, norm))
+        network.extend(normed_relu(norm, hidden, dtype))
 
     encoder = nn.Sequential(Shift(-0.5))
     channels = C
     for i in range(depth):
         width = hidden // 2 if i == 0 else hidden
-        encoder.append(nn.Conv2d(channels, width, 4, stride=2, padding=1, dtype=dtype))
-        encoder.append(nn.ReLU())
+        encoder.append(nn.Conv2d(channels, width, 4, stride=2, padding=1, **inner))
+        encoder.extend(normed_relu(norm, width, dtype))
         channels = width
-    encoder.append(nn.Conv2d(channels, hidden, 3, padding=1, dtype=dtype))
+    encoder.append(nn.Conv2d(channels, hidden, 3, padding=1, **inner))
     add_blocks(encoder)
 
-    decoder = nn.Sequential(nn.Conv2d(latent_channels, hidden, 3, padding=1, dtype=dtype))
+    decoder = nn.Sequential(nn.Conv2d(latent_channels, hidden, 3, padding=1, **inner))
     add_blocks(decoder)
     channels = hidden
     for left in reversed(range(1, depth)):
         width = hidden // 2 if left == 1 else hidden
-        decoder.append(nn.ConvTranspose2d(channels, width, 4, stride=2, padding=1, dtype=dtype))
-        decoder.append(nn.ReLU())
+        decoder.append(nn.ConvTranspose2d(channels, width, 4, stride=2, padding=1, **inner))
+        decoder.extend(normed_relu(norm, width, dtype))
         channels = width
     decoder.append(nn.ConvTranspose2d(channels, outputs * C, 4, stride=2, padding=1, dtype=dtype))
     if is_image:

@@ -301,7 +301,7 @@ def machine_of(arguments):
 def options_of(model, preset, **chosen):
     """The options of `train` that the sides are given."""
     options = {**DEFAULTS, **preset_for(model, preset), "preset": preset, "model": model, **chosen}
-    return {**options, "channels": list(options["channels"])}
+    return {**options, **{name: list(options[name]) for name in ("channels", "widths")}}
 
 
 def add_arguments(parser):
@@ -314,11 +314,12 @@ def add_arguments(parser):
     group.add_argument("--tf32", action="store_true", help="let both sides multiply float32 with TF32 on a GPU")
 
 
-def run(arguments):
-    """Measure as the command line asks; the exit status."""
+def run(arguments, network):
+    """Measure as the command line asks, with these options of the network; the exit status."""
     options = options_of(
         arguments.model, arguments.preset, likelihood=arguments.likelihood, data=arguments.data,
-        data_root=arguments.data_root, dtype=arguments.dtype, seed=arguments.seed, device=arguments.device or "cpu")
+        data_root=arguments.data_root, dtype=arguments.dtype, seed=arguments.seed, device=arguments.device or "cpu",
+        **network)
     options["batch_size"] = arguments.batch_size or options["batch_size"]
     result = measure(options, machine_of(arguments), steps=arguments.steps, operations=arguments.operations)
     if arguments.json:

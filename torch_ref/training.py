@@ -57,8 +57,9 @@ class Trainer:
     def prepare(self, batches):
         """Show the bottleneck of a new model the first batches of images (N, H, W, C)."""
         stream = np.random.SeedSequence(self.seed, spawn_key=(0, 0))
+        with torch.no_grad():  # in training mode, in which batch normalisation goes by the batch
+            features = [self.model.train().encoder(self.to_tensor(images)) for images in batches]
         with self.model.evaluating():
-            features = [self.model.encoder(self.to_tensor(images)) for images in batches]
             self.model.bottleneck.prepare(features, np.random.default_rng(stream))
 
     def step(self, images, epoch, step):

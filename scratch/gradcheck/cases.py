@@ -98,6 +98,17 @@ def accelerated_layer(case, rng):
     return operation
 
 
+def norm(case, rng):
+    """y = norm(x), with scales and shifts that are not 1 and 0."""
+    module = getattr(layers, case.name)(**case.arguments, dtype=DTYPE)
+    for part in (module.weight, module.bias):
+        part.value = normal(part.value.shape, rng)
+    for name, draw in (("running_mean", normal), ("running_var", away_from_zero)):
+        if hasattr(module, name):  # on the device of all else; squared, for a variance is positive
+            getattr(module, name).value = draw(module.weight.value.shape, rng) ** 2
+    return of_forward(module, {"x": normal(case.shape, rng)}, "y")
+
+
 def definition(case, rng):
     """conv_definition.py's loops: y = convolution(x, w, b), with the weights in the layer's own layout."""
     twin = {"conv2d_definition": layers.Conv2d, "conv_transpose2d_definition": layers.ConvTranspose2d}[case.name]
@@ -116,9 +127,16 @@ def definition(case, rng):
 def residual_block(case, rng):
     """y = ResidualBlock(x), where no input of either ReLU is near 0: a step moves one by some 1e-4."""
     module = layers.ResidualBlock(**case.arguments, dtype=DTYPE, rng=rng)
-    up_to_the_second = Sequential(*module.branch.layers[:2])
+    for part in module.modules():
+        if isinstance(part, layers.GroupNorm):  # its numbers, on the device of all else
+            part.weight.value, part.bias.value = (normal(part.bias.value.shape, rng) for _ in range(2))
+    first, second = [at for at, part in enumerate(module.branch.layers) if isinstance(part, layers.ReLU)]
+
+    def nearest_to_a_kink(x):
+        return min(abs(Sequential(*module.branch.layers[:relu]).forward(x)).min() for relu in (first, second))
+
     x = away_from_zero(case.shape, rng)
-    while abs(up_to_the_second.forward(x)).min() < 0.01:
+    while nearest_to_a_kink(x) < 0.01:
         x = away_from_zero(case.shape, rng)
     return of_forward(module, {"x": x}, "y")
 
@@ -394,7 +412,18 @@ CASES = [
         dict(kernel_size=3, stride=2, padding=1, count_include_pad=False),
     ),
     *cases(layer, "Upsample", (2, 3, 4, 2), dict(scale_factor=2), dict(scale_factor=(3, 2))),
-    *cases(residual_block, "ResidualBlock", (2, 3, 4, 2), dict(channels=2, hidden=3)),
+    *cases(
+        norm, "GroupNorm", (3, 4, 5, 6),
+        dict(num_groups=1, num_channels=6),
+        dict(num_groups=3, num_channels=6),
+        dict(num_groups=6, num_channels=6, eps=0.1),
+    ),
+    *cases(norm, "BatchNorm2d", (3, 4, 5, 2), dict(num_features=2), dict(num_features=2, eps=0.1)),
+    *cases(
+        residual_block, "ResidualBlock", (2, 3, 4, 2),
+        dict(channels=2, hidden=3),
+        dict(channels=2, hidden=3, norm="group"),
+    ),
     *cases(layer, "Shift", (3, 4), dict(offset=-0.5)),
     *cases(concatenate, "Concatenate", (2, 3, 4, 2)),
     *cases(layer, "Flatten", (2, 3, 4, 2)),

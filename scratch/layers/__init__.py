@@ -4,8 +4,10 @@ Images and feature maps are NHWC: (N, H, W, C).
 """
 
 from scratch.layers.activation import LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
+from scratch.layers.batch_norm import BatchNorm2d
 from scratch.layers.concatenate import Concatenate
 from scratch.layers.conv import Conv2d, ConvTranspose2d
+from scratch.layers.group_norm import GroupNorm
 from scratch.layers.linear import Linear
 from scratch.layers.pooling import AvgPool2d, MaxPool2d, Upsample
 from scratch.layers.residual import ResidualBlock
@@ -14,10 +16,12 @@ from scratch.layers.shift import Shift
 
 __all__ = [
     "AvgPool2d",
+    "BatchNorm2d",
     "Concatenate",
     "Conv2d",
     "ConvTranspose2d",
     "Flatten",
+    "GroupNorm",
     "LeakyReLU",
     "Linear",
     "MaxPool2d",

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from scratch.layers.activation import ReLU
 from scratch.layers.conv import Conv2d
+from scratch.layers.norm import norm_and_relu
 from scratch.module import Module, Sequential
 
 
@@ -16,14 +16,16 @@ class ResidualBlock(Module):
         ∂L/∂x = ∂L/∂y + ∂F/∂xᵀ ∂L/∂y
 
     Here are the 3×3 and 1×1 convolutions of the VQ-VAE (van den Oord et al. 2017, arXiv:1711.00937, section 4.1).
+    A norm (layers/norm.py) stands before each ReLU, as in He et al.'s blocks; the convolutions then have no biases.
     """
 
-    def __init__(self, channels, hidden, *, dtype=np.float32, rng=None):
+    def __init__(self, channels, hidden, *, norm="none", dtype=np.float32, rng=None):
+        settings = dict(bias=norm == "none", dtype=dtype, rng=rng)
         self.branch = Sequential(
-            ReLU(),
-            Conv2d(channels, hidden, 3, padding=1, dtype=dtype, rng=rng),
-            ReLU(),
-            Conv2d(hidden, channels, 1, dtype=dtype, rng=rng),
+            *norm_and_relu(norm, channels, dtype),
+            Conv2d(channels, hidden, 3, padding=1, **settings),
+            *norm_and_relu(norm, hidden, dtype),
+            Conv2d(hidden, channels, 1, **settings),
         )
 
     def forward(self, x):

@@ -26,7 +26,7 @@ class Flatten(Module):
 
     def backward(self, dy):
         (shape,) = self.recall()
-        if len(shape) == 2:
+        if len(shape) == 2 or not self.needs_input_gradient:
             return dy
         N, H, W, C = shape
         return dy.reshape(N, C, H, W).transpose(0, 2, 3, 1)

@@ -34,6 +34,8 @@ MODELS = {  # name: (model, preset, options beside the preset's)
     "vae, gaussian": ("vae", "small", {"likelihood": "gaussian"}), "vqvae": ("vqvae", "small", {}),
     "vqvae, cured": ("vqvae", "small", CURES["all"]), "published vqvae": ("vqvae", "published", {}),
     "vqvae2": ("vqvae2", "small", {}), "dvae": ("dvae", "small", {}),
+    "vae, mlp": ("vae", "mlp", {}), "ae, pooling": ("ae", "small", {"network": "pooling"}),
+    "ae, group norm": ("ae", "small", {"norm": "group"}), "ae, batch norm": ("ae", "small", {"norm": "batch"}),
 }
 VARIANTS = {  # what is done to a new model before it trains
     "plain": lambda model: model,
@@ -44,7 +46,7 @@ VARIANTS = {  # what is done to a new model before it trains
 def count_step(row, variant):
     """The figures of one training step in float32. Not of the first, which may set something up."""
     model, preset, changes = MODELS[row]
-    options = {**PRESETS[preset], "likelihood": "squared_error", **changes}
+    options = {"likelihood": "squared_error", **PRESETS[preset], **changes}
     images = np.random.default_rng(0).random((options["batch_size"], 32, 32, 3), np.float32)
     with installed():
         network = build(model, images.shape[1:], options, rng=np.random.default_rng(0))

@@ -18,7 +18,7 @@ from scratch.models import build
 from scratch.priors import CodeFrequencies, FittedGaussian
 from scratch.training import Trainer, held_out_metrics, make_optimizer
 from tests import stand_in
-from tests.behaviour.tiny import OPTIONS, RESIDUAL, images
+from tests.behaviour.tiny import NETWORKS, OPTIONS, RESIDUAL, images
 from tests.cures import CURES
 from tests.on_device import run_case
 from tests.rates import RATES
@@ -80,6 +80,8 @@ def calls():
                         use(name, likelihood, optimizer, form, np.float32)
                 use(name, "squared_error", OPTIMIZERS[0], form, np.float64)
                 use(name, "squared_error", OPTIMIZERS[0], form, np.float32, **RESIDUAL)
+        for network in NETWORKS.values():
+            use("vae", "squared_error", OPTIMIZERS[0], "plain", np.float32, **network)
         for cure in CURES.values():
             use("vqvae", "squared_error", OPTIMIZERS[0], "plain", np.float32, **cure)
         for rate in RATES.values():

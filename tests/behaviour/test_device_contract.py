@@ -14,7 +14,7 @@ from scratch.models import build
 from scratch.priors import CodeFrequencies, FittedGaussian
 from scratch.runs import Run
 from scratch.training import Progress, Totals, Trainer, fit, make_optimizer
-from tests.behaviour.tiny import OPTIONS, RESIDUAL, images
+from tests.behaviour.tiny import NETWORKS, OPTIONS, RESIDUAL, images
 from tests.rates import RATES
 from tests.stand_in import DeviceArray, counting
 
@@ -88,9 +88,21 @@ def test_three_steps_are_those_of_numpy(cupy, monkeypatch, name, likelihood, opt
 @each_likelihood
 @each_model
 def test_a_step_with_residual_networks_is_that_of_numpy_and_moves_nothing_but_the_batch(cupy, name, likelihood):
+    check_step(name, likelihood, RESIDUAL)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("name", ["ae", "vae", "vqvae"])
+def test_a_step_with_another_network_is_that_of_numpy_and_moves_nothing_but_the_batch(cupy, name, network):
+    if network == "mlp" and name == "vqvae":
+        pytest.skip("an mlp has no grid for codes")
+    check_step(name, "squared_error", NETWORKS[network])
+
+
+def check_step(name, likelihood, network):
     results, x = [], images(8).astype(np.float64)
     for device in ("cpu", "gpu"):
-        trainer = new_trainer(name, device, likelihood, dtype=np.float64, **RESIDUAL)
+        trainer = new_trainer(name, device, likelihood, dtype=np.float64, **network)
         noise = trainer.draw_noise(len(x), np.random.default_rng(1))
         noise = None if noise is None else to_device(noise, device)
         trainer.noise_of_step = lambda *stream, noise=noise: noise

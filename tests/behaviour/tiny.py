@@ -13,6 +13,13 @@ OPTIONS = dict(
 )
 RESIDUAL = dict(
     network="residual", hidden=16, residual_blocks=2, residual_channels=8, halvings=2, data_variance=0.06)
+NETWORKS = {  # beside OPTIONS' plain convolutions and RESIDUAL; an mlp is for the ae and the vae
+    "pooling": dict(network="pooling"),
+    "group norm": dict(norm="group"),
+    "batch norm": dict(norm="batch"),
+    "residual, batch norm": RESIDUAL | dict(norm="batch"),
+    "mlp": dict(network="mlp", widths=(40, 30)),
+}
 
 
 def images(count, stream=0):

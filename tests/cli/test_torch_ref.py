@@ -32,6 +32,20 @@ def test_a_run_of_the_oracle_is_a_run(torch_ref, scratch, trained, model):
         assert ours_of_theirs[name] == pytest.approx(last[f"held_out_{name}"], rel=1e-4)
 
 
+@pytest.mark.parametrize("options", [
+    ["vae", "--preset", "mlp", *SMALL[2:], "--widths", "20,10", *MODELS["vae"]],
+    ["vqvae", "--network", "pooling", "--norm", "batch", "--codebook-init", "kmeans", *SMALL, *MODELS["vqvae"]],
+], ids=["mlp", "batch norm"])
+def test_other_networks_of_the_oracle_resume_exactly_and_scratch_takes_their_runs(torch_ref, scratch, options):
+    torch_ref("train", *options, "--epochs", 2, "--out", "whole")
+    torch_ref("train", *options, "--epochs", 1, "--out", "parts")
+    assert torch_ref("train", "--resume", "parts", "--epochs", 2).status == 0
+    assert Path("whole/checkpoint.safetensors").read_bytes() == Path("parts/checkpoint.safetensors").read_bytes()
+    ours, last = json.loads(scratch("evaluate", "whole", "--json").out), read_metrics("whole")[-1]
+    for name in ("loss", "reconstruction", "psnr"):
+        assert ours[name] == pytest.approx(last[f"held_out_{name}"], rel=1e-4)
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_the_oracle_resumes_exactly_too(torch_ref, optimizer):
     options = ["vae", *SMALL, *MODELS["vae"], "--optimizer", optimizer, "--lr", 1e-3 if optimizer == "adam" else 1e-5]
@@ -73,6 +87,8 @@ def test_a_run_is_continued_by_the_program_that_began_it(torch_ref, scratch, tra
     ("train vqvae --network residual --image-size 18 --limit 4", "18×18"),
     ("compare ae --steps 0", "--steps"),
     ("compare ae --data nothing", "'nothing'"),
+    ("compare vqvae --network mlp", "no grid of features"),
+    ("compare ae --hidden 8", "--network residual"),
     ("compare ae --restart-after 5", "--restart-after is an option of vqvae"),
     ("compare dvae --free-bits 0.5", "--free-bits is an option of vae"),
     ("compare vae --free-bits 0.5 --capacity 3", "leave one of them out"),
@@ -90,6 +106,10 @@ def test_compare_prints_and_judges(torch_ref, monkeypatch):
     assert result.status == 0 and "decoder.4.bias" in result.out and "agree" in result.out
     printed = json.loads(torch_ref(*arguments, "--json").out)
     assert printed["ok"] and printed["steps"] == 2 and len(printed["losses"]["scratch"]) == 2
+    network = torch_ref(*arguments, "--network", "pooling", "--norm", "batch", "--channels", "4,8")
+    assert network.status == 0 and "decoder.5.bias" in network.out and "encoder.1.weight" in network.out
+    mlp = json.loads(torch_ref(*arguments, "--preset", "mlp", "--json").out)
+    assert mlp["ok"] and mlp["likelihood"] == "bernoulli" and "decoder.2.weight" in mlp["gradients"]
 
     from scratch.layers import Sigmoid
 

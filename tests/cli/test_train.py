@@ -198,6 +198,41 @@ def test_the_published_preset_trains_and_every_command_takes_its_run(scratch):
     assert np.load("run/codes.npz")["codes"].shape == (40, 4, 4)
 
 
+@pytest.mark.parametrize("options, tracked", [
+    (["vae", "--preset", "mlp", *SMALL[2:], "--widths", "20,10", *MODELS["vae"]], 0),
+    (["ae", "--network", "pooling", "--norm", "group", *SMALL, *MODELS["ae"]], 0),
+    (["vqvae", "--network", "residual", "--hidden", 8, "--norm", "batch", "--codebook-init", "kmeans", *SMALL[2:],
+      *MODELS["vqvae"]], 3 * 3),
+], ids=["mlp", "pooling", "residual, batch norm"])
+def test_every_network_resumes_exactly_and_every_command_takes_its_run(scratch, options, tracked):
+    """A batch norm's running statistics are in resume.safetensors; three steps an epoch, after those k-means saw."""
+    scratch("train", *options, "--epochs", 3, "--out", "whole")
+    scratch("train", *options, "--epochs", 1, "--out", "parts")
+    assert scratch("train", "--resume", "parts", "--epochs", 3).status == 0
+    assert Path("whole/checkpoint.safetensors").read_bytes() == Path("parts/checkpoint.safetensors").read_bytes()
+    assert without_times(read_metrics("whole")) == without_times(read_metrics("parts"))
+    weights = load_file("whole/checkpoint.safetensors")
+    counts = [int(count) for name, count in weights.items() if name.endswith("num_batches_tracked")]
+    assert bool(counts) == bool(tracked) and min(counts, default=tracked) >= tracked
+    config = json.loads(Path("whole/config.json").read_text())
+    assert config["options"]["likelihood"] == ("bernoulli" if "mlp" in options else "squared_error")
+    assert config["options"]["workers"] is None
+    for command in (["evaluate", "whole"], ["reconstruct", "whole"], ["sample", "whole"], ["interpolate", "whole"],
+                    ["encode", "whole"], ["decode", "whole", "whole/codes.npz"]):
+        result = scratch(*command)
+        assert result.status == 0, result.err
+
+
+def test_a_run_from_before_there_were_networks_and_norms_opens(scratch, trained):
+    folder = trained("ae")
+    now = scratch("evaluate", folder, "--json").out
+    config = json.loads(Path(folder, "config.json").read_text())
+    for name in ("network", "norm", "widths"):
+        del config["options"][name]
+    Path(folder, "config.json").write_text(json.dumps(config))
+    assert scratch("evaluate", folder, "--json").out == now
+
+
 def test_plain_accelerated_and_shared_out_learn_the_same(scratch):
     options = ["vae", *SMALL, "--channels", "16,16", *MODELS["vae"], "--epochs", 1, "--dtype", "float64"]
     for out, speed in (("plain", ["--plain"]), ("one", ["--workers", 1]), ("three", ["--workers", 3])):

@@ -14,7 +14,7 @@ from scratch.losses import LIKELIHOODS
 from scratch.models import build
 from scratch.training import Trainer, held_out_metrics, make_optimizer
 from tests.behaviour.test_device_contract import WORK, on_both
-from tests.behaviour.tiny import OPTIONS, RESIDUAL, images
+from tests.behaviour.tiny import NETWORKS, OPTIONS, RESIDUAL, images
 from tests.closeness import assert_all_close, assert_close
 from tests.cures import CURES
 from tests.on_device import run_case
@@ -55,6 +55,19 @@ def noise_for(model, count, device, seed=1):
 @each_network
 @each_model
 def test_every_model_s_output_terms_and_gradients(cupy, model, network, likelihood, dtype, form):
+    check_model(model, network, likelihood, dtype, form)
+
+
+@each_form
+@each_dtype
+@pytest.mark.parametrize("model, network", [
+    (model, network) for model, network in itertools.product(("ae", "vae", "vqvae"), NETWORKS)
+    if (model, network) != ("vqvae", "mlp")])
+def test_every_network_s_output_terms_and_gradients(cupy, model, network, dtype, form):
+    check_model(model, NETWORKS[network], "squared_error", dtype, form)
+
+
+def check_model(model, network, likelihood, dtype, form):
     answers, indices = [], []
     for device in DEVICES:
         built = new_model(model, device, dtype, likelihood, form, **network)
@@ -136,7 +149,8 @@ def trajectory(model, optimizer, device, network):
 
 
 @pytest.mark.parametrize("model, optimizer, network", [
-    *itertools.product(("ae", "vae", "vqvae"), OPTIMIZERS, [{}]), ("vqvae", "adam", RESIDUAL)])
+    *itertools.product(("ae", "vae", "vqvae"), OPTIMIZERS, [{}]), ("vqvae", "adam", RESIDUAL),
+    *(("vae", "adam", network) for network in NETWORKS.values())])
 def test_fifty_steps_in_float64(cupy, model, optimizer, network):
     """Weights whose gradient is near Adam's eps amplify rounding: hence other bounds than a single gradient's."""
     ours, expected = (trajectory(model, optimizer, device, network) for device in DEVICES)

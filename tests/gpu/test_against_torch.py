@@ -10,7 +10,7 @@ from scratch.models import build
 from scratch.training import Trainer, make_optimizer
 from tests.closeness import assert_all_close
 from tests.on_device import try_case
-from tests.parity.helpers import RESIDUAL, TINY, torch_twin
+from tests.parity.helpers import NETWORKS, RESIDUAL, TINY, torch_twin
 from tests.rates import RATES
 from torch_ref import training
 from torch_ref.gradcheck import autograd
@@ -43,16 +43,22 @@ def twins(model, likelihood, dtype, torch_side, options=TINY):
 @pytest.mark.parametrize("options", [TINY, RESIDUAL], ids=["convolution", "residual"])
 @each_model
 def test_every_model_s_terms_and_gradients_are_torch_s(cupy, torch_side, model, options, likelihood, dtype):
-    check_terms_and_gradients(model, options, likelihood, dtype, torch_side)
+    check_model(model, options, likelihood, dtype, torch_side)
 
 
 @each_dtype
 @pytest.mark.parametrize("rate", RATES)
 def test_the_terms_and_gradients_of_a_vae_with_another_price_of_its_code(cupy, torch_side, rate, dtype):
-    check_terms_and_gradients("vae", {**TINY, **RATES[rate]}, "squared_error", dtype, torch_side)
+    check_model("vae", {**TINY, **RATES[rate]}, "squared_error", dtype, torch_side)
 
 
-def check_terms_and_gradients(model, options, likelihood, dtype, torch_side):
+@each_dtype
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_network_s_terms_and_gradients_are_torch_s(cupy, torch_side, network, dtype):
+    check_model("vae", NETWORKS[network], "squared_error", dtype, torch_side)
+
+
+def check_model(model, options, likelihood, dtype, torch_side):
     ours, theirs = twins(model, likelihood, dtype, torch_side, options)
     rng = np.random.default_rng(1)
     x, noise = rng.uniform(size=(8, *SHAPE)).astype(dtype), ours.bottleneck.draw_noise(8, rng)

@@ -21,6 +21,8 @@ WEIGHTED = {
     "Linear": lambda dtype: (Linear(4, 3, dtype=dtype), (5, 4)),
     "Conv2d": lambda dtype: (Conv2d(4, 3, 3, padding=1, dtype=dtype), (2, 5, 6, 4)),
     "ConvTranspose2d": lambda dtype: (ConvTranspose2d(4, 3, 3, stride=2, dtype=dtype), (2, 5, 6, 4)),
+    "GroupNorm": lambda dtype: (layers.GroupNorm(2, 4, dtype=dtype), (2, 5, 6, 4)),
+    "BatchNorm2d": lambda dtype: (layers.BatchNorm2d(4, dtype=dtype), (2, 5, 6, 4)),
     "VectorQuantizer": lambda dtype: (bottlenecks.VectorQuantizer(6, 4, dtype=dtype), (2, 5, 6, 4)),
     "CodeMixture": lambda dtype: (bottlenecks.CodeMixture(4, 3, dtype=dtype), (2, 5, 6, 4)),
 }
@@ -51,8 +53,9 @@ def test_saved_is_used_once_and_let_go(case):
         trial.operation.backward(trial.upstream)
 
 
-# A relaxed draw is one of training alone: tests/behaviour/test_gumbel_softmax.py says what evaluation does there.
-THE_SAME = [case for case in MODULES if case.name != "GumbelSoftmaxBottleneck"]
+# A relaxed draw and the mean of a batch are things of training alone: tests/behaviour/test_gumbel_softmax.py and
+# tests/behaviour/test_norms.py say what evaluation does there.
+THE_SAME = [case for case in MODULES if case.name not in ("GumbelSoftmaxBottleneck", "BatchNorm2d")]
 
 
 @pytest.mark.parametrize("case", THE_SAME, ids=[f"{case.name} {case.detail}".strip() for case in THE_SAME])
@@ -172,6 +175,8 @@ WRONG_SHAPES = {
     "MaxPool2d": (lambda: layers.MaxPool2d(2), (4, 4), "(N, H, W, C)"),
     "AvgPool2d": (lambda: layers.AvgPool2d(2), (4, 4, 3), "(N, H, W, C)"),
     "Upsample": (lambda: layers.Upsample(scale_factor=2), (4, 4), "(N, H, W, C)"),
+    "GroupNorm": (lambda: layers.GroupNorm(2, 4), (2, 5, 6, 2), "(N, H, W, 4)"),
+    "BatchNorm2d": (lambda: layers.BatchNorm2d(4), (2, 4), "(N, H, W, 4)"),
     "Flatten": (lambda: layers.Flatten(), (2, 3, 4), "(N, H, W, C)"),
     "Unflatten": (lambda: layers.Unflatten(1, (2, 3, 4)), (2, 23), "(N, 24)"),
     "VectorQuantizer": (lambda: bottlenecks.VectorQuantizer(6, 4), (2, 3, 3), "(N, D1, 4)"),
@@ -199,6 +204,11 @@ def test_a_wrong_shape_is_named_beside_the_right_one(name):
 def test_an_impossible_geometry_is_refused(make):
     with pytest.raises(ValueError, match=r"takes an integer or a pair of integers of at least [01], got "):
         make()
+
+
+def test_groups_that_do_not_part_the_channels_are_refused():
+    with pytest.raises(ValueError, match="GroupNorm cannot part 6 channels into 4 equal groups"):
+        layers.GroupNorm(4, 6)
 
 
 def test_a_kernel_larger_than_the_padded_image_is_refused():
@@ -357,6 +367,13 @@ def test_a_gradient_that_never_flowed_is_zero_in_the_grad_dict():
     gradients = model("ae").grad_dict()
     assert gradients.keys() == model("ae").state_dict().keys()
     assert all(gradient.any() == False for gradient in gradients.values())  # noqa: E712
+
+
+def test_a_number_keeps_its_shape_in_a_state_dict():
+    norm = layers.BatchNorm2d(2)
+    norm.load_state_dict({**norm.state_dict(), "num_batches_tracked": np.array(7)})
+    count = norm.state_dict()["num_batches_tracked"]
+    assert count.shape == () and count.dtype == np.int64 and count == 7
 
 
 def test_buffers_are_state_but_are_not_trained():

@@ -9,7 +9,7 @@ from scratch.bottlenecks import CapacityTarget, FreeBits
 from scratch.bottlenecks.gumbel_softmax import LOGIT_GAIN
 from scratch.gradcheck.differences import Operation, check
 from scratch.gradcheck.surrogates import held_straight_through
-from scratch.layers import ReLU
+from scratch.layers import Conv2d, ConvTranspose2d, MaxPool2d, ReLU
 from scratch.losses import LIKELIHOODS, LogitLaplace
 from scratch.models import build
 from tests.cures import CURES
@@ -24,6 +24,16 @@ NETWORKS = {
     "residual": dict(network="residual", hidden=4, residual_blocks=2, residual_channels=3, halvings=2,
                      data_variance=0.06),
 }
+OTHER_NETWORKS = [  # with the models whose gradient has another way through them
+    ("ae", dict(network="mlp", widths=(9, 7))),
+    ("vae", dict(network="mlp", widths=(9,))),
+    ("vae", dict(network="pooling")),
+    ("vqvae", dict(network="pooling", norm="group")),
+    ("vae", dict(norm="group")),
+    ("ae", dict(norm="batch")),
+    ("vqvae", dict(norm="batch")),
+    ("vae", NETWORKS["residual"] | dict(norm="batch")),
+]
 
 
 def operation_of(model, x, noise):
@@ -43,8 +53,9 @@ def operation_of(model, x, noise):
 
 @pytest.fixture
 def kinks(monkeypatch):
-    """The set of which ReLUs were active, on which side of its median each pixel of a logit-Laplace likelihood lay, and
-    on which side of their bounds the KL was, one member for each pass: more than one member, and a kink was crossed."""
+    """The set of which ReLUs were active, which pixels were the largest of their windows, on which side of its median
+    each pixel of a logit-Laplace likelihood lay, and on which side of their bounds the KL was, one member for each
+    pass: more than one member, and a kink was crossed."""
     active = {}
 
     def watch(kind, method, sides):
@@ -58,6 +69,7 @@ def kinks(monkeypatch):
         monkeypatch.setattr(kind, method, watched)
 
     watch(ReLU, "forward", lambda layer, x: x > 0)
+    watch(MaxPool2d, "forward", lambda layer, x: layer.saved[0])
     watch(LogitLaplace, "loss", lambda likelihood, output, x: likelihood.saved[0] > 0)
     watch(FreeBits, "forward", lambda free_bits, mu, logvar: free_bits.saved[2])
     watch(CapacityTarget, "forward", lambda target, kl: target.saved[0] > 0)
@@ -66,12 +78,18 @@ def kinks(monkeypatch):
 
 def lively_model(name, likelihood, rng, **changes):
     """Weights at √6 times PyTorch's default, which is He's scale: the signal, and with it the first layers' gradients,
-    do not fade with depth into the rounding of the loss (a sum near 100, its differences divided by 2e-5)."""
+    do not fade with depth into the rounding of the loss (a sum near 100, its differences divided by 2e-5).
+
+    Before a norm the size of the weights does not count, but the differences' step beside it does: their own error
+    falls with its square. So these weights, which are those without a bias, are larger still."""
     model = build(name, (8, 8, 2), {**OPTIONS, "likelihood": likelihood, **changes}, dtype=np.float64, rng=rng)
     for parameter in model.named_parameters().values():
         parameter.value *= math.sqrt(6)
     if likelihood == "gaussian":  # where σ is 1 the constants outweigh the errors, and rounding is theirs
         model.reconstruction.log_sigma.value -= 1
+    for part in model.modules():
+        if isinstance(part, Conv2d | ConvTranspose2d) and part.bias is None:
+            part.weight.value *= 4
     if name == "dvae":
         model.bottleneck.project.weight.value /= LOGIT_GAIN  # else many a draw is certain, and has no gradient
     return model
@@ -82,11 +100,20 @@ def lively_model(name, likelihood, rng, **changes):
 @pytest.mark.parametrize("name, options", [
     ("ae", {}), ("vae", {}), ("vqvae", {}), ("vqvae2", {}), ("dvae", {}), ("dvae", {"hard": True, "temperature": 0.5})])
 def test_the_gradient_of_the_whole_model(name, options, network, likelihood, kinks):
+    check_whole_model(name, likelihood, {**NETWORKS[network], **options}, kinks)
+
+
+@pytest.mark.parametrize("name, network", OTHER_NETWORKS, ids=str)
+def test_the_gradient_through_other_networks(name, network, kinks):
+    check_whole_model(name, "bernoulli", network, kinks)
+
+
+def check_whole_model(name, likelihood, options, kinks):
     smooth = 0
     for seed in range(5):
         kinks.clear()
         rng = np.random.default_rng(seed)
-        model = lively_model(name, likelihood, rng, **NETWORKS[network], **options)
+        model = lively_model(name, likelihood, rng, **options)
         x = rng.random((3, 8, 8, 2))
         noise = model.bottleneck.draw_noise(len(x), rng)
         differences = check(operation_of(model, x, noise), rng)

@@ -15,6 +15,21 @@ RESIDUAL = TINY | {
     "network": "residual", "hidden": 8, "residual_blocks": 2, "residual_channels": 3, "halvings": 2,
     "data_variance": 0.06,
 }
+NETWORKS = {  # beside TINY's plain convolutions and RESIDUAL
+    "pooling": TINY | {"network": "pooling"},
+    "group norm": TINY | {"norm": "group"},
+    "batch norm": TINY | {"norm": "batch"},
+    "pooling, group norm": TINY | {"network": "pooling", "norm": "group"},
+    "pooling, batch norm": TINY | {"network": "pooling", "norm": "batch"},
+    "residual, group norm": RESIDUAL | {"norm": "group"},
+    "residual, batch norm": RESIDUAL | {"norm": "batch"},
+    "mlp": TINY | {"network": "mlp", "widths": (30, 20)},
+}
+# An mlp has no grid for codes.
+MODELS_AND_NETWORKS = [
+    (model, network) for network in NETWORKS
+    for model in ("ae", "vae", "vqvae", "vqvae2", "dvae") if network != "mlp" or model in ("ae", "vae")
+]
 
 
 def to_torch(array):

@@ -1,4 +1,4 @@
-"""The residual networks of the published VQ-VAE, around every bottleneck, on both sides."""
+"""The networks beside the plain convolutions, around every bottleneck, on both sides."""
 
 import math
 
@@ -9,6 +9,8 @@ import torch
 from scratch.models import build
 from scratch.presets import PRESETS
 from tests.parity.helpers import (
+    MODELS_AND_NETWORKS,
+    NETWORKS,
     RESIDUAL,
     assert_all_close,
     assert_close,
@@ -38,9 +40,20 @@ def twins(model, image_shape=(8, 12, 3), likelihood="squared_error", dtype=np.fl
     ("ae", (8, 12, 3), 2), ("vae", (8, 12, 3), 2), ("vqvae", (8, 12, 3), 2), ("vqvae", (6, 10, 1), 1),
     ("vqvae", (16, 24, 2), 3)])
 def test_outputs_terms_and_gradients(model, image_shape, halvings, likelihood, dtype, bound):
-    ours, theirs, x = twins(model, image_shape, likelihood, dtype, halvings=halvings)
+    compare(*twins(model, image_shape, likelihood, dtype, halvings=halvings), bound)
+
+
+@pytest.mark.parametrize("dtype, bound", [(np.float64, 1e-12), (np.float32, 1e-4)])
+@pytest.mark.parametrize("likelihood", ["squared_error", "bernoulli"])
+@pytest.mark.parametrize("model, network", MODELS_AND_NETWORKS)
+def test_outputs_terms_and_gradients_of_every_network(model, network, likelihood, dtype, bound):
+    """With norms also their running statistics, and the reconstructions, which go by these."""
+    compare(*twins(model, (16, 24, 3), likelihood, dtype, **NETWORKS[network]), bound)
+
+
+def compare(ours, theirs, x, bound):
     noise = ours.bottleneck.draw_noise(len(x), np.random.default_rng(9))
-    noise_torch = None if noise is None else torch.tensor(noise)
+    noise_torch = None if noise is None else to_torch(noise).detach()
     output, _ = ours.forward(x, noise)
     output_torch, _ = theirs(to_torch(x), noise_torch)
     assert_close(output, to_numpy(output_torch), bound, "output")
@@ -55,7 +68,37 @@ def test_outputs_terms_and_gradients(model, image_shape, halvings, likelihood, d
     gradients = ours.grad_dict()
     assert_all_close(gradients, torch_gradients(theirs), bound)
     assert all(np.abs(gradient).max() > 0 for gradient in gradients.values())
+    assert_all_close(ours.state_dict(), {name: tensor.numpy() for name, tensor in theirs.state_dict().items()}, bound)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
     assert_close(ours.reconstruct(x), to_numpy(theirs.reconstruct(to_torch(x))), bound, "reconstruction")
+
+
+def test_the_usual_vae_of_mnist():
+    """784–400–20–400–784: 314,000 weights, twice 8,020, 8,400 and 314,384, under the names of their places."""
+    for model, parameters in (("vae", 652_824), ("ae", 652_824 - 8_020)):
+        ours, theirs = (side(model, (28, 28, 1), PRESETS["mlp"]) for side in (build, build_torch))
+        assert ours.parameter_count() == sum(p.numel() for p in theirs.parameters()) == parameters
+        shapes = {name: tuple(tensor.shape) for name, tensor in theirs.state_dict().items()}
+        assert {name: array.shape for name, array in ours.state_dict().items()} == shapes
+    vae = build("vae", (28, 28, 1), PRESETS["mlp"])
+    assert [type(layer).__name__ for layer in vae.encoder.layers] == ["Flatten", "Linear", "ReLU", "Unflatten"]
+    assert [type(layer).__name__ for layer in vae.decoder.layers] == ["ReLU", "Flatten", "Linear", "Unflatten"]
+    matrices = {name: array.shape for name, array in vae.state_dict().items() if array.ndim == 2}
+    assert matrices == {
+        "encoder.1.weight": (400, 784), "bottleneck.mu.weight": (20, 400), "bottleneck.logvar.weight": (20, 400),
+        "bottleneck.expand.weight": (400, 20), "decoder.2.weight": (784, 400)}
+    assert vae.weights == {"reconstruction": 1.0, "kl": 1.0}
+
+
+@pytest.mark.parametrize("name, options", [(name, options) for name, options in NETWORKS.items() if "norm" in options])
+def test_where_there_is_a_norm_only_the_last_layer_of_a_network_has_a_bias(name, options):
+    """A norm would take most of it out again, and has one of its own (DESIGN trap 14)."""
+    for side in twins("vae", (16, 24, 3), **options)[:2]:
+        state = side.state_dict()
+        networks = [key for key in state if key.startswith(("encoder", "decoder"))]
+        convolutions = [key for key in networks if key.endswith("weight") and state[key].ndim == 4]
+        biased = [key for key in convolutions if key.replace("weight", "bias") in state]
+        assert biased == convolutions[-1:] and len(convolutions) > 3
 
 
 def test_the_weights_of_the_terms():

@@ -16,7 +16,7 @@ from scratch.layers import Conv2d, ReLU
 from scratch.losses import LIKELIHOODS
 from scratch.models import build
 from scratch.optim import Adam
-from tests.parity.helpers import RESIDUAL, TINY, assert_all_close, assert_close, torch_twin
+from tests.parity.helpers import NETWORKS, RESIDUAL, TINY, assert_all_close, assert_close, torch_twin
 from torch_ref import compare
 from torch_ref.training import Trainer, make_optimizer, torch_device
 
@@ -71,6 +71,19 @@ def test_fifty_steps_of_adam_in_float64(model, likelihood, plain, images):
 def test_fifty_steps_with_residual_networks(model, plain, images):
     options = {**RESIDUAL, "likelihood": "squared_error"}
     lr = 2e-4 if model in ("vqvae2", "dvae") else 1e-3  # at which enough codes stay in use
+    result = compare.compare(model, options, images, batch_size=16, steps=50, plain=plain, lr=lr)
+    assert result["ok"], result["checks"]
+    assert result["losses"]["torch"][-1] < 0.9 * result["losses"]["torch"][0], "it learned something"
+
+
+@pytest.mark.parametrize("model, network, plain", [
+    ("vae", "mlp", True), ("ae", "pooling", False), ("vqvae", "pooling, group norm", True),
+    ("vae", "group norm", False), ("ae", "batch norm", True), ("vae", "pooling, batch norm", True),
+    ("vqvae", "batch norm", False), ("ae", "residual, group norm", True), ("vqvae", "residual, batch norm", False)])
+def test_fifty_steps_with_every_network(model, network, plain, images):
+    """With a BatchNorm2d its running statistics, too, are the other side's after fifty steps."""
+    options = {**NETWORKS[network], "likelihood": "squared_error"}
+    lr = 2e-4 if model in compare.CODED else 1e-3  # at which enough codes stay in use
     result = compare.compare(model, options, images, batch_size=16, steps=50, plain=plain, lr=lr)
     assert result["ok"], result["checks"]
     assert result["losses"]["torch"][-1] < 0.9 * result["losses"]["torch"][0], "it learned something"
