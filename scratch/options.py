@@ -4,10 +4,11 @@ import argparse
 import math
 
 from scratch.bottlenecks.vector_quantizer import CODEBOOK_INITS
+from scratch.corruption import read_corruption
 from scratch.errors import UsageError
 from scratch.layers.initialisation import WEIGHT_INITS
 from scratch.losses import LIKELIHOODS
-from scratch.networks import NETWORKS
+from scratch.networks import NETWORKS, check_linear
 from scratch.presets import CODEBOOK, DEPENDENT_OPTIONS, MODEL_OPTIONS, OWN_ENTRIES, PRESETS
 from scratch.schedules import Schedule
 
@@ -21,6 +22,7 @@ DEFAULTS = {
     "device": "cpu",
     "dtype": "float32",
     "likelihood": "squared_error",
+    "corruption": None,
     "optimizer": "adam",
     "momentum": 0.9,
     "weight_decay": 0.0,
@@ -90,6 +92,15 @@ def schedule(least, inclusive=True, ends_inclusive=True):
     return parse
 
 
+def corruption(text):
+    """A parser of corruptions such as gaussian:0.1, which stay text."""
+    try:
+        read_corruption(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
 def widths(text):
     """A parser of channel counts such as 32,64,128."""
     return tuple(whole(1)(part) for part in text.split(","))
@@ -127,6 +138,8 @@ def add_train_arguments(parser):
                         help="leave out all that makes the plain forms faster (scratch/accelerate)")
     parser.add_argument("--dtype", choices=("float32", "float64"), help="(default: float32)")
     parser.add_argument("--likelihood", choices=tuple(LIKELIHOODS), help="(default: squared_error)")
+    parser.add_argument("--corruption", type=corruption, metavar="KIND:AMOUNT",
+                        help="the encoder sees corrupted images: gaussian:SIGMA, masking:P or salt_and_pepper:P")
     parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/MODEL-PRESET-DATA)")
     parser.add_argument("--resume", metavar="RUN", help="continue this run with its own options")
     network = parser.add_argument_group("encoder and decoder")
@@ -139,6 +152,9 @@ def add_train_arguments(parser):
     network.add_argument("--weight-init", choices=WEIGHT_INITS, help="(default: the preset's; dvae: its own)")
     ae = parser.add_argument_group("ae and vae")
     ae.add_argument("--latent-dim", type=whole(1), metavar="Z", help="numbers in the code of an image")
+    sparse = parser.add_argument_group("ae")
+    sparse.add_argument("--sparsity", type=schedule(0), metavar="WEIGHT",
+                        help="of the L1 norm of the code, then ≥ 0: a number, or a schedule (default: 0, none)")
     vae = parser.add_argument_group("vae")
     vae.add_argument("--beta", type=real(0), help="weight of the KL term")
     discrete = parser.add_argument_group("vqvae, vqvae2 and dvae")
@@ -246,6 +262,11 @@ def resolve(arguments):
         check_codebook_options(chosen, options)
     elif options.get("codebook_init") == "kmeans" and "codes" in MODEL_OPTIONS[model]:
         raise UsageError(f"--codebook-init kmeans is for vqvae and vqvae2: {model} has no latents to begin with.")
+    if options["network"] == "linear":
+        try:
+            check_linear(model, options["likelihood"])
+        except ValueError as error:
+            raise UsageError(f"{error}: choose another --network.") from None
     options = {name: value for name, value in options.items() if name not in foreign}
     return {**options, "channels": list(options["channels"])}
 

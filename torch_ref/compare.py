@@ -20,13 +20,23 @@ import torch
 
 from data_utils import batches, load, to_float
 from scratch.accelerate import accelerate
+from scratch.arrays import each
 from scratch.bottlenecks import GumbelSoftmaxBottleneck, TwoLevelBottleneck
 from scratch.errors import UsageError
 from scratch.losses import LIKELIHOODS
 from scratch.models import build as build_scratch
+from scratch.networks import NETWORKS, check_linear
 from scratch.optim import Adam
-from scratch.options import add_codebook_arguments, codebook_options, preset_for, real, whole
-from scratch.presets import PRESETS
+from scratch.options import (
+    add_codebook_arguments,
+    codebook_options,
+    corruption,
+    preset_for,
+    real,
+    schedule,
+    whole,
+)
+from scratch.presets import MODEL_OPTIONS, PRESETS
 from torch_ref import speed
 from torch_ref.models import build as build_torch
 
@@ -39,6 +49,7 @@ JUDGED_LOSSES = {"float64": BOUNDED_STEPS, "float32": 5}
 CODED = ("vqvae", "vqvae2", "dvae")  # the models whose latents are codes
 LEAST_CODES = 16  # that a VQ-VAE uses at every step of a comparison worth its name
 DEFAULTS = {"preset": "small", "steps": 50, "dtype": "float64"}
+VARIANTS = ("network", "corruption", "sparsity")  # options of train that change a preset here as well
 SPEED_DEFAULTS = {"preset": "article", "steps": 20, "dtype": "float32"}
 
 
@@ -158,7 +169,7 @@ def forward_and_backward(ours, theirs, x, noise):
     ours.backward()
 
     theirs.zero_grad()
-    their_loss, _ = theirs.loss(to_torch(x), None if noise is None else to_torch(noise))
+    their_loss, _ = theirs.loss(to_torch(x), None if noise is None else each(to_torch, noise))
     their_loss.backward()
     return float(our_loss), their_loss.item()
 
@@ -205,7 +216,7 @@ def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64,
     weights, agreement, in_use = {}, [], []
     for step in range(steps):
         x = to_float(batch_at(images, step, batch_size, seed), dtype)
-        noise = ours.bottleneck.draw_noise(len(x), rng)
+        noise = ours.draw_noise(len(x), rng)
         for side in (ours, theirs):
             side.at_step(step)
 
@@ -319,6 +330,9 @@ def add_arguments(parser):
         "--lr", type=real(0, inclusive=False),
         help="Adam's (the preset's; a tenth of it where there are codes, which fall out of use in ten steps otherwise)")
     parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument("--network", choices=NETWORKS, help="(the preset's)")
+    parser.add_argument("--corruption", type=corruption, metavar="KIND:AMOUNT", help="as in train")
+    parser.add_argument("--sparsity", type=schedule(0), metavar="WEIGHT", help="ae: as in train")
     add_codebook_arguments(parser.add_argument_group("vqvae"))
     parser.add_argument("--plain", action="store_true", help="leave out scratch's accelerated forms")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -331,12 +345,27 @@ def resolve(arguments):
         raise UsageError("--lr cannot be given with --speed: a step takes as long with one learning rate as another.")
     if arguments.speed and arguments.plain:
         raise UsageError("--plain cannot be given with --speed, which times scratch's plain forms beside the others.")
+    if arguments.speed and (given := [name for name in VARIANTS if getattr(arguments, name) is not None]):
+        raise UsageError(f"--{given[0]} cannot be given with --speed, which times the presets as they are.")
     for name in ("operations", "threads", "workers", "unpinned", "device", "tf32"):
         if getattr(arguments, name) and not arguments.speed:
             raise UsageError(f"--{name} is an option of compare --speed: add --speed, or leave --{name} out.")
     for name, default in (SPEED_DEFAULTS if arguments.speed else DEFAULTS).items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, default)
+
+
+def variant(arguments):
+    """The options of VARIANTS that were given. Raises UsageError where the model has none such."""
+    chosen = {name: getattr(arguments, name) for name in VARIANTS if getattr(arguments, name) is not None}
+    if "sparsity" in chosen and "sparsity" not in MODEL_OPTIONS[arguments.model]:
+        raise UsageError(f"--sparsity is an option of ae; {arguments.model} has none such.")
+    if chosen.get("network") == "linear":
+        try:
+            check_linear(arguments.model, arguments.likelihood)
+        except ValueError as error:
+            raise UsageError(f"{error}.") from None
+    return chosen
 
 
 def run(arguments):
@@ -346,6 +375,7 @@ def run(arguments):
         return speed.run(arguments)
     preset = preset_for(arguments.model, arguments.preset)
     options = {**preset, **codebook_options(arguments, preset), "likelihood": arguments.likelihood}
+    options |= variant(arguments)
     if arguments.model == "dvae":  # under codes far apart its gradients soon bring all patches to one code
         options["codebook_init"] = "uniform"
     batch_size = arguments.batch_size or options["batch_size"]

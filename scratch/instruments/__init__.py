@@ -1,0 +1,1 @@
+"""What judges a model and is not part of it."""
