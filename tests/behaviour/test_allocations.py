@@ -31,6 +31,8 @@ MODELS = {  # name: (model, preset, options beside the preset's)
     "ae": ("ae", "small", {}), "vae": ("vae", "small", {}), "vqvae": ("vqvae", "small", {}),
     "vqvae, cured": ("vqvae", "small", CURES["all"]), "published vqvae": ("vqvae", "published", {}),
     "vqvae2": ("vqvae2", "small", {}), "dvae": ("dvae", "small", {}),
+    "sparse ae": ("ae", "small", {"sparsity": 0.1}), "linear ae": ("ae", "small", {"network": "linear"}),
+    "denoising ae": ("ae", "small", {"corruption": "salt_and_pepper:0.1"}),
 }
 VARIANTS = {  # what is done to a new model before it trains
     "plain": lambda model: model,
