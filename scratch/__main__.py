@@ -1,4 +1,4 @@
-"""python -m scratch: train, evaluate, reconstruct, sample, variations, interpolate, curves, encode, decode, bits,
+"""python -m scratch: train, evaluate, reconstruct, sample, variations, interpolate, curves, encode, decode, bits, pca,
 gradcheck and devices."""
 
 import sys
@@ -6,7 +6,8 @@ import sys
 from scratch import commands, devices
 from scratch.cli import Parser, main
 from scratch.gradcheck import table as gradcheck
-from scratch.options import add_data_arguments, add_train_arguments, whole
+from scratch.option_types import whole
+from scratch.options import add_data_arguments, add_train_arguments
 from scratch.trained import PICTURED
 
 
@@ -64,6 +65,9 @@ def build_parser():
     curves.set_defaults(run_command=commands.curves)
     bits = add_run_command(subparsers, "bits", commands.bits)
     bits.add_argument("--json", action="store_true")
+    pca = add_run_command(subparsers, "pca", commands.pca, out="pca.png")
+    pca.add_argument("beside", nargs="*", metavar="RUN", help="more runs, a point each")
+    pca.add_argument("--json", action="store_true", help="print the numbers, draw nothing")
 
     check = subparsers.add_parser("gradcheck", help="Hold every backward against finite differences.")
     gradcheck.add_arguments(check)

@@ -12,6 +12,8 @@ from scratch.arrays import device_module
 from scratch.bits import rates, report
 from scratch.codes import read_latents, write_latents, write_npz
 from scratch.errors import UsageError
+from scratch.instruments.denoising import denoising
+from scratch.instruments.pca import beside_pca, explained_by_components, principal_components
 from scratch.instruments.report import check_samples, measure, report_measures
 from scratch.options import resolve, resolve_resumed
 from scratch.runs import Run, describe_data, versions
@@ -175,12 +177,14 @@ def destination(arguments, trained, name):
 
 
 def evaluate(arguments):
-    """Print every term, rate, distortion and ELBO, PSNR and SSIM, and the codes or units in use on held-out images."""
+    """Print every term, rate, distortion and ELBO, PSNR and SSIM, the codes or units in use, and what is denoised."""
     trained = open_run(arguments)
     check_samples(trained, arguments.importance_samples)
     data = images_for(trained, arguments)
     metrics = {name.removeprefix("held_out_"): value for name, value in trained.evaluate(data.held_out).items()}
     metrics |= measure(trained, data.held_out, arguments.importance_samples)
+    if trained.model.corruption:
+        metrics |= denoising(trained, data.held_out)
     if arguments.json:
         print(json.dumps({"data": data.name, "images": len(data.held_out), **metrics}))
         return 0
@@ -252,12 +256,15 @@ def interpolate(arguments):
 COMPARED = ("reconstruction", "held_out_psnr", "codes_used", "epoch_perplexity")  # drawn by `curves` where runs have it
 
 
+def labelled(folders):
+    """{label: folder}: the folders' names, or where two are alike the whole paths."""
+    names = [Path(folder).resolve().name for folder in folders]
+    return dict(zip(names if len(set(names)) == len(names) else map(str, folders), folders, strict=True))
+
+
 def curves(arguments):
     """Draw metrics of several runs over their epochs, in one figure."""
-    folders = [Path(folder) for folder in arguments.runs]
-    names = [folder.resolve().name for folder in folders]
-    labels = names if len(set(names)) == len(names) else [str(folder) for folder in folders]
-    runs = {label: Run.open(folder).metrics() for label, folder in zip(labels, folders, strict=True)}
+    runs = {label: Run.open(folder).metrics() for label, folder in labelled(arguments.runs).items()}
     for label, metrics in runs.items():
         if not metrics:
             raise UsageError(f"{label} has finished no epoch yet: there is nothing to draw of it.")
@@ -292,6 +299,34 @@ def decode(arguments):
     print(f"wrote {path}: images {images.shape}")
     title = f"{trained.options['model']}: decoded from {Path(arguments.file).name}"
     save_picture(figures.image_rows([("decoded", images[:PICTURED])], title), path.with_suffix(".png"))
+    return 0
+
+
+def pca(arguments):
+    """Print and draw how much of the images' variance runs explain, beside PCA with as many components."""
+    runs = {label: open_run(arguments, folder)
+            for label, folder in labelled([arguments.run, *arguments.beside]).items()}
+    first = next(iter(runs.values()))
+    data = images_for(first, arguments)
+    for trained in runs.values():
+        if trained.codes:
+            raise UsageError(f"pca counts the numbers of a code, and those of a {trained.options['model']} are "
+                             f"indices: name runs of ae or vae instead of {trained.run.folder}.")
+        check_images(trained, data)
+    components = principal_components(data.train)
+    shares = explained_by_components(components, data.held_out)
+    found = {label: beside_pca(trained, components, shares, data.held_out) for label, trained in runs.items()}
+    if arguments.json:
+        print(json.dumps(found))
+        return 0
+    for label, run in found.items():
+        line = (f"{label}: {run['numbers']} numbers explain {run['explained']:.4%} of the variance of "
+                f"{len(data.held_out)} held-out images of {data.name}, PCA {run['pca_explained']:.4%}")
+        if "angles" in run:
+            line += f"; angles to PCA's space: median {np.median(run['angles']):.2f}°, largest {run['angles'][-1]:.2f}°"
+        print(line)
+    points = {label: (run["numbers"], run["explained"]) for label, run in found.items()}
+    save_picture(figures.explained_variance(shares, points, data.name), destination(arguments, first, "pca.png"))
     return 0
 
 

@@ -116,3 +116,20 @@ def kl_per_dimension(kl):
     axes.set_ylabel("KL to the prior (nats)")
     axes.set_title(f"rate: {np.sum(kl):.4g} nats, over {len(kl)} dimensions, on the held-out images", fontsize=10)
     return figure
+
+
+def explained_variance(shares, points, data_name):
+    """PCA's curve, the share of variance that its first 1, 2, … components explain, and runs as points on, below or
+    above it: points is {label: (numbers in the code, share)}."""
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(np.arange(1, len(shares) + 1), shares, color="0.5", label="PCA")
+    for label, (numbers, share) in points.items():
+        axes.plot(numbers, share, "o", label=label)
+    axes.set_xscale("log")
+    axes.set_xlabel("numbers in the code")
+    axes.set_ylabel("share of variance explained")
+    axes.set_title(f"held-out images of {data_name}", fontsize=10)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure

@@ -18,15 +18,17 @@ from scratch.bottlenecks import (
     GaussianBottleneck,
     GumbelSoftmaxBottleneck,
     ReversedVectorQuantizer,
+    SparseBottleneck,
     TwoLevelBottleneck,
     VectorQuantizedBottleneck,
     VectorQuantizer,
 )
 from scratch.bottlenecks.bottleneck import level_name
+from scratch.corruption import CORRUPTIONS, read_corruption
 from scratch.layers.initialisation import initialise_truncated_normal
 from scratch.losses import LIKELIHOODS
 from scratch.module import Module
-from scratch.networks import convolutions, halvings, mlp, outer_channels, pooling, residual
+from scratch.networks import convolutions, halvings, linear, mlp, outer_channels, pooling, residual
 from scratch.presets import CODEBOOK
 from scratch.schedules import Schedule
 
@@ -36,11 +38,12 @@ class Autoencoder(Module):
 
     The terms are the reconstruction loss and whatever the bottleneck adds; each is summed over an example and
     averaged over the batch. A weight is a number or a schedule (schedules.py). Images x are (N, H, W, C) in [0, 1].
+    With a corruption (corruption.py) the encoder sees a corrupted x; the reconstruction loss still compares with x.
     """
 
-    def __init__(self, encoder, bottleneck, decoder, reconstruction, weights):
+    def __init__(self, encoder, bottleneck, decoder, reconstruction, weights, corruption=None):
         self.encoder, self.bottleneck, self.decoder = encoder, bottleneck, decoder
-        self.reconstruction = reconstruction
+        self.reconstruction, self.corruption = reconstruction, corruption
         self.schedules = {name: Schedule(weight) for name, weight in weights.items()}
         for layer in self.encoder.layers:  # nobody asks for ∂L/∂image
             layer.needs_input_gradient = False
@@ -54,9 +57,35 @@ class Autoencoder(Module):
         self.weights = {name: schedule(step) for name, schedule in self.schedules.items()}
         self.bottleneck.at_step(step)
 
+    @property
+    def random(self):
+        """Does forward take noise?"""
+        return self.bottleneck.random or self.corruption is not None
+
+    def draw_noise(self, count, rng, corruption_rng=None):
+        """The noise that forward takes for `count` images: the bottleneck's, or None where nothing is random.
+
+        With a corruption it is a list: the corruption's, and after it the bottleneck's where that one is random. The
+        bottleneck draws first, as it would alone, and the corruption then from a generator of its own where one is
+        given: then neither's noise depends on how many images are drawn for at a time.
+        """
+        noise = self.bottleneck.draw_noise(count, rng)
+        if self.corruption is None:
+            return noise
+        corrupting = self.corruption.draw_noise(count, corruption_rng or rng)
+        return [corrupting] if noise is None else [corrupting, noise]
+
+    def corrupted(self, x, noise):
+        """(what the encoder sees of x, the noise that is left for the bottleneck)."""
+        if self.corruption is None:
+            return x, noise
+        corrupting, *rest = [None] if noise is None else noise
+        return self.corruption.forward(x, corrupting), (rest[0] if rest else None)
+
     def forward(self, x, noise=None):
         """(output, terms): the decoder's output and the bottleneck's loss terms."""
-        h = self.encoder.forward(x)
+        seen, noise = self.corrupted(x, noise)
+        h = self.encoder.forward(seen)
         y, terms = self.bottleneck.forward(h, noise)
         return self.decoder.forward(y), terms
 
@@ -129,8 +158,11 @@ class Autoencoder(Module):
 
 
 def dense(features, image_shape, options, **settings):
-    """The AE's bottleneck and the weights of its terms."""
-    return DenseBottleneck(features, options["latent_dim"], **settings), {"reconstruction": 1.0}
+    """The AE's bottleneck and the weights of its terms; the sparse one where the options weigh sparsity."""
+    if not options.get("sparsity"):
+        return DenseBottleneck(features, options["latent_dim"], **settings), {"reconstruction": 1.0}
+    bottleneck = SparseBottleneck(features, options["latent_dim"], **settings)
+    return bottleneck, {"reconstruction": 1.0, "l1": options["sparsity"]}
 
 
 def gaussian(features, image_shape, options, **settings):
@@ -230,7 +262,7 @@ def build(model, image_shape, options, *, dtype=np.float32, rng=None):
 
     `options` holds the entries of a preset that the model reads (presets.py) and `likelihood`. Runs that are older
     than `network`, `norm`, `data_variance` and `weight_init` have the convolutions without a norm, a variance of 1 and
-    uniform weights; those older than `free_bits` and `capacity` have neither.
+    uniform weights; those older than `free_bits`, `capacity`, `sparsity` and `corruption` have none of them.
     """
     if model not in SYSTEMS:
         raise ValueError(f"unknown model {model!r}: {', '.join(SYSTEMS)}")
@@ -243,12 +275,18 @@ def build(model, image_shape, options, *, dtype=np.float32, rng=None):
         encoder, decoder, features = residual(image_shape, options, latent_channels, outputs, is_image, dtype, rng)
     elif network == "mlp":
         encoder, decoder, features = mlp(image_shape, options["widths"], outputs, is_image, dtype, rng)
+    elif network == "linear":
+        encoder, decoder, features = linear(image_shape, model, options["likelihood"])
     else:
         channels = outer_channels(image_shape, options["channels"], HALVINGS_INSIDE.get(model, 0))
         encoder, decoder, features = {"convolution": convolutions, "pooling": pooling}[network](
             image_shape, channels, outputs, is_image, options.get("norm", "none"), dtype, rng)
     bottleneck, weights = SYSTEMS[model](features, image_shape, options, dtype=dtype, rng=rng)
-    autoencoder = Autoencoder(encoder, bottleneck, decoder, reconstruction, weights)
+    corruption = None
+    if options.get("corruption"):
+        kind, amount = read_corruption(options["corruption"])
+        corruption = CORRUPTIONS[kind](amount, image_shape, dtype=dtype, rng=rng)
+    autoencoder = Autoencoder(encoder, bottleneck, decoder, reconstruction, weights, corruption)
     if options.get("weight_init") == "truncated_normal":
         initialise_truncated_normal(autoencoder, rng)
     return autoencoder

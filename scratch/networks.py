@@ -18,7 +18,7 @@ from scratch.layers import (
 from scratch.layers.norm import norm_and_relu
 from scratch.module import Sequential
 
-NETWORKS = ("convolution", "pooling", "residual", "mlp")
+NETWORKS = ("convolution", "pooling", "residual", "mlp", "linear")
 
 
 def halvings(height, width, at_most):
@@ -152,3 +152,28 @@ def residual(image_shape, options, latent_channels, outputs, is_image, dtype, rn
     if is_image:
         up.append(Shift(0.5))
     return Sequential(*down), Sequential(*up), (H // 2**depth, W // 2**depth, hidden)
+
+
+def linear(image_shape, model, likelihood):
+    """(encoder, decoder, feature shape) without any layer: the bottleneck's linear maps are all there is.
+
+    Around the AE's dense code that is x ≈ (x W₁ + b₁) W₂ + b₂. Its least squared error is that of PCA with as many
+    components, and at the least error the rows of W₂ span the space of the first principal components; they need not
+    be the components themselves, as z → z A with any invertible A leaves the output as it is. There is no sigmoid: an
+    output may leave [0, 1]. (Bourlard & Kamp 1988, doi:10.1007/BF00332918; Baldi & Hornik 1989,
+    doi:10.1016/0893-6080(89)90014-2, who show that every other stationary point is a saddle)
+
+    Around the VAE's Gaussian code it is the linear VAE. Raises ValueError for a model whose code is a grid, and for a
+    likelihood whose output is no image.
+    """
+    check_linear(model, likelihood)
+    return Sequential(), Sequential(), image_shape
+
+
+def check_linear(model, likelihood):
+    """Raises ValueError where no linear network can stand around the model's bottleneck."""
+    if model not in ("ae", "vae"):
+        raise ValueError(f"--network linear is for ae and vae, whose code is a vector; that of {model} is a grid")
+    if likelihood == "logit_laplace":
+        raise ValueError("--network linear has one output for each number of the image, and --likelihood logit_laplace "
+                         "asks for two")

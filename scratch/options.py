@@ -1,16 +1,16 @@
-"""The options of `train`: what the command line takes, what a preset fills in, and which belong to which model."""
+"""The options of `train`: those of the model (model_options.py), of the data, and of how it is trained."""
 
-import argparse
-import math
-
-from scratch.bottlenecks.vector_quantizer import CODEBOOK_INITS
 from scratch.errors import UsageError
-from scratch.layers.initialisation import WEIGHT_INITS
-from scratch.layers.norm import NORMS
-from scratch.losses import LIKELIHOODS
-from scratch.networks import NETWORKS
-from scratch.presets import CODEBOOK, DEPENDENT_OPTIONS, MODEL_OPTIONS, OWN_ENTRIES, PRESETS, RATE
-from scratch.schedules import Schedule
+from scratch.model_options import DEFAULTS as MODEL_DEFAULTS
+from scratch.model_options import (
+    add_model_arguments,
+    check_dependent_options,
+    check_model_options,
+    foreign_options,
+    preset_for,
+)
+from scratch.option_types import real, schedule, whole
+from scratch.presets import MODEL_OPTIONS, PRESETS
 
 DEFAULTS = {
     "preset": "small",
@@ -21,7 +21,7 @@ DEFAULTS = {
     "seed": 0,
     "device": "cpu",
     "dtype": "float32",
-    "likelihood": "squared_error",
+    **MODEL_DEFAULTS,
     "optimizer": "adam",
     "momentum": 0.9,
     "weight_decay": 0.0,
@@ -31,69 +31,6 @@ DEFAULTS = {
     "log_steps": None,
 }
 MAY_CHANGE_ON_RESUME = ("epochs", "steps", "device", "data_root", "workers", "plain")
-
-
-def whole(least):
-    """A parser of whole numbers of at least `least`."""
-
-    def parse(text):
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
-        return value
-
-    return parse
-
-
-def real(least, inclusive=True):
-    """A parser of finite numbers above `least`, or of it too where `inclusive`."""
-
-    def parse(text):
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value) or value < least or (value == least and not inclusive):
-            raise argparse.ArgumentTypeError(f"{text!r} is no number {'of at least' if inclusive else 'above'} {least}")
-        return value
-
-    return parse
-
-
-def fraction(text):
-    """A parser of numbers between 0 and 1, both excluded."""
-    value = real(0, inclusive=False)(text)
-    if value >= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number between 0 and 1")
-    return value
-
-
-def schedule(least, inclusive=True, ends_inclusive=True):
-    """A parser of numbers as `real` takes them, or of a schedule, which stays text, between numbers of at least `least`
-    (above it, where `ends_inclusive` is False).
-    """
-    number = real(least, inclusive)
-
-    def parse(text):
-        if ":" not in text:
-            return number(text)
-        try:
-            ends = Schedule(text).start, Schedule(text).end
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-        for end in ends:
-            real(least, ends_inclusive)(str(end))
-        return text
-
-    return parse
-
-
-def widths(text):
-    """A parser of widths of layers such as 32,64,128."""
-    return tuple(whole(1)(part) for part in text.split(","))
 
 
 def add_data_arguments(parser, default_data=None):
@@ -108,7 +45,6 @@ def add_data_arguments(parser, default_data=None):
 def add_train_arguments(parser):
     """All that `train` takes. Nothing has a default here, so that what was given can be told from what was not."""
     parser.add_argument("model", nargs="?", help=", ".join(MODEL_OPTIONS))
-    parser.add_argument("--preset", help="small (default), article; published (vqvae), mlp (ae, vae)")
     add_data_arguments(parser)
     parser.add_argument("--image-size", type=whole(1), metavar="PIXELS", help="side of the images")
     parser.add_argument("--epochs", type=whole(1), metavar="N", help="epochs in all, those before a --resume included")
@@ -127,155 +63,15 @@ def add_train_arguments(parser):
     parser.add_argument("--plain", action="store_true", default=None,
                         help="leave out all that makes the plain forms faster (scratch/accelerate)")
     parser.add_argument("--dtype", choices=("float32", "float64"), help="(default: float32)")
-    parser.add_argument("--likelihood", choices=tuple(LIKELIHOODS),
-                        help="(default: squared_error; --preset mlp: bernoulli)")
     parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/MODEL-PRESET-DATA)")
     parser.add_argument("--resume", metavar="RUN", help="continue this run with its own options")
-    network = parser.add_argument_group("encoder and decoder")
-    add_network_arguments(network)
-    network.add_argument("--weight-init", choices=WEIGHT_INITS, help="(default: the preset's; dvae: its own)")
-    ae = parser.add_argument_group("ae and vae")
-    ae.add_argument("--latent-dim", type=whole(1), metavar="Z", help="numbers in the code of an image")
-    add_rate_arguments(parser.add_argument_group("vae"))
-    discrete = parser.add_argument_group("vqvae, vqvae2 and dvae")
-    discrete.add_argument("--codes", type=whole(1), metavar="K", help="vectors in the codebook")
-    discrete.add_argument("--code-dim", type=whole(1), metavar="D", help="numbers in a vector of the codebook")
-    dvae = parser.add_argument_group("dvae")
-    dvae.add_argument("--temperature", type=schedule(0, inclusive=False, ends_inclusive=False), metavar="TAU",
-                      help="of the Gumbel-softmax: a number, or a schedule such as exponential:1:0.0625:5000 (steps)")
-    dvae.add_argument("--hard", action="store_true", default=None,
-                      help="train on the draws themselves, with the relaxed draws' gradient (straight through)")
-    dvae.add_argument("--kl-weight", type=schedule(0), metavar="BETA",
-                      help="of the KL term to the uniform distribution: a number, or a schedule")
-    vqvae = parser.add_argument_group("vqvae and vqvae2")
-    vqvae.add_argument("--commitment", type=real(0), metavar="BETA", help="weight of the commitment term")
-    vqvae.add_argument("--data-variance", type=real(0, inclusive=False), metavar="V",
-                       help="of the images: what their mean squared error is divided by (default: 1)")
-    add_codebook_arguments(vqvae)
-
-
-def add_rate_arguments(parser):
-    """What a VAE's code costs (docs/gaussian.md)."""
-    parser.add_argument("--beta", type=schedule(0), metavar="BETA",
-                        help="weight of the KL term: a number, or a schedule such as linear:0:1:5000 (steps) or "
-                             "cyclical:0:1:2000 (steps of a cycle)")
-    parser.add_argument("--free-bits", type=real(0), metavar="NATS",
-                        help="of KL that each latent dimension has for nothing (default: 0)")
-    parser.add_argument("--capacity", type=schedule(0), metavar="NATS",
-                        help="that the KL is to be near, in place of 0: a number, or a schedule (default: none)")
-
-
-def rate_options(arguments):
-    """The options of `add_rate_arguments` that were given, for whoever takes no others. Raises UsageError."""
-    chosen = {name: vars(arguments)[name] for name in ("beta", *RATE) if vars(arguments)[name] is not None}
-    if chosen and arguments.model != "vae":
-        option = next(iter(chosen)).replace("_", "-")
-        raise UsageError(f"--{option} is an option of vae; {arguments.model} has none such.")
-    check_rate_options({**RATE, **chosen})
-    return chosen
-
-
-def check_rate_options(options):
-    """Raises UsageError where free bits and a capacity are both asked for."""
-    if options["free_bits"] and options["capacity"] is not None:
-        raise UsageError("--free-bits and --capacity both say how much of the KL is free: leave one of them out.")
-
-
-def add_network_arguments(parser):
-    """What says how the encoder and the decoder are made (scratch/networks.py)."""
-    parser.add_argument("--network", choices=NETWORKS, help="(default: the preset's)")
-    parser.add_argument("--norm", choices=NORMS, help="before each ReLU; not of mlp (default: none)")
-    parser.add_argument("--channels", type=widths, metavar="C,C,C", help="convolution, pooling: widths, one a halving")
-    parser.add_argument("--widths", type=widths, metavar="W,W", help="mlp: those of its hidden layers (default: 400)")
-    parser.add_argument("--halvings", type=whole(1), metavar="N", help="residual: of an image's sides (default: 2)")
-    parser.add_argument("--hidden", type=whole(2), metavar="C", help="residual: its width (default: 128)")
-    parser.add_argument("--residual-blocks", type=whole(0), metavar="N", help="residual: on each side (default: 2)")
-    parser.add_argument("--residual-channels", type=whole(1), metavar="C", help="residual: in a block (default: 32)")
-
-
-def network_options(arguments, preset):
-    """The options of `add_network_arguments` alone, for whoever takes no others. Raises UsageError."""
-    names = ["network", *(name for name, (deciding, _) in DEPENDENT_OPTIONS.items() if deciding == "network")]
-    chosen = {name: vars(arguments)[name] for name in names if vars(arguments)[name] is not None}
-    options = {name: preset[name] for name in names} | chosen
-    check_network_options(arguments.model, chosen, options)
-    return options
-
-
-def check_network_options(model, chosen, options):
-    """Raises UsageError where a network option was chosen that another network has, or a network that has no grid."""
-    check_dependent_options("network", chosen, options)
-    if options["network"] == "mlp" and "codes" in MODEL_OPTIONS[model]:
-        raise UsageError(f"--network mlp has no grid of features, and {model} gives each place of a grid a code: "
-                         f"choose another --network.")
-
-
-def check_dependent_options(deciding, chosen, options):
-    """Raises UsageError where an option was chosen that counts only with another choice of the deciding one."""
-    for name, (owner, choices) in DEPENDENT_OPTIONS.items():
-        if owner == deciding and name in chosen and options[owner] not in choices:
-            raise UsageError(f"--{name.replace('_', '-')} is an option of --{owner} {' or '.join(choices)}; "
-                             f"{options[owner]} has none such.")
-
-
-def add_codebook_arguments(parser):
-    """What a VQ-VAE can do about codes that fall out of use (docs/codebooks.md)."""
-    parser.add_argument("--codebook-init", choices=CODEBOOK_INITS, help="kmeans: from the latents of the first batches")
-    parser.add_argument("--codebook-update", choices=("gradient", "ema"), help="(default: gradient)")
-    parser.add_argument("--ema-decay", type=fraction, metavar="GAMMA", help="of the moving averages (default: 0.99)")
-    parser.add_argument("--restart-after", type=whole(0), metavar="STEPS",
-                        help="codes unused for so long become latents (default: 0, never)")
-    parser.add_argument("--entropy-weight", type=real(0), metavar="WEIGHT",
-                        help="of a term that asks for all codes to be used (default: 0, none)")
-    parser.add_argument("--entropy-temperature", type=real(0, inclusive=False), metavar="T",
-                        help="of the soft assignments in that term (default: 1)")
-    parser.add_argument("--code-metric", choices=("euclidean", "cosine"), help="(default: euclidean)")
-    parser.add_argument("--straight-through", choices=("right", "reversed"),
-                        help="reversed: as the article prints it, to see that it quantizes nothing (default: right)")
-
-
-def codebook_options(arguments, preset):
-    """The options of `add_codebook_arguments` alone, for whoever takes no others. Raises UsageError."""
-    names = ["codebook_init", *CODEBOOK]
-    chosen = {name: vars(arguments)[name] for name in names if vars(arguments)[name] is not None}
-    if names[-1] not in MODEL_OPTIONS[arguments.model]:
-        if chosen:
-            raise UsageError(f"--{next(iter(chosen)).replace('_', '-')} is an option of vqvae and vqvae2; "
-                             f"{arguments.model} has none such.")
-        return {}
-    options = {**preset, **chosen}
-    check_codebook_options(chosen, options)
-    return {name: options[name] for name in names}
-
-
-def check_codebook_options(chosen, options):
-    """Raises UsageError where a codebook option was chosen that another one leaves without meaning."""
-    for name, needed in (("ema_decay", "codebook_update ema"), ("entropy_temperature", "entropy_weight")):
-        owner, _, value = needed.partition(" ")
-        if name in chosen and (options[owner] != value if value else not options[owner]):
-            raise UsageError(f"--{name.replace('_', '-')} needs --{needed.replace('_', '-')}"
-                             f"{'' if value else ' above 0'} beside it.")
-    cures = [name for name in CODEBOOK if name != "straight_through" and options[name] != CODEBOOK[name]]
-    cures += ["codebook_init"] if options["codebook_init"] == "kmeans" else []
-    if options["straight_through"] == "reversed" and cures:
-        raise UsageError(f"--straight-through reversed shows a program that quantizes nothing: "
-                         f"leave out --{cures[0].replace('_', '-')}, which it cannot have.")
+    add_model_arguments(parser)
 
 
 def given(arguments):
     """{option: value} of what stood on the command line."""
     known = {"model", *DEFAULTS, *PRESETS["small"]}
     return {name: value for name, value in vars(arguments).items() if name in known and value is not None}
-
-
-def preset_for(model, preset):
-    """The entries of a preset. Raises UsageError where there is none of that name, or where it is not for the model."""
-    if preset not in PRESETS:
-        raise UsageError(f"unknown preset {preset!r}: choose {' or '.join(PRESETS)}.")
-    fitting = [name for name, entries in PRESETS.items() if entries.keys() >= set(MODEL_OPTIONS[model])]
-    if preset not in fitting:
-        raise UsageError(f"--preset {preset} is no recipe of {model}: choose {' or '.join(fitting)}.")
-    return {**PRESETS[preset], **OWN_ENTRIES.get((preset, model), {})}
 
 
 def with_one_end(options, chosen):
@@ -294,20 +90,10 @@ def resolve(arguments):
         raise UsageError(f"train what? {model!r} is no model: choose {', '.join(MODEL_OPTIONS)}." if model
                          else f"train needs a model ({', '.join(MODEL_OPTIONS)}), or --resume RUN.")
     recipe = preset_for(model, chosen.get("preset", DEFAULTS["preset"]))
-    every_model_option = {name for names in MODEL_OPTIONS.values() for name in names}
-    foreign = every_model_option - set(MODEL_OPTIONS[model])
-    for name in sorted(foreign & chosen.keys()):
-        owners = " and ".join(owner for owner, names in MODEL_OPTIONS.items() if name in names)
-        raise UsageError(f"--{name.replace('_', '-')} is an option of {owners}; {model} has none such.")
     options = with_one_end({**DEFAULTS, **recipe}, chosen)
     check_dependent_options("optimizer", chosen, options)
-    check_network_options(model, chosen, options)
-    if "straight_through" in MODEL_OPTIONS[model]:
-        check_codebook_options(chosen, options)
-    elif options.get("codebook_init") == "kmeans" and "codes" in MODEL_OPTIONS[model]:
-        raise UsageError(f"--codebook-init kmeans is for vqvae and vqvae2: {model} has no latents to begin with.")
-    check_rate_options(options)
-    options = {name: value for name, value in options.items() if name not in foreign}
+    check_model_options(model, chosen, options)
+    options = {name: value for name, value in options.items() if name not in foreign_options(model)}
     return {**options, **{name: list(options[name]) for name in ("channels", "widths")}}
 
 

@@ -48,6 +48,7 @@ COMMON = {
     "network": "convolution",
     "weight_init": "uniform",
     "norm": "none",
+    "sparsity": 0.0,
     "channels": (32, 64, 128),
     "widths": (400,),
     "hidden": 128,
@@ -129,7 +130,7 @@ OWN_ENTRIES = {
 # Which model reads which of a preset's model options; all models read those of the network. The dVAE's logits have
 # initial weights of their own.
 MODEL_OPTIONS = {
-    "ae": ("latent_dim", "weight_init"),
+    "ae": ("latent_dim", "sparsity", "weight_init"),
     "vae": ("latent_dim", "beta", "weight_init", *RATE),
     "vqvae": ("codes", "code_dim", "codebook_init", "commitment", "data_variance", "weight_init", *CODEBOOK),
     "vqvae2": ("codes", "code_dim", "codebook_init", "commitment", "data_variance", "weight_init", *CODEBOOK),

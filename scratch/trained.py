@@ -9,6 +9,7 @@ from scratch.accelerate.memory import retain_freed_memory
 from scratch.arrays import device_module, each, to_device, to_host
 from scratch.bottlenecks.vector_quantizer import code_counts
 from scratch.errors import UsageError
+from scratch.instruments.denoising import corrupted
 from scratch.models import build
 from scratch.priors import CodeFrequencies, FittedGaussian, StandardNormal
 from scratch.shortages import memory_for
@@ -117,9 +118,14 @@ def draw_pictures(run, data):
 
 
 def reconstruction_figure(runs, images, data_name):
-    """The images over their reconstructions, a row for each of the trained runs."""
+    """The images over their reconstructions, a row for each of the trained runs; of a run with a corruption also the
+    corrupted images over what becomes of them."""
     rows = [("original", images)]
-    rows += [(trained.options["model"], trained.reconstruct(images)) for trained in runs]
+    for trained in runs:
+        rows.append((trained.options["model"], trained.reconstruct(images)))
+        if trained.model.corruption:
+            seen = np.concatenate([seen for _, seen in corrupted(trained, images)])
+            rows += [(trained.options["corruption"], seen), ("denoised", trained.reconstruct(seen))]
     return figures.image_rows(rows, f"held-out images of {data_name} and their reconstructions")
 
 

@@ -16,13 +16,18 @@ from threadpoolctl import threadpool_info
 from tqdm import tqdm
 
 from data_utils import batches, to_float
-from scratch.arrays import device_module, generator, to_device, to_host
+from scratch.arrays import device_module, each, generator, to_device, to_host
 from scratch.bottlenecks.bottleneck import level_name
 from scratch.bottlenecks.vector_quantizer import code_counts, perplexity
 from scratch.optim import SGD, Adam
 from scratch.shortages import memory_for
 
 HELD_OUT_SEED = 20140416  # the noise of held-out example i is the i-th draw from this seed, whatever the batch size
+
+
+def held_out_generators():
+    """(the bottleneck's, the corruption's): two streams, each of which holds one draw after the other."""
+    return generator(np, HELD_OUT_SEED), generator(np, HELD_OUT_SEED, 1)
 
 
 class Diverged(Exception):
@@ -80,10 +85,14 @@ class Trainer:
         return observed
 
     def evaluate(self, images, noise):
-        """(terms, {level: code counts}, squared error of each image's deterministic reconstruction)."""
+        """(terms, {level: code counts}, squared error of each image's deterministic reconstruction).
+
+        A corruption is in the terms; the reconstruction is that of the image itself.
+        """
         x = to_device(images, self.device)
+        noise = None if noise is None else each(lambda part: to_device(part, self.device), noise)
         with self.model.evaluating():
-            terms, counts = self.observe(*self.model.loss(x, None if noise is None else to_device(noise, self.device)))
+            terms, counts = self.observe(*self.model.loss(x, noise))
         error = self.model.reconstruct(x) - x
         return terms, counts, (error * error).reshape(len(x), -1).sum(axis=1)
 
@@ -93,17 +102,18 @@ class Trainer:
         bottleneck = self.model.bottleneck
         grids = {} if bottleneck.indices is None else bottleneck.by_level(bottleneck.indices)
         counts = {level: code_counts(indices, bottleneck.codes) for level, indices in grids.items()}
-        return {"loss": loss, **terms, **self.model.reconstruction.metrics(), **perplexities(counts)}, counts
+        learned = {**bottleneck.measured, **self.model.reconstruction.metrics()}
+        return {"loss": loss, **terms, **learned, **perplexities(counts)}, counts
 
-    def draw_noise(self, count, rng):
-        return self.model.bottleneck.draw_noise(count, rng)
+    def draw_noise(self, count, rng, corruption_rng=None):
+        return self.model.draw_noise(count, rng, corruption_rng)
 
     def noise_of_step(self, count, epoch, step):
         """What a step draws: all of it follows from (seed, epoch, step). None where nothing is random.
 
         Then no generator is made either: CuPy's has a state for each of its many threads, which a new one fills.
         """
-        if not self.model.bottleneck.random:
+        if not self.model.random:
             return None
         return self.draw_noise(count, generator(self.xp, self.seed, epoch, step))
 
@@ -213,13 +223,14 @@ class Progress:
 def held_out_metrics(trainer, images, batch_size, dtype, when="now"):
     """{held_out_…: value} over images (uint8): every loss term, the PSNR, and of a VQ-VAE its codes.
 
-    The loss draws z, from a seed fixed by the example. The PSNR in dB is −10 log₁₀ of the mean squared error per
-    element over the whole set, of the deterministic reconstruction.
+    The loss draws z, and what corrupts the image where the model has a corruption, from a seed fixed by the example.
+    The PSNR in dB is −10 log₁₀ of the mean squared error per element over the whole set, of the deterministic
+    reconstruction of the image as it is.
     """
-    totals, squared_error, rng = Totals(), 0.0, np.random.default_rng(HELD_OUT_SEED)
+    totals, squared_error, generators = Totals(), 0.0, held_out_generators()
     for batch in batches(len(images), batch_size, 0, 0, shuffle=False):
         x = to_float(images[batch], dtype)
-        terms, counts, errors = trainer.evaluate(x, trainer.draw_noise(len(x), rng))
+        terms, counts, errors = trainer.evaluate(x, trainer.draw_noise(len(x), *generators))
         totals.add(f"on the held-out images {when}", len(x), terms, counts)
         totals.read(trainer)
         squared_error += float(trainer.read_array(errors).sum(dtype=np.float64))

@@ -16,6 +16,7 @@ class Bottleneck(nn.Module):
     """forward(h, noise=None) -> (features for the decoder, {name: loss term}); encode and decode are its two halves."""
 
     indices = None  # the codes chosen by the last forward, where a bottleneck chooses codes
+    measured = {}  # noqa: RUF012  what else the last forward reports: {name: tensor of no dimension}
     prepared_from = 0  # how many of the first batches `prepare` wants to see
 
     def by_level(self, codes):
@@ -65,6 +66,18 @@ class DenseBottleneck(Bottleneck):
 
     def decode(self, z):
         return self.unflatten(self.expand(z))
+
+
+class SparseBottleneck(DenseBottleneck):
+    """The same behind a ReLU, and the L1 norm of the code; reports the share of zeros in it."""
+
+    def forward(self, h, noise=None):
+        z = self.encode(h)
+        self.measured = {"share_of_zeros": (z == 0).to(z.dtype).mean()}
+        return self.decode(z), {"l1": torch.linalg.vector_norm(z, ord=1, dim=1).mean()}
+
+    def encode(self, h):
+        return F.relu(super().encode(h))
 
 
 class GaussianBottleneck(Bottleneck):

@@ -20,23 +20,13 @@ import torch
 
 from data_utils import batches, load, to_float
 from scratch.accelerate import accelerate
+from scratch.arrays import each
 from scratch.bottlenecks import GumbelSoftmaxBottleneck, TwoLevelBottleneck
 from scratch.errors import UsageError
-from scratch.losses import LIKELIHOODS
+from scratch.model_options import add_model_arguments, model_options, preset_for
 from scratch.models import build as build_scratch
 from scratch.optim import Adam
-from scratch.options import (
-    add_codebook_arguments,
-    add_network_arguments,
-    add_rate_arguments,
-    codebook_options,
-    network_options,
-    preset_for,
-    rate_options,
-    real,
-    whole,
-)
-from scratch.presets import PRESETS
+from scratch.option_types import real, whole
 from torch_ref import speed
 from torch_ref.models import build as build_torch
 
@@ -168,7 +158,7 @@ def forward_and_backward(ours, theirs, x, noise):
     ours.backward()
 
     theirs.zero_grad()
-    their_loss, _ = theirs.loss(to_torch(x), None if noise is None else to_torch(noise))
+    their_loss, _ = theirs.loss(to_torch(x), None if noise is None else each(to_torch, noise))
     their_loss.backward()
     return float(our_loss), their_loss.item()
 
@@ -215,7 +205,7 @@ def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64,
     weights, agreement, in_use = {}, [], []
     for step in range(steps):
         x = to_float(batch_at(images, step, batch_size, seed), dtype)
-        noise = ours.bottleneck.draw_noise(len(x), rng)
+        noise = ours.draw_noise(len(x), rng)
         for side in (ours, theirs):
             side.at_step(step)
 
@@ -318,9 +308,6 @@ def add_arguments(parser):
         return f"{DEFAULTS[name]}; with --speed {SPEED_DEFAULTS[name]}"
 
     parser.add_argument("model", choices=("ae", "vae", *CODED))
-    parser.add_argument("--preset", choices=PRESETS, help=f"({default('preset')})")
-    parser.add_argument("--likelihood", choices=tuple(LIKELIHOODS),
-                        help="(the preset's, or squared_error)")
     parser.add_argument("--data", default="shapes", help="as in train: shapes, cifar10, folder:PATH, ...")
     parser.add_argument("--data-root", help="where torchvision's sets are")
     parser.add_argument("--steps", type=whole(1), help=f"steps of Adam ({default('steps')})")
@@ -330,11 +317,9 @@ def add_arguments(parser):
         "--lr", type=real(0, inclusive=False),
         help="Adam's (the preset's; a tenth of it where there are codes, which fall out of use in ten steps otherwise)")
     parser.add_argument("--seed", type=whole(0), default=0)
-    add_network_arguments(parser.add_argument_group("encoder and decoder"))
-    add_rate_arguments(parser.add_argument_group("vae"))
-    add_codebook_arguments(parser.add_argument_group("vqvae"))
     parser.add_argument("--plain", action="store_true", help="leave out scratch's accelerated forms")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_model_arguments(parser)
     speed.add_arguments(parser)
 
 
@@ -355,17 +340,15 @@ def resolve(arguments):
 def run(arguments):
     """Compare as the command line asks; the exit status: 0, or 1 when a bound is broken."""
     resolve(arguments)
-    preset = preset_for(arguments.model, arguments.preset)
-    arguments.likelihood = arguments.likelihood or preset.get("likelihood", "squared_error")
-    network = network_options(arguments, preset)
+    options = model_options(arguments)
+    arguments.likelihood = options["likelihood"]
     if arguments.speed:
-        return speed.run(arguments, network)
-    options = {**preset, **network, **rate_options(arguments), **codebook_options(arguments, preset),
-               "likelihood": arguments.likelihood}
+        return speed.run(arguments, options)
+    preset = preset_for(arguments.model, arguments.preset)
     if arguments.model == "dvae":  # under codes far apart its gradients soon bring all patches to one code
         options["codebook_init"] = "uniform"
-    batch_size = arguments.batch_size or options["batch_size"]
-    lr = arguments.lr or (options["lr"] / 10 if arguments.model in CODED else options["lr"])
+    batch_size = arguments.batch_size or preset["batch_size"]
+    lr = arguments.lr or (preset["lr"] / 10 if arguments.model in CODED else preset["lr"])
     data = load(arguments.data, root=arguments.data_root, limit=arguments.steps * batch_size, seed=arguments.seed)
     result = compare(
         arguments.model, options, data.train, steps=arguments.steps, dtype=arguments.dtype,

@@ -142,6 +142,16 @@ def dense_bottleneck(arguments, t, c):
     return {"y": nhwc(linear("expand", z, t).unflatten(1, h.shape[1:]))}
 
 
+def l1(arguments, t, c):
+    return {"l1": mean_of_sums(t["z"].abs())}
+
+
+def sparse_bottleneck(arguments, t, c):
+    h = nchw(t["h"])
+    z = linear("reduce", h.flatten(1), t).clamp(min=0)
+    return {"y": nhwc(linear("expand", z, t).unflatten(1, h.shape[1:])), **l1(arguments, {"z": z}, c)}
+
+
 def gaussian_bottleneck(arguments, t, c):
     h = nchw(t["h"])
     mu, logvar = linear("mu", h.flatten(1), t), linear("logvar", h.flatten(1), t)
@@ -256,6 +266,8 @@ REFERENCES = {
     "CuredVectorQuantizer": cured_vector_quantizer,
     "ReversedVectorQuantizer": reversed_vector_quantizer,
     "DenseBottleneck": dense_bottleneck,
+    "L1": l1,
+    "SparseBottleneck": sparse_bottleneck,
     "GaussianBottleneck": gaussian_bottleneck,
     "FreeBitsBottleneck": gaussian_bottleneck,
     "CapacityBottleneck": gaussian_bottleneck,

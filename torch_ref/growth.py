@@ -11,7 +11,7 @@ import json
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from scratch.options import whole
+from scratch.option_types import whole
 from torch_ref import speed
 from torch_ref.speed import by, megabytes, options_of, summary
 

@@ -13,9 +13,11 @@ from torch_ref.bottlenecks import (
     DenseBottleneck,
     GaussianBottleneck,
     GumbelSoftmaxBottleneck,
+    SparseBottleneck,
     TwoLevelBottleneck,
     VectorQuantizedBottleneck,
 )
+from torch_ref.corruption import Corruption
 from torch_ref.losses import LIKELIHOODS
 from torch_ref.networks import convolutions, mlp, residual, start_from_truncated_normal
 from torch_ref.quantizers import quantizer
@@ -23,12 +25,16 @@ from torch_ref.schedules import scheduled
 
 
 class Autoencoder(nn.Module):
-    """decoder(bottleneck(encoder(x))), trained on the weighted sum of its terms. Images are (N, C, H, W) in [0, 1]."""
+    """decoder(bottleneck(encoder(x))), trained on the weighted sum of its terms. Images are (N, C, H, W) in [0, 1].
 
-    def __init__(self, encoder, bottleneck, decoder, reconstruction, weights):
+    With a corruption the encoder sees corrupted images in training and in the loss. The noise then is a list: the
+    corruption's, and the bottleneck's where that one takes any.
+    """
+
+    def __init__(self, encoder, bottleneck, decoder, reconstruction, weights, corruption=None):
         super().__init__()
         self.encoder, self.bottleneck, self.decoder = encoder, bottleneck, decoder
-        self.reconstruction = reconstruction
+        self.reconstruction, self.corruption = reconstruction, corruption
         self.schedules = weights
         self.at_step(0)
 
@@ -40,6 +46,9 @@ class Autoencoder(nn.Module):
 
     def forward(self, x, noise=None):
         """(output, terms): the decoder's output and the bottleneck's loss terms."""
+        if self.corruption is not None:
+            first, noise = (*(noise or ()), None, None)[:2]
+            x = self.corruption(x, first)
         y, terms = self.bottleneck(self.encoder(x), noise)
         return self.decoder(y), terms
 
@@ -80,9 +89,14 @@ class Autoencoder(nn.Module):
     def numpy_dtype(self):
         return torch.empty(0, dtype=next(self.parameters()).dtype).numpy().dtype
 
-    def draw_noise(self, count, rng):
-        """The noise of `count` images from a NumPy generator, so that both sides can be given the same; or None."""
-        return self.bottleneck.draw_noise(count, rng, self.numpy_dtype)
+    def draw_noise(self, count, rng, corruption_rng=None):
+        """The noise of `count` images from a NumPy generator, so that both sides can be given the same; or None. What
+        corrupts them comes after it, or from a generator of its own."""
+        noise = self.bottleneck.draw_noise(count, rng, self.numpy_dtype)
+        if self.corruption is None:
+            return noise
+        corrupting = self.corruption.draw_noise(count, corruption_rng or rng, self.numpy_dtype)
+        return [part for part in (corrupting, noise) if part is not None]
 
     def sample(self, count, prior, rng):
         """`count` new images from latents drawn by `prior.draw(count, rng, dtype)`, a NumPy array or a list of them."""
@@ -97,7 +111,8 @@ class Autoencoder(nn.Module):
             raise ValueError("variations need a code that is drawn at random, as the VAE's is; this model's is not")
         with self.evaluating():
             h = self.encoder(x)
-            noises = [torch.from_numpy(self.draw_noise(len(x), rng)).to(h) for _ in range(count)]
+            draws = [self.bottleneck.draw_noise(len(x), rng, self.numpy_dtype) for _ in range(count)]
+            noises = [torch.from_numpy(draw).to(h) for draw in draws]
             noises = [noise.movedim(-1, 1) for noise in noises]  # a vector's only axis of features is where it was
             return torch.stack([self.decode(self.bottleneck.draw(h, noise)) for noise in noises], dim=1)
 
@@ -142,6 +157,11 @@ def build(model, image_shape, options, *, dtype=torch.float32):
         top_channels = options["hidden"]
     elif network == "mlp":
         encoder, decoder, feature_shape = mlp(image_shape, options["widths"], outputs, is_image, dtype)
+    elif network == "linear":
+        if model not in ("ae", "vae") or outputs > 1:
+            raise ValueError(f"no linear network for {model} and {options['likelihood']}")
+        H, W, C = image_shape
+        encoder, decoder, feature_shape = nn.Sequential(), nn.Sequential(), (C, H, W)
     else:
         inside = 1 if model == "vqvae2" else 0  # halvings that the bottleneck makes
         encoder, decoder, feature_shape, top_channels = convolutions(
@@ -150,7 +170,10 @@ def build(model, image_shape, options, *, dtype=torch.float32):
 
     weights = {"reconstruction": 1.0}
     if model == "ae":
-        bottleneck = DenseBottleneck(feature_shape, options["latent_dim"], dtype)
+        kind = SparseBottleneck if options.get("sparsity") else DenseBottleneck
+        bottleneck = kind(feature_shape, options["latent_dim"], dtype)
+        if options.get("sparsity"):
+            weights["l1"] = options["sparsity"]
     elif model == "vae":
         free_bits, capacity = options.get("free_bits", 0.0), options.get("capacity")
         bottleneck = GaussianBottleneck(feature_shape, options["latent_dim"], dtype, free_bits, capacity)
@@ -173,7 +196,8 @@ def build(model, image_shape, options, *, dtype=torch.float32):
         weights["kl"] = options["kl_weight"]
     else:
         raise ValueError(f"unknown model {model!r}: ae, vae, vqvae, vqvae2 or dvae")
-    autoencoder = Autoencoder(encoder, bottleneck, decoder, reconstruction, weights)
+    corruption = Corruption(options["corruption"], image_shape) if options.get("corruption") else None
+    autoencoder = Autoencoder(encoder, bottleneck, decoder, reconstruction, weights, corruption)
     if options.get("weight_init") == "truncated_normal":
         autoencoder.apply(start_from_truncated_normal)
     return autoencoder

@@ -22,7 +22,9 @@ from contextlib import ExitStack
 import numpy as np
 
 from scratch.accelerate.workers import cores
-from scratch.options import DEFAULTS, preset_for, whole
+from scratch.model_options import preset_for
+from scratch.option_types import whole
+from scratch.options import DEFAULTS
 from torch_ref.speed_process import Machine, build, start
 
 SIDES = {
@@ -314,12 +316,11 @@ def add_arguments(parser):
     group.add_argument("--tf32", action="store_true", help="let both sides multiply float32 with TF32 on a GPU")
 
 
-def run(arguments, network):
-    """Measure as the command line asks, with these options of the network; the exit status."""
+def run(arguments, model):
+    """Measure as the command line asks, a model with these options; the exit status."""
     options = options_of(
-        arguments.model, arguments.preset, likelihood=arguments.likelihood, data=arguments.data,
-        data_root=arguments.data_root, dtype=arguments.dtype, seed=arguments.seed, device=arguments.device or "cpu",
-        **network)
+        arguments.model, arguments.preset, data=arguments.data, data_root=arguments.data_root, dtype=arguments.dtype,
+        seed=arguments.seed, device=arguments.device or "cpu", **model)
     options["batch_size"] = arguments.batch_size or options["batch_size"]
     result = measure(options, machine_of(arguments), steps=arguments.steps, operations=arguments.operations)
     if arguments.json:

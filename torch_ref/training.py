@@ -95,6 +95,7 @@ class Trainer:
         metrics = {"loss": loss, **terms, **self.model.reconstruction.metrics()}
         metrics = {name: value.detach() for name, value in metrics.items()}
         bottleneck, counts = self.model.bottleneck, {}
+        metrics |= bottleneck.measured
         if bottleneck.indices is None:
             return metrics, counts
         for level, indices in bottleneck.by_level(bottleneck.indices).items():
@@ -104,14 +105,16 @@ class Trainer:
             metrics[f"perplexity_{level}" if level else "perplexity"] = perplexity(counts[level])
         return metrics, counts
 
-    def draw_noise(self, count, rng):
-        """The noise of `count` images from a NumPy generator; None where the model is not random."""
-        return self.model.draw_noise(count, rng)
+    def draw_noise(self, count, rng, corruption_rng=None):
+        """The noise of `count` images from NumPy generators; None where the model is not random."""
+        return self.model.draw_noise(count, rng, corruption_rng)
 
     def to_tensor(self, array):
-        """A NumPy array on the device; images (N, H, W, C) become (N, C, H, W). None stays None."""
+        """A NumPy array on the device; images (N, H, W, C) become (N, C, H, W). None stays None, a list a list."""
         if array is None:
             return None
+        if isinstance(array, list):
+            return [self.to_tensor(part) for part in array]
         tensor = torch.from_numpy(array).to(self.device)
         if tensor.ndim == 4:
             tensor = tensor.permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)

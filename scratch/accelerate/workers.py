@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from scratch.arrays import each
 from scratch.errors import UsageError
 from scratch.training import Trainer, perplexities
 
@@ -86,7 +87,8 @@ class ParallelTrainer(Trainer):
         """[(share, what `work` answered)] of every worker that has images at all."""
         bounds = [len(images) * i // len(self.workers) for i in range(len(self.workers) + 1)]
         tasks = [
-            (worker, images[a:b], None if noise is None else noise[a:b], (b - a) / len(images))
+            (worker, images[a:b], noise if noise is None else each(lambda part, share=slice(a, b): part[share], noise),
+             (b - a) / len(images))
             for worker, a, b in zip(self.workers, bounds, bounds[1:], strict=False)
             if a < b
         ]

@@ -8,11 +8,13 @@ from scratch.bottlenecks.gaussian import GaussianBottleneck, GaussianKL, Reparam
 from scratch.bottlenecks.gumbel_softmax import CategoricalKL, CodeMixture, GumbelSoftmax, GumbelSoftmaxBottleneck
 from scratch.bottlenecks.reversed_straight_through import ReversedVectorQuantizer
 from scratch.bottlenecks.soft_assignment import SoftAssignmentEntropy
+from scratch.bottlenecks.sparse import L1, SparseBottleneck
 from scratch.bottlenecks.two_level import TwoLevelBottleneck
 from scratch.bottlenecks.unit_length import UnitLength
 from scratch.bottlenecks.vector_quantizer import VectorQuantizedBottleneck, VectorQuantizer
 
 __all__ = [
+    "L1",
     "CapacityBottleneck",
     "CapacityTarget",
     "CategoricalKL",
@@ -28,6 +30,7 @@ __all__ = [
     "Reparameterize",
     "ReversedVectorQuantizer",
     "SoftAssignmentEntropy",
+    "SparseBottleneck",
     "TwoLevelBottleneck",
     "UnitLength",
     "VectorQuantizedBottleneck",

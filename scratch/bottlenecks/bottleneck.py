@@ -24,6 +24,7 @@ class Bottleneck(Module):
     """
 
     indices = None  # the codes chosen by the last forward, where a bottleneck chooses codes
+    measured = {}  # noqa: RUF012  what else the last forward reports: {name: scalar}, averages over the batch, no terms
     random = False  # True where forward takes noise
     moves = False  # True where `update` does something
     prepared_from = 0  # how many of the first batches `prepare` wants to see; 0 where it does nothing

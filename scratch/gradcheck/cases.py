@@ -148,6 +148,12 @@ def reparameterize(case, rng):
     return of_forward(module, {"mu": mu, "logvar": logvar}, "z", {"eps": eps})
 
 
+def l1(case, rng):
+    """l1 = L1(z), where no number is near 0."""
+    z = away_from_zero(case.shape, rng)
+    return of_forward(bottlenecks.L1(), {"z": z}, "l1")
+
+
 def gaussian_kl(case, rng):
     """kl = GaussianKL(mu, logvar)."""
     module = bottlenecks.GaussianKL()
@@ -266,6 +272,9 @@ def bottleneck(case, rng):
             h = normal(case.shape, rng)
     if case.name == "FreeBitsBottleneck":
         while not clear_of(module.kl.nats, *module.posterior(h)):
+            h = normal(case.shape, rng)
+    if case.name == "SparseBottleneck":  # nor of its ReLU
+        while abs(module.reduce.forward(module.flatten.forward(h))).min() < 1e-3:
             h = normal(case.shape, rng)
     if case.name == "GumbelSoftmaxBottleneck":
         module.project.weight.value /= LOGIT_GAIN  # of a draw that is certain no gradient is left but rounding
@@ -446,6 +455,8 @@ CASES = [
     *cases(
         reversed_vector_quantizer, "ReversedVectorQuantizer", (2, 3, 4, 5), dict(codes=6, code_dim=5, init="normal")),
     *cases(bottleneck, "DenseBottleneck", (3, 2, 2, 4), dict(feature_shape=(2, 2, 4), latent_dim=5)),
+    *cases(l1, "L1", (4, 3)),
+    *cases(bottleneck, "SparseBottleneck", (3, 2, 2, 4), dict(feature_shape=(2, 2, 4), latent_dim=5)),
     *cases(bottleneck, "GaussianBottleneck", (3, 2, 2, 4), dict(feature_shape=(2, 2, 4), latent_dim=5)),
     *cases(
         bottleneck, "FreeBitsBottleneck", (3, 2, 2, 4), dict(feature_shape=(2, 2, 4), latent_dim=5, free_bits=0.2)),

@@ -36,6 +36,8 @@ MODELS = {  # name: (model, preset, options beside the preset's)
     "vqvae2": ("vqvae2", "small", {}), "dvae": ("dvae", "small", {}),
     "vae, mlp": ("vae", "mlp", {}), "ae, pooling": ("ae", "small", {"network": "pooling"}),
     "ae, group norm": ("ae", "small", {"norm": "group"}), "ae, batch norm": ("ae", "small", {"norm": "batch"}),
+    "sparse ae": ("ae", "small", {"sparsity": 0.1}), "linear ae": ("ae", "small", {"network": "linear"}),
+    "denoising ae": ("ae", "small", {"corruption": "salt_and_pepper:0.1"}),
 }
 VARIANTS = {  # what is done to a new model before it trains
     "plain": lambda model: model,

@@ -23,6 +23,7 @@ from tests.cures import CURES
 from tests.on_device import run_case
 from tests.rates import RATES
 from tests.recorder import Call, problem, recording
+from tests.variants import VARIANTS
 
 MODELS = ("ae", "vae", "vqvae", "vqvae2", "dvae")
 OPTIMIZERS = (dict(optimizer="adam", lr=1e-3, weight_decay=0.01), dict(optimizer="sgd", lr=1e-3, momentum=0.9))
@@ -60,7 +61,8 @@ def use(name, likelihood, optimizer, form, dtype, **changes):
     model.interpolate(x[:2], x[2:4], 3)
     if model.bottleneck.random:
         model.variations(x, 2, np.random.default_rng(0))
-        model.loss(x)  # without noise given: the bottleneck draws its own
+    if model.random:
+        model.loss(x)  # without noise given: the bottleneck and the corruption draw their own
     if posterior_class(model):
         noise = model.bottleneck.draw_noise(len(x), np.random.default_rng(0))
         noise = noise if noise is None else to_device(noise, "gpu")
@@ -86,6 +88,8 @@ def calls():
             use("vqvae", "squared_error", OPTIMIZERS[0], "plain", np.float32, **cure)
         for rate in RATES.values():
             use("vae", "squared_error", OPTIMIZERS[0], "plain", np.float32, **rate)
+        for name, changes in VARIANTS.values():
+            use(name, "squared_error", OPTIMIZERS[0], "plain", np.float32, **changes)
         for case in CASES:
             for dtype in (np.float32, np.float64):
                 run_case(case, "gpu", dtype)

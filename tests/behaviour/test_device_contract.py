@@ -17,6 +17,7 @@ from scratch.training import Progress, Totals, Trainer, fit, make_optimizer
 from tests.behaviour.tiny import NETWORKS, OPTIONS, RESIDUAL, images
 from tests.rates import RATES
 from tests.stand_in import DeviceArray, counting
+from tests.variants import VARIANTS
 
 MODELS = ["ae", "vae", "vqvae", "vqvae2", "dvae"]
 LEVELS = {"vqvae": [""], "vqvae2": ["top", "bottom"], "dvae": [""]}  # of codes; the others have none
@@ -128,12 +129,49 @@ def test_a_vae_with_another_price_of_its_code_is_that_of_numpy_and_waits_for_not
     assert_same(results[1], results[0], rtol=1e-10)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_step_of_a_variant_is_that_of_numpy_and_moves_nothing_but_the_batch(cupy, variant):
+    """Given the same noise. Drawing it, a step of another trainer waits for nothing either, and stays in float32."""
+    (name, changes), results, x = VARIANTS[variant], [], images(8)
+    for device in ("cpu", "gpu"):
+        trainer = new_trainer(name, device, dtype=np.float64, **changes)
+        noise = trainer.draw_noise(len(x), np.random.default_rng(1))
+        noise = None if noise is None else each(lambda part, device=device: to_device(part, device), noise)
+        trainer.noise_of_step = lambda *stream, noise=noise: noise
+        terms, _ = trainer.step(x.astype(np.float64), epoch=1, step=0)
+        results.append(dict(zip(terms, trainer.read(list(terms.values())), strict=True)) | trainer.state()[0])
+    assert_same(results[1], results[0], rtol=1e-10)
+
+    trainer = new_trainer(name, "gpu", **changes)
+    with counting() as during:
+        terms, _ = trainer.step(x, epoch=1, step=0)
+    assert during.waits == during.transfers_to_host == 0
+    assert (during.transfers_to_device, during.bytes_to_device) == (1, x.nbytes)
+    assert all(isinstance(term, DeviceArray) and term.shape == () for term in terms.values())
+    assert all(part.value.dtype == np.float32 for part in trainer.model.named_state().values())
+
+
+@pytest.mark.parametrize("variant", [variant for variant in VARIANTS if "denoising" in variant])
+def test_evaluation_of_a_denoising_model_is_that_of_numpy_and_moves_the_batch_and_the_noise(cupy, variant):
+    (name, changes), results, x = VARIANTS[variant], [], images(4)
+    for device in ("cpu", "gpu"):
+        trainer = new_trainer(name, device, **changes)
+        noise = trainer.draw_noise(len(x), *training.held_out_generators())
+        with counting() as during:
+            terms, _, errors = trainer.evaluate(x, noise)
+        values = dict(zip(terms, trainer.read(list(terms.values())), strict=True))
+        results.append({**values, "errors": trainer.read_array(errors)})
+    assert_same(results[1], results[0], rtol=1e-5)
+    assert during.waits == 0 and during.transfers_to_device == 1 + len(noise)
+
+
+@pytest.mark.parametrize("corruption", [None, "masking:0.3"])
 @each_model
-def test_a_generator_is_made_only_where_noise_is_drawn(cupy, monkeypatch, name):
+def test_a_generator_is_made_only_where_noise_is_drawn(cupy, monkeypatch, name, corruption):
     made = []
     monkeypatch.setattr(training, "generator", lambda *stream: made.append(stream) or generator(*stream))
-    new_trainer(name, "gpu").step(images(8), epoch=3, step=4)
-    assert made == ([(cupy, 0, 3, 4)] if name in ("vae", "dvae") else [])
+    new_trainer(name, "gpu", corruption=corruption).step(images(8), epoch=3, step=4)
+    assert made == ([(cupy, 0, 3, 4)] if name in ("vae", "dvae") or corruption else [])
 
 
 @each_optimizer

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scratch.accelerate import accelerate
-from scratch.arrays import to_device, to_host
+from scratch.arrays import each, to_device, to_host
 from scratch.gradcheck.cases import CASES
 from scratch.instruments.elbo import kl_and_distortion
 from scratch.instruments.importance import importance_weighted_bound
@@ -19,6 +19,7 @@ from tests.closeness import assert_all_close, assert_close
 from tests.cures import CURES
 from tests.on_device import run_case
 from tests.rates import RATES
+from tests.variants import VARIANTS
 
 BOUNDS = {"float64": 1e-10, "float32": 1e-4}  # relative to each tensor's largest magnitude
 each_dtype = pytest.mark.parametrize("dtype", BOUNDS)
@@ -45,32 +46,15 @@ def new_model(model, device, dtype, likelihood="squared_error", form="plain", **
 
 
 def noise_for(model, count, device, seed=1):
-    noise = model.bottleneck.draw_noise(count, np.random.default_rng(seed))
-    return None if noise is None else to_device(noise, device)
+    noise = model.draw_noise(count, np.random.default_rng(seed))
+    return None if noise is None else each(lambda part: to_device(part, device), noise)
 
 
-@each_form
-@each_dtype
-@each_likelihood
-@each_network
-@each_model
-def test_every_model_s_output_terms_and_gradients(cupy, model, network, likelihood, dtype, form):
-    check_model(model, network, likelihood, dtype, form)
-
-
-@each_form
-@each_dtype
-@pytest.mark.parametrize("model, network", [
-    (model, network) for model, network in itertools.product(("ae", "vae", "vqvae"), NETWORKS)
-    if (model, network) != ("vqvae", "mlp")])
-def test_every_network_s_output_terms_and_gradients(cupy, model, network, dtype, form):
-    check_model(model, NETWORKS[network], "squared_error", dtype, form)
-
-
-def check_model(model, network, likelihood, dtype, form):
+def compare_devices(model, dtype, likelihood="squared_error", form="plain", **changes):
+    """Output, terms, gradients and chosen codes of a model on both devices."""
     answers, indices = [], []
     for device in DEVICES:
-        built = new_model(model, device, dtype, likelihood, form, **network)
+        built = new_model(model, device, dtype, likelihood, form, **changes)
         x = to_device(images(8).astype(dtype), device)
         noise = noise_for(built, len(x), device)
         output, _ = built.forward(x, noise)
@@ -83,6 +67,31 @@ def check_model(model, network, likelihood, dtype, form):
     assert_all_close(*answers, BOUNDS[dtype])
     for ours, expected in zip(*indices, strict=True):
         np.testing.assert_array_equal(ours, expected)
+
+
+@each_form
+@each_dtype
+@each_likelihood
+@each_network
+@each_model
+def test_every_model_s_output_terms_and_gradients(cupy, model, network, likelihood, dtype, form):
+    compare_devices(model, dtype, likelihood, form, **network)
+
+
+@each_form
+@each_dtype
+@pytest.mark.parametrize("model, network", [
+    (model, network) for model, network in itertools.product(("ae", "vae", "vqvae"), NETWORKS)
+    if (model, network) != ("vqvae", "mlp")])
+def test_every_network_s_output_terms_and_gradients(cupy, model, network, dtype, form):
+    compare_devices(model, dtype, form=form, **NETWORKS[network])
+
+
+@each_dtype
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_s_output_terms_and_gradients(cupy, variant, dtype):
+    model, changes = VARIANTS[variant]
+    compare_devices(model, dtype, **changes)
 
 
 @pytest.mark.parametrize("work", WORK)
@@ -98,12 +107,14 @@ def test_variations(cupy, model):
     assert_close(ours, expected, BOUNDS["float32"])
 
 
+@pytest.mark.parametrize("corruption", [None, "gaussian:0.3"])
 @each_model
-def test_held_out_metrics(cupy, model):
+def test_held_out_metrics(cupy, model, corruption):
     """Their noise is NumPy's on every device."""
     pixels = np.rint(255 * images(20)).astype(np.uint8)
     ours, expected = (
-        held_out_metrics(Trainer(new_model(model, device, "float64"), None, 0, device), pixels, 8, np.float64)
+        held_out_metrics(
+            Trainer(new_model(model, device, "float64", corruption=corruption), None, 0, device), pixels, 8, np.float64)
         for device in DEVICES
     )
     assert ours == pytest.approx(expected, rel=BOUNDS["float64"])
@@ -150,7 +161,8 @@ def trajectory(model, optimizer, device, network):
 
 @pytest.mark.parametrize("model, optimizer, network", [
     *itertools.product(("ae", "vae", "vqvae"), OPTIMIZERS, [{}]), ("vqvae", "adam", RESIDUAL),
-    *(("vae", "adam", network) for network in NETWORKS.values())])
+    *(("vae", "adam", network) for network in NETWORKS.values()),
+    *((VARIANTS[name][0], "adam", VARIANTS[name][1]) for name in ("sparse", "linear", "denoising vae"))])
 def test_fifty_steps_in_float64(cupy, model, optimizer, network):
     """Weights whose gradient is near Adam's eps amplify rounding: hence other bounds than a single gradient's."""
     ours, expected = (trajectory(model, optimizer, device, network) for device in DEVICES)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scratch.arrays import to_device, to_host
+from scratch.arrays import each, to_device, to_host
 from scratch.gradcheck.cases import CASES
 from scratch.losses import LIKELIHOODS
 from scratch.models import build
@@ -12,6 +12,7 @@ from tests.closeness import assert_all_close
 from tests.on_device import try_case
 from tests.parity.helpers import NETWORKS, RESIDUAL, TINY, torch_twin
 from tests.rates import RATES
+from tests.variants import VARIANTS
 from torch_ref import training
 from torch_ref.gradcheck import autograd
 
@@ -39,6 +40,14 @@ def twins(model, likelihood, dtype, torch_side, options=TINY):
 
 
 @each_dtype
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_s_terms_and_gradients_are_torch_s(cupy, torch_side, variant, dtype):
+    model, changes = VARIANTS[variant]
+    test_every_model_s_terms_and_gradients_are_torch_s(
+        cupy, torch_side, model, TINY | changes, "squared_error", dtype)
+
+
+@each_dtype
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 @pytest.mark.parametrize("options", [TINY, RESIDUAL], ids=["convolution", "residual"])
 @each_model
@@ -61,8 +70,9 @@ def test_every_network_s_terms_and_gradients_are_torch_s(cupy, torch_side, netwo
 def check_model(model, options, likelihood, dtype, torch_side):
     ours, theirs = twins(model, likelihood, dtype, torch_side, options)
     rng = np.random.default_rng(1)
-    x, noise = rng.uniform(size=(8, *SHAPE)).astype(dtype), ours.bottleneck.draw_noise(8, rng)
-    loss, terms = ours.loss(to_device(x, "gpu"), noise if noise is None else to_device(noise, "gpu"))
+    x, noise = rng.uniform(size=(8, *SHAPE)).astype(dtype), ours.draw_noise(8, rng)
+    on_device = None if noise is None else each(lambda part: to_device(part, "gpu"), noise)
+    loss, terms = ours.loss(to_device(x, "gpu"), on_device)
     ours.backward()
 
     to_tensor = training.Trainer(theirs, None, 0, torch_side).to_tensor

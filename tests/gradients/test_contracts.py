@@ -11,6 +11,7 @@ from scratch.layers import Conv2d, ConvTranspose2d, Linear, conv_definition
 from scratch.models import build
 from scratch.module import Buffer, Module, Sequential
 from scratch.optim import SGD, Adam
+from tests.variants import VARIANTS
 
 pytestmark = pytest.mark.usefixtures("each_form")
 
@@ -30,8 +31,9 @@ OPTIONS = dict(channels=(3, 4), latent_dim=5, beta=0.5, codes=6, code_dim=3, cod
                temperature="linear:1:0.5:10", hard=False, kl_weight=0.5)
 
 
-def model(name, dtype=np.float32, likelihood="squared_error"):
-    return build(name, (8, 8, 1), {**OPTIONS, "likelihood": likelihood}, dtype=dtype, rng=np.random.default_rng(0))
+def model(name, dtype=np.float32, likelihood="squared_error", **changes):
+    options = {**OPTIONS, "likelihood": likelihood, **changes}
+    return build(name, (8, 8, 1), options, dtype=dtype, rng=np.random.default_rng(0))
 
 
 # --- saved ------------------------------------------------------------------------------------------------------------
@@ -295,10 +297,11 @@ def test_a_loss_stays_in_float32(loss):
     assert_float32(loss.loss(output, draw32(3, 4)), loss.backward(0.1), loss.mean(output))
 
 
-@pytest.mark.parametrize("likelihood", losses.LIKELIHOODS)
-@pytest.mark.parametrize("name", ["ae", "vae", "vqvae", "vqvae2", "dvae"])
-def test_a_model_and_its_optimiser_stay_in_float32(name, likelihood):
-    trained, x = model(name, likelihood=likelihood), draw32(3, 8, 8, 1)
+@pytest.mark.parametrize("name, likelihood, changes", [
+    *((name, likelihood, {}) for name in ("ae", "vae", "vqvae", "vqvae2", "dvae") for likelihood in losses.LIKELIHOODS),
+    *((name, "squared_error", changes) for name, changes in VARIANTS.values())])
+def test_a_model_and_its_optimiser_stay_in_float32(name, likelihood, changes):
+    trained, x = model(name, likelihood=likelihood, **changes), draw32(3, 8, 8, 1)
     for optimizer in (
         Adam(trained.named_parameters(), weight_decay=0.1),
         SGD(trained.named_parameters(), momentum=0.9),
@@ -306,7 +309,8 @@ def test_a_model_and_its_optimiser_stay_in_float32(name, likelihood):
         trained.zero_grad()
         loss, terms = trained.loss(x)
         trained.backward()
-        assert_float32(loss, *terms.values(), *(parameter.grad for parameter in trained.named_parameters().values()))
+        assert_float32(loss, *terms.values(), *trained.bottleneck.measured.values())
+        assert_float32(*(parameter.grad for parameter in trained.named_parameters().values()))
         optimizer.step()
         assert_float32(*trained.state_dict().values(), *optimizer.state_dict().values())
     assert_float32(trained.reconstruct(x), trained.interpolate(x, x[::-1], 3))

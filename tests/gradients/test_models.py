@@ -14,6 +14,7 @@ from scratch.losses import LIKELIHOODS, LogitLaplace
 from scratch.models import build
 from tests.cures import CURES
 from tests.rates import RATES
+from tests.variants import VARIANTS
 
 pytestmark = pytest.mark.usefixtures("each_form")
 
@@ -151,6 +152,23 @@ def test_the_gradient_of_a_model_with_another_price_of_its_code(rate, kinks):
         model.at_step(7)
         x = rng.random((3, 8, 8, 2))
         differences = check(operation_of(model, x, model.bottleneck.draw_noise(len(x), rng)), rng)
+        if all(len(patterns) == 1 for patterns in kinks.values()):
+            smooth += 1
+            for parameter, difference in differences.items():
+                assert difference <= 1e-7, parameter
+    assert smooth >= 3
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_gradient_of_a_variant(variant, kinks):
+    """The corruption's noise is given, and so the same on both sides of a difference; the target is the clean image."""
+    smooth, (name, changes) = 0, VARIANTS[variant]
+    for seed in range(5):
+        kinks.clear()
+        rng = np.random.default_rng(seed)
+        model = lively_model(name, "squared_error", rng, **changes)
+        x = rng.random((3, 8, 8, 2))
+        differences = check(operation_of(model, x, model.draw_noise(len(x), rng)), rng)
         if all(len(patterns) == 1 for patterns in kinks.values()):
             smooth += 1
             for parameter, difference in differences.items():

@@ -1,0 +1,63 @@
+"""The sparse autoencoder's bottleneck: a code of which each image uses a few numbers only."""
+
+import numpy as np
+
+from scratch.arrays import array_module
+from scratch.bottlenecks.dense import DenseBottleneck
+from scratch.layers import ReLU
+from scratch.losses import batch_mean_of_sums
+from scratch.module import Module
+
+
+class L1(Module):
+    """l1 = (1/N) Σₙ Σ |z|, summed over the numbers of a code, averaged over the batch. Shapes: z (N, Z), l1 a scalar.
+
+        ∂l1/∂z = sign(z) / N       with 0, a subgradient, at z = 0
+
+    Its pull does not fade as z comes near 0, unlike that of z²: hence numbers that end there.
+    (Olshausen & Field 1996, doi:10.1038/381607a0, S(x) = |x|; Tibshirani 1996)
+    """
+
+    def forward(self, z):
+        self.save(z)
+        return batch_mean_of_sums(array_module(z).abs(z))
+
+    def backward(self, dl1=1.0):
+        (z,) = self.recall()
+        return array_module(z).sign(z) * (dl1 / len(z))
+
+
+class SparseBottleneck(DenseBottleneck):
+    """z = max(h W₁ + b₁, 0),       y = z W₂ + b₂,       and the term l1 = (1/N) Σₙ Σ z, as z ≥ 0.
+
+    Shapes: h, y (N, H, W, C), flattened in between; z (N, Z). Beside its term it reports the share of zeros in z.
+
+    Why the ReLU: gradient steps on |z| take a linear code near 0 and across it, but to 0 only by accident. Behind a
+    ReLU a number is 0 for a whole half-space of h, so that zeros can be counted, without a threshold. (Glorot, Bordes &
+    Bengio 2011, "Deep sparse rectifier neural networks", section 3.1, with L1 on such activations)
+
+    What the penalty alone does not say: (W₁, b₁) → c·(W₁, b₁) with W₂ → W₂/c leaves y as it is and scales l1 by c. So
+    the encoder can shrink z and the decoder grow with it, and a small l1 is no proof of a sparse code; the share of
+    zeros is, as no scale changes it. Olshausen & Field hold the scale of z fixed, and others the length of W₂'s rows;
+    here `--weight-decay` holds the weights that would have to grow. A number that is 0 for every image gets no gradient
+    any more: with too large a weight the whole code dies, and the decoder answers with one picture for all.
+    """
+
+    def __init__(self, feature_shape, latent_dim, *, dtype=np.float32, rng=None):
+        super().__init__(feature_shape, latent_dim, dtype=dtype, rng=rng)
+        self.relu = ReLU()
+        self.l1 = L1()
+
+    def forward(self, h, noise=None):
+        z = self.encode(h)
+        self.measured = {"share_of_zeros": (z == 0).mean(dtype=z.dtype)}
+        l1 = self.l1.forward(z)
+        return self.decode(z), {"l1": l1}
+
+    def backward(self, dy, dterms):
+        dz = self.expand.backward(self.unflatten.backward(dy))
+        dz += self.l1.backward(dterms["l1"])
+        return self.flatten.backward(self.reduce.backward(self.relu.backward(dz)))
+
+    def encode(self, h):
+        return self.relu.forward(super().encode(h))

@@ -1,0 +1,85 @@
+"""What the encoder of a denoising autoencoder is shown in place of the image x, which itself stays the target:
+
+    loss = reconstruction(decoder(bottleneck(encoder(x̃))), x)       x̃ = corrupt(x, noise)
+
+To undo the noise the model has to know what images look like; copying is no answer, however large the code.
+(Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders", ICML; Vincent et al. 2010,
+"Stacked denoising autoencoders", JMLR 11, which has all three kinds)
+
+No gradient goes through a corruption: it stands before the encoder, and nobody asks for ∂L/∂image. Training and the
+held-out loss corrupt; `encode` and `reconstruct` take images as they are given.
+"""
+
+import math
+
+import numpy as np
+
+from scratch.arrays import array_module
+
+
+class Corruption:
+    """x̃ = corrupt(x, noise), from noise of one number for each of the image's. Shapes: x, noise, x̃ (N, H, W, C).
+
+    Every number of an image, a channel of a pixel, has noise of its own, as each element of the paper's vectors.
+    """
+
+    def __init__(self, amount, image_shape, *, dtype=np.float32, rng=None):
+        self.amount, self.image_shape, self.dtype = amount, image_shape, dtype
+        self.rng = rng or np.random.default_rng()
+
+    def forward(self, x, noise=None):
+        if noise is None:
+            noise = array_module(x).asarray(self.draw_noise(len(x), self.rng))
+        if noise.shape != x.shape or noise.dtype != x.dtype:
+            raise ValueError(f"{type(self).__name__} takes images and noise of one shape and dtype, got images "
+                             f"{x.shape} {x.dtype} and noise {noise.shape} {noise.dtype}")
+        return self.corrupt(x, noise)
+
+    def draw_noise(self, count, rng):
+        """u ~ U[0, 1), of which a share p is below p."""
+        return rng.random((count, *self.image_shape), dtype=self.dtype)
+
+
+class Gaussian(Corruption):
+    """x̃ = x + σ·ε,   ε ~ N(0, I).
+
+    Not clipped to [0, 1], as in the paper: clipping would make black brighter and white darker on average, and
+    the noise would no longer be Gaussian. Its PSNR is −20 log₁₀ σ whatever the image.
+    """
+
+    def draw_noise(self, count, rng):
+        return rng.standard_normal((count, *self.image_shape), dtype=self.dtype)
+
+    def corrupt(self, x, eps):
+        return x + self.amount * eps
+
+
+class Masking(Corruption):
+    """x̃ = x · [u ≥ p]: with probability p a number becomes 0. (The paper sets an exact share of them to 0.)"""
+
+    def corrupt(self, x, u):
+        return x * (u >= self.amount)
+
+
+class SaltAndPepper(Corruption):
+    """x̃ = x · [u ≥ p] + [u < p/2]: with probability p a number becomes 1 or 0, either as often."""
+
+    def corrupt(self, x, u):
+        return x * (u >= self.amount) + (u < self.amount / 2)
+
+
+CORRUPTIONS = {"gaussian": Gaussian, "masking": Masking, "salt_and_pepper": SaltAndPepper}
+
+
+def read_corruption(text):
+    """(kind, amount) of "gaussian:0.1", "masking:0.3" or "salt_and_pepper:0.1". Raises ValueError for anything else."""
+    kind, _, number = text.partition(":")
+    try:
+        amount = float(number)
+    except ValueError:
+        amount = math.nan
+    most = math.inf if kind == "gaussian" else 1
+    if kind not in CORRUPTIONS or not 0 < amount < most:
+        raise ValueError(f"{text!r} is no corruption: gaussian:SIGMA, masking:P or salt_and_pepper:P, as in "
+                         f"masking:0.3, with SIGMA above 0 and P between 0 and 1")
+    return kind, amount
