@@ -30,13 +30,10 @@ class Reconstruction(Module):
     constant = 0.0  # what the loss leaves out of −log p(x | output), for each pixel and channel
     is_density = True  # p is a density of x in [0, 1]; False: a probability of x in {0, 1}
     is_image = False  # True where the output is the image itself, and belongs in [0, 1]
+    measured = {}  # noqa: RUF012  what it has learned itself and reports beside its loss: {name: scalar}
 
     def __init__(self, dtype=np.float32):
         """dtype is that of the parameters, of which most likelihoods have none."""
-
-    def metrics(self):
-        """{name: value} of what it has learned itself, scalars that stay on the device."""
-        return {}
 
     def loss(self, output, x):
         """A scalar: the mean of `per_example`."""
@@ -127,7 +124,8 @@ class Gaussian(Reconstruction):
     def mean(self, y):
         return y
 
-    def metrics(self):
+    @property
+    def measured(self):
         log_sigma = self.clipped()
         return {"sigma": array_module(log_sigma).exp(log_sigma)[0]}
 

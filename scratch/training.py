@@ -102,8 +102,8 @@ class Trainer:
         bottleneck = self.model.bottleneck
         grids = {} if bottleneck.indices is None else bottleneck.by_level(bottleneck.indices)
         counts = {level: code_counts(indices, bottleneck.codes) for level, indices in grids.items()}
-        learned = {**bottleneck.measured, **self.model.reconstruction.metrics()}
-        return {"loss": loss, **terms, **learned, **perplexities(counts)}, counts
+        measured = {**bottleneck.measured, **self.model.reconstruction.measured}
+        return {"loss": loss, **terms, **measured, **perplexities(counts)}, counts
 
     def draw_noise(self, count, rng, corruption_rng=None):
         return self.model.draw_noise(count, rng, corruption_rng)

@@ -11,14 +11,11 @@ class Reconstruction(nn.Module):
 
     outputs = 1  # channels of the output for each channel of an image
     is_image = False  # True where the output is the image itself
+    measured = {}  # noqa: RUF012  what it has learned itself: {name: tensor of no dimension}
 
     def __init__(self, dtype=torch.float32):
         """dtype is that of the parameters, of which most likelihoods have none."""
         super().__init__()
-
-    def metrics(self):
-        """{name: value} of what it has learned itself."""
-        return {}
 
 
 class SquaredError(Reconstruction):
@@ -54,7 +51,8 @@ class Gaussian(Reconstruction):
     def mean(self, output):
         return output
 
-    def metrics(self):
+    @property
+    def measured(self):
         return {"sigma": self.sigma().squeeze()}
 
 

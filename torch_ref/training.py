@@ -92,7 +92,7 @@ class Trainer:
     def metrics(self, loss, terms):
         """The loss, its terms and what the likelihood has learned without their graph, and of each level of codes its
         perplexity and its counts."""
-        metrics = {"loss": loss, **terms, **self.model.reconstruction.metrics()}
+        metrics = {"loss": loss, **terms, **self.model.reconstruction.measured}
         metrics = {name: value.detach() for name, value in metrics.items()}
         bottleneck, counts = self.model.bottleneck, {}
         metrics |= bottleneck.measured

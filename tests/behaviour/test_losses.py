@@ -31,7 +31,7 @@ def test_the_gaussian_is_a_density():
     for log_sigma in (-3.0, 0.0, 1.5):
         loss = gaussian(log_sigma)
         density = np.array([math.exp(-loss.loss(np.array([[0.5]]), np.array([[at]]))) for at in (0.5, 0.6)])
-        sigma = float(loss.metrics()["sigma"])
+        sigma = float(loss.measured["sigma"])
         assert sigma == pytest.approx(math.exp(log_sigma) + math.exp(-6), rel=1e-12)
         p = np.exp(-(((x - 0.5) / sigma) ** 2) / 2) / sigma / math.sqrt(2 * math.pi)
         assert p.sum() * (x[1] - x[0]) == pytest.approx(1, abs=1e-6)
@@ -60,7 +60,7 @@ def test_sigma_is_bounded_from_below(dtype):
         loss = gaussian(log_sigma, dtype)
         assert loss.loss(x, x) == pytest.approx(9 * (-6 + 0.5 * math.log(2 * math.pi)), rel=1e-5)
         assert not loss.backward().any() and np.isfinite(loss.log_sigma.grad).all()
-        assert float(loss.metrics()["sigma"]) == pytest.approx(math.exp(-6), rel=1e-5)
+        assert float(loss.measured["sigma"]) == pytest.approx(math.exp(-6), rel=1e-5)
 
 
 def test_sigma_has_one_dtype_with_the_images():
