@@ -118,11 +118,13 @@ def draw_pictures(run, data):
 
 
 def reconstruction_figure(runs, images, data_name):
-    """The images over their reconstructions, a row for each of the trained runs; of a run with a corruption also the
-    corrupted images over what becomes of them."""
-    rows = [("original", images)]
-    for trained in runs:
-        rows.append((trained.options["model"], trained.reconstruct(images)))
+    """The images over their reconstructions, a row for each of the trained runs, under the names of their models or, where
+    two have one model, of their folders; of a run with a corruption also the corrupted images over what becomes of them.
+    """
+    rows, models = [("original", images)], [trained.options["model"] for trained in runs]
+    names = models if len(set(models)) == len(models) else [trained.run.folder.resolve().name for trained in runs]
+    for name, trained in zip(names, runs, strict=True):
+        rows.append((name, trained.reconstruct(images)))
         if trained.model.corruption:
             seen = np.concatenate([seen for _, seen in corrupted(trained, images)])
             rows += [(trained.options["corruption"], seen), ("denoised", trained.reconstruct(seen))]
