@@ -118,8 +118,8 @@ def draw_pictures(run, data):
 
 
 def reconstruction_figure(runs, images, data_name):
-    """The images over their reconstructions, a row for each of the trained runs, under the names of their models or, where
-    two have one model, of their folders; of a run with a corruption also the corrupted images over what becomes of them.
+    """The images over their reconstructions, a row for each of the trained runs; of a run with a corruption also the
+    corrupted images over what becomes of them. A row is named after the model, where two have one model after the run.
     """
     rows, models = [("original", images)], [trained.options["model"] for trained in runs]
     names = models if len(set(models)) == len(models) else [trained.run.folder.resolve().name for trained in runs]
