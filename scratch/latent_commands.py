@@ -104,9 +104,9 @@ def arithmetic(arguments):
     codes = trained.encode(x)
     rows = [("original", x)]
     for amount in np.linspace(0, arguments.amount, arguments.steps):
-        label = "decoded" if amount == 0 else f"+ {amount:g} ·"
+        label = "decoded" if amount == 0 else f"+ {amount:g} d"
         rows.append((label, trained.decode(codes + np.asarray(amount * direction, codes.dtype))))
-    title = (f"{trained.options['model']}, {data.name}: mean code of {arguments.factor} {shown(arguments.to_value)} "
+    title = (f"{trained.options['model']}, {data.name}; d: mean code of {arguments.factor} {shown(arguments.to_value)} "
              f"minus that of {shown(arguments.from_value)}")
     save_picture(figures.image_rows(rows, title), destination(arguments, trained, "arithmetic.png"))
     return 0
