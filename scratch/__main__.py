@@ -1,12 +1,13 @@
-"""python -m scratch: train, evaluate, reconstruct, sample, variations, interpolate, curves, encode, decode, bits, pca,
-gradcheck and devices."""
+"""python -m scratch: train, sweep, evaluate, reconstruct, sample, variations, interpolate, corners, traverse,
+arithmetic, aggregate, mig, curves, encode, decode, bits, pca, gradcheck and devices."""
 
 import sys
 
-from scratch import commands, devices
+from scratch import commands, devices, latent_commands, sweep
 from scratch.cli import Parser, main
 from scratch.gradcheck import table as gradcheck
-from scratch.option_types import whole
+from scratch.latent_commands import interval
+from scratch.option_types import real, whole
 from scratch.options import add_data_arguments, add_train_arguments
 from scratch.trained import PICTURED
 
@@ -26,6 +27,32 @@ def add_run_command(subparsers, name, function, data=True, out=None):
     return parser
 
 
+def add_latent_commands(subparsers):
+    """The commands in the space of a run's codes."""
+    traverse = add_run_command(subparsers, "traverse", latent_commands.traverse, out="traversals.png")
+    traverse.add_argument("--index", type=whole(0), default=0, metavar="I", help="which held-out image")
+    traverse.add_argument("--dimensions", type=whole(1), default=10, metavar="N", help="how many (default: 10)")
+    traverse.add_argument("--span", type=real(0, inclusive=False), default=3.0, metavar="S", help="(default: 3)")
+    traverse.add_argument("--steps", type=whole(2), default=PICTURED, metavar="N")
+    corners = add_run_command(subparsers, "corners", latent_commands.corners, out="corners.png")
+    corners.add_argument("--index", type=whole(0), nargs=4, default=[0, 1, 2, 3], metavar="I", help="held-out images")
+    corners.add_argument("--steps", type=whole(2), default=8, metavar="N", help="a side of the grid (default: 8)")
+    arithmetic = add_run_command(subparsers, "arithmetic", latent_commands.arithmetic, out="arithmetic.png")
+    arithmetic.add_argument("--factor", required=True, metavar="NAME", help="of shapes: shape, colour, size, rotation, "
+                            "x, y, background; of torchvision's sets: label")
+    for end in ("from", "to"):
+        arithmetic.add_argument(f"--{end}", type=interval, required=True, dest=f"{end}_value", metavar="VALUE",
+                                help="a value of the factor such as 2, or LOW..HIGH")
+    arithmetic.add_argument("--amount", type=real(0, inclusive=False), default=1.0, metavar="A",
+                            help="how much of the difference is added at most (default: 1)")
+    arithmetic.add_argument("--steps", type=whole(2), default=5, metavar="N", help="rows (default: 5)")
+    arithmetic.add_argument("--count", type=whole(1), default=PICTURED, metavar="N")
+    aggregate = add_run_command(subparsers, "aggregate", latent_commands.aggregate, out="aggregate.png")
+    aggregate.add_argument("--colour", metavar="FACTOR", help="that colours the points (default: the first known)")
+    mig = add_run_command(subparsers, "mig", latent_commands.mig, out="mig.png")
+    mig.add_argument("--json", action="store_true", help="print the numbers, draw nothing")
+
+
 def build_parser():
     """Every command of `python -m scratch` with its options."""
     parser = Parser(prog="python -m scratch", description=__doc__.partition(": ")[2])
@@ -34,6 +61,10 @@ def build_parser():
     train = subparsers.add_parser("train", help="Train a model, or continue a run.")
     add_train_arguments(train)
     train.set_defaults(run_command=commands.train)
+
+    sweeping = subparsers.add_parser("sweep", help=sweep.sweep.__doc__, description=sweep.sweep.__doc__)
+    sweep.add_arguments(sweeping)
+    sweeping.set_defaults(run_command=sweep.sweep)
 
     evaluate = add_run_command(subparsers, "evaluate", commands.evaluate)
     evaluate.add_argument("--json", action="store_true")
@@ -68,6 +99,8 @@ def build_parser():
     pca = add_run_command(subparsers, "pca", commands.pca, out="pca.png")
     pca.add_argument("beside", nargs="*", metavar="RUN", help="more runs, a point each")
     pca.add_argument("--json", action="store_true", help="print the numbers, draw nothing")
+
+    add_latent_commands(subparsers)
 
     check = subparsers.add_parser("gradcheck", help="Hold every backward against finite differences.")
     gradcheck.add_arguments(check)

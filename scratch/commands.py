@@ -181,10 +181,7 @@ def evaluate(arguments):
     trained = open_run(arguments)
     check_samples(trained, arguments.importance_samples)
     data = images_for(trained, arguments)
-    metrics = {name.removeprefix("held_out_"): value for name, value in trained.evaluate(data.held_out).items()}
-    metrics |= measure(trained, data.held_out, arguments.importance_samples)
-    if trained.model.corruption:
-        metrics |= denoising(trained, data.held_out)
+    metrics = measure_all(trained, data.held_out, arguments.importance_samples)
     if arguments.json:
         print(json.dumps({"data": data.name, "images": len(data.held_out), **metrics}))
         return 0
@@ -193,6 +190,15 @@ def evaluate(arguments):
     if kl := metrics.get("kl_per_dimension"):
         save_picture(figures.kl_per_dimension(kl), trained.run.folder / picture_name("kl_per_dimension", trained, data))
     return 0
+
+
+def measure_all(trained, images, samples=None):
+    """{name: value} of held-out images (uint8): what training says of them, and what the instruments add."""
+    metrics = {name.removeprefix("held_out_"): value for name, value in trained.evaluate(images).items()}
+    metrics |= measure(trained, images, samples)
+    if trained.model.corruption:
+        metrics |= denoising(trained, images)
+    return metrics
 
 
 def picture_name(stem, trained, data):

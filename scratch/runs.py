@@ -155,14 +155,7 @@ class Run:
         """(run, tensors, position) from resume.safetensors alone."""
         path = Path(folder) / "resume.safetensors"
         tensors = read_tensors(path)
-        try:
-            with safe_open(path, framework="numpy") as file:
-                metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise KeyError("format")
-            config, position = json.loads(metadata["config"]), json.loads(metadata["position"])
-        except (KeyError, ValueError) as error:
-            raise UsageError(f"{path} was not written by train ({error}): name a run that it wrote.") from None
+        config, position = read_position(path)
         return cls(folder, config), tensors, position
 
     def restore(self, trainer, tensors, position):
@@ -192,6 +185,18 @@ class Run:
             model = self.options["model"]
             raise UsageError(f"{path} does not fit the {model} that config.json describes: {error}.") from None
         return model
+
+
+def read_position(path):
+    """(config, position) of a resume.safetensors, from its header alone."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+        if metadata.get("format") != FORMAT:
+            raise KeyError("format")
+        return json.loads(metadata["config"]), json.loads(metadata["position"])
+    except (KeyError, ValueError, SafetensorError) as error:
+        raise UsageError(f"{path} was not written by train ({error}): name a run that it wrote.") from None
 
 
 def read_tensors(path):
