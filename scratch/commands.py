@@ -12,7 +12,7 @@ from scratch.arrays import device_module
 from scratch.bits import rates, report
 from scratch.codes import read_latents, write_latents, write_npz
 from scratch.errors import UsageError
-from scratch.instruments.denoising import denoising
+from scratch.instruments.denoising import denoising, new_corruption
 from scratch.instruments.pca import beside_pca, explained_by_components, principal_components
 from scratch.instruments.report import check_samples, measure, report_measures
 from scratch.options import resolve, resolve_resumed
@@ -120,7 +120,7 @@ def continue_run(arguments, make_trainer, program):
 def load_data(options, download=False):
     """The images that a run's options name."""
     return load(options["data"], root=options["data_root"], download=download, limit=options["limit"],
-                image_size=options["image_size"], seed=options["seed"])
+                image_size=options["image_size"], channels=options.get("image_channels"), seed=options["seed"])
 
 
 def free_folder(options):
@@ -152,12 +152,16 @@ def open_run(arguments, folder=None):
     return Trained(run, arguments.device)
 
 
-def images_for(trained, arguments):
-    """The images that the arguments name, or else the run's own options."""
+def images_for(trained, arguments, data=None):
+    """The images that the arguments name, or else the run's own options; or those of the data set `data`.
+
+    Images of another set than the run's are brought to the size and the channels that the run takes.
+    """
     wanted = {name: getattr(arguments, name) for name in ("data", "data_root", "limit")}
+    wanted["data"] = data or wanted["data"]
     options = {**trained.options, **{name: value for name, value in wanted.items() if value is not None}}
     if options["data"] != trained.options["data"]:
-        options["image_size"] = trained.run.config["data"]["image_shape"][0]
+        options["image_size"], _, options["image_channels"] = trained.run.config["data"]["image_shape"]
         options["limit"] = arguments.limit
     data = load_data(options, arguments.download)
     check_images(trained, data)
@@ -183,7 +187,10 @@ def evaluate(arguments):
     data = images_for(trained, arguments)
     metrics = {name.removeprefix("held_out_"): value for name, value in trained.evaluate(data.held_out).items()}
     metrics |= measure(trained, data.held_out, arguments.importance_samples)
-    if trained.model.corruption:
+    if arguments.corruption:
+        corruption = new_corruption(trained, arguments.corruption)
+        metrics |= {"corruption": arguments.corruption, **denoising(trained, data.held_out, corruption)}
+    elif trained.model.corruption:
         metrics |= denoising(trained, data.held_out)
     if arguments.json:
         print(json.dumps({"data": data.name, "images": len(data.held_out), **metrics}))
