@@ -150,7 +150,7 @@ def score_histograms(pairs, areas, inside_label, outside_label):
         for scores, label in zip(sets, (inside_label, outside_label), strict=True):
             shares = np.full(len(scores), 1 / len(scores))
             axes.hist(scores.clip(low, high), bins=np.linspace(low, high, 61), weights=shares, alpha=0.55, label=label)
-        axes.set_title(f"{name.replace('_', ' ')}: AUROC {areas[name]:.3f}", fontsize=10)
+        axes.set_title(f"{name.replace('_', ' ').replace('elbo', 'ELBO')}: AUROC {areas[name]:.3f}", fontsize=10)
         axes.set_ylabel("share of the set")
         axes.grid(alpha=0.3)
     handles, labels = axes.get_legend_handles_labels()
