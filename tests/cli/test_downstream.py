@@ -55,10 +55,10 @@ def test_probe_and_retrieve(scratch, trained, model):
 @pytest.mark.parametrize("model", SCORES)
 def test_anomaly(scratch, trained, model):
     folder = trained(model)
-    found = json.loads(scratch("anomaly", folder, "--against", "shapes:square", "--json").out)
+    found = json.loads(scratch("anomaly", folder, "--against", "shapes:square", "--limit", 40, "--json").out)
     assert found["auroc"].keys() == SCORES[model] and found["against"] == "shapes:square"
     assert found["images"] == found["against_images"] == 40 and not list(Path(folder).glob("anomaly*"))
-    result = scratch("anomaly", folder, "--against", "shapes:square", "--batch-size", 7)
+    result = scratch("anomaly", folder, "--against", "shapes:square", "--limit", 40, "--batch-size", 7)
     assert f"AUROC {found['auroc']['reconstruction_error']:.4f}" in result.out
     size_of(Path(folder, "anomaly-shapes-square.png"))
 
@@ -90,7 +90,7 @@ def test_a_shape_is_left_out_of_training_and_of_evaluation(scratch):
     assert config["options"]["data"] == config["data"]["name"] == "shapes:pill,plus"
     found = json.loads(scratch("probe", "run", "--json").out)
     assert found["data"] == "shapes:pill,plus" and found["chance"]["shape"] >= 0.5, "two shapes are left"
-    assert scratch("anomaly", "run", "--against", "shapes:square").status == 0
+    assert scratch("anomaly", "run", "--against", "shapes:square", "--limit", 40).status == 0
 
 
 def test_grey_and_coloured_images_go_through_a_run_of_the_other_kind(scratch, trained, monkeypatch):
@@ -111,13 +111,13 @@ def test_grey_and_coloured_images_go_through_a_run_of_the_other_kind(scratch, tr
 def test_downstream(scratch, trained):
     """A row a run, as the single commands say it, and rows of what needs no model."""
     ae, vae, vqvae = (trained(model) for model in ("ae", "vae", "vqvae"))
-    argv = ["downstream", ae, vae, vqvae, "--against", "shapes:plus", "--corruption", "gaussian:0.1"]
+    argv = ["downstream", ae, vae, vqvae, "--against", "shapes:plus", "--corruption", "gaussian:0.1", "--limit", 40]
     rows = json.loads(scratch(*argv, "--json").out)["rows"]
     assert list(rows) == ["ae", "vae", "vqvae", "PCA, 6 numbers", "PCA, 128 numbers", "pixels"]
     probes = json.loads(scratch("probe", vae, "--json").out)["probes"]
     assert rows["vae"]["shape: probe"] == probes["latents"]["shape"]["accuracy"]
     assert rows["pixels"]["shape: probe"] == probes["pixels"]["shape"]["accuracy"]
-    areas = json.loads(scratch("anomaly", vqvae, "--against", "shapes:plus", "--json").out)["auroc"]
+    areas = json.loads(scratch("anomaly", vqvae, "--against", "shapes:plus", "--limit", 40, "--json").out)["auroc"]
     assert rows["vqvae"]["AUROC code length"] == areas["code_length"]
     evaluated = json.loads(scratch("evaluate", ae, "--corruption", "gaussian:0.1", "--json").out)
     assert evaluated["corruption"] == "gaussian:0.1"
