@@ -209,9 +209,15 @@ def picture_name(stem, trained, data):
 
 
 def reconstruct(arguments):
-    """Draw held-out images over their reconstructions, and print the PSNR over all of them."""
+    """Draw held-out images over their reconstructions, and print the PSNR over all of them.
+
+    Of images of another data set than the run's it is printed beside that of its own.
+    """
     trained = open_run(arguments)
     data = images_for(trained, arguments)
+    sets, own = [data], trained.options["data"]
+    if data.name != own:
+        sets.append(images_for(trained, arguments, own))
     runs = [trained, *(open_run(arguments, folder) for folder in arguments.beside)]
     for other in runs:
         check_images(other, data)
@@ -219,9 +225,10 @@ def reconstruct(arguments):
     name = picture_name("reconstructions", trained, data)
     save_picture(reconstruction_figure(runs, x, data.name), destination(arguments, trained, name))
     for other in runs:
-        psnr = other.evaluate(data.held_out)["held_out_psnr"]
-        print(f"{other.run.folder}: PSNR {psnr:.2f} dB over {len(data.held_out)} held-out images "
-              f"of {data.name}")
+        for measured in sets:
+            psnr = other.evaluate(measured.held_out)["held_out_psnr"]
+            print(f"{other.run.folder}: PSNR {psnr:.2f} dB over {len(measured.held_out)} held-out images "
+                  f"of {measured.name}")
     return 0
 
 
