@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from scratch.errors import UsageError
 from scratch.instruments import anomaly, probe, retrieval, vectors
 from scratch.instruments.anomaly import auroc
 from scratch.instruments.vectors import Vectors, labels, latent_vectors
-from tests.behaviour.tiny import images, new_model
+from tests.behaviour.tiny import images, new_model, train
 
 # --- vectors ----------------------------------------------------------------------------------------------------------
 
@@ -184,3 +185,12 @@ def test_bits_of_codes_add_up_to_their_entropy():
 def test_pixel_variances():
     pixels = np.array([0, 255, 0, 255, 7, 7, 7, 7], np.uint8).reshape(2, 2, 2, 1)
     np.testing.assert_allclose(anomaly.pixel_variances(pixels), [0.25, 0])
+
+
+def test_noise_is_told_from_shapes_by_an_autoencoder_that_has_learned_them():
+    """A code of 32 numbers holds next to nothing of 768 drawn ones, whose variance is 1/12."""
+    model = train(new_model("ae"), images(256), epochs=12)
+    trained = SimpleNamespace(model=model, in_batches=lambda function, x: function(x))
+    noise = np.random.default_rng(0).random((20, 16, 16, 3), np.float32)
+    inside, outside = (anomaly.squared_errors(trained, x) for x in (images(40, stream=1), noise))
+    assert outside.min() > 50 and auroc(inside, outside) > 0.95
