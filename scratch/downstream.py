@@ -138,11 +138,16 @@ def row(trained, data, outside, corruption):
     found = of_labels(of_latents(trained, data), data)
     if outside:
         _, areas = judged(trained, data, outside)
-        found |= {f"AUROC {name.replace('_', ' ')}": area for name, area in areas.items()}
+        found |= {f"AUROC {spoken(name)}": area for name, area in areas.items()}
     if corruption:
         measured = denoising(trained, data.held_out, new_corruption(trained, corruption))
-        found |= {f"{name.replace('_', ' ')} (dB)": value for name, value in measured.items()}
+        found |= {f"{spoken(name)} (dB)": value for name, value in measured.items()}
     return found
+
+
+def spoken(name):
+    """The name of a measure as a heading."""
+    return name.replace("_", " ").replace("elbo", "ELBO").replace("psnr", "PSNR")
 
 
 def of_labels(vectors, data):
