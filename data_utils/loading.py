@@ -1,17 +1,18 @@
 """``load``: every data set by its name, in one form."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from data_utils.core import Data, DataError
-from data_utils.pictures import find_pictures, fit_square, read_picture
-from data_utils.shapes import shapes
+from data_utils.pictures import find_pictures, fit_channels, fit_square, read_picture
+from data_utils.shapes import SHAPES, shapes
 from data_utils.torchvision_sets import CLASSES, read_split
 
-NAMES = ("shapes", *CLASSES, "folder:PATH")
+NAMES = ("shapes", "shapes:SHAPE,SHAPE", *CLASSES, "folder:PATH")
 
 
 def load(
@@ -21,15 +22,19 @@ def load(
     download: bool = False,
     limit: int | None = None,
     image_size: int | None = None,
+    channels: int | None = None,
     seed: int = 0,
 ) -> Data:
     """Load a data set: ``shapes``, ``cifar10``, ``mnist``, ``fashion-mnist``, ``svhn`` or ``folder:PATH``.
+
+    ``shapes:pill,plus`` are shapes of these kinds alone, as many as of all four.
 
     root        the folder that holds torchvision's sets, "data" unless given
     download    fetch a torchvision set into ``root`` if it is not there
     limit       keep only the first ``limit`` images of each split
     image_size  side of the images in pixels: shapes are drawn at this size (32 unless given), torchvision's images
                 resized to it (left as they are unless given), a folder's cut square and resized (32 unless given)
+    channels    1 or 3: coloured images become grey, grey ones get three equal channels (left as they are unless given)
     seed        non-negative; chooses the drawn shapes, and which pictures of a folder are held out
 
     Held out are 1,000 shapes (10,000 are for training), the official test split of a torchvision set, or a tenth
@@ -41,23 +46,33 @@ def load(
         raise DataError(f"a limit of {limit} images was given: it must be at least 1")
     if image_size is not None and image_size < 1:
         raise DataError(f"an image size of {image_size} pixels was given: it must be at least 1")
+    if channels not in (None, 1, 3):
+        raise DataError(f"images of {channels} channels were asked for: grey ones have 1, coloured ones 3")
     if seed < 0:
         raise DataError(f"the seed {seed} was given: it must not be negative")
 
-    if name == "shapes":
-        return _load_shapes(limit, image_size or 32, seed)
-    if name in CLASSES:
-        return _load_torchvision(name, Path(root or "data"), download, limit, image_size)
-    if name.startswith("folder:"):
-        return _load_folder(name, limit, image_size or 32, seed)
-    raise DataError(f"there is no data set {name!r}: choose one of {', '.join(NAMES)}")
+    if name.partition(":")[0] == "shapes":
+        data = _load_shapes(name, limit, image_size or 32, seed)
+    elif name in CLASSES:
+        data = _load_torchvision(name, Path(root or "data"), download, limit, image_size)
+    elif name.startswith("folder:"):
+        data = _load_folder(name, limit, image_size or 32, seed)
+    else:
+        raise DataError(f"there is no data set {name!r}: choose one of {', '.join(NAMES)}")
+    if channels in (None, data.channels):
+        return data
+    return replace(data, train=fit_channels(data.train, channels), held_out=fit_channels(data.held_out, channels))
 
 
-def _load_shapes(limit: int | None, image_size: int, seed: int) -> Data:
+def _load_shapes(name: str, limit: int | None, image_size: int, seed: int) -> Data:
+    wanted = SHAPES if name == "shapes" else name.removeprefix("shapes:").split(",")
+    if not set(wanted) <= set(SHAPES):
+        raise DataError(f"{name!r} does not name shapes: choose from {', '.join(SHAPES)}, as in shapes:pill,plus")
+    kinds = [kind for kind, shape in enumerate(SHAPES) if shape in wanted]
     most = limit or 10_000
-    train, factors = shapes(min(most, 10_000), image_size, seed, stream=0)
-    held_out, held_out_factors = shapes(min(most, 1_000), image_size, seed, stream=1)
-    return Data("shapes", train, held_out, factors, held_out_factors)
+    train, factors = shapes(min(most, 10_000), image_size, seed, stream=0, kinds=kinds)
+    held_out, held_out_factors = shapes(min(most, 1_000), image_size, seed, stream=1, kinds=kinds)
+    return Data(name, train, held_out, factors, held_out_factors)
 
 
 def _load_torchvision(name: str, root: Path, download: bool, limit: int | None, image_size: int | None) -> Data:

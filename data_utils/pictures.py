@@ -51,6 +51,19 @@ def fit_square(picture: Image.Image, size: int) -> np.ndarray:
     return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC))
 
 
+def fit_channels(images: np.ndarray, channels: int) -> np.ndarray:
+    """Images (N, H, W, 1) or (N, H, W, 3) uint8 with 1 or 3 channels: grey thrice, or the luma of the colours.
+
+    Luma is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), as Pillow takes it, so that grey stays the same there and back.
+    """
+    if images.shape[-1] == channels:
+        return images
+    if channels == 3:
+        return np.repeat(images, 3, axis=-1)
+    luma = (images @ np.array([0.299, 0.587, 0.114])).round()
+    return luma.astype(np.uint8)[..., None]
+
+
 def _eight_bit(picture: Image.Image) -> Image.Image:
     """Scale 16-bit grey down to 8 bits, which Pillow's own conversion would clip to white instead."""
     if picture.mode == "F":

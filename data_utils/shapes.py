@@ -26,6 +26,8 @@ How one image comes about, for the pixel whose centre is at (column + 1/2, row +
     4. pixel = background + a · (colour - background), for red, green and blue; times 255, rounded.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from data_utils.core import DataError
@@ -46,11 +48,16 @@ RANGES = {  # factor -> [from, to)
 _PIXELS_AT_ONCE = 2**16  # bounds the memory, and half a megabyte per array of float64 stays in the cache
 
 
-def shapes(count: int, size: int = 32, seed: int = 0, stream: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def shapes(
+    count: int, size: int = 32, seed: int = 0, stream: int = 0, kinds: Sequence[int] = range(len(SHAPES))
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Draw ``count`` random images: returns (images (N, size, size, 3) uint8, factors name -> (N,)).
 
     The same (seed, stream), both non-negative, gives the same images on any machine, and a larger ``count``
     only adds images at the end.  Streams of one seed are independent: 0 is for training, 1 is held out.
+
+    kinds   the values that the factor shape may have, all four unless given; what they are changes no other factor,
+            so that image i of two sets of kinds differs in its shape alone
 
     Raises DataError if size < 4.
     """
@@ -58,8 +65,10 @@ def shapes(count: int, size: int = 32, seed: int = 0, stream: int = 0) -> tuple[
     for number, (name, (low, high)) in enumerate(RANGES.items()):
         # Every factor has a random stream of its own: so they are independent, and image i does not depend on count.
         uniform = np.random.default_rng([seed, stream, number]).random(count)
-        factors[name] = low + (high - low) * uniform
-    factors["shape"] = factors["shape"].astype(np.int64)
+        if name == "shape":
+            factors[name] = np.asarray(kinds, np.int64)[(len(kinds) * uniform).astype(np.int64)]
+        else:
+            factors[name] = low + (high - low) * uniform
     return draw(factors, size), factors
 
 

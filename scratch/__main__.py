@@ -1,15 +1,19 @@
 """python -m scratch: train, sweep, evaluate, reconstruct, sample, variations, interpolate, corners, traverse,
-arithmetic, aggregate, mig, curves, encode, decode, bits, pca, gradcheck and devices."""
+arithmetic, aggregate, mig, curves, encode, decode, bits, pca, probe, retrieve, anomaly, downstream, gradcheck and
+devices."""
 
 import sys
 
-from scratch import commands, devices, latent_commands, sweep
+from scratch import commands, devices, downstream, latent_commands, sweep
 from scratch.cli import Parser, main
 from scratch.gradcheck import table as gradcheck
 from scratch.latent_commands import interval
-from scratch.option_types import real, whole
+from scratch.option_types import corruption, real, whole
 from scratch.options import add_data_arguments, add_train_arguments
 from scratch.trained import PICTURED
+
+CORRUPTION_HELP = ("how much of a noise a run takes away, whatever it was trained with: gaussian:SIGMA, masking:P or "
+                   "salt_and_pepper:P")
 
 
 def add_run_command(subparsers, name, function, data=True, out=None):
@@ -53,6 +57,22 @@ def add_latent_commands(subparsers):
     mig.add_argument("--json", action="store_true", help="print the numbers, draw nothing")
 
 
+def add_downstream_commands(subparsers):
+    """What a code is good for (scratch/downstream.py)."""
+    against = "another data set, as in --data: its held-out images are to be told from the run's own"
+    probe = add_run_command(subparsers, "probe", downstream.probe)
+    retrieve = add_run_command(subparsers, "retrieve", downstream.retrieve, out="neighbours.png")
+    retrieve.add_argument("--count", type=whole(1), default=4, metavar="N", help="held-out images to draw (default: 4)")
+    anomaly = add_run_command(subparsers, "anomaly", downstream.anomaly, out="anomaly-NAME.png")
+    anomaly.add_argument("--against", required=True, metavar="NAME", help=against)
+    table = add_run_command(subparsers, "downstream", downstream.downstream)
+    table.add_argument("beside", nargs="*", metavar="RUN", help="more runs, a row each")
+    table.add_argument("--against", metavar="NAME", help=against)
+    table.add_argument("--corruption", type=corruption, metavar="KIND:AMOUNT", help=CORRUPTION_HELP)
+    for parser in (probe, retrieve, anomaly, table):
+        parser.add_argument("--json", action="store_true", help="print the numbers, draw nothing")
+
+
 def build_parser():
     """Every command of `python -m scratch` with its options."""
     parser = Parser(prog="python -m scratch", description=__doc__.partition(": ")[2])
@@ -70,6 +90,8 @@ def build_parser():
     evaluate.add_argument("--json", action="store_true")
     evaluate.add_argument("--importance-samples", type=whole(1), metavar="K",
                           help="of vae and dvae: also a bound on log p(x) from K draws of each code")
+    evaluate.add_argument("--corruption", type=corruption, metavar="KIND:AMOUNT",
+                          help=CORRUPTION_HELP)
     reconstruct = add_run_command(subparsers, "reconstruct", commands.reconstruct, out="reconstructions.png")
     reconstruct.add_argument("--count", type=whole(1), default=PICTURED, metavar="N")
     reconstruct.add_argument("--beside", nargs="+", default=[], metavar="RUN", help="more runs, a row each")
@@ -101,6 +123,7 @@ def build_parser():
     pca.add_argument("--json", action="store_true", help="print the numbers, draw nothing")
 
     add_latent_commands(subparsers)
+    add_downstream_commands(subparsers)
 
     check = subparsers.add_parser("gradcheck", help="Hold every backward against finite differences.")
     gradcheck.add_arguments(check)

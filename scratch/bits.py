@@ -32,9 +32,13 @@ def fixed_bits(shape, codes):
 
 def entropy_bits(training, held_out, codes):
     """Bits of an image's grid, averaged over `held_out` (M, h, w), by the smoothed frequencies of `training`."""
+    return float(code_bits(training, codes)[held_out].sum() / len(held_out))
+
+
+def code_bits(training, codes):
+    """−log₂ p of each code, (K,), by its smoothed frequency in `training`."""
     counts = code_counts(training, codes) + 1
-    bits = -np.log2(counts / counts.sum())
-    return float(bits[held_out].sum() / len(held_out))
+    return -np.log2(counts / counts.sum())
 
 
 def picture(pixels):

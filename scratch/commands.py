@@ -12,7 +12,7 @@ from scratch.arrays import device_module
 from scratch.bits import rates, report
 from scratch.codes import read_latents, write_latents, write_npz
 from scratch.errors import UsageError
-from scratch.instruments.denoising import denoising
+from scratch.instruments.denoising import denoising, new_corruption
 from scratch.instruments.pca import beside_pca, explained_by_components, principal_components
 from scratch.instruments.report import check_samples, measure, report_measures
 from scratch.options import resolve, resolve_resumed
@@ -120,7 +120,7 @@ def continue_run(arguments, make_trainer, program):
 def load_data(options, download=False):
     """The images that a run's options name."""
     return load(options["data"], root=options["data_root"], download=download, limit=options["limit"],
-                image_size=options["image_size"], seed=options["seed"])
+                image_size=options["image_size"], channels=options.get("image_channels"), seed=options["seed"])
 
 
 def free_folder(options):
@@ -152,12 +152,16 @@ def open_run(arguments, folder=None):
     return Trained(run, arguments.device)
 
 
-def images_for(trained, arguments):
-    """The images that the arguments name, or else the run's own options."""
+def images_for(trained, arguments, data=None):
+    """The images that the arguments name, or else the run's own options; or those of the data set `data`.
+
+    Images of another set than the run's are brought to the size and the channels that the run takes.
+    """
     wanted = {name: getattr(arguments, name) for name in ("data", "data_root", "limit")}
+    wanted["data"] = data or wanted["data"]
     options = {**trained.options, **{name: value for name, value in wanted.items() if value is not None}}
     if options["data"] != trained.options["data"]:
-        options["image_size"] = trained.run.config["data"]["image_shape"][0]
+        options["image_size"], _, options["image_channels"] = trained.run.config["data"]["image_shape"]
         options["limit"] = arguments.limit
     data = load_data(options, arguments.download)
     check_images(trained, data)
@@ -181,7 +185,7 @@ def evaluate(arguments):
     trained = open_run(arguments)
     check_samples(trained, arguments.importance_samples)
     data = images_for(trained, arguments)
-    metrics = measure_all(trained, data.held_out, arguments.importance_samples)
+    metrics = measure_all(trained, data.held_out, arguments.importance_samples, arguments.corruption)
     if arguments.json:
         print(json.dumps({"data": data.name, "images": len(data.held_out), **metrics}))
         return 0
@@ -192,11 +196,16 @@ def evaluate(arguments):
     return 0
 
 
-def measure_all(trained, images, samples=None):
-    """{name: value} of held-out images (uint8): what training says of them, and what the instruments add."""
+def measure_all(trained, images, samples=None, corruption=None):
+    """{name: value} of held-out images (uint8): what training says of them, and what the instruments add.
+
+    What is denoised is the corruption given, such as "gaussian:0.3", or else the run's own, if it has one.
+    """
     metrics = {name.removeprefix("held_out_"): value for name, value in trained.evaluate(images).items()}
     metrics |= measure(trained, images, samples)
-    if trained.model.corruption:
+    if corruption:
+        metrics |= {"corruption": corruption, **denoising(trained, images, new_corruption(trained, corruption))}
+    elif trained.model.corruption:
         metrics |= denoising(trained, images)
     return metrics
 
@@ -208,9 +217,15 @@ def picture_name(stem, trained, data):
 
 
 def reconstruct(arguments):
-    """Draw held-out images over their reconstructions, and print the PSNR over all of them."""
+    """Draw held-out images over their reconstructions, and print the PSNR over all of them.
+
+    Of images of another data set than the run's it is printed beside that of its own.
+    """
     trained = open_run(arguments)
     data = images_for(trained, arguments)
+    sets, own = [data], trained.options["data"]
+    if data.name != own:
+        sets.append(images_for(trained, arguments, own))
     runs = [trained, *(open_run(arguments, folder) for folder in arguments.beside)]
     for other in runs:
         check_images(other, data)
@@ -218,9 +233,10 @@ def reconstruct(arguments):
     name = picture_name("reconstructions", trained, data)
     save_picture(reconstruction_figure(runs, x, data.name), destination(arguments, trained, name))
     for other in runs:
-        psnr = other.evaluate(data.held_out)["held_out_psnr"]
-        print(f"{other.run.folder}: PSNR {psnr:.2f} dB over {len(data.held_out)} held-out images "
-              f"of {data.name}")
+        for measured in sets:
+            psnr = other.evaluate(measured.held_out)["held_out_psnr"]
+            print(f"{other.run.folder}: PSNR {psnr:.2f} dB over {len(measured.held_out)} held-out images "
+                  f"of {measured.name}")
     return 0
 
 

@@ -133,3 +133,36 @@ def explained_variance(shares, points, data_name):
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure
+
+
+def score_histograms(pairs, areas, inside_label, outside_label):
+    """How the scores of images from inside and from outside lie beside each other, a panel for each score.
+
+    pairs is {score: (inside (m,), outside (n,))}, areas {score: AUROC}. Bars are shares of each set; what lies beyond
+    the 0.5th and the 99.5th percentile of both is counted in the outermost ones.
+    """
+    columns = min(2, len(pairs))
+    lines = -(-len(pairs) // columns)
+    figure = Figure(figsize=(4.5 * columns, 2.6 * lines + 0.4), layout="constrained")
+    for index, (name, sets) in enumerate(pairs.items()):
+        axes = figure.add_subplot(lines, columns, index + 1)
+        low, high = np.percentile(np.concatenate(sets), [0.5, 99.5])
+        for scores, label in zip(sets, (inside_label, outside_label), strict=True):
+            shares = np.full(len(scores), 1 / len(scores))
+            axes.hist(scores.clip(low, high), bins=np.linspace(low, high, 61), weights=shares, alpha=0.55, label=label)
+        axes.set_title(f"{name.replace('_', ' ').replace('elbo', 'ELBO')}: AUROC {areas[name]:.3f}", fontsize=10)
+        axes.set_ylabel("share of the set")
+        axes.grid(alpha=0.3)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9)
+    return figure
+
+
+def neighbours(queries, found, title):
+    """Each of the queries (Q, H, W, C) and beside it, in a row for each {label: (Q, k, H, W, C)}, its neighbours."""
+    rows, blank = [], np.ones_like(queries[:1])
+    for number, query in enumerate(queries):
+        for index, (label, images) in enumerate(found.items()):
+            first = query[None] if index == 0 else blank
+            rows.append((label, np.concatenate([first, blank, images[number]])))
+    return image_rows(rows, title)

@@ -35,7 +35,7 @@ MAY_CHANGE_ON_RESUME = ("epochs", "steps", "device", "data_root", "workers", "pl
 
 def add_data_arguments(parser, default_data=None):
     """What says which images are meant."""
-    data = "shapes, cifar10, mnist, fashion-mnist, svhn or folder:PATH"
+    data = "shapes, shapes:SHAPE,SHAPE, cifar10, mnist, fashion-mnist, svhn or folder:PATH"
     parser.add_argument("--data", metavar="NAME", help=f"{data} (default: {default_data or 'shapes'})")
     parser.add_argument("--data-root", metavar="DIR", help="folder of torchvision's sets (default: data)")
     parser.add_argument("--download", action="store_true", help="fetch a torchvision set that is not there")

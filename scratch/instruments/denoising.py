@@ -1,29 +1,38 @@
-"""How much of the noise a denoising autoencoder takes away, in dB."""
+"""How much of the noise in images an autoencoder takes away, in dB."""
 
 import numpy as np
 
 from data_utils import batches
 from scratch.bits import psnr
+from scratch.corruption import CORRUPTIONS, read_corruption
 from scratch.training import held_out_generators
 
 
-def corrupted(trained, images):
+def corrupted(trained, images, corruption=None):
     """(images, what the encoder sees of them) as floats, batch by batch. Held-out images, given from the first on, are
-    corrupted as the held-out loss corrupts them."""
-    corruption, (_, rng) = trained.model.corruption, held_out_generators()
+    corrupted as the held-out loss corrupts them, or by another corruption than the run's own."""
+    corruption, (_, rng) = corruption or trained.model.corruption, held_out_generators()
     for batch in batches(len(images), trained.options["batch_size"], 0, 0, shuffle=False):
         x = trained.prepared(images[batch])
         yield x, corruption.forward(x, corruption.draw_noise(len(x), rng))
 
 
-def denoising(trained, images):
+def new_corruption(trained, text):
+    """The corruption that a text such as "gaussian:0.3" stands for, for a run's images."""
+    kind, amount = read_corruption(text)
+    return CORRUPTIONS[kind](amount, tuple(trained.run.config["data"]["image_shape"]), dtype=trained.dtype)
+
+
+def denoising(trained, images, corruption=None):
     """PSNR in dB of corrupted images against the clean ones, of what the model makes of them, and the difference.
+
+    By the run's own corruption or, of any run, by the one given: a model that was never shown noise is measured too.
 
     Of what the encoder sees, as it is: Gaussian noise leads out of [0, 1], and where it would only have to be clipped
     (a black background) part of the gain is easily had.
     """
     errors, count = np.zeros(2), 0
-    for x, seen in corrupted(trained, images):
+    for x, seen in corrupted(trained, images, corruption):
         for which, other in enumerate((seen, trained.reconstruct(seen))):
             errors[which] += ((other - x) ** 2).sum(dtype=np.float64)
         count += x.size

@@ -22,6 +22,7 @@ import numpy as np
 
 from data_utils.shapes import RANGES, SYMMETRY
 from scratch.errors import UsageError
+from scratch.instruments.library import scipy_module
 from scratch.instruments.posteriors import Gaussian, gaussian_posteriors, posterior_class
 
 BINS = 40  # of each latent dimension
@@ -50,24 +51,20 @@ class MutualInformation:
 
 
 def normal_functions():
-    """SciPy's Φ and its inverse. Raises UsageError where SciPy is not installed."""
-    try:
-        from scipy.special import ndtr, ndtri  # only here: the light core does without
-    except ImportError as error:
-        raise UsageError(f"the mutual information gap needs SciPy ({error}): pip install scipy") from None
-    return ndtr, ndtri
+    """SciPy's module with Φ and its inverse. Raises UsageError where SciPy is not installed."""
+    return scipy_module("special", "the mutual information gap")
 
 
 def bin_edges(mu, logvar):
     """(BINS + 1, Z): edges between which a Gaussian of the mean and the variance of the drawn z falls equally often."""
-    _, ndtri = normal_functions()
+    ndtri = normal_functions().ndtri
     deviation = np.sqrt(mu.var(axis=0) + np.exp(logvar).mean(axis=0))
     return mu.mean(axis=0) + deviation * ndtri(np.linspace(0, 1, BINS + 1))[:, None]
 
 
 def mutual_information(mu, logvar, factors):
     """MutualInformation of posteriors N(μ, σ²), mu and logvar (N, Z), and whole numbers {factor: (N,)}."""
-    ndtr, _ = normal_functions()
+    ndtr = normal_functions().ndtr
     mu, logvar = mu.astype(np.float64), logvar.astype(np.float64)
     edges, sigma = bin_edges(mu, logvar), np.exp(0.5 * logvar)
     values = {name: np.unique(v, return_inverse=True)[1] for name, v in factors.items()}

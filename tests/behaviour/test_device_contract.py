@@ -9,6 +9,7 @@ from scratch import optim, training
 from scratch.arrays import each, generator, to_device, to_host
 from scratch.instruments.elbo import kl_and_distortion
 from scratch.instruments.importance import importance_weighted_bound
+from scratch.instruments.vectors import latent_vectors
 from scratch.losses import LIKELIHOODS
 from scratch.models import build
 from scratch.priors import CodeFrequencies, FittedGaussian
@@ -214,6 +215,7 @@ def prior_of(model, x):
 
 WORK = {
     "encode": lambda model, x: model.encode(x),
+    "latent vectors": latent_vectors,
     "decode": lambda model, x: model.decode(model.encode(x)),
     "reconstruct": lambda model, x: model.reconstruct(x),
     "sample": lambda model, x: model.sample(3, prior_of(model, x), np.random.default_rng(0)),

@@ -6,7 +6,7 @@ from data_utils import NAMES, DataError, load
 
 
 def test_the_names():
-    assert NAMES == ("shapes", "cifar10", "mnist", "fashion-mnist", "svhn", "folder:PATH")
+    assert NAMES == ("shapes", "shapes:SHAPE,SHAPE", "cifar10", "mnist", "fashion-mnist", "svhn", "folder:PATH")
 
 
 @pytest.mark.parametrize("name", ["imagenet", "Shapes", "folder", ""])

@@ -4,8 +4,10 @@ import hashlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from data_utils import DataError, draw, load, shapes
+from data_utils.pictures import fit_channels
 from data_utils.shapes import RANGES, SHAPES, SYMMETRY
 
 KINDS = range(len(SHAPES))
@@ -219,3 +221,53 @@ def test_load_defaults_to_32_pixels_and_hands_on_seed_and_stream():
 def test_a_limit_between_the_splits_shortens_only_the_longer():
     data = load("shapes", limit=1500, image_size=4)
     assert (len(data.train), len(data.held_out)) == (1500, 1000)
+
+
+# --- some of the shapes -----------------------------------------------------------------------------------------------
+
+
+def test_kinds_left_out_change_nothing_but_the_shape():
+    _, everything = shapes(300, seed=3)
+    images, factors = shapes(300, seed=3, kinds=[0, 3])
+    assert set(factors["shape"]) == {0, 3} and factors["shape"].dtype == everything["shape"].dtype
+    for name in RANGES.keys() - {"shape"}:
+        np.testing.assert_array_equal(factors[name], everything[name])
+    np.testing.assert_array_equal(draw(factors), images)
+    np.testing.assert_array_equal(shapes(300, seed=3, kinds=KINDS)[1]["shape"], everything["shape"])
+
+
+def test_shapes_by_name():
+    data = load("shapes:plus,square", limit=50, image_size=8)
+    assert data.name == "shapes:plus,square" and len(data.train) == len(data.held_out) == 50
+    for found in (data.factors["shape"], data.held_out_factors["shape"]):
+        assert {SHAPES[kind] for kind in found} == {"plus", "square"}
+    one, other = (load(name, limit=50, image_size=8).train for name in ("shapes:square,plus", "shapes"))
+    np.testing.assert_array_equal(one, data.train)
+    assert (one != other).any()
+
+
+@pytest.mark.parametrize("name", ["shapes:", "shapes:circle", "shapes:pill,", "shapes:pill, plus"])
+def test_a_shape_that_is_none_is_refused(name):
+    with pytest.raises(DataError, match="pill, square, triangle, plus"):
+        load(name)
+
+
+# --- channels ---------------------------------------------------------------------------------------------------------
+
+
+def test_grey_of_colours_is_the_luma_that_pillow_takes():
+    images = load("shapes", limit=5, image_size=16).train
+    grey = load("shapes", limit=5, image_size=16, channels=1)
+    assert grey.train.shape == (5, 16, 16, 1) and grey.train.dtype == np.uint8 and grey.channels == 1
+    pillow = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in images])
+    assert np.abs(grey.train[..., 0].astype(int) - pillow).max() <= 1
+
+
+def test_grey_thrice_is_grey_again():
+    grey = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 1), np.uint8)
+    thrice = fit_channels(grey, 3)
+    assert thrice.shape == (2, 4, 4, 3) and (thrice == grey).all()
+    np.testing.assert_array_equal(fit_channels(thrice, 1), grey)
+    assert fit_channels(grey, 1) is grey
+    with pytest.raises(DataError, match="2 channels"):
+        load("shapes", channels=2)

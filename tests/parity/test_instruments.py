@@ -20,6 +20,7 @@ from torch.distributions import (
 from scratch.instruments.elbo import kl_and_distortion
 from scratch.instruments.importance import endless_noise, importance_weighted_bound
 from scratch.instruments.posteriors import posterior
+from scratch.instruments.probe import loss_and_gradient
 from scratch.losses import LIKELIHOODS
 from scratch.models import build
 from tests.closeness import assert_close
@@ -117,3 +118,15 @@ def test_the_importance_weighted_bound(name, likelihood):
     for count in (1, samples):
         expected = torch.stack(log_w[:count]).logsumexp(0) - np.log(count)
         assert_close(importance_weighted_bound(model, x, noises[:count]), expected.numpy(), 1e-12)
+
+
+def test_the_linear_probe_s_loss_and_gradient():
+    rng = np.random.default_rng(0)
+    x, y, weights = rng.standard_normal((20, 5)), rng.integers(0, 3, 20), rng.standard_normal((6, 3))
+    loss, gradient = loss_and_gradient(weights, x, y, 0.3)
+    theirs = torch.tensor(weights, requires_grad=True)
+    logits = torch.tensor(x) @ theirs[:-1] + theirs[-1]
+    expected = torch.nn.functional.cross_entropy(logits, torch.tensor(y)) + 0.15 * (theirs[:-1] ** 2).sum()
+    expected.backward()
+    assert loss == pytest.approx(expected.item(), rel=1e-12)
+    np.testing.assert_allclose(gradient, theirs.grad.numpy(), rtol=1e-10, atol=1e-14)

@@ -1,0 +1,77 @@
+"""Anomaly detection: does a model give images of another kind a higher score than held-out images of its own?
+
+    reconstruction_error    ‖x − x̂‖², of the deterministic reconstruction
+    negative_elbo           rate + distortion, in nats (elbo.py)
+    rate                    KL(q(z | x) ‖ p(z)) alone
+    code_length             −Σ log₂ p of its codes by their frequency on training images (bits.py)
+    pixel_variance          of the image itself: no model at all, and what a score has to beat
+
+How well a score tells the two apart is the area under the ROC curve, the probability that an image from outside has
+the higher score of two:
+
+    AUROC = P(s_out > s_in) + ½ P(s_out = s_in) = (R − n (n + 1)/2) / (n m)
+
+with the sum R of the n outside images' ranks among all n + m (equal scores share their mean rank): Mann & Whitney's
+U over n m (Hanley & McNeil 1982, doi:10.1148/radiology.143.1.7063747). 0.5 is chance; below it the outside images look
+*more* like the model's own than those do, as a likelihood can find (Nalisnick et al. 2019, arXiv:1810.09136).
+"""
+
+import numpy as np
+
+from scratch.bits import code_bits
+from scratch.instruments.elbo import rate_distortion
+from scratch.instruments.library import scipy_module
+from scratch.instruments.posteriors import Certain, posterior_class
+
+
+def auroc(inside, outside):
+    """P(s_out > s_in) + ½ P(s_out = s_in) of scores inside (m,) and outside (n,)."""
+    ranks = scipy_module("stats", "AUROC").rankdata(np.concatenate([inside, outside]))
+    n, m = len(outside), len(inside)
+    return float((ranks[m:].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def squared_errors(trained, images):
+    """‖x − x̂‖² of each image (uint8), (N,)."""
+    def of_batch(x):
+        error = trained.model.reconstruct(x) - x
+        return (error * error).reshape(len(x), -1).sum(axis=1)
+
+    return trained.in_batches(of_batch, images)
+
+
+def pixel_variances(images):
+    """The variance of each image's (uint8) own numbers, in units of [0, 1], (N,)."""
+    return (images.reshape(len(images), -1) / 255).var(axis=1)
+
+
+def scores(trained, images, frequencies=None):
+    """{score: (N,)} of images (uint8), all that the model has; `frequencies` as code_frequencies gives them."""
+    found = {"reconstruction_error": squared_errors(trained, images)}
+    kind = posterior_class(trained.model)
+    if kind is not None:
+        terms = rate_distortion(trained, images)
+        found["negative_elbo"] = -terms.elbo
+        if kind is not Certain:  # whose rate is the same for every image
+            found["rate"] = terms.rate
+    if frequencies:
+        grids = trained.model.bottleneck.by_level(trained.encode(images))
+        lengths = [bits[grids[level]].reshape(len(images), -1).sum(axis=1) for level, bits in frequencies.items()]
+        found["code_length"] = sum(lengths)
+    return found | {"pixel_variance": pixel_variances(images)}
+
+
+def code_frequencies(trained, images):
+    """{level: bits of each code (K,)} by their use on training images; None of a model without codes."""
+    if not trained.codes:
+        return None
+    grids = trained.model.bottleneck.by_level(trained.encode(images))
+    return {level: code_bits(grid, trained.codes) for level, grid in grids.items()}
+
+
+def anomaly(trained, data, outside):
+    """({score: (of the held-out images of data, of those of outside)}, {score: AUROC})."""
+    frequencies = code_frequencies(trained, data.train)
+    inner, outer = (scores(trained, images, frequencies) for images in (data.held_out, outside.held_out))
+    pairs = {name: (inner[name], outer[name]) for name in inner}
+    return pairs, {name: auroc(*pair) for name, pair in pairs.items()}

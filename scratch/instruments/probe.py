@@ -1,0 +1,86 @@
+"""A linear probe: how much of a label a linear classifier reads off vectors that nothing trains any further.
+
+Multinomial logistic regression with an L2 penalty, on standardised vectors x (N, D) with labels y in 0 … K − 1:
+
+    L(W, b) = −(1/N) Σₙ log pₙ,yₙ + ½ λ ‖W‖²         p = softmax(x W + b)         W (D, K), b (K,)
+
+    ∂L/∂W = xᵀ (p − onehot(y)) / N + λ W              ∂L/∂b = Σₙ (pₙ − onehot(yₙ)) / N
+
+L is convex; SciPy's L-BFGS finds its minimum. λ is chosen on a fifth of the training images, then all are fitted.
+(Alain & Bengio 2016, arXiv:1610.01644, on probes; Kornblith et al. 2019, arXiv:1805.08974, for this classifier, fitted
+by L-BFGS with λ chosen on a part of the training set; docs/downstream.md)
+"""
+
+import numpy as np
+
+from scratch.bottlenecks.gumbel_softmax import log_softmax
+from scratch.instruments.library import scipy_module
+from scratch.instruments.vectors import labels
+
+PENALTIES = (1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # λ; falling, since each fit begins at the one before
+STOPPED_AT = {"ftol": 1e-7, "maxiter": 300}  # a step gains less, or so many are made: with a weak λ on many numbers
+VALIDATED = 5  # every fifth training image is left out while λ is chosen
+
+
+def loss_and_gradient(weights, x, y, penalty):
+    """(L, [∂L/∂W; ∂L/∂b]) at weights (D + 1, K), of which the last row is b."""
+    W, b = weights[:-1], weights[-1]
+    log_p = log_softmax(x @ W + b)
+    loss = -log_p[np.arange(len(y)), y].mean() + 0.5 * penalty * (W * W).sum()
+    error = np.exp(log_p)
+    error[np.arange(len(y)), y] -= 1
+    error /= len(y)
+    return loss, np.concatenate([x.T @ error + penalty * W, error.sum(axis=0, keepdims=True)])
+
+
+def fit(x, y, penalty, start):
+    """The weights (D + 1, K) of least loss, found from `start`."""
+    def flat(weights):
+        loss, gradient = loss_and_gradient(weights.reshape(start.shape), x, y, penalty)
+        return loss, gradient.ravel()
+
+    minimize = scipy_module("optimize", "a linear probe").minimize
+    return minimize(flat, start.ravel(), jac=True, method="L-BFGS-B", options=STOPPED_AT).x.reshape(start.shape)
+
+
+def accuracy(weights, x, y):
+    """The share of rows whose largest score is that of their label; y may hold labels that no weight knows."""
+    return float(((x @ weights[:-1] + weights[-1]).argmax(axis=1) == y).mean())
+
+
+def standardised(train, *others):
+    """Each of the arrays (·, D) less the mean of `train`, over its standard deviation; what never varies stays 0."""
+    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    deviation[deviation == 0] = 1
+    return [(rows - mean) / deviation for rows in (train, *others)]
+
+
+def linear_probe(train, train_labels, held_out, held_out_labels):
+    """{"accuracy", "penalty"}: on held-out vectors (M, D), of a probe fitted to `train` (N, D), and the λ chosen."""
+    classes, y = np.unique(train_labels, return_inverse=True)
+    found = {name: number for number, name in enumerate(classes.tolist())}
+    held_out_y = np.array([found.get(name, -1) for name in held_out_labels.tolist()])
+    chosen_on = np.arange(len(train)) % VALIDATED == VALIDATED - 1
+
+    x, left_out = standardised(train[~chosen_on], train[chosen_on])
+    weights, tried = np.zeros((train.shape[1] + 1, len(classes))), {}
+    for penalty in PENALTIES:
+        weights = fit(x, y[~chosen_on], penalty, weights)
+        tried[penalty] = accuracy(weights, left_out, y[chosen_on])
+    penalty = max(tried, key=tried.get)  # of equals the first, the strongest
+
+    x, unseen = standardised(train, held_out)
+    weights = fit(x, y, penalty, np.zeros_like(weights))
+    return {"accuracy": accuracy(weights, unseen, held_out_y), "penalty": penalty}
+
+
+def chance(train_labels, held_out_labels):
+    """The accuracy of always naming the most frequent training label."""
+    names, counts = np.unique(train_labels, return_counts=True)
+    return float((held_out_labels == names[counts.argmax()]).mean())
+
+
+def probe(vectors, data):
+    """{factor: linear_probe of it} for all factors of the data that are classes."""
+    return {name: linear_probe(vectors.train, known, vectors.held_out, asked)
+            for name, (known, asked) in labels(data).items()}
