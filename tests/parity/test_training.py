@@ -16,6 +16,7 @@ from scratch.layers import Conv2d, ReLU
 from scratch.losses import LIKELIHOODS
 from scratch.models import build
 from scratch.optim import Adam
+from scratch.presets import PRESETS
 from tests.parity.helpers import NETWORKS, RESIDUAL, TINY, assert_all_close, assert_close, torch_twin
 from torch_ref import compare
 from torch_ref.training import Trainer, make_optimizer, torch_device
@@ -159,7 +160,7 @@ def command_line(*arguments):
 
 
 def test_the_command_line(monkeypatch, capsys):
-    monkeypatch.setitem(compare.PRESETS, "small", {**compare.PRESETS["small"], **TINY})
+    monkeypatch.setitem(PRESETS, "small", {**PRESETS["small"], **TINY})
     assert command_line("vae", "--steps", "3", "--batch-size", "8", "--json") == 0
     result = json.loads(capsys.readouterr().out)
     assert result["ok"] is True and result["model"] == "vae" and len(result["losses"]["torch"]) == 3
