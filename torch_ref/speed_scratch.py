@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from scratch import commands
 from scratch.accelerate.workers import ParallelTrainer
-from scratch.arrays import array_module, device_module, to_device
+from scratch.arrays import array_module, device_module, each, to_device
 from scratch.bottlenecks.vector_quantizer import SEARCH_BLOCK, VectorQuantizer, nearest_codes
 from scratch.layers import Conv2d, ConvTranspose2d, Linear
 from scratch.losses import Reconstruction
@@ -92,9 +92,9 @@ def is_array(value):
 
 
 def leaves(module, prefix=""):
-    """(dotted name, module) of every module without parts."""
+    """(dotted name, module) of every module without parts that has a forward; what cares for a codebook has none."""
     children = module.children()
-    if not children:
+    if not children and hasattr(module, forward_name(module)):
         yield prefix.removesuffix("."), module
     for name, child in children:
         yield from leaves(child, f"{prefix}{name}.")
@@ -159,7 +159,7 @@ def record(trainer, images):
         model.train()
         model.zero_grad()
         noise = trainer.draw_noise(len(images), rng)
-        model.loss(images, None if noise is None else to_device(noise, trainer.device))
+        model.loss(images, None if noise is None else each(lambda part: to_device(part, trainer.device), noise))
         model.backward()
     finally:
         for leaf, method in wrapped:
