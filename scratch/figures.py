@@ -77,6 +77,8 @@ def run_curves(runs, names):
         for label, metrics in runs.items():
             axes.plot([entry["epoch"] for entry in metrics], [entry[name] for entry in metrics], marker=".",
                       label=label)
+        if "codes_used" in name or "perplexity" in name:  # from a collapsed codebook to a whole one
+            axes.set_yscale("log")
         axes.set_title(name.replace("_", " "), fontsize=10)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
