@@ -4,7 +4,7 @@ devices."""
 
 import sys
 
-from scratch import commands, devices, downstream, latent_commands, sweep
+from scratch import code_commands, commands, devices, downstream, latent_commands, sweep
 from scratch.cli import Parser, main
 from scratch.gradcheck import table as gradcheck
 from scratch.latent_commands import interval
@@ -105,9 +105,9 @@ def build_parser():
     interpolate = add_run_command(subparsers, "interpolate", commands.interpolate, out="interpolation.png")
     interpolate.add_argument("--between", type=whole(0), nargs=2, default=[0, 1], metavar="I", help="held-out images")
     interpolate.add_argument("--steps", type=whole(2), default=PICTURED, metavar="N")
-    encode = add_run_command(subparsers, "encode", commands.encode, out="codes.npz")
+    encode = add_run_command(subparsers, "encode", code_commands.encode, out="codes.npz")
     encode.add_argument("--split", choices=("held-out", "train"), default="held-out")
-    decode = add_run_command(subparsers, "decode", commands.decode, data=False, out="decoded.npz")
+    decode = add_run_command(subparsers, "decode", code_commands.decode, data=False, out="decoded.npz")
     decode.add_argument("file", metavar="FILE", help="a .npz that encode wrote")
 
     curves = subparsers.add_parser("curves", help=commands.curves.__doc__, description=commands.curves.__doc__)
@@ -116,9 +116,9 @@ def build_parser():
                         f"(default: {', '.join(commands.COMPARED)})")
     curves.add_argument("--out", required=True, metavar="FILE", help="where to write the picture (PNG)")
     curves.set_defaults(run_command=commands.curves)
-    bits = add_run_command(subparsers, "bits", commands.bits)
+    bits = add_run_command(subparsers, "bits", code_commands.bits)
     bits.add_argument("--json", action="store_true")
-    pca = add_run_command(subparsers, "pca", commands.pca, out="pca.png")
+    pca = add_run_command(subparsers, "pca", code_commands.pca, out="pca.png")
     pca.add_argument("beside", nargs="*", metavar="RUN", help="more runs, a point each")
     pca.add_argument("--json", action="store_true", help="print the numbers, draw nothing")
 

@@ -1,4 +1,4 @@
-"""What the command line does with a run: train it, judge it, draw it, turn images into codes and back."""
+"""What the command line does with a run: train it, judge it, draw it."""
 
 import json
 from pathlib import Path
@@ -9,17 +9,13 @@ from data_utils import load
 from scratch import figures
 from scratch.accelerate.workers import ParallelTrainer, sensible_workers
 from scratch.arrays import device_module
-from scratch.bits import rates, report
-from scratch.codes import read_latents, write_latents, write_npz
 from scratch.errors import UsageError
 from scratch.instruments.denoising import denoising, new_corruption
-from scratch.instruments.pca import beside_pca, explained_by_components, principal_components
 from scratch.instruments.report import check_samples, measure, report_measures
 from scratch.options import resolve, resolve_resumed
 from scratch.runs import Run, describe_data, versions
 from scratch.shortages import memory_for
 from scratch.trained import (
-    PICTURED,
     Trained,
     build_model,
     draw_pictures,
@@ -296,71 +292,4 @@ def curves(arguments):
         if name not in common:
             raise UsageError(f"not every run has a metric {name!r}; they share {', '.join(sorted(common))}.")
     save_picture(figures.run_curves(runs, wanted), Path(arguments.out))
-    return 0
-
-
-def encode(arguments):
-    """Write the latents of images to a .npz: z or μ (N, Z) as `latents`, or code indices (N, h, w) as `codes`."""
-    trained = open_run(arguments)
-    data = images_for(trained, arguments)
-    images = data.train if arguments.split == "train" else data.held_out
-    path = destination(arguments, trained, "codes.npz")
-    written = write_latents(path, trained, trained.encode(images))
-    arrays = " and ".join(f"{name} {array.shape} {array.dtype}" for name, array in written.items())
-    print(f"wrote {path}: {arrays} of {len(images)} images")
-    return 0
-
-
-def decode(arguments):
-    """Read what `encode` wrote, write the decoded images (uint8) to a .npz and the first of them to a picture."""
-    trained = open_run(arguments)
-    latents = read_latents(Path(arguments.file), trained)
-    images = trained.decode(latents)
-    path = destination(arguments, trained, "decoded.npz")
-    write_npz(path, images=np.rint(255 * images.clip(0, 1)).astype(np.uint8))
-    print(f"wrote {path}: images {images.shape}")
-    title = f"{trained.options['model']}: decoded from {Path(arguments.file).name}"
-    save_picture(figures.image_rows([("decoded", images[:PICTURED])], title), path.with_suffix(".png"))
-    return 0
-
-
-def pca(arguments):
-    """Print and draw how much of the images' variance runs explain, beside PCA with as many components."""
-    runs = {label: open_run(arguments, folder)
-            for label, folder in labelled([arguments.run, *arguments.beside]).items()}
-    first = next(iter(runs.values()))
-    data = images_for(first, arguments)
-    for trained in runs.values():
-        if trained.codes:
-            raise UsageError(f"pca counts the numbers of a code, and those of a {trained.options['model']} are "
-                             f"indices: name runs of ae or vae instead of {trained.run.folder}.")
-        check_images(trained, data)
-    components = principal_components(data.train)
-    shares = explained_by_components(components, data.held_out)
-    found = {label: beside_pca(trained, components, shares, data.held_out) for label, trained in runs.items()}
-    if arguments.json:
-        print(json.dumps(found))
-        return 0
-    for label, run in found.items():
-        line = (f"{label}: {run['numbers']} numbers explain {run['explained']:.4%} of the variance of "
-                f"{len(data.held_out)} held-out images of {data.name}, PCA {run['pca_explained']:.4%}")
-        if "angles" in run:
-            line += f"; angles to PCA's space: median {np.median(run['angles']):.2f}°, largest {run['angles'][-1]:.2f}°"
-        print(line)
-    points = {label: (run["numbers"], run["explained"]) for label, run in found.items()}
-    save_picture(figures.explained_variance(shares, points, data.name), destination(arguments, first, "pca.png"))
-    return 0
-
-
-def bits(arguments):
-    """Print what held-out images cost in bits as codes, beside JPEG of the same error, and PNG."""
-    trained = open_run(arguments)
-    if not trained.codes:
-        raise UsageError(f"bits counts codes, and the latents of a {trained.options['model']} are none: "
-                         f"name a run of a model with a codebook.")
-    found = rates(trained, images_for(trained, arguments))
-    if arguments.json:
-        print(json.dumps(found))
-    else:
-        report(found)
     return 0

@@ -188,7 +188,10 @@ class TwoLevelBottleneck(Bottleneck):
 
     def __init__(self, feature_shape, top_channels, make_quantizer, code_dim, dtype):
         super().__init__()
-        channels = feature_shape[0]
+        channels, *grid = feature_shape
+        if any(side % 2 for side in grid):
+            raise ValueError(f"two levels of codes halve the encoder's grid once more, and its {grid[0]}×{grid[1]} "
+                             f"cannot be halved")
         self.top_encoder = nn.Sequential(
             nn.Conv2d(channels, top_channels, 4, stride=2, padding=1, dtype=dtype),
             nn.ReLU(),

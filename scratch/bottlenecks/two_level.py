@@ -35,7 +35,10 @@ class TwoLevelBottleneck(Bottleneck):
 
     def __init__(self, feature_shape, top_channels, codes, code_dim, init="uniform", quantizer=VectorQuantizer, *,
                  dtype=np.float32, rng=None):
-        _, _, C = feature_shape
+        H, W, C = feature_shape
+        if H % 2 or W % 2:
+            raise ValueError(f"two levels of codes halve the encoder's grid once more, and its {H}×{W} cannot "
+                             f"be halved")
         settings = dict(dtype=dtype, rng=rng)
         halving = dict(kernel_size=4, stride=2, padding=1, **settings)
 

@@ -7,11 +7,18 @@ squared error over the training images (Eckart & Young 1936). What a reconstruct
     1 − Σ ‖x − x̂‖² / Σ ‖x − m‖²
 
 Here it is taken over held-out images, of which PCA has seen as little as the model.
+
+The linear VAE gives its numbers to the same components, each as many nats as the variance along it asks for
+(`water_filling`).
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+
+from scratch.instruments.elbo import active_units, rate_distortion
+from scratch.schedules import Schedule
 
 BLOCK = 4096  # images that are float64 at a time
 
@@ -54,6 +61,19 @@ def explained_by_reconstruction(pca, images, reconstructed):
     return float(1 - error / sum(((block - pca.mean) ** 2).sum() for block in rows(images)))
 
 
+def water_filling(pca, beta):
+    """(D,): the rate in nats along each component at the least loss that a linear VAE has, squared error + β · rate:
+
+        rate_j = ½ log( λ_j / ½β )   where λ_j > ½β,   else 0
+
+    since ½ is the variance of the Gaussian whose loss the squared error is. The distortion along the component is the
+    smaller of λ_j and ½β: reverse water-filling. (Lucas et al. 2019, arXiv:1911.02469; docs/collapse.md)
+    """
+    level = 0.5 * beta
+    with np.errstate(divide="ignore"):
+        return 0.5 * np.log(pca.variances / level).clip(0)
+
+
 def principal_angles(a, b):
     """The angles in degrees, the smallest first, between the spaces that the rows of a (k, D) and of b (k, D) span.
 
@@ -83,11 +103,32 @@ def beside_pca(trained, pca, shares, images):
     """What a run's reconstructions of held-out images explain, beside PCA with as many components.
 
     {"numbers": Z, "explained", "pca_explained"}, and of a linear model "angles" as well: the principal angles between
-    what its decoder and what the first Z components span. `shares` is explained_by_components of the same images.
+    what its decoder and what the first Z components span. `shares` is explained_by_components of the same images. Of a
+    linear VAE also what `water_filling` asks for: see `beside_water_filling`.
     """
     Z = trained.options["latent_dim"]
     explained = explained_by_reconstruction(pca, images, trained.reconstruct(images))
     found = {"numbers": Z, "explained": explained, "pca_explained": float(shares[min(Z, len(shares)) - 1])}
     if is_linear(trained.options) and Z <= len(shares):
         found["angles"] = principal_angles(decoder_directions(trained), pca.components[:Z]).tolist()
+        if asks_for_water_filling(trained.options):
+            found |= beside_water_filling(trained, pca, images)
     return found
+
+
+def asks_for_water_filling(options):
+    """Is a linear run's loss squared error + β · rate, with β above 0, when it ends?"""
+    plain = options["model"] == "vae" and not options.get("free_bits") and options.get("capacity") is None
+    return plain and Schedule(options["beta"])(math.inf) > 0
+
+
+def beside_water_filling(trained, pca, images):
+    """{"rate", "active_units"} of a linear VAE on held-out images, and what they come to at the least loss on the
+    training images, by the first Z components: "water_filling_rate", "water_filling_units"."""
+    rates = water_filling(pca, Schedule(trained.options["beta"])(math.inf))[: trained.options["latent_dim"]]
+    return {
+        "rate": float(rate_distortion(trained, images).rate.mean()),
+        "water_filling_rate": float(rates.sum()),
+        "active_units": int(active_units(trained.encode(images)).sum()),
+        "water_filling_units": int((rates > 0).sum()),
+    }

@@ -91,6 +91,18 @@ def test_pca_beside_runs(scratch, trained):
     assert scratch("pca", ae).status == 0 and Path(ae, "pca.png").exists()
 
 
+def test_pca_beside_a_linear_vae_says_what_water_filling_asks_for(scratch):
+    options = [*RUNS["linear"][1:], "--epochs", 30, "--lr", "1e-2", "--beta", 0.02, "--out", "linear"]
+    assert scratch("train", "vae", *options).status == 0
+    run = json.loads(scratch("pca", "linear", "--json").out)["linear"]
+    measured = json.loads(scratch("evaluate", "linear", "--json").out)
+    assert (run["rate"], run["active_units"]) == (measured["rate"], measured["active_units"])
+    assert 0 < run["water_filling_units"] <= 6 and 0.3 < run["rate"] / run["water_filling_rate"] < 3
+    assert "water-filling" in scratch("pca", "linear").out
+    scratch("train", "vae", *RUNS["linear"][1:], "--free-bits", 1, "--epochs", 1, "--out", "free")
+    assert "rate" not in json.loads(scratch("pca", "free", "--json").out)["free"], "its loss is another one"
+
+
 def test_pca_of_what_has_indices(scratch, trained):
     assert_one_sentence(scratch("pca", trained("ae"), trained("vqvae")), "pca", "vqvae", "ae or vae")
     assert_one_sentence(scratch("pca", "nowhere"), "nowhere", "config.json")

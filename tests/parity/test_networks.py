@@ -152,6 +152,13 @@ def test_an_image_that_cannot_be_halved_so_often_is_refused():
             build_side("vqvae", (12, 18, 3), {**RESIDUAL, "likelihood": "squared_error"})
 
 
+def test_a_grid_that_two_levels_of_codes_cannot_halve_is_refused():
+    options = {**RESIDUAL, "likelihood": "squared_error", "channels": (8, 16)}
+    for build_side in (build, build_torch):
+        with pytest.raises(ValueError, match="two levels of codes halve the encoder's grid once more, and its 5×5"):
+            build_side("vqvae2", (20, 20, 3), options)
+
+
 def test_a_constant_answer_costs_one_where_the_variance_is_the_images_own():
     """What dividing by the variance means: the best single grey has an error of 1."""
     rng = np.random.default_rng(0)
