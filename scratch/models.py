@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from scratch.arrays import array_module, each
+from scratch.arrays import array_module, each, elementwise
 from scratch.bottlenecks import (
     CapacityBottleneck,
     CuredVectorQuantizer,
@@ -93,7 +93,13 @@ class Autoencoder(Module):
         """(loss, terms): scalars that stay on the device."""
         output, terms = self.forward(x, noise)
         terms = {"reconstruction": self.reconstruction.loss(output, x), **terms}
-        return sum(self.weights[name] * term for name, term in terms.items()), terms
+        return self.weighted_sum(*terms.values(), *(self.weights[name] for name in terms)), terms
+
+    @elementwise
+    def weighted_sum(*terms_and_weights):
+        count = len(terms_and_weights) // 2
+        terms, weights = terms_and_weights[:count], terms_and_weights[count:]
+        return sum(weight * term for term, weight in zip(terms, weights, strict=True))
 
     def backward(self, scale=1.0):
         """Adds scale · ∂loss/∂parameter to the gradient of every parameter, for the loss last computed."""

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from scratch.arrays import array_module
+from scratch.arrays import array_module, elementwise
 from scratch.bottlenecks.bottleneck import Bottleneck
 from scratch.layers import Conv2d
 from scratch.layers.linear import check_input
@@ -49,7 +49,7 @@ def perplexity(counts):
     """
     xp = array_module(counts)
     p = counts / counts.sum()
-    return xp.exp(-(p * xp.log(xp.where(p > 0, p, xp.ones_like(p)))).sum())
+    return xp.exp(-(p * xp.log(xp.where(p > 0, p, 1))).sum())
 
 
 def sums_by_code(vectors, indices, codes):
@@ -123,17 +123,26 @@ class VectorQuantizer(Module):
     def quantize(self, z, e, k):
         """(q, terms) from latents, codes and indices."""
         q = e[k]
-        residual = z - q
+        squares, residual = self.squares(z, q)
         self.save(residual, k)
-        distance = batch_mean_of_sums(residual * residual)
+        distance = batch_mean_of_sums(squares)
         return q, {"codebook": distance, "commitment": distance}
+
+    @elementwise
+    def squares(z, q):
+        residual = z - q
+        return residual * residual, residual
 
     def gradients(self, dq, dterms):
         """(∂L/∂z, ∂L/∂e); None for e where there is no term "codebook" to move it."""
         residual, k = self.recall()
         scale = 2 / len(residual)
         de = self.scatter(residual * (-scale * dterms["codebook"]), k) if "codebook" in dterms else None
-        return dq + residual * (scale * dterms["commitment"]), de
+        return self.straight_through(dq, residual, scale * dterms["commitment"]), de
+
+    @elementwise
+    def straight_through(dq, residual, weight):
+        return dq + residual * weight
 
     def latent_vectors(self, z):
         """z (N, ..., D) as it is compared with the codes: here as it is."""
