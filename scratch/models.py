@@ -24,6 +24,7 @@ from scratch.bottlenecks import (
     VectorQuantizer,
 )
 from scratch.bottlenecks.bottleneck import level_name
+from scratch.bottlenecks.vector_quantizer import frequency_times_log
 from scratch.corruption import CORRUPTIONS, read_corruption
 from scratch.layers.initialisation import initialise_truncated_normal
 from scratch.losses import LIKELIHOODS
@@ -94,6 +95,8 @@ class Autoencoder(Module):
         output, terms = self.forward(x, noise)
         terms = {"reconstruction": self.reconstruction.loss(output, x), **terms}
         return self.weighted_sum(*terms.values(), *(self.weights[name] for name in terms)), terms
+
+    frequency_times_log = elementwise(frequency_times_log)  # for the perplexity
 
     @elementwise
     def weighted_sum(*terms_and_weights):

@@ -257,6 +257,7 @@ class DeviceArray:
     nbytes = property(lambda self: self._host.nbytes)
     itemsize = property(lambda self: self._host.itemsize)
     flags = property(lambda self: self._host.flags)
+    device = property(lambda self: Device())
     T = property(lambda self: self.transpose())
 
     def known(self, name):

@@ -41,15 +41,19 @@ def code_counts(indices, codes):
     return counts
 
 
-def perplexity(counts):
+def frequency_times_log(counts, total):
+    """p log p of p = counts / total, 0 where nothing was counted"""
+    xp, p = array_module(counts), counts / total
+    return p * xp.log(xp.where(p > 0, p, 1))
+
+
+def perplexity(counts, frequency_times_log=frequency_times_log):
     """exp(−Σ_k p_k log p_k) with p = counts / Σ counts: how many equally frequent codes would be as varied.
 
     An unused code counts 0·log 0 = 0. Over a batch it is bounded by the number of vectors in the batch, so figures
     from batches of different sizes are not comparable.
     """
-    xp = array_module(counts)
-    p = counts / counts.sum()
-    return xp.exp(-(p * xp.log(xp.where(p > 0, p, 1))).sum())
+    return array_module(counts).exp(-frequency_times_log(counts, counts.sum()).sum())
 
 
 def sums_by_code(vectors, indices, codes):
@@ -101,6 +105,7 @@ class VectorQuantizer(Module):
     """
 
     moves = False  # True where `update` does something (codebook_health.py)
+    chooses = False  # True where it makes random choices
     prepared_from = 0  # how many batches `prepare` wants to see
 
     def __init__(self, codes, code_dim, init="uniform", *, dtype=np.float32, rng=None):
@@ -206,6 +211,10 @@ class VectorQuantizedBottleneck(Bottleneck):
     @property
     def moves(self):
         return self.quantizer.moves
+
+    @property
+    def chooses(self):
+        return self.quantizer.chooses
 
     @property
     def prepared_from(self):

@@ -16,6 +16,7 @@ from scratch.priors import CodeFrequencies, FittedGaussian
 from scratch.runs import Run
 from scratch.training import Progress, Totals, Trainer, fit, make_optimizer
 from tests.behaviour.tiny import NETWORKS, OPTIONS, RESIDUAL, images
+from tests.cures import CURES, MOVING
 from tests.rates import RATES
 from tests.stand_in import DeviceArray, counting
 from tests.variants import VARIANTS
@@ -164,6 +165,15 @@ def test_evaluation_of_a_denoising_model_is_that_of_numpy_and_moves_the_batch_an
         results.append({**values, "errors": trainer.read_array(errors)})
     assert_same(results[1], results[0], rtol=1e-5)
     assert during.waits == 0 and during.transfers_to_device == 1 + len(noise)
+
+
+@pytest.mark.parametrize("name", ["vqvae", "vqvae2"])
+@pytest.mark.parametrize("cure", MOVING)
+def test_a_generator_is_made_only_where_dead_codes_choose(cupy, monkeypatch, name, cure):
+    made = []
+    monkeypatch.setattr(training, "generator", lambda *stream: made.append(stream) or generator(*stream))
+    new_trainer(name, "gpu", **CURES[cure] | {"codebook_init": "normal"}).step(images(8), epoch=3, step=4)
+    assert made == ([(cupy, 0, 3, 4, 0)] if "restart_after" in CURES[cure] else [])
 
 
 @pytest.mark.parametrize("corruption", [None, "masking:0.3"])
