@@ -36,16 +36,17 @@ class Optimizer:
         """One update. A parameter to which no gradient flowed counts as having a zero gradient."""
         self.steps += 1
         for name, parameter in self.parameters.items():
-            gradient = parameter.gradient().reshape(-1)
+            gradient = parameter.gradient()
+            if array_module(gradient) is not np:  # on a GPU every operation on every block starts a kernel
+                self.update(parameter.value, gradient, *(self.state[moment][name] for moment in self.moments))
+                continue
+            gradient = gradient.reshape(-1)
             for block in self.blocks(name):
                 self.update_block(name, block, gradient[block])
 
     def blocks(self, name):
-        """Slices of a parameter, flattened, that an update takes one at a time."""
-        value = self.parameters[name].value
-        if array_module(value) is not np:  # on a GPU every operation on every block starts a kernel
-            return [slice(0, value.size)]
-        return [slice(start, start + BLOCK) for start in range(0, value.size, BLOCK)]
+        """Slices of a parameter, flattened, that an update on the CPU takes one at a time."""
+        return [slice(start, start + BLOCK) for start in range(0, self.parameters[name].value.size, BLOCK)]
 
     def update_block(self, name, block, gradient):
         """Update one slice of a parameter from the same slice of its gradient."""
@@ -54,7 +55,7 @@ class Optimizer:
         self.update(value, gradient, *moments)
 
     def update(self, value, gradient, *moments):
-        """The rule itself, in place, on flat pieces of one parameter, its gradient and its moments."""
+        """The rule itself, in place, on one parameter, its gradient and its moments, or on the same piece of each."""
         raise NotImplementedError
 
     def state_dict(self):

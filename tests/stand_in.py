@@ -11,6 +11,7 @@ Where CuPy's behaviour is not obvious, the comments say what its source does.
 """
 
 import sys
+import time
 import weakref
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -628,6 +629,16 @@ class Device:
         counts.wait()
 
 
+class Event:
+    """A moment in the device's queue; the stand-in has none, and takes the host's time."""
+
+    def record(self):
+        self.time = time.perf_counter()
+
+    def synchronize(self):
+        counts.wait()
+
+
 CUDARuntimeError = type("CUDARuntimeError", (RuntimeError,), {})
 
 cupy = Functions(
@@ -639,6 +650,7 @@ cupy = Functions(
     einsum=einsum,
     fuse=fuse,
     ElementwiseKernel=ElementwiseKernel,
+    get_default_memory_pool=lambda: SimpleNamespace(total_bytes=lambda: memory.used),
     asnumpy=lambda a: a.get() if isinstance(a, DeviceArray) else np.asarray(a),
     get_array_module=lambda *arrays: cupy if any(isinstance(a, DeviceArray) for a in arrays) else np,
     lib=SimpleNamespace(stride_tricks=Functions(
@@ -647,6 +659,8 @@ cupy = Functions(
     random=SimpleNamespace(default_rng=lambda seed=None: Generator(seed), Generator=Generator),
     cuda=SimpleNamespace(
         Device=Device,
+        Event=Event,
+        get_elapsed_time=lambda start, end: 1e3 * (end.time - start.time),
         get_current_stream=Device,
         memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         runtime=SimpleNamespace(
