@@ -10,7 +10,7 @@ from scratch import commands
 from scratch.accelerate import accelerate_optimizer
 from scratch.accelerate.workers import ParallelTrainer
 from scratch.arrays import array_module, device_module, each, to_device
-from scratch.bottlenecks.vector_quantizer import SEARCH_BLOCK, VectorQuantizer, nearest_codes
+from scratch.bottlenecks.vector_quantizer import VectorQuantizer, nearest_codes, search_rows
 from scratch.layers import Conv2d, ConvTranspose2d, Linear
 from scratch.losses import Reconstruction
 from scratch.optim import Adam
@@ -213,7 +213,7 @@ class Products:
     def allocate(self, xp, dtype, rng):
         """Y holds the result of the forward, and stands for ∂L/∂Y in the backward."""
         M, K, N = self.M, self.K, self.N
-        self.rows = max(1, SEARCH_BLOCK // N) if self.is_search else M
+        self.rows = search_rows(xp, N) if self.is_search else M
         self.X = xp.asarray(rng.standard_normal((M, K), dtype))
         W = xp.asarray(rng.standard_normal((N, K) if self.is_search else (K, N), dtype))
         self.W = W.T if self.is_search else W

@@ -74,7 +74,7 @@ class KernelWindow(Window):
         N, H, W, C = x.shape
         y = xp.empty((N, *positions, *self.kernel, C), x.dtype)
         im2col = kernel(xp, "im2col", IM2COL, ("T pad",), integer_for(x, y))
-        return im2col(x, pad_value, *self.sizes((H, W), C, positions), y)
+        return im2col(x, float(pad_value), *self.sizes((H, W), C, positions), y)
 
     def col2im(self, patches, size):
         xp = array_module(patches)

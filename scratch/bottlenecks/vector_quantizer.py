@@ -12,6 +12,12 @@ from scratch.losses import batch_mean_of_sums
 from scratch.module import Module, Parameter, Sequential
 
 SEARCH_BLOCK = 2**21  # distances held at a time: 8 MB in float32
+SEARCH_BLOCK_ON_GPU = 2**25  # 128 MB: there each block starts kernels of its own, and a small one leaves it idle
+
+
+def search_rows(xp, codes):
+    """Of how many vectors the distances to so many codes are held at a time."""
+    return max(1, (SEARCH_BLOCK if xp is np else SEARCH_BLOCK_ON_GPU) // codes)
 
 
 def nearest_codes(z, codebook):
@@ -24,12 +30,12 @@ def nearest_codes(z, codebook):
     xp = array_module(z)
     half_squared_norms = (codebook * codebook).sum(axis=1) / 2
     indices = xp.empty(len(z), xp.int64)
-    rows = max(1, SEARCH_BLOCK // len(codebook))
+    rows = search_rows(xp, len(codebook))
     for start in range(0, len(z), rows):
         block = slice(start, start + rows)
         closeness = z[block] @ codebook.T
         closeness -= half_squared_norms
-        indices[block] = closeness.argmax(axis=1)
+        closeness.argmax(axis=1, out=indices[block])
     return indices
 
 
