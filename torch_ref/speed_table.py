@@ -15,6 +15,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from scratch.devices import cuda
 from scratch.errors import UsageError
 from scratch.option_types import whole
 from scratch.options import DEFAULTS
@@ -68,14 +69,15 @@ def circumstances(arguments, rows):
     libraries = {}
     for side in ("scratch", "torch"):
         libraries |= measured[0]["sides"][side]["libraries"] if measured else {}
-    named = {"gpu": "GPU", "driver": "CUDA driver", "cupy": "CuPy", "torch": "PyTorch", "cudnn": "cuDNN",
+    named = {"gpu": "GPU", "driver": "the driver's CUDA", "cupy": "CuPy", "torch": "PyTorch", "cudnn": "cuDNN",
              "numpy": "NumPy"}
     return {
         "command": shlex.join(["python", "-m", "torch_ref", *sys.argv[1:]]),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors, "
                    f"Python {platform.python_version()}",
-        **{title: str(libraries[name]) for name, title in named.items() if name in libraries},
+        **{title: cuda(libraries[name]) if name == "driver" else str(libraries[name])
+           for name, title in named.items() if name in libraries},
         "what": f"preset {arguments.preset}, {arguments.dtype}, images of {arguments.data}; medians of "
                 f"{arguments.steps} steps a side (forward, backward, Adam), between CUDA events on a GPU",
     }

@@ -1,7 +1,8 @@
-"""im2col and col2im as one kernel each, written for the GPU: where the plain forms start three, and one for each tap.
+"""im2col and col2im as one kernel each on a GPU, where the plain forms start three, and one for each tap of the window.
 
 Both go by what is written and not by what is read: a thread for each number of the result, which finds what belongs
-there. No two threads write to one place, and the sums of col2im are added in the plain form's order.
+there. So no two threads write to one place, and col2im adds in the plain form's order. CuPy's ElementwiseKernel runs
+the C++ below for i = 0, 1, 2, …, with y for the i-th number of the result; `raw` x is indexed as one long row.
 """
 
 import functools
@@ -14,7 +15,7 @@ from scratch.layers.patches import Window
 INTEGERS = {"int32": "int", "int64": "long long"}
 SIZES = "H W C I J KH KW SH SW PH PW DH DW".split()
 
-# The place (n, i, j, u, v, c) of the number in the patches, from its number.
+# The i-th number of the patches stands at (n, p, q, u, v, c): tap (u, v) of the window at its position (p, q).
 IM2COL = """
     Integer n = i;
     const Integer c = n % C;   n /= C;
@@ -27,7 +28,7 @@ IM2COL = """
     y = inside ? x[((n * H + row) * W + column) * C + c] : pad;
 """
 
-# The place (n, row, column, c) of the number in the image; then all taps (u, v) that fall on it, from (p, q) each.
+# The i-th number of the image stands at (n, row, column, c). A tap (u, v) falls on it from one position (p, q) or none.
 COL2IM = """
     Integer n = i;
     const Integer c = n % C;       n /= C;

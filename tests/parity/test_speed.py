@@ -167,7 +167,7 @@ def test_the_table_of_a_gpu(capsys, on_stand_in, tmp_path):
         [f"| {model}", size, tf32] for model in ("ae", "vqvae") for tf32 in ("off", "on") for size in "23"]
     assert len({row.count("|") for row in rows}) == 1
     assert [machine.environment["CUPY_TF32"] for machine in on_stand_in] == list("00110011")
-    for part in ("- GPU: stand-in", "- CuPy: 14 stand-in", "- CUDA driver: 13020", "- PyTorch: ", "- date: 20",
+    for part in ("- GPU: stand-in", "- CuPy: 14 stand-in", "- the driver's CUDA: 13.2", "- PyTorch: ", "- date: 20",
                  "- command: python -m torch_ref", "- machine: "):
         assert part in out
     assert (tmp_path / "found/gpu.md").read_text(encoding="utf-8").strip() == out.strip()
