@@ -4,6 +4,8 @@ A function that computes begins with `xp = array_module(x)` and uses `xp` as if 
 decided at import time and nothing is global, so one process can run NumPy and CuPy side by side.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from scratch.errors import UsageError
@@ -56,6 +58,15 @@ def to_host(x):
     return x if array_module(x) is np else x.get()
 
 
+class elementwise(staticmethod):
+    """A formula as a static method: each element of what it returns or changes depends on the same element of its
+    arrays alone (of those that are smaller, on the one that broadcasting puts there).
+
+    On a GPU it is then one kernel instead of one for each of its operations (accelerate/fused.py). That kernel is made
+    once, so whatever differs from call to call, a number too, has to be an argument.
+    """
+
+
 def each(function, *latents):
     """function(*latents); of latents that are lists of grids, the list of function(*grids) grid by grid."""
     if isinstance(latents[0], list):
@@ -75,4 +86,13 @@ def generator(xp, seed, *path):
 
 def column_sums(rows):
     """Σ_r rows[r, c] of a matrix (R, C), as the product 1ᵀ·rows: for few columns much faster than sum(axis=0)."""
-    return array_module(rows).ones(rows.shape[0], rows.dtype) @ rows
+    xp, count = array_module(rows), rows.shape[0]
+    ones = xp.ones(count, rows.dtype) if xp is np else ones_on_gpu(xp, rows.device.id, count, rows.dtype)
+    return ones @ rows
+
+
+@lru_cache(maxsize=32)
+def ones_on_gpu(xp, device, count, dtype):
+    """A vector of ones on the current GPU, the one with the number `device`, that is kept: each new one would be a
+    kernel more."""
+    return xp.ones(count, dtype)

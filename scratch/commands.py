@@ -7,6 +7,7 @@ import numpy as np
 
 from data_utils import load
 from scratch import figures
+from scratch.accelerate import accelerate_optimizer
 from scratch.accelerate.workers import ParallelTrainer, sensible_workers
 from scratch.arrays import device_module
 from scratch.errors import UsageError
@@ -34,6 +35,8 @@ def make_trainer(options, image_shape):
     rng = np.random.default_rng(options["seed"])
     model = build_model(options, image_shape, options["device"], rng)
     optimizer = make_optimizer(model.named_parameters(), options)
+    if options["device"] != "cpu" and not options["plain"]:
+        accelerate_optimizer(optimizer)
     workers = number_of_workers(options, model)
     if workers > 1:
         trainer = ParallelTrainer(model, optimizer, options["seed"], workers)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from scratch.arrays import array_module
+from scratch.arrays import array_module, elementwise
 from scratch.schedules import Schedule
 
 BLOCK = 2**17  # elements updated at a time, so that a block's operands stay in the CPU's cache
@@ -36,16 +36,17 @@ class Optimizer:
         """One update. A parameter to which no gradient flowed counts as having a zero gradient."""
         self.steps += 1
         for name, parameter in self.parameters.items():
-            gradient = parameter.gradient().reshape(-1)
+            gradient = parameter.gradient()
+            if array_module(gradient) is not np:  # on a GPU every operation on every block starts a kernel
+                self.update(parameter.value, gradient, *(self.state[moment][name] for moment in self.moments))
+                continue
+            gradient = gradient.reshape(-1)
             for block in self.blocks(name):
                 self.update_block(name, block, gradient[block])
 
     def blocks(self, name):
-        """Slices of a parameter, flattened, that an update takes one at a time."""
-        value = self.parameters[name].value
-        if array_module(value) is not np:  # on a GPU every operation on every block starts a kernel
-            return [slice(0, value.size)]
-        return [slice(start, start + BLOCK) for start in range(0, value.size, BLOCK)]
+        """Slices of a parameter, flattened, that an update on the CPU takes one at a time."""
+        return [slice(start, start + BLOCK) for start in range(0, self.parameters[name].value.size, BLOCK)]
 
     def update_block(self, name, block, gradient):
         """Update one slice of a parameter from the same slice of its gradient."""
@@ -54,7 +55,7 @@ class Optimizer:
         self.update(value, gradient, *moments)
 
     def update(self, value, gradient, *moments):
-        """The rule itself, in place, on flat pieces of one parameter, its gradient and its moments."""
+        """The rule itself, in place, on one parameter, its gradient and its moments, or on the same piece of each."""
         raise NotImplementedError
 
     def state_dict(self):
@@ -84,9 +85,13 @@ class SGD(Optimizer):
         self.momentum = momentum
 
     def update(self, value, gradient, velocity):
-        velocity *= self.momentum
+        self.rule(value, gradient, velocity, self.momentum, self.lr)
+
+    @elementwise
+    def rule(value, gradient, velocity, momentum, lr):
+        velocity *= momentum
         velocity += gradient
-        value -= self.lr * velocity
+        value -= lr * velocity
 
 
 class Adam(Optimizer):
@@ -106,19 +111,26 @@ class Adam(Optimizer):
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
     def update(self, value, gradient, m, v):
-        xp, (beta1, beta2) = array_module(value), self.betas
+        beta1, beta2 = self.betas
+        kept = 1 - self.lr * self.weight_decay if self.weight_decay else None
+        root = math.sqrt(1 - beta2**self.steps)  # √v̂ + ε = (√v + root·ε) / root
+        rate = self.lr * root / (1 - beta1**self.steps)
+        self.rule(value, gradient, m, v, 1 - beta1, 1 - beta2, kept, root * self.eps, rate)
+
+    @elementwise
+    def rule(value, gradient, m, v, towards_g, towards_g2, kept, eps, rate):
+        xp = array_module(value)
         change = gradient - m  # the only temporary: each more is one more pass through memory
-        change *= 1 - beta1
+        change *= towards_g
         m += change
         xp.multiply(gradient, gradient, out=change)
         change -= v
-        change *= 1 - beta2
+        change *= towards_g2
         v += change
-        if self.weight_decay:
-            value *= 1 - self.lr * self.weight_decay
-        root = math.sqrt(1 - beta2**self.steps)  # √v̂ + ε = (√v + root·ε) / root
+        if kept is not None:
+            value *= kept
         xp.sqrt(v, out=change)
-        change += root * self.eps
+        change += eps
         xp.divide(m, change, out=change)
-        change *= self.lr * root / (1 - beta1**self.steps)
+        change *= rate
         value -= change

@@ -4,7 +4,7 @@ import numpy as np
 
 from data_utils import to_float
 from scratch import figures
-from scratch.accelerate import accelerate
+from scratch.accelerate import accelerate, accelerate_on_gpu
 from scratch.accelerate.memory import retain_freed_memory
 from scratch.arrays import device_module, each, to_device, to_host
 from scratch.bottlenecks.vector_quantizer import code_counts
@@ -27,10 +27,12 @@ def build_model(options, image_shape, device, rng=None):
         raise UsageError(f"{error}; choose another --image-size.") from None
     except KeyError as error:
         raise UsageError(f"the run's options lack {error}: restore its config.json, or train again.") from None
-    if device == "cpu" and not options.get("plain"):
-        retain_freed_memory()
-        accelerate(model)
-    return model
+    if options.get("plain"):
+        return model
+    if device != "cpu":
+        return accelerate_on_gpu(model)
+    retain_freed_memory()
+    return accelerate(model)
 
 
 class Trained:

@@ -62,16 +62,13 @@ class Trainer:
         observed = self.add_gradients(x, noise)
         self.optimizer.step()
         if self.model.bottleneck.moves:
-            # the stream of the choices lies below that of the noise, and is another one
-            choices = self.model.bottleneck.draw_choices(generator(self.xp, self.seed, epoch, step, 0))
-            self.model.bottleneck.update(choices)
+            self.model.bottleneck.update(self.choices_of_step(epoch, step))
         return observed
 
     def prepare(self, batches):
         """Show the bottleneck of a new model the first batches of images, from which some begin.
 
-        Their features are those that training sees: by a norm's running statistics, which know no image yet, they would
-        be others.
+        Their features are those that training sees: a norm's running statistics know no image yet.
         """
         features = [self.model.train().encoder.forward(to_device(images, self.device)) for images in batches]
         with self.model.evaluating():
@@ -97,13 +94,12 @@ class Trainer:
         return terms, counts, (error * error).reshape(len(x), -1).sum(axis=1)
 
     def observe(self, loss, terms):
-        """(the terms with the loss, the likelihood's own metrics and each level's perplexity, {level: code counts}); no
-        levels where no codes."""
+        """(loss, terms, the likelihood's own metrics, perplexities; {level: code counts}, empty without codes)."""
         bottleneck = self.model.bottleneck
         grids = {} if bottleneck.indices is None else bottleneck.by_level(bottleneck.indices)
         counts = {level: code_counts(indices, bottleneck.codes) for level, indices in grids.items()}
         measured = {**bottleneck.measured, **self.model.reconstruction.measured}
-        return {"loss": loss, **terms, **measured, **perplexities(counts)}, counts
+        return {"loss": loss, **terms, **measured, **perplexities(counts, self.model.frequency_times_log)}, counts
 
     def draw_noise(self, count, rng, corruption_rng=None):
         return self.model.draw_noise(count, rng, corruption_rng)
@@ -113,9 +109,12 @@ class Trainer:
 
         Then no generator is made either: CuPy's has a state for each of its many threads, which a new one fills.
         """
-        if not self.model.random:
-            return None
-        return self.draw_noise(count, generator(self.xp, self.seed, epoch, step))
+        return self.draw_noise(count, generator(self.xp, self.seed, epoch, step)) if self.model.random else None
+
+    def choices_of_step(self, epoch, step):
+        """The random choices of the bottleneck's update, None where it makes none, from a stream below the noise's."""
+        if self.model.bottleneck.chooses:
+            return self.model.bottleneck.draw_choices(generator(self.xp, self.seed, epoch, step, 0))
 
     def read(self, scalars):
         """Scalars of the device as a list of floats, in one transfer."""
@@ -142,9 +141,9 @@ class Trainer:
         self.optimizer.load_state_dict(moments, steps)
 
 
-def perplexities(counts):
+def perplexities(counts, *formula):
     """{metric: perplexity} of {level: code counts}."""
-    return {level_name("perplexity", level): perplexity(used) for level, used in counts.items()}
+    return {level_name("perplexity", level): perplexity(used, *formula) for level, used in counts.items()}
 
 
 @dataclass

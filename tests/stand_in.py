@@ -11,12 +11,15 @@ Where CuPy's behaviour is not obvious, the comments say what its source does.
 """
 
 import sys
+import time
 import weakref
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
+
+from tests import stand_in_kernels
 
 
 @dataclass
@@ -34,10 +37,12 @@ class Counts:
     bytes_to_device: int = 0
 
     def launch(self, copy=False):
-        self.launches += 1
-        self.copies += copy
+        self.launches += not fusing
+        self.copies += copy and not fusing
 
     def allocate(self, array):
+        if fusing:
+            return
         memory.take(array)
         self.allocations += 1
         self.bytes_allocated += array.nbytes
@@ -60,6 +65,8 @@ class Counts:
 
 
 counts = Counts()
+kernels_heard = []  # functions of (formula or kernel, its arguments) that are told of each call of one
+fusing = False  # True while a fused function runs: its operations are parts of one kernel, its results are registers
 
 
 @contextmanager
@@ -152,6 +159,9 @@ LACKING_ARGUMENTS = {"where", "initial", "like", "device", "mean", "correction"}
 ACCEPTED_ARGUMENTS = {("copyto", "where")}
 
 
+FUSIBLE = {"where", "clip", "copy", "astype"}  # beside ufuncs
+
+
 def host(value):
     """An argument as NumPy takes it: device arrays unwrapped, NumPy arrays refused, everything else as it is."""
     if isinstance(value, DeviceArray):
@@ -176,6 +186,8 @@ def device_arrays(values):
 
 def run(name, function, args, kwargs, writes=False):
     """function(*args, **kwargs) on device arrays, counted; with `writes` the result goes to one of the arguments."""
+    if fusing and not isinstance(function, np.ufunc) and name not in FUSIBLE:
+        raise NotImplementedError(f"{name} cannot be fused")
     for argument in LACKING_ARGUMENTS & kwargs.keys():
         if (name, argument) not in ACCEPTED_ARGUMENTS:
             raise TypeError(f"{name}() got an unexpected keyword argument {argument!r}")
@@ -238,18 +250,25 @@ class DeviceArray:
     def __init__(self, array):
         self._host = array
 
-    shape = property(lambda self: self._host.shape)
-    strides = property(lambda self: self._host.strides)
+    shape = property(lambda self: self.known("shape"))
+    strides = property(lambda self: self.known("strides"))
     dtype = property(lambda self: self._host.dtype)
     ndim = property(lambda self: self._host.ndim)
-    size = property(lambda self: self._host.size)
+    size = property(lambda self: self.known("size"))
     nbytes = property(lambda self: self._host.nbytes)
     itemsize = property(lambda self: self._host.itemsize)
     flags = property(lambda self: self._host.flags)
+    device = property(lambda self: Device())
     T = property(lambda self: self.transpose())
 
+    def known(self, name):
+        """What the host knows of an array, and a fused function's placeholder for one does not."""
+        if fusing:
+            raise AttributeError(f"a fused function cannot ask an array for its {name}")
+        return getattr(self._host, name)
+
     def __len__(self):
-        return len(self._host)
+        return self.known("shape")[0]
 
     def __iter__(self):
         return (self[index] for index in range(len(self)))
@@ -310,6 +329,7 @@ class DeviceArray:
     # elements
 
     def __getitem__(self, key):
+        self.known("shape")  # a fused function cannot index
         key, arrays = self.key(key)
         if not arrays:
             return DeviceArray(self._host[key])
@@ -473,6 +493,41 @@ def einsum(*operands, dtype=None, optimize=False):  # CuPy's has no `out`
     return run("einsum", np.einsum, operands, kwargs)
 
 
+def fuse(formula):
+    """A function of elementwise operations as one kernel. CuPy calls it once, with placeholders for its arguments; here
+    it runs each time, with what would be kernels of its own not counted.
+
+    A result is a new array in the shape to which all arguments together are broadcast, as the kernel has one index.
+    """
+
+    def call(*args):
+        global fusing
+        arrays = device_arrays(args)
+        if not arrays or fusing:
+            return formula(*args)
+        for listener in kernels_heard:
+            listener(formula, args)
+        fusing = True
+        try:
+            results = formula(*args)
+        finally:
+            fusing = False
+        counts.launch()
+        shape = np.broadcast_shapes(*(array.shape for array in arrays))
+        several = isinstance(results, tuple)
+        written = [new_array(result, shape) for result in (results if several else [results]) if result is not None]
+        return tuple(written) if several else written[0] if written else None
+
+    return call
+
+
+def new_array(result, shape):
+    """A result of a kernel in memory of its own."""
+    array = np.broadcast_to(result._host, shape).copy()
+    counts.allocate(array)
+    return DeviceArray(array)
+
+
 def function(name, numpy_function):
     """A NumPy function for device arrays."""
 
@@ -485,6 +540,25 @@ def function(name, numpy_function):
 
     call.__name__ = name
     return call
+
+
+class ElementwiseKernel:
+    """A kernel written in C++, which a compiler for the CPU takes as well (stand_in_kernels.py). Its result is given.
+    """
+
+    def __init__(self, in_params, out_params, operation, name="kernel"):
+        self.params, self.nin = [*in_params.split(", "), out_params], len(in_params.split(", "))
+        self.operation, self.name = operation, name
+
+    def __call__(self, *args):
+        if len(args) != len(self.params):
+            raise TypeError(f"Wrong number of arguments for {self.name!r}: {len(args)} for {len(self.params)}")
+        counts.launch()
+        for listener in kernels_heard:
+            listener(self, args)
+        inputs = [np.ascontiguousarray(host(a)) if isinstance(a, DeviceArray) else host(a) for a in args[:-1]]
+        stand_in_kernels.run(self.params, self.operation, [*inputs, args[-1]._host])
+        return args[-1]
 
 
 class Functions(ModuleType):
@@ -555,6 +629,16 @@ class Device:
         counts.wait()
 
 
+class Event:
+    """A moment in the device's queue; the stand-in has none, and takes the host's time."""
+
+    def record(self):
+        self.time = time.perf_counter()
+
+    def synchronize(self):
+        counts.wait()
+
+
 CUDARuntimeError = type("CUDARuntimeError", (RuntimeError,), {})
 
 cupy = Functions(
@@ -564,6 +648,9 @@ cupy = Functions(
     array=array,
     asarray=asarray,
     einsum=einsum,
+    fuse=fuse,
+    ElementwiseKernel=ElementwiseKernel,
+    get_default_memory_pool=lambda: SimpleNamespace(total_bytes=lambda: memory.used),
     asnumpy=lambda a: a.get() if isinstance(a, DeviceArray) else np.asarray(a),
     get_array_module=lambda *arrays: cupy if any(isinstance(a, DeviceArray) for a in arrays) else np,
     lib=SimpleNamespace(stride_tricks=Functions(
@@ -572,6 +659,8 @@ cupy = Functions(
     random=SimpleNamespace(default_rng=lambda seed=None: Generator(seed), Generator=Generator),
     cuda=SimpleNamespace(
         Device=Device,
+        Event=Event,
+        get_elapsed_time=lambda start, end: 1e3 * (end.time - start.time),
         get_current_stream=Device,
         memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         runtime=SimpleNamespace(

@@ -1,4 +1,4 @@
-"""python -m torch_ref: train, compare, growth, gradcheck."""
+"""python -m torch_ref: train, compare, speeds, growth, gradcheck."""
 
 import sys
 
@@ -9,7 +9,7 @@ from scratch.accelerate.memory import retain_freed_memory
 from scratch.cli import Parser, main
 from scratch.errors import UsageError
 from scratch.options import add_train_arguments
-from torch_ref import compare, gradcheck, growth
+from torch_ref import compare, gradcheck, growth, speed_table
 from torch_ref.models import build
 from torch_ref.training import Trainer, make_optimizer
 
@@ -43,6 +43,7 @@ def build_parser():
     for name, summary, add_arguments, function in (
         ("train", "Train a model in PyTorch, or continue such a run.", add_train_arguments, train),
         ("compare", "Hold scratch and PyTorch against each other.", compare.add_arguments, compare.run),
+        ("speeds", "Time training steps of both sides, as one table.", speed_table.add_arguments, speed_table.run),
         ("growth", "Time and memory of both sides against the sizes.", growth.add_arguments, growth.run),
         ("gradcheck", "Finite differences and autograd side by side.", gradcheck.add_arguments, gradcheck.run),
     ):

@@ -7,9 +7,10 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from scratch import commands
+from scratch.accelerate import accelerate_optimizer
 from scratch.accelerate.workers import ParallelTrainer
 from scratch.arrays import array_module, device_module, each, to_device
-from scratch.bottlenecks.vector_quantizer import SEARCH_BLOCK, VectorQuantizer, nearest_codes
+from scratch.bottlenecks.vector_quantizer import VectorQuantizer, nearest_codes, search_rows
 from scratch.layers import Conv2d, ConvTranspose2d, Linear
 from scratch.losses import Reconstruction
 from scratch.optim import Adam
@@ -58,7 +59,8 @@ class ScratchEngine:
             for pool in threadpool_info()
             if pool["user_api"] == "blas"
         ]
-        gpu = {} if self.xp is np else {"cupy": self.xp.__version__, "gpu": name_of(self.xp)}
+        gpu = {} if self.xp is np else {
+            "cupy": self.xp.__version__, "gpu": name_of(self.xp), "driver": self.xp.cuda.runtime.driverGetVersion()}
         return {"numpy": np.__version__, "blas": blas, **gpu}
 
     def square_product(self, size, dtype):
@@ -211,7 +213,7 @@ class Products:
     def allocate(self, xp, dtype, rng):
         """Y holds the result of the forward, and stands for ∂L/∂Y in the backward."""
         M, K, N = self.M, self.K, self.N
-        self.rows = max(1, SEARCH_BLOCK // N) if self.is_search else M
+        self.rows = search_rows(xp, N) if self.is_search else M
         self.X = xp.asarray(rng.standard_normal((M, K), dtype))
         W = xp.asarray(rng.standard_normal((N, K) if self.is_search else (K, N), dtype))
         self.W = W.T if self.is_search else W
@@ -251,7 +253,7 @@ def layer_products(name, leaf, call):
 
 class Floor:
     """What a step cannot do without: its matrix products at their real shapes, into memory that is there already, and
-    one pass of Adam, block by block.
+    one pass of Adam, block by block; on a GPU in one kernel a parameter.
 
     The flops are those of convolution by im2col: an algorithm that needs fewer can get below this floor, and above
     the peak of the machine.
@@ -262,6 +264,8 @@ class Floor:
         every = [layer_products(name, leaf, calls[name]) for name, leaf in leaves(trainer.model) if name in calls]
         self.layers = [products for products in every if products]
         self.optimizer = Adam(trainer.model.named_parameters())
+        if trainer.xp is not np:
+            accelerate_optimizer(self.optimizer)
         rng = np.random.default_rng(0)
         for products in self.layers:
             products.allocate(trainer.xp, images.dtype, rng)

@@ -1,11 +1,14 @@
 """Pure machinery, no mathematics: what makes the plain forms faster, with results equal to rounding.
 
 The layers stay plain. `accelerate` gives some of them another class, whose forward and backward do the same in another
-order; workers.py shares a batch among threads; memory.py keeps freed memory. `--plain` leaves all of it out.
+order, or in fewer kernels on a GPU; workers.py shares a batch among threads; memory.py keeps freed memory. `--plain`
+leaves all of it out.
 """
 
 from scratch.accelerate import winograd
 from scratch.accelerate.blocks import BlockwiseWindow
+from scratch.accelerate.fused import fused_form
+from scratch.accelerate.kernels import KernelWindow
 from scratch.layers import Conv2d, ConvTranspose2d
 
 FORMS = {Conv2d: winograd.WinogradConv2d, ConvTranspose2d: winograd.WinogradConvTranspose2d}
@@ -13,7 +16,7 @@ LEAST_CHANNELS = 16  # on both sides of a convolution; with 8 nothing was gained
 
 
 def accelerate(module, least_channels=LEAST_CHANNELS):
-    """Give each part of the module for which there is a faster form that form. Returns the module."""
+    """Give each part of the module for which there is a faster form on the CPU that form. Returns the module."""
     for part in module.modules():
         window = getattr(part, "window", None)
         if type(part) in FORMS and winograd.fits(part, least_channels):
@@ -21,3 +24,18 @@ def accelerate(module, least_channels=LEAST_CHANNELS):
         elif window is not None and window.dilation == (1, 1):
             window.__class__ = BlockwiseWindow
     return module
+
+
+def accelerate_on_gpu(module):
+    """Give each part of the module the form that starts fewer kernels. Returns the module."""
+    for part in module.modules():
+        part.__class__ = fused_form(type(part))
+        if hasattr(part, "window"):
+            part.window.__class__ = KernelWindow
+    return module
+
+
+def accelerate_optimizer(optimizer):
+    """The optimiser, in the form that updates each parameter in one kernel."""
+    optimizer.__class__ = fused_form(type(optimizer))
+    return optimizer

@@ -27,6 +27,7 @@ class Bottleneck(Module):
     measured = {}  # noqa: RUF012  what else the last forward reports: {name: scalar}, averages over the batch, no terms
     random = False  # True where forward takes noise
     moves = False  # True where `update` does something
+    chooses = False  # True where it makes random choices
     prepared_from = 0  # how many of the first batches `prepare` wants to see; 0 where it does nothing
 
     def by_level(self, codes):

@@ -41,7 +41,7 @@ class CuredVectorQuantizer(VectorQuantizer):
             self.dead_codes = DeadCodes(self.codebook.value, restart_after)
         if entropy_temperature is not None:
             self.entropy = SoftAssignmentEntropy(entropy_temperature)
-        self.moves = bool(self.averages or self.dead_codes)
+        self.moves, self.chooses = bool(self.averages or self.dead_codes), bool(self.dead_codes)
         self.couples_examples = bool(self.moves or self.entropy)
         self.latents = None
 

@@ -74,6 +74,10 @@ class TwoLevelBottleneck(Bottleneck):
         return self.top_quantizer.moves
 
     @property
+    def chooses(self):
+        return self.top_quantizer.chooses
+
+    @property
     def prepared_from(self):
         return self.top_quantizer.prepared_from
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from scratch.arrays import array_module
+from scratch.arrays import array_module, elementwise
 from scratch.bottlenecks.bottleneck import Bottleneck
 from scratch.layers import Conv2d
 from scratch.layers.linear import check_input
@@ -12,6 +12,12 @@ from scratch.losses import batch_mean_of_sums
 from scratch.module import Module, Parameter, Sequential
 
 SEARCH_BLOCK = 2**21  # distances held at a time: 8 MB in float32
+SEARCH_BLOCK_ON_GPU = 2**25  # 128 MB: there each block starts kernels of its own, and a small one leaves it idle
+
+
+def search_rows(xp, codes):
+    """Of how many vectors the distances to so many codes are held at a time."""
+    return max(1, (SEARCH_BLOCK if xp is np else SEARCH_BLOCK_ON_GPU) // codes)
 
 
 def nearest_codes(z, codebook):
@@ -24,12 +30,12 @@ def nearest_codes(z, codebook):
     xp = array_module(z)
     half_squared_norms = (codebook * codebook).sum(axis=1) / 2
     indices = xp.empty(len(z), xp.int64)
-    rows = max(1, SEARCH_BLOCK // len(codebook))
+    rows = search_rows(xp, len(codebook))
     for start in range(0, len(z), rows):
         block = slice(start, start + rows)
         closeness = z[block] @ codebook.T
         closeness -= half_squared_norms
-        indices[block] = closeness.argmax(axis=1)
+        closeness.argmax(axis=1, out=indices[block])
     return indices
 
 
@@ -41,15 +47,19 @@ def code_counts(indices, codes):
     return counts
 
 
-def perplexity(counts):
+def frequency_times_log(counts, total):
+    """p log p of p = counts / total, 0 where nothing was counted"""
+    xp, p = array_module(counts), counts / total
+    return p * xp.log(xp.where(p > 0, p, 1))
+
+
+def perplexity(counts, frequency_times_log=frequency_times_log):
     """exp(−Σ_k p_k log p_k) with p = counts / Σ counts: how many equally frequent codes would be as varied.
 
     An unused code counts 0·log 0 = 0. Over a batch it is bounded by the number of vectors in the batch, so figures
     from batches of different sizes are not comparable.
     """
-    xp = array_module(counts)
-    p = counts / counts.sum()
-    return xp.exp(-(p * xp.log(xp.where(p > 0, p, xp.ones_like(p)))).sum())
+    return array_module(counts).exp(-frequency_times_log(counts, counts.sum()).sum())
 
 
 def sums_by_code(vectors, indices, codes):
@@ -101,6 +111,7 @@ class VectorQuantizer(Module):
     """
 
     moves = False  # True where `update` does something (codebook_health.py)
+    chooses = False  # True where it makes random choices
     prepared_from = 0  # how many batches `prepare` wants to see
 
     def __init__(self, codes, code_dim, init="uniform", *, dtype=np.float32, rng=None):
@@ -123,17 +134,26 @@ class VectorQuantizer(Module):
     def quantize(self, z, e, k):
         """(q, terms) from latents, codes and indices."""
         q = e[k]
-        residual = z - q
+        squares, residual = self.squares(z, q)
         self.save(residual, k)
-        distance = batch_mean_of_sums(residual * residual)
+        distance = batch_mean_of_sums(squares)
         return q, {"codebook": distance, "commitment": distance}
+
+    @elementwise
+    def squares(z, q):
+        residual = z - q
+        return residual * residual, residual
 
     def gradients(self, dq, dterms):
         """(∂L/∂z, ∂L/∂e); None for e where there is no term "codebook" to move it."""
         residual, k = self.recall()
         scale = 2 / len(residual)
         de = self.scatter(residual * (-scale * dterms["codebook"]), k) if "codebook" in dterms else None
-        return dq + residual * (scale * dterms["commitment"]), de
+        return self.straight_through(dq, residual, scale * dterms["commitment"]), de
+
+    @elementwise
+    def straight_through(dq, residual, weight):
+        return dq + residual * weight
 
     def latent_vectors(self, z):
         """z (N, ..., D) as it is compared with the codes: here as it is."""
@@ -197,6 +217,10 @@ class VectorQuantizedBottleneck(Bottleneck):
     @property
     def moves(self):
         return self.quantizer.moves
+
+    @property
+    def chooses(self):
+        return self.quantizer.chooses
 
     @property
     def prepared_from(self):

@@ -1,6 +1,6 @@
 """Elementwise activations. Each saves the one array from which its derivative is cheapest to write."""
 
-from scratch.arrays import array_module
+from scratch.arrays import array_module, elementwise
 from scratch.module import Module
 
 
@@ -8,7 +8,7 @@ def sigmoid(x):
     """σ(x) = 1 / (1 + e⁻ˣ), from e^(−|x|), which cannot overflow; accurate in both tails."""
     xp = array_module(x)
     e = xp.exp(-xp.abs(x))
-    return xp.where(x < 0, e, xp.ones_like(e)) / (1 + e)
+    return xp.where(x < 0, e, 1) / (1 + e)
 
 
 class ReLU(Module):
@@ -24,6 +24,10 @@ class ReLU(Module):
 
     def backward(self, dy):
         (y,) = self.recall()
+        return self.gradient(dy, y)
+
+    @elementwise
+    def gradient(dy, y):
         return dy * (y > 0)
 
 
@@ -37,12 +41,17 @@ class LeakyReLU(Module):
         self.negative_slope = negative_slope
 
     def forward(self, x):
-        self.save(x > 0)
-        return array_module(x).where(x > 0, x, self.negative_slope * x)
+        positive = x > 0
+        self.save(positive)
+        return self.sloped(positive, x, self.negative_slope)
 
     def backward(self, dy):
         (positive,) = self.recall()
-        return array_module(dy).where(positive, dy, self.negative_slope * dy)
+        return self.sloped(positive, dy, self.negative_slope)
+
+    @elementwise
+    def sloped(positive, x, slope):
+        return array_module(x).where(positive, x, slope * x)
 
 
 class Sigmoid(Module):
@@ -52,12 +61,18 @@ class Sigmoid(Module):
     """
 
     def forward(self, x):
-        y = sigmoid(x)
+        y = self.sigmoid(x)
         self.save(y)
         return y
 
     def backward(self, dy):
         (y,) = self.recall()
+        return self.gradient(dy, y)
+
+    sigmoid = elementwise(sigmoid)
+
+    @elementwise
+    def gradient(dy, y):
         return dy * (y * (1 - y))
 
 
@@ -74,6 +89,10 @@ class Tanh(Module):
 
     def backward(self, dy):
         (y,) = self.recall()
+        return self.gradient(dy, y)
+
+    @elementwise
+    def gradient(dy, y):
         return dy * (1 - y * y)
 
 
@@ -84,10 +103,16 @@ class SiLU(Module):
     """
 
     def forward(self, x):
-        s = sigmoid(x)
+        s = self.sigmoid(x)
         self.save(x, s)
         return x * s
 
     def backward(self, dy):
         x, s = self.recall()
+        return self.gradient(dy, x, s)
+
+    sigmoid = elementwise(sigmoid)
+
+    @elementwise
+    def gradient(dy, x, s):
         return dy * (s * (1 + x * (1 - s)))

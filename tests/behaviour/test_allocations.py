@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scratch.accelerate import accelerate
+from scratch.accelerate import accelerate, accelerate_on_gpu, accelerate_optimizer
 from scratch.bottlenecks.vector_quantizer import nearest_codes
 from scratch.layers import ReLU
 from scratch.models import build
@@ -39,9 +39,10 @@ MODELS = {  # name: (model, preset, options beside the preset's)
     "sparse ae": ("ae", "small", {"sparsity": 0.1}), "linear ae": ("ae", "small", {"network": "linear"}),
     "denoising ae": ("ae", "small", {"corruption": "salt_and_pepper:0.1"}),
 }
-VARIANTS = {  # what is done to a new model before it trains
-    "plain": lambda model: model,
-    "accelerated": accelerate,
+VARIANTS = {  # what is done to a new model and its optimiser before they train
+    "plain": (lambda model: model, lambda optimizer: optimizer),
+    "accelerated": (accelerate, lambda optimizer: optimizer),
+    "on a gpu": (accelerate_on_gpu, accelerate_optimizer),
 }
 
 
@@ -52,8 +53,10 @@ def count_step(row, variant):
     images = np.random.default_rng(0).random((options["batch_size"], 32, 32, 3), np.float32)
     with installed():
         network = build(model, images.shape[1:], options, rng=np.random.default_rng(0))
-        network = VARIANTS[variant](network).to("gpu")
+        accelerate_model, accelerate_adam = VARIANTS[variant]
+        network = accelerate_model(network).to("gpu")
         adam = make_optimizer(network.named_parameters(), dict(optimizer="adam", lr=options["lr"], weight_decay=0.0))
+        adam = accelerate_adam(adam)
         trainer = Trainer(network, adam, seed=0, device="gpu")
         trainer.step(images, epoch=1, step=0)
         with counting() as during:

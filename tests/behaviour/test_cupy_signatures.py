@@ -6,7 +6,7 @@ CuPy imports without a GPU, so this can be asked anywhere; what the functions co
 import numpy as np
 import pytest
 
-from scratch.accelerate import accelerate
+from scratch.accelerate import accelerate, accelerate_on_gpu, accelerate_optimizer
 from scratch.arrays import each, to_device, to_host
 from scratch.devices import survey
 from scratch.gradcheck.cases import CASES
@@ -23,11 +23,15 @@ from tests.cures import CURES
 from tests.on_device import run_case
 from tests.rates import RATES
 from tests.recorder import Call, problem, recording
+from tests.stand_in_kernels import COMPILER
 from tests.variants import VARIANTS
 
 MODELS = ("ae", "vae", "vqvae", "vqvae2", "dvae")
 OPTIMIZERS = (dict(optimizer="adam", lr=1e-3, weight_decay=0.01), dict(optimizer="sgd", lr=1e-3, momentum=0.9))
-FORMS = {"plain": lambda model: model, "accelerated": lambda model: accelerate(model, least_channels=1)}
+FORMS = {
+    "plain": lambda model: model, "accelerated": lambda model: accelerate(model, least_channels=1),
+    **({"on a gpu": accelerate_on_gpu} if COMPILER else {}),  # with kernels that a stand-in has to compile
+}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +45,10 @@ def use(name, likelihood, optimizer, form, dtype, **changes):
     options = {
         **OPTIONS, "likelihood": likelihood, "codebook_init": "normal", "hard": form == "plain", **changes}
     model = FORMS[form](build(name, (16, 16, 3), options, dtype=dtype, rng=np.random.default_rng(0))).to("gpu")
-    trainer = Trainer(model, make_optimizer(model.named_parameters(), optimizer), seed=0, device="gpu")
+    optimizer = make_optimizer(model.named_parameters(), optimizer)
+    if form == "on a gpu":
+        accelerate_optimizer(optimizer)
+    trainer = Trainer(model, optimizer, seed=0, device="gpu")
     x = images(6).astype(dtype)
     if model.bottleneck.prepared_from:
         trainer.prepare([x, x])
@@ -82,14 +89,15 @@ def calls():
                         use(name, likelihood, optimizer, form, np.float32)
                 use(name, "squared_error", OPTIMIZERS[0], form, np.float64)
                 use(name, "squared_error", OPTIMIZERS[0], form, np.float32, **RESIDUAL)
-        for network in NETWORKS.values():
-            use("vae", "squared_error", OPTIMIZERS[0], "plain", np.float32, **network)
-        for cure in CURES.values():
-            use("vqvae", "squared_error", OPTIMIZERS[0], "plain", np.float32, **cure)
-        for rate in RATES.values():
-            use("vae", "squared_error", OPTIMIZERS[0], "plain", np.float32, **rate)
-        for name, changes in VARIANTS.values():
-            use(name, "squared_error", OPTIMIZERS[0], "plain", np.float32, **changes)
+        for form in FORMS.keys() - {"accelerated"}:
+            for network in NETWORKS.values():
+                use("vae", "squared_error", OPTIMIZERS[0], form, np.float32, **network)
+            for cure in CURES.values():
+                use("vqvae", "squared_error", OPTIMIZERS[0], form, np.float32, **cure)
+            for rate in RATES.values():
+                use("vae", "squared_error", OPTIMIZERS[0], form, np.float32, **rate)
+            for name, changes in VARIANTS.values():
+                use(name, "squared_error", OPTIMIZERS[0], form, np.float32, **changes)
         for case in CASES:
             for dtype in (np.float32, np.float64):
                 run_case(case, "gpu", dtype)
@@ -107,7 +115,7 @@ def test_the_record_knows_what_scratch_asks_for(calls):
     assert recorded >= {
         "zeros", "stack", "lib.stride_tricks.as_strided", "ndarray.reshape", "ndarray.sum", "ndarray.get", "matmul",
         "add", "add.at", "random.default_rng", "random.Generator.standard_normal",
-        "random.Generator.random", "int64",
+        "random.Generator.random", "int64", *(("fuse", "ElementwiseKernel") if COMPILER else ()),
         "cuda.runtime.getDeviceCount",
     }
     assert any(call.path == "subtract" and dict(call.keywords).get("out") == "f" for call in calls)

@@ -16,6 +16,7 @@ from scratch.priors import CodeFrequencies, FittedGaussian
 from scratch.runs import Run
 from scratch.training import Progress, Totals, Trainer, fit, make_optimizer
 from tests.behaviour.tiny import NETWORKS, OPTIONS, RESIDUAL, images
+from tests.cures import CURES, MOVING
 from tests.rates import RATES
 from tests.stand_in import DeviceArray, counting
 from tests.variants import VARIANTS
@@ -166,6 +167,15 @@ def test_evaluation_of_a_denoising_model_is_that_of_numpy_and_moves_the_batch_an
     assert during.waits == 0 and during.transfers_to_device == 1 + len(noise)
 
 
+@pytest.mark.parametrize("name", ["vqvae", "vqvae2"])
+@pytest.mark.parametrize("cure", MOVING)
+def test_a_generator_is_made_only_where_dead_codes_choose(cupy, monkeypatch, name, cure):
+    made = []
+    monkeypatch.setattr(training, "generator", lambda *stream: made.append(stream) or generator(*stream))
+    new_trainer(name, "gpu", **CURES[cure] | {"codebook_init": "normal"}).step(images(8), epoch=3, step=4)
+    assert made == ([(cupy, 0, 3, 4, 0)] if "restart_after" in CURES[cure] else [])
+
+
 @pytest.mark.parametrize("corruption", [None, "masking:0.3"])
 @each_model
 def test_a_generator_is_made_only_where_noise_is_drawn(cupy, monkeypatch, name, corruption):
@@ -180,10 +190,13 @@ def test_a_parameter_is_updated_in_one_piece(cupy, monkeypatch, optimizer):
     """On NumPy in blocks that fit the cache; on a GPU each block would start kernels of its own."""
     monkeypatch.setattr(optim, "BLOCK", 100)
     for device, whole in (("cpu", False), ("gpu", True)):
-        own = new_trainer("ae", device, optimizer=optimizer).optimizer
-        sizes = {name: parameter.value.size for name, parameter in own.parameters.items()}
-        assert all((len(own.blocks(name)) == 1) == (whole or size <= 100) for name, size in sizes.items())
-        assert all(sum(len(range(size)[block]) for block in own.blocks(name)) == size for name, size in sizes.items())
+        trainer, sizes = new_trainer("ae", device, optimizer=optimizer), []
+        own, update = trainer.optimizer, trainer.optimizer.update
+        own.update = lambda value, *rest, update=update, sizes=sizes: sizes.append(value.size) or update(value, *rest)
+        trainer.step(images(8), epoch=1, step=0)
+        parameters = [parameter.value.size for parameter in own.parameters.values()]
+        assert sum(sizes) == sum(parameters) and max(parameters) > 100
+        assert sizes == parameters if whole else max(sizes) == 100
 
 
 def test_the_metrics_of_many_steps_are_read_in_one_transfer(cupy):

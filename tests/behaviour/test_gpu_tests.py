@@ -9,6 +9,7 @@ from tests.cli.conftest import scratch  # noqa: F401
 from tests.gpu.test_against_numpy import *  # noqa: F403
 from tests.gpu.test_against_torch import *  # noqa: F403
 from tests.gpu.test_command_line import *  # noqa: F403
+from tests.gpu.test_fused import *  # noqa: F403
 from tests.stand_in import limited
 
 

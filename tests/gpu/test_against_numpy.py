@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from scratch.accelerate import accelerate
+from scratch.accelerate import accelerate, accelerate_on_gpu
 from scratch.arrays import each, to_device, to_host
 from scratch.gradcheck.cases import CASES
 from scratch.instruments.elbo import kl_and_distortion
@@ -26,7 +26,7 @@ each_dtype = pytest.mark.parametrize("dtype", BOUNDS)
 each_model = pytest.mark.parametrize("model", ["ae", "vae", "vqvae", "vqvae2", "dvae"])
 each_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS)
 each_network = pytest.mark.parametrize("network", [{}, RESIDUAL], ids=["convolution", "residual"])
-each_form = pytest.mark.parametrize("form", ["plain", "accelerated"])
+each_form = pytest.mark.parametrize("form", ["plain", "accelerated", "fused"])  # "fused" means nothing to NumPy
 DEVICES = ("gpu", "cpu")
 
 
@@ -42,6 +42,8 @@ def new_model(model, device, dtype, likelihood="squared_error", form="plain", **
     built = build(model, (16, 16, 3), options, dtype=np.dtype(dtype).type, rng=np.random.default_rng(0))
     if form == "accelerated":
         accelerate(built, least_channels=1)
+    if form == "fused":
+        accelerate_on_gpu(built)
     return built.to(device)
 
 

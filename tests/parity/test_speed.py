@@ -13,7 +13,7 @@ from scratch.accelerate.workers import ParallelTrainer
 from scratch.cli import main
 from scratch.commands import make_trainer
 from scratch.errors import UsageError
-from torch_ref import growth, speed
+from torch_ref import growth, speed, speed_table
 from torch_ref.__main__ import build_parser
 from torch_ref.speed import options_of
 from torch_ref.speed_process import Machine, Process
@@ -138,6 +138,70 @@ def test_the_two_torch_sides_differ_in_layout_alone():
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+@pytest.fixture
+def on_stand_in(cupy, monkeypatch):
+    """The sides of a measurement on a GPU, in this process: scratch's on the stand-in, PyTorch's on the CPU."""
+    threads, started = torch.get_num_threads(), []
+
+    def start(stack, names, options, machine):
+        started.append(machine)
+        return {
+            name: InThisProcess(name, {
+                **options, **TINY, "batch_size": options["batch_size"], "workers": 1, "plain": name != "scratch",
+                "device": "cpu" if name.startswith("torch") else options["device"]}, 1, machine.tf32)
+            for name in names}
+
+    monkeypatch.setattr(speed, "start", start)
+    monkeypatch.setattr(speed_table.speed, "start", start)
+    yield started
+    torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = False
+
+
+def test_the_table_of_a_gpu(capsys, on_stand_in, tmp_path):
+    argv = "speeds --device gpu --models ae,vqvae --batch-sizes 2,3 --steps 1 --preset small --out"
+    status, out, err = call(capsys, *argv.split(), tmp_path / "found/gpu")
+    assert status == 0, err
+    rows = [line for line in out.splitlines() if line.startswith("| ") and "---" not in line][1:]
+    assert [row.split(" | ")[:3] for row in rows] == [
+        [f"| {model}", size, tf32] for model in ("ae", "vqvae") for tf32 in ("off", "on") for size in "23"]
+    assert len({row.count("|") for row in rows}) == 1
+    assert [machine.environment["CUPY_TF32"] for machine in on_stand_in] == list("00110011")
+    for part in ("- GPU: stand-in", "- CuPy: 14 stand-in", "- the driver's CUDA: 13.2", "- PyTorch: ", "- date: 20",
+                 "- command: python -m torch_ref", "- machine: "):
+        assert part in out
+    assert (tmp_path / "found/gpu.md").read_text(encoding="utf-8").strip() == out.strip()
+    found = json.loads((tmp_path / "found/gpu.json").read_text(encoding="utf-8"))
+    assert len(found["rows"]) == len(rows)
+    assert all(row["measured"]["floor"]["total"] > 0 and row["measured"]["device"] == "gpu" for row in found["rows"])
+
+
+def test_every_operation_on_a_gpu(capsys, on_stand_in):
+    chosen = options_of("dvae", "small", **(TINY | {"device": "gpu"}))
+    result = speed.measure(chosen, Machine(threads=1), steps=1, operations=True)
+    assert {"encoder.1", "bottleneck.gumbel_softmax", "optimizer"} <= result["operations"]["rows"].keys()
+    result["sides"]["torch"]["libraries"]["cudnn"] = 0  # which PyTorch has on a GPU alone
+    speed.report(result)
+    assert "stand-in, TF32 off, between CUDA events" in capsys.readouterr().out
+
+
+def test_the_table_says_which_row_could_not_be_measured(capsys, on_stand_in, monkeypatch):
+    measure, sizes = speed.measure, []
+
+    def measure_once(options, *arguments, **more):
+        sizes.append(options["batch_size"])
+        if options["batch_size"] == 3:
+            raise UsageError("too much for gpu")
+        return measure(options, *arguments, **more)
+
+    monkeypatch.setattr(speed, "measure", measure_once)
+    argv = "speeds --models ae --steps 1 --preset small --batch-sizes"
+    status, out, err = call(capsys, *argv.split(), "2,3")
+    assert status == 0 and "| ae | 3 | off | too much for gpu |" in out, err
+    status, out, err = call(capsys, *argv.split(), "3,2")
+    assert status == 2 and err == "error: too much for gpu\n" and sizes == [2, 3, 3]
+
+
 def test_growth_prints_markdown(capsys, monkeypatch):
     monkeypatch.setattr(growth, "QUICK_ROWS", 1)
     status, out, err = call(capsys, *"growth --quick --only batch --steps 1 --threads 1".split())
@@ -202,6 +266,8 @@ def test_operations_of_several_workers_are_those_of_one_share(sides):
     ("compare ae --speed --lr 0.1", "--lr"),
     ("compare ae --speed --threads 0", "--threads"),
     ("growth --only time", "'time'"),
+    ("speeds --models ae,gan", "'gan'"),
+    ("speeds --batch-sizes 2,0", "--batch-sizes"),
 ])
 def test_bad_input_is_one_sentence(capsys, argv, part):
     status, out, err = call(capsys, *argv.split())
