@@ -102,23 +102,24 @@ def decoder_directions(trained):
 def beside_pca(trained, pca, shares, images):
     """What a run's reconstructions of held-out images explain, beside PCA with as many components.
 
-    {"numbers": Z, "explained", "pca_explained"}, and of a linear model "angles" as well: the principal angles between
-    what its decoder and what the first Z components span. `shares` is explained_by_components of the same images. Of a
-    linear VAE also what `water_filling` asks for: see `beside_water_filling`.
+    {"numbers": Z, "explained", "pca_explained"}, and of a linear AE "angles" as well: the principal angles between what
+    its decoder and what the first Z components span; of a linear VAE, whose decoder need not use all of its dimensions,
+    what `beside_water_filling` says. `shares` is explained_by_components of the same images.
     """
     Z = trained.options["latent_dim"]
     explained = explained_by_reconstruction(pca, images, trained.reconstruct(images))
     found = {"numbers": Z, "explained": explained, "pca_explained": float(shares[min(Z, len(shares)) - 1])}
     if is_linear(trained.options) and Z <= len(shares):
-        found["angles"] = principal_angles(decoder_directions(trained), pca.components[:Z]).tolist()
-        if asks_for_water_filling(trained.options):
+        if trained.options["model"] == "ae":
+            found["angles"] = principal_angles(decoder_directions(trained), pca.components[:Z]).tolist()
+        elif asks_for_water_filling(trained.options):
             found |= beside_water_filling(trained, pca, images)
     return found
 
 
 def asks_for_water_filling(options):
-    """Is a linear run's loss squared error + β · rate, with β above 0, when it ends?"""
-    plain = options["model"] == "vae" and not options.get("free_bits") and options.get("capacity") is None
+    """Is a linear VAE's loss squared error + β · rate, with β above 0, when training ends?"""
+    plain = not options.get("free_bits") and options.get("capacity") is None
     return plain and Schedule(options["beta"])(math.inf) > 0
 
 
