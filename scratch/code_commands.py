@@ -65,9 +65,19 @@ def pca(arguments):
         if "rate" in run:
             print(f"  rate {run['rate']:.2f} nats, {run['active_units']} active units; water-filling over the training "
                   f"images' components {run['water_filling_rate']:.2f} nats, {run['water_filling_units']} units")
-    points = {label: (run["numbers"], run["explained"]) for label, run in found.items()}
+    points = {}
+    for series, (label, run) in zip(series_of(runs.values()), found.items(), strict=True):
+        points.setdefault(series or label, []).append((run["numbers"], run["explained"]))
     save_picture(figures.explained_variance(shares, points, data.name), destination(arguments, first, "pca.png"))
     return 0
+
+
+def series_of(runs):
+    """What sets each run apart from the others beside the size of its code, by the options that all of them have."""
+    options = [trained.options for trained in runs]
+    common = [name for name in options[0] if name != "latent_dim" and all(name in other for other in options)]
+    differing = [name for name in common if any(other[name] != options[0][name] for other in options)]
+    return [", ".join(f"{name.replace('_', ' ')} {own[name]}" for name in differing) for own in options]
 
 
 def bits(arguments):

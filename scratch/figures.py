@@ -122,12 +122,12 @@ def kl_per_dimension(kl):
 
 def explained_variance(shares, points, data_name):
     """PCA's curve, the share of variance that its first 1, 2, … components explain, and runs as points on, below or
-    above it: points is {label: (numbers in the code, share)}."""
+    above it: points is {label: [(numbers in the code, share), …]}, those of a label joined."""
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.add_subplot()
     axes.plot(np.arange(1, len(shares) + 1), shares, color="0.5", label="PCA")
-    for label, (numbers, share) in points.items():
-        axes.plot(numbers, share, "o", label=label)
+    for label, runs in points.items():
+        axes.plot(*zip(*sorted(runs), strict=True), "o:", linewidth=1, label=label)
     axes.set_xscale("log")
     axes.set_xlabel("numbers in the code")
     axes.set_ylabel("share of variance explained")
