@@ -58,15 +58,6 @@ def to_host(x):
     return x if array_module(x) is np else x.get()
 
 
-class elementwise(staticmethod):
-    """A formula as a static method: each element of what it returns or changes depends on the same element of its
-    arrays alone (of those that are smaller, on the one that broadcasting puts there).
-
-    On a GPU it is then one kernel instead of one for each of its operations (accelerate/fused.py). That kernel is made
-    once, so whatever differs from call to call, a number too, has to be an argument.
-    """
-
-
 def each(function, *latents):
     """function(*latents); of latents that are lists of grids, the list of function(*grids) grid by grid."""
     if isinstance(latents[0], list):

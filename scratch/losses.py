@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from scratch.arrays import array_module, elementwise
+from scratch.arrays import array_module
 from scratch.layers.activation import sigmoid
 from scratch.module import Module, Parameter
 
@@ -69,14 +69,9 @@ class SquaredError(Reconstruction):
 
     def elements(self, y, x):
         self.check(y, x)
-        squares, difference = self.squares(y, x)
-        self.save(difference)
-        return squares
-
-    @elementwise
-    def squares(y, x):
         difference = y - x
-        return difference * difference, difference
+        self.save(difference)
+        return difference * difference
 
     def backward(self, dL=1.0):
         (difference,) = self.recall()
@@ -110,19 +105,17 @@ class Gaussian(Reconstruction):
         s = self.log_sigma.value
         return array_module(s).logaddexp(s, self.LEAST_LOG_SIGMA)
 
-    def elements(self, y, x):
-        self.check(y, x)
+    def check(self, y, x):
+        super().check(y, x)
         if y.dtype != self.log_sigma.value.dtype:
             raise TypeError(f"Gaussian has a {self.log_sigma.value.dtype} σ, got a {y.dtype} output: convert one")
-        log_sigma = self.clipped()
-        nats, deviation = self.nats(y, x, log_sigma)
-        self.save(deviation, log_sigma)
-        return nats
 
-    @elementwise
-    def nats(y, x, log_sigma):
+    def elements(self, y, x):
+        self.check(y, x)
+        log_sigma = self.clipped()
         deviation = (y - x) * array_module(y).exp(-log_sigma)
-        return 0.5 * deviation * deviation + (log_sigma + 0.5 * math.log(2 * math.pi)), deviation
+        self.save(deviation, log_sigma)
+        return 0.5 * deviation * deviation + (log_sigma + 0.5 * math.log(2 * math.pi))
 
     def backward(self, dL=1.0):
         deviation, log_sigma = self.recall()
@@ -158,21 +151,13 @@ class BernoulliFromLogits(Reconstruction):
 
     def elements(self, a, x):
         self.check(a, x)
+        xp = array_module(a)
         self.save(a, x)
-        return self.nats(a, x)
+        return xp.maximum(a, 0) - a * x + xp.log1p(xp.exp(-xp.abs(a)))
 
     def backward(self, dL=1.0):
         a, x = self.recall()
-        return self.gradient(a, x, dL / len(a))
-
-    @elementwise
-    def nats(a, x):
-        xp = array_module(a)
-        return xp.maximum(a, 0) - a * x + xp.log1p(xp.exp(-xp.abs(a)))
-
-    @elementwise
-    def gradient(a, x, scale):
-        return (sigmoid(a) - x) * scale
+        return (sigmoid(a) - x) * (dL / len(a))
 
     def mean(self, a):
         return sigmoid(a)
@@ -204,29 +189,20 @@ class LogitLaplace(Reconstruction):
 
     def elements(self, output, x):
         self.check(output, x)
+        xp = array_module(x)
         mu, s = self.parts(output)
-        nats, deviation, log_b = self.nats(mu, s, x)
+        x = (1 - 2 * self.EPSILON) * x + self.EPSILON
+        log_b = xp.logaddexp(s, self.LOG_LEAST_SCALE)
+        deviation = (xp.log(x / (1 - x)) - mu) * xp.exp(-log_b)
         self.save(deviation, log_b, s)
-        return nats
+        return math.log(2) + log_b + xp.log(x * (1 - x)) + xp.abs(deviation)
 
     def backward(self, dL=1.0):
         deviation, log_b, s = self.recall()
-        scale = dL / len(s)
-        return array_module(s).concatenate(self.gradients(deviation, log_b, s, scale, -scale), axis=-1)
-
-    @elementwise
-    def nats(mu, s, x):
-        xp, epsilon = array_module(x), LogitLaplace.EPSILON
-        x = (1 - 2 * epsilon) * x + epsilon
-        log_b = xp.logaddexp(s, LogitLaplace.LOG_LEAST_SCALE)
-        deviation = (xp.log(x / (1 - x)) - mu) * xp.exp(-log_b)
-        return math.log(2) + log_b + xp.log(x * (1 - x)) + xp.abs(deviation), deviation, log_b
-
-    @elementwise
-    def gradients(deviation, log_b, s, scale, minus_scale):
-        xp = array_module(s)
-        dmu = xp.sign(deviation) * xp.exp(-log_b) * minus_scale
-        return dmu, (1 - xp.abs(deviation)) * xp.exp(s - log_b) * scale
+        xp, scale = array_module(s), dL / len(s)
+        dmu = xp.sign(deviation) * xp.exp(-log_b) * -scale
+        ds = (1 - xp.abs(deviation)) * xp.exp(s - log_b) * scale
+        return xp.concatenate([dmu, ds], axis=-1)
 
     def mean(self, output):
         """φ⁻¹(σ(μ)), of the median μ, within [0, 1]."""

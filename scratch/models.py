@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from scratch.arrays import array_module, each, elementwise
+from scratch.arrays import array_module, each
 from scratch.bottlenecks import (
     CapacityBottleneck,
     CuredVectorQuantizer,
@@ -24,7 +24,6 @@ from scratch.bottlenecks import (
     VectorQuantizer,
 )
 from scratch.bottlenecks.bottleneck import level_name
-from scratch.bottlenecks.vector_quantizer import frequency_times_log
 from scratch.corruption import CORRUPTIONS, read_corruption
 from scratch.layers.initialisation import initialise_truncated_normal
 from scratch.losses import LIKELIHOODS
@@ -94,15 +93,7 @@ class Autoencoder(Module):
         """(loss, terms): scalars that stay on the device."""
         output, terms = self.forward(x, noise)
         terms = {"reconstruction": self.reconstruction.loss(output, x), **terms}
-        return self.weighted_sum(*terms.values(), *(self.weights[name] for name in terms)), terms
-
-    frequency_times_log = elementwise(frequency_times_log)  # for the perplexity
-
-    @elementwise
-    def weighted_sum(*terms_and_weights):
-        count = len(terms_and_weights) // 2
-        terms, weights = terms_and_weights[:count], terms_and_weights[count:]
-        return sum(weight * term for term, weight in zip(terms, weights, strict=True))
+        return sum(self.weights[name] * term for name, term in terms.items()), terms
 
     def backward(self, scale=1.0):
         """Adds scale · ∂loss/∂parameter to the gradient of every parameter, for the loss last computed."""

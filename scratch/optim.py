@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from scratch.arrays import array_module, elementwise
+from scratch.arrays import array_module
 from scratch.schedules import Schedule
 
 BLOCK = 2**17  # elements updated at a time, so that a block's operands stay in the CPU's cache
@@ -85,13 +85,9 @@ class SGD(Optimizer):
         self.momentum = momentum
 
     def update(self, value, gradient, velocity):
-        self.rule(value, gradient, velocity, self.momentum, self.lr)
-
-    @elementwise
-    def rule(value, gradient, velocity, momentum, lr):
-        velocity *= momentum
+        velocity *= self.momentum
         velocity += gradient
-        value -= lr * velocity
+        value -= self.lr * velocity
 
 
 class Adam(Optimizer):
@@ -111,26 +107,19 @@ class Adam(Optimizer):
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
     def update(self, value, gradient, m, v):
-        beta1, beta2 = self.betas
-        kept = 1 - self.lr * self.weight_decay if self.weight_decay else None
-        root = math.sqrt(1 - beta2**self.steps)  # √v̂ + ε = (√v + root·ε) / root
-        rate = self.lr * root / (1 - beta1**self.steps)
-        self.rule(value, gradient, m, v, 1 - beta1, 1 - beta2, kept, root * self.eps, rate)
-
-    @elementwise
-    def rule(value, gradient, m, v, towards_g, towards_g2, kept, eps, rate):
-        xp = array_module(value)
+        xp, (beta1, beta2) = array_module(value), self.betas
         change = gradient - m  # the only temporary: each more is one more pass through memory
-        change *= towards_g
+        change *= 1 - beta1
         m += change
         xp.multiply(gradient, gradient, out=change)
         change -= v
-        change *= towards_g2
+        change *= 1 - beta2
         v += change
-        if kept is not None:
-            value *= kept
+        if self.weight_decay:
+            value *= 1 - self.lr * self.weight_decay
+        root = math.sqrt(1 - beta2**self.steps)  # √v̂ + ε = (√v + root·ε) / root
         xp.sqrt(v, out=change)
-        change += eps
+        change += root * self.eps
         xp.divide(m, change, out=change)
-        change *= rate
+        change *= self.lr * root / (1 - beta1**self.steps)
         value -= change

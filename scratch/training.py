@@ -99,7 +99,7 @@ class Trainer:
         grids = {} if bottleneck.indices is None else bottleneck.by_level(bottleneck.indices)
         counts = {level: code_counts(indices, bottleneck.codes) for level, indices in grids.items()}
         measured = {**bottleneck.measured, **self.model.reconstruction.measured}
-        return {"loss": loss, **terms, **measured, **perplexities(counts, self.model.frequency_times_log)}, counts
+        return {"loss": loss, **terms, **measured, **perplexities(counts)}, counts
 
     def draw_noise(self, count, rng, corruption_rng=None):
         return self.model.draw_noise(count, rng, corruption_rng)
@@ -141,9 +141,9 @@ class Trainer:
         self.optimizer.load_state_dict(moments, steps)
 
 
-def perplexities(counts, *formula):
+def perplexities(counts):
     """{metric: perplexity} of {level: code counts}."""
-    return {level_name("perplexity", level): perplexity(used, *formula) for level, used in counts.items()}
+    return {level_name("perplexity", level): perplexity(used) for level, used in counts.items()}
 
 
 @dataclass

@@ -22,12 +22,15 @@ class DeviceGenerator:
         return lambda *args, **kwargs: to_device(np.asarray(draw(*args, **kwargs), self.dtype), self.device)
 
 
-def try_case(case, device, dtype):
-    """(outputs, Trial) of a case that was computed on a device; both hold NumPy arrays, copies."""
+def try_case(case, device, dtype, form=lambda module: module):
+    """(outputs, Trial) of a case that was computed on a device, its module in a form; both hold NumPy arrays, copies.
+    """
     rng = DeviceGenerator(device, dtype)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cases, "DTYPE", dtype)
         operation = case.build(rng)
+    if operation.module is not None:
+        form(operation.module)
     outputs = operation.forward()
     found = on_host(outputs)  # before backward, which may write into what it was given
     upstream = {name: rng.standard_normal(output.shape) for name, output in outputs.items()}
@@ -41,7 +44,7 @@ def on_host(arrays):
     return {name: array if array is None else to_host(array).copy() for name, array in arrays.items()}
 
 
-def run_case(case, device, dtype):
+def run_case(case, device, dtype, form=lambda module: module):
     """{name: NumPy array} of every output and every gradient of a case that was computed on a device."""
-    outputs, trial = try_case(case, device, dtype)
+    outputs, trial = try_case(case, device, dtype, form)
     return outputs | {f"gradient of {name}": gradient for name, gradient in trial.gradients.items()}

@@ -5,14 +5,16 @@ order, or in fewer kernels on a GPU; workers.py shares a batch among threads; me
 leaves all of it out.
 """
 
-from scratch.accelerate import winograd
+from scratch.accelerate import fused_bottlenecks, fused_layers, fused_losses, fused_optim, winograd
 from scratch.accelerate.blocks import BlockwiseWindow
-from scratch.accelerate.fused import fused_form
 from scratch.accelerate.kernels import KernelWindow
 from scratch.layers import Conv2d, ConvTranspose2d
 
 FORMS = {Conv2d: winograd.WinogradConv2d, ConvTranspose2d: winograd.WinogradConvTranspose2d}
 LEAST_CHANNELS = 16  # on both sides of a convolution; with 8 nothing was gained, with 3 it took longer
+
+ROOMS = (fused_layers, fused_losses, fused_bottlenecks, fused_optim)
+FORMS_ON_GPU = {plain: form for room in ROOMS for plain, form in room.FORMS.items()}
 
 
 def accelerate(module, least_channels=LEAST_CHANNELS):
@@ -29,7 +31,7 @@ def accelerate(module, least_channels=LEAST_CHANNELS):
 def accelerate_on_gpu(module):
     """Give each part of the module the form that starts fewer kernels. Returns the module."""
     for part in module.modules():
-        part.__class__ = fused_form(type(part))
+        part.__class__ = FORMS_ON_GPU.get(type(part), type(part))
         if hasattr(part, "window"):
             part.window.__class__ = KernelWindow
     return module
@@ -37,5 +39,5 @@ def accelerate_on_gpu(module):
 
 def accelerate_optimizer(optimizer):
     """The optimiser, in the form that updates each parameter in one kernel."""
-    optimizer.__class__ = fused_form(type(optimizer))
+    optimizer.__class__ = FORMS_ON_GPU.get(type(optimizer), type(optimizer))
     return optimizer

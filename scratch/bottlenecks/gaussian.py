@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from scratch.arrays import array_module, elementwise
+from scratch.arrays import array_module
 from scratch.bottlenecks.bottleneck import Bottleneck
 from scratch.layers import Flatten, Linear, Unflatten
 from scratch.losses import batch_mean_of_sums
@@ -20,27 +20,21 @@ class Reparameterize(Module):
         ∂L/∂μ = ∂L/∂z       ∂L/∂logvar = ∂L/∂z · ½ σ ε
     """
 
-    def forward(self, mu, logvar, eps):
+    def check(self, mu, logvar, eps):
         for name, given in (("logvar", logvar), ("eps", eps)):  # noise of one row would be broadcast to all in silence
             if given.shape != mu.shape or given.dtype != mu.dtype:
                 raise ValueError(f"Reparameterize takes mu, logvar and eps of one shape and dtype, got mu {mu.shape} "
                                  f"{mu.dtype} and {name} {given.shape} {given.dtype}")
-        z, sigma_eps = self.sample(mu, logvar, eps)
+
+    def forward(self, mu, logvar, eps):
+        self.check(mu, logvar, eps)
+        sigma_eps = array_module(logvar).exp(0.5 * logvar) * eps
         self.save(sigma_eps)
-        return z
+        return mu + sigma_eps
 
     def backward(self, dz):
         (sigma_eps,) = self.recall()
-        return dz, self.gradient(dz, sigma_eps)
-
-    @elementwise
-    def sample(mu, logvar, eps):
-        sigma_eps = array_module(logvar).exp(0.5 * logvar) * eps
-        return mu + sigma_eps, sigma_eps
-
-    @elementwise
-    def gradient(dz, sigma_eps):
-        return dz * (0.5 * sigma_eps)
+        return dz, dz * (0.5 * sigma_eps)
 
 
 class GaussianKL(Module):
@@ -52,23 +46,14 @@ class GaussianKL(Module):
     """
 
     def forward(self, mu, logvar):
-        summands, variance = self.summands(mu, logvar)
+        variance = array_module(logvar).exp(logvar)
         self.save(mu, variance)
-        return batch_mean_of_sums(summands)
+        return batch_mean_of_sums(0.5 * (mu * mu + variance - 1 - logvar))
 
     def backward(self, dkl=1.0):
         mu, variance = self.recall()
         scale = dkl / len(mu)
-        return self.gradients(mu, variance, scale, 0.5 * scale)
-
-    @elementwise
-    def summands(mu, logvar):
-        variance = array_module(logvar).exp(logvar)
-        return 0.5 * (mu * mu + variance - 1 - logvar), variance
-
-    @elementwise
-    def gradients(mu, variance, scale, half):
-        return mu * scale, (variance - 1) * half
+        return mu * scale, (variance - 1) * (0.5 * scale)
 
 
 class GaussianBottleneck(Bottleneck):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from scratch.arrays import array_module, elementwise
+from scratch.arrays import array_module
 from scratch.bottlenecks.bottleneck import Bottleneck
 from scratch.bottlenecks.vector_quantizer import initial_codebook, nearest_codes
 from scratch.layers import Conv2d
@@ -17,51 +17,31 @@ from scratch.schedules import Schedule
 LOGIT_GAIN = 10
 
 
-def shifted(a, largest):
-    """(a − max a, its exponential)"""
-    a = a - largest
-    return a, array_module(a).exp(a)
-
-
-def normalise(a, total):
-    """a ← a − log total"""
-    a -= array_module(a).log(total)
-
-
-def log_softmax(a, shifted=shifted, normalise=normalise):
+def log_softmax(a):
     """aₖ − log Σⱼ exp(aⱼ) over the last axis. The largest is subtracted first, so that no exponential overflows."""
-    a, exponentials = shifted(a, a.max(axis=-1, keepdims=True))
-    normalise(a, exponentials.sum(axis=-1, keepdims=True))
+    xp = array_module(a)
+    a = a - a.max(axis=-1, keepdims=True)
+    a -= xp.log(xp.exp(a).sum(axis=-1, keepdims=True))
     return a
 
 
-def gumbel(u, least, largest):
-    """−log(−log u), u kept between two numbers"""
-    xp = array_module(u)
-    return -xp.log(-xp.log(xp.clip(u, least, largest)))
-
-
-def gumbel_noise(shape, dtype, rng, gumbel=gumbel):
+def gumbel_noise(shape, dtype, rng):
     """g = −log(−log u) with u ~ U(0, 1): draws of the Gumbel(0, 1) distribution, whose distribution function is
     exp(−exp(−g)).
 
     A generator returns numbers with so many binary places, 0 among them. u is kept in [smallest normal number,
     largest number below 1], so that g is always finite.
     """
-    limits = np.finfo(dtype)
-    return gumbel(rng.random(shape, dtype=dtype), float(limits.tiny), 1 - float(limits.epsneg))
-
-
-def check_noise(a, g):
-    """Noise that would be broadcast, one draw to all positions, or that would upcast a, raises ValueError."""
-    if g.shape != a.shape or g.dtype != a.dtype:
-        raise ValueError(f"GumbelSoftmax takes logits and noise of one shape and dtype, got logits {a.shape} "
-                         f"{a.dtype} and noise {g.shape} {g.dtype}")
+    u = rng.random(shape, dtype=dtype)
+    xp, limits = array_module(u), np.finfo(dtype)
+    return -xp.log(-xp.log(xp.clip(u, float(limits.tiny), 1 - float(limits.epsneg))))
 
 
 def perturbed(a, g):
-    """a + g"""
-    check_noise(a, g)
+    """a + g. Noise that would be broadcast, one draw to all positions, or that would upcast a, raises ValueError."""
+    if g.shape != a.shape or g.dtype != a.dtype:
+        raise ValueError(f"GumbelSoftmax takes logits and noise of one shape and dtype, got logits {a.shape} "
+                         f"{a.dtype} and noise {g.shape} {g.dtype}")
     return a + g
 
 
@@ -83,9 +63,8 @@ class GumbelSoftmax(Module):
         self.hard = hard
 
     def forward(self, a, g, temperature):
-        check_noise(a, g)
         xp = array_module(a)
-        y = xp.exp(log_softmax(self.tempered(a, g, 1 / temperature), self.shifted, self.normalise))
+        y = xp.exp(log_softmax(perturbed(a, g) * (1 / temperature)))
         self.save(y, temperature)
         if not self.hard:
             return y
@@ -93,19 +72,9 @@ class GumbelSoftmax(Module):
 
     def backward(self, dy):
         y, temperature = self.recall()
-        return self.gradient(dy, y, (y * dy).sum(axis=-1, keepdims=True), 1 / temperature)
-
-    shifted, normalise = elementwise(shifted), elementwise(normalise)
-
-    @elementwise
-    def tempered(a, g, coldness):
-        return (a + g) * coldness
-
-    @elementwise
-    def gradient(dy, y, mean, coldness):
-        da = dy - mean
+        da = dy - (y * dy).sum(axis=-1, keepdims=True)
         da *= y
-        da *= coldness
+        da *= 1 / temperature
         return da
 
 
@@ -119,29 +88,18 @@ class CategoricalKL(Module):
     """
 
     def forward(self, a):
-        ratio = log_softmax(a, self.shifted, self.normalise)
-        summands, p = self.summands(ratio, math.log(a.shape[-1]))
-        divergence = summands.sum(axis=-1, keepdims=True)
+        ratio = log_softmax(a)
+        p = array_module(a).exp(ratio)
+        ratio += math.log(a.shape[-1])
+        divergence = (p * ratio).sum(axis=-1, keepdims=True)
         self.save(p, ratio, divergence)
         return batch_mean_of_sums(divergence)
 
     def backward(self, dkl=1.0):
         p, ratio, divergence = self.recall()
-        return self.gradient(p, ratio, divergence, dkl / len(p))
-
-    shifted, normalise = elementwise(shifted), elementwise(normalise)
-
-    @elementwise
-    def summands(ratio, log_codes):
-        p = array_module(ratio).exp(ratio)
-        ratio += log_codes  # from here on log p + log K
-        return p * ratio, p
-
-    @elementwise
-    def gradient(p, ratio, divergence, scale):
         da = ratio - divergence
         da *= p
-        da *= scale
+        da *= dkl / len(p)
         return da
 
 
@@ -213,9 +171,7 @@ class GumbelSoftmaxBottleneck(Bottleneck):
         self.temperature = self.schedule(step)
 
     def draw_noise(self, count, rng):
-        return gumbel_noise((count, *self.noise_shape), self.dtype, rng, self.gumbel)
-
-    gumbel = elementwise(gumbel)
+        return gumbel_noise((count, *self.noise_shape), self.dtype, rng)
 
     def forward(self, h, noise=None):
         if noise is None:

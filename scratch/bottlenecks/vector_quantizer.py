@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from scratch.arrays import array_module, elementwise
+from scratch.arrays import array_module
 from scratch.bottlenecks.bottleneck import Bottleneck
 from scratch.layers import Conv2d
 from scratch.layers.linear import check_input
@@ -47,19 +47,15 @@ def code_counts(indices, codes):
     return counts
 
 
-def frequency_times_log(counts, total):
-    """p log p of p = counts / total, 0 where nothing was counted"""
-    xp, p = array_module(counts), counts / total
-    return p * xp.log(xp.where(p > 0, p, 1))
-
-
-def perplexity(counts, frequency_times_log=frequency_times_log):
+def perplexity(counts):
     """exp(−Σ_k p_k log p_k) with p = counts / Σ counts: how many equally frequent codes would be as varied.
 
     An unused code counts 0·log 0 = 0. Over a batch it is bounded by the number of vectors in the batch, so figures
     from batches of different sizes are not comparable.
     """
-    return array_module(counts).exp(-frequency_times_log(counts, counts.sum()).sum())
+    xp = array_module(counts)
+    p = counts / counts.sum()
+    return xp.exp(-(p * xp.log(xp.where(p > 0, p, 1))).sum())
 
 
 def sums_by_code(vectors, indices, codes):
@@ -134,26 +130,17 @@ class VectorQuantizer(Module):
     def quantize(self, z, e, k):
         """(q, terms) from latents, codes and indices."""
         q = e[k]
-        squares, residual = self.squares(z, q)
-        self.save(residual, k)
-        distance = batch_mean_of_sums(squares)
-        return q, {"codebook": distance, "commitment": distance}
-
-    @elementwise
-    def squares(z, q):
         residual = z - q
-        return residual * residual, residual
+        self.save(residual, k)
+        distance = batch_mean_of_sums(residual * residual)
+        return q, {"codebook": distance, "commitment": distance}
 
     def gradients(self, dq, dterms):
         """(∂L/∂z, ∂L/∂e); None for e where there is no term "codebook" to move it."""
         residual, k = self.recall()
         scale = 2 / len(residual)
         de = self.scatter(residual * (-scale * dterms["codebook"]), k) if "codebook" in dterms else None
-        return self.straight_through(dq, residual, scale * dterms["commitment"]), de
-
-    @elementwise
-    def straight_through(dq, residual, weight):
-        return dq + residual * weight
+        return dq + residual * (scale * dterms["commitment"]), de
 
     def latent_vectors(self, z):
         """z (N, ..., D) as it is compared with the codes: here as it is."""

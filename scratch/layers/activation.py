@@ -1,6 +1,6 @@
 """Elementwise activations. Each saves the one array from which its derivative is cheapest to write."""
 
-from scratch.arrays import array_module, elementwise
+from scratch.arrays import array_module
 from scratch.module import Module
 
 
@@ -24,10 +24,6 @@ class ReLU(Module):
 
     def backward(self, dy):
         (y,) = self.recall()
-        return self.gradient(dy, y)
-
-    @elementwise
-    def gradient(dy, y):
         return dy * (y > 0)
 
 
@@ -41,17 +37,12 @@ class LeakyReLU(Module):
         self.negative_slope = negative_slope
 
     def forward(self, x):
-        positive = x > 0
-        self.save(positive)
-        return self.sloped(positive, x, self.negative_slope)
+        self.save(x > 0)
+        return array_module(x).where(x > 0, x, self.negative_slope * x)
 
     def backward(self, dy):
         (positive,) = self.recall()
-        return self.sloped(positive, dy, self.negative_slope)
-
-    @elementwise
-    def sloped(positive, x, slope):
-        return array_module(x).where(positive, x, slope * x)
+        return array_module(dy).where(positive, dy, self.negative_slope * dy)
 
 
 class Sigmoid(Module):
@@ -61,18 +52,12 @@ class Sigmoid(Module):
     """
 
     def forward(self, x):
-        y = self.sigmoid(x)
+        y = sigmoid(x)
         self.save(y)
         return y
 
     def backward(self, dy):
         (y,) = self.recall()
-        return self.gradient(dy, y)
-
-    sigmoid = elementwise(sigmoid)
-
-    @elementwise
-    def gradient(dy, y):
         return dy * (y * (1 - y))
 
 
@@ -89,10 +74,6 @@ class Tanh(Module):
 
     def backward(self, dy):
         (y,) = self.recall()
-        return self.gradient(dy, y)
-
-    @elementwise
-    def gradient(dy, y):
         return dy * (1 - y * y)
 
 
@@ -103,16 +84,10 @@ class SiLU(Module):
     """
 
     def forward(self, x):
-        s = self.sigmoid(x)
+        s = sigmoid(x)
         self.save(x, s)
         return x * s
 
     def backward(self, dy):
         x, s = self.recall()
-        return self.gradient(dy, x, s)
-
-    sigmoid = elementwise(sigmoid)
-
-    @elementwise
-    def gradient(dy, x, s):
         return dy * (s * (1 + x * (1 - s)))

@@ -1,21 +1,18 @@
 """What scratch has CuPy compile, traced and compiled by the real CuPy without a GPU, and run on the CPU.
 
-On the stand-in a fused formula is called as it is. Here the real cupy.fuse makes its kernel of it: it must not fall
+On the stand-in a fused function is called as it is. Here the real cupy.fuse makes its kernel of it: it must not fall
 back to its other way of fusing, must keep float32, be code that NVRTC takes and, as C++ on the CPU, compute what the
-formula computes with NumPy.
+function computes with NumPy. That this is what the plain form computes is for tests/gpu/test_fused.py.
 """
 
 import numpy as np
 import pytest
 
 from scratch import layers
-from scratch.accelerate import accelerate_on_gpu, accelerate_optimizer, kernels
-from scratch.accelerate.fused import formulas
-from scratch.arrays import elementwise, to_device
+from scratch.accelerate import ROOMS, accelerate_on_gpu, accelerate_optimizer, fused_layers, kernels
+from scratch.arrays import to_device
 from scratch.losses import LIKELIHOODS
 from scratch.models import build
-from scratch.module import Module
-from scratch.optim import Optimizer
 from scratch.training import Trainer, make_optimizer
 from tests import stand_in, stand_in_kernels
 from tests.behaviour.tiny import NETWORKS, OPTIONS, images
@@ -84,7 +81,7 @@ def cuda():
         from tests import cuda
 
         x = cuda.placeholder("float32", 1)
-        cuda.source(cuda.trace(layers.ReLU.gradient, [x, x]), [x, x])
+        cuda.source(cuda.trace(fused_layers.relu_backward.__wrapped__, [x, x]), [x, x])
     except (AttributeError, ImportError, TypeError) as error:
         pytest.skip(f"CuPy {cupy.__version__} is another one inside than 14.2, which tests/cuda.py knows: {error}")
     return cuda
@@ -95,14 +92,10 @@ def fused_calls(calls):
     return [(what, args) for (what, _), args in calls.items() if not isinstance(what, stand_in.ElementwiseKernel)]
 
 
-def subclasses(kind):
-    return {kind}.union(*map(subclasses, kind.__subclasses__()))
-
-
-def test_every_formula_of_scratch_was_called(calls):
-    kinds = [kind for kind in subclasses(Module) | subclasses(Optimizer) if kind.__module__.startswith("scratch.")]
-    known = {formula.__qualname__ for kind in kinds for formula in formulas(kind).values()}
-    assert known == {formula.__qualname__ for formula, _ in fused_calls(calls)}
+def test_every_fused_function_was_called(calls):
+    known = {part.__wrapped__ for room in ROOMS for part in vars(room).values() if hasattr(part, "__wrapped__")}
+    assert known == {formula for formula, _ in fused_calls(calls)}
+    assert known
 
 
 def test_a_formula_takes_all_that_changes_as_an_argument(calls):
@@ -164,19 +157,17 @@ def test_nvrtc_compiles_the_windows(cuda, name, body, more, axes, integer, dtype
 # --- the check itself -------------------------------------------------------------------------------------------------
 
 
-class Wrong(Module):
-    @elementwise
-    def sum(x):
-        return x.sum()
+def sum_of(x):
+    return x.sum()
 
-    @elementwise
-    def of_two_numbers(x, a, b):
-        return x * (a * b)
+
+def of_two_numbers(x, a, b):
+    return x * (a * b)
 
 
 def test_what_cannot_be_fused_is_noticed(cuda):
     x = cuda.placeholder("float32", 2)
     with pytest.raises(AttributeError, match="sum"):
-        cuda.trace(formulas(Wrong)["sum"], [x])
-    kernel = cuda.trace(formulas(Wrong)["of_two_numbers"], [x, 2.0, 3.0])
+        cuda.trace(sum_of, [x])
+    kernel = cuda.trace(of_two_numbers, [x, 2.0, 3.0])
     assert "float16" in kernel.operation, "CuPy multiplies two numbers in the smallest type of float that there is"

@@ -4,15 +4,19 @@ import numpy as np
 import pytest
 
 from scratch import layers
-from scratch.accelerate import accelerate_on_gpu, accelerate_optimizer
+from scratch.accelerate import FORMS_ON_GPU, accelerate_on_gpu, accelerate_optimizer
 from scratch.arrays import each, to_device, to_host
+from scratch.bottlenecks.gumbel_softmax import GumbelSoftmax, GumbelSoftmaxBottleneck
+from scratch.gradcheck.cases import CASES
 from scratch.layers.patches import Window
 from scratch.losses import LIKELIHOODS
-from scratch.models import build
+from scratch.models import Autoencoder, build
 from scratch.module import Parameter
+from scratch.optim import SGD, Adam
 from scratch.training import Trainer, make_optimizer
 from tests.behaviour.tiny import OPTIONS, images
 from tests.closeness import assert_all_close, assert_close
+from tests.on_device import run_case
 from tests.rates import RATES
 from tests.variants import VARIANTS
 
@@ -46,16 +50,34 @@ def test_an_optimiser_s_updates(cupy, optimizer, dtype):
     assert np.abs(results[0]["w"] - start).max() > 1e-3
 
 
+def test_each_form_is_of_the_plain_one_and_has_a_test():
+    assert all(issubclass(form, plain) for plain, form in FORMS_ON_GPU.items())
+    tested = {case.name for case in CASES} | {kind.__name__ for kind in (SGD, Adam, Autoencoder)}
+    assert {plain.__name__ for plain in FORMS_ON_GPU} <= tested
+
+
 @each_dtype
-@pytest.mark.parametrize("layer", [layers.LeakyReLU, layers.ReLU, layers.Sigmoid, layers.SiLU, layers.Tanh])
-def test_an_activation(cupy, layer, dtype):
-    x, dy = np.random.default_rng(0).standard_normal((2, 6, 5)).astype(dtype)
-    results = []
-    for form in (lambda module: module, accelerate_on_gpu):
-        module = form(layer())
-        y = module.forward(cupy.asarray(x))
-        results.append({"y": to_host(y), "dx": to_host(module.backward(cupy.asarray(dy)))})
-    assert_all_close(results[1], results[0], BOUNDS[dtype])
+@pytest.mark.parametrize("case", CASES, ids=[f"{case.name} {case.detail}".strip() for case in CASES])
+def test_every_operation_in_either_form(cupy, case, dtype):
+    """Every output and every gradient of what has a form for a GPU, or a part that has one."""
+    plain, fused = (run_case(case, "gpu", np.dtype(dtype).type, form)
+                    for form in (lambda module: module, accelerate_on_gpu))
+    assert_all_close(fused, plain, BOUNDS[dtype])
+
+
+@each_dtype
+def test_gumbel_noise(cupy, dtype):
+    settings = dict(dtype=np.dtype(dtype).type, rng=np.random.default_rng(0))
+    plain, fused = (form(GumbelSoftmaxBottleneck((4, 5, 3), 7, 2, **settings)).draw_noise(6, cupy.random.default_rng(0))
+                    for form in (lambda module: module, accelerate_on_gpu))
+    assert_close(to_host(fused), to_host(plain), BOUNDS[dtype])
+
+
+@each_dtype
+def test_a_fused_softmax_does_not_overflow(cupy, dtype):
+    a = np.array([[1e4, -1e4, 0, 9e3], [0, 0, 0, 0]], dtype)
+    y = accelerate_on_gpu(GumbelSoftmax()).forward(cupy.asarray(a), cupy.zeros_like(cupy.asarray(a)), 1e-3)
+    assert_close(to_host(y), np.array([[1, 0, 0, 0], [0.25] * 4], dtype), BOUNDS[dtype])
 
 
 WINDOWS = {  # (kernel, stride, padding, dilation), size
