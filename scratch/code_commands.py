@@ -65,19 +65,26 @@ def pca(arguments):
         if "rate" in run:
             print(f"  rate {run['rate']:.2f} nats, {run['active_units']} active units; water-filling over the training "
                   f"images' components {run['water_filling_rate']:.2f} nats, {run['water_filling_units']} units")
-    points = {}
-    for series, (label, run) in zip(series_of(runs.values()), found.items(), strict=True):
-        points.setdefault(series or label, []).append((run["numbers"], run["explained"]))
+    points = {label: [(found[name]["numbers"], found[name]["explained"]) for name in names]
+              for label, names in alike_but_in_size(runs).items()}
     save_picture(figures.explained_variance(shares, points, data.name), destination(arguments, first, "pca.png"))
     return 0
 
 
-def series_of(runs):
-    """What sets each run apart from the others beside the size of its code, by the options that all of them have."""
-    options = [trained.options for trained in runs]
-    common = [name for name in options[0] if name != "latent_dim" and all(name in other for other in options)]
-    differing = [name for name in common if any(other[name] != options[0][name] for other in options)]
-    return [", ".join(f"{name.replace('_', ' ')} {own[name]}" for name in differing) for own in options]
+def alike_but_in_size(runs):
+    """{label: names} of {name: run}: those together that differ in the size of their code alone, as a sweep's do.
+
+    Several are labelled by what sets them apart from the others, or where nothing does by their model; one by its name.
+    Compared are the options that all of the runs have.
+    """
+    options = {name: trained.options for name, trained in runs.items()}
+    common = set.intersection(*map(set, options.values())) - {"latent_dim"}
+    differing = sorted(option for option in common if len({str(own[option]) for own in options.values()}) > 1)
+    groups = {}
+    for name, own in options.items():
+        label = ", ".join(f"{option.replace('_', ' ')} {own[option]}" for option in differing) or own["model"]
+        groups.setdefault(label, []).append(name)
+    return {label if len(names) > 1 else names[0]: names for label, names in groups.items()}
 
 
 def bits(arguments):

@@ -17,12 +17,14 @@ from scratch.losses import batch_mean_of_sums
 
 @fused
 def reparameterize(mu, logvar, eps):
+    """(z, σ·ε) with z = μ + σ·ε."""
     sigma_eps = array_module(logvar).exp(0.5 * logvar) * eps
     return mu + sigma_eps, sigma_eps
 
 
 @fused
 def reparameterize_backward(dz, sigma_eps):
+    """∂L/∂logvar = ∂L/∂z · ½ σ ε."""
     return dz * (0.5 * sigma_eps)
 
 
@@ -42,12 +44,14 @@ class FusedReparameterize(Reparameterize):
 
 @fused
 def gaussian_kl(mu, logvar):
+    """(what the KL sums, σ²): ½ (μ² + σ² − 1 − log σ²)."""
     variance = array_module(logvar).exp(logvar)
     return 0.5 * (mu * mu + variance - 1 - logvar), variance
 
 
 @fused
 def gaussian_kl_backward(mu, variance, scale):
+    """(μ, ½ (σ² − 1)) · scale."""
     return mu * scale, 0.5 * (variance - 1) * scale
 
 
@@ -69,6 +73,7 @@ class FusedGaussianKL(GaussianKL):
 
 @fused
 def straight_through(dq, residual, weight):
+    """∂L/∂q + weight · (z − q)."""
     return dq + residual * weight
 
 
@@ -111,12 +116,14 @@ def softmax_parts(a, coldness=1.0):
 
 @fused
 def softmax(a, total):
+    """exp(a − log Σ exp a), from a and the sum."""
     xp = array_module(a)
     return xp.exp(a - xp.log(total))
 
 
 @fused
 def gumbel_softmax_backward(dy, y, mean, coldness):
+    """(∂L/∂y − Σ y ∂L/∂y) · y / τ, from that sum and 1/τ."""
     return (dy - mean) * y * coldness
 
 
@@ -146,6 +153,7 @@ def categorical_kl(a, total, log_codes):
 
 @fused
 def categorical_kl_backward(p, ratio, divergence, scale):
+    """(ratio − divergence) · p · scale."""
     return (ratio - divergence) * p * scale
 
 

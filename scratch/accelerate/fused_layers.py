@@ -10,6 +10,7 @@ sigmoid = fused(plain_sigmoid)
 
 @fused
 def relu_backward(dy, y):
+    """∂L/∂y · [y > 0]."""
     return dy * (y > 0)
 
 
@@ -23,12 +24,14 @@ class FusedReLU(ReLU):
 
 @fused
 def leaky_relu(x, slope):
+    """(y, x > 0): y is x where it is positive, and slope · x elsewhere."""
     positive = x > 0
     return array_module(x).where(positive, x, slope * x), positive
 
 
 @fused
 def leaky_relu_backward(dy, positive, slope):
+    """∂L/∂y, times the slope where x was not positive."""
     return array_module(dy).where(positive, dy, slope * dy)
 
 
@@ -47,6 +50,7 @@ class FusedLeakyReLU(LeakyReLU):
 
 @fused
 def sigmoid_backward(dy, y):
+    """∂L/∂y · y (1 − y)."""
     return dy * (y * (1 - y))
 
 
@@ -65,6 +69,7 @@ class FusedSigmoid(Sigmoid):
 
 @fused
 def tanh_backward(dy, y):
+    """∂L/∂y · (1 − y²)."""
     return dy * (1 - y * y)
 
 
@@ -78,12 +83,14 @@ class FusedTanh(Tanh):
 
 @fused
 def silu(x):
+    """(x s, s) with s = σ(x)."""
     s = plain_sigmoid(x)
     return x * s, s
 
 
 @fused
 def silu_backward(dy, x, s):
+    """∂L/∂y · s (1 + x (1 − s)) with s = σ(x)."""
     return dy * (s * (1 + x * (1 - s)))
 
 

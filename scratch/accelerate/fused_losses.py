@@ -28,6 +28,7 @@ class FusedSquaredError(SquaredError):
 
 @fused
 def gaussian(y, x, log_sigma):
+    """(nats of each element, (y − x)/σ)."""
     deviation = (y - x) * array_module(y).exp(-log_sigma)
     return 0.5 * deviation * deviation + (log_sigma + 0.5 * math.log(2 * math.pi)), deviation
 
@@ -45,12 +46,14 @@ class FusedGaussian(Gaussian):
 
 @fused
 def bernoulli(a, x):
+    """Nats of each element, from logits a."""
     xp = array_module(a)
     return xp.maximum(a, 0) - a * x + xp.log1p(xp.exp(-xp.abs(a)))
 
 
 @fused
 def bernoulli_backward(a, x, scale):
+    """(σ(a) − x) · scale."""
     return (sigmoid(a) - x) * scale
 
 
@@ -69,6 +72,7 @@ class FusedBernoulliFromLogits(BernoulliFromLogits):
 
 @fused
 def logit_laplace(mu, s, x):
+    """(nats of each element, its deviation from μ in units of b, log b)."""
     xp, epsilon = array_module(x), LogitLaplace.EPSILON
     x = (1 - 2 * epsilon) * x + epsilon
     log_b = xp.logaddexp(s, LogitLaplace.LOG_LEAST_SCALE)
@@ -78,6 +82,7 @@ def logit_laplace(mu, s, x):
 
 @fused
 def logit_laplace_backward(deviation, log_b, s, scale):
+    """(∂L/∂μ, ∂L/∂s)."""
     xp = array_module(s)
     dmu = -xp.sign(deviation) * xp.exp(-log_b) * scale
     return dmu, (1 - xp.abs(deviation)) * xp.exp(s - log_b) * scale

@@ -9,6 +9,7 @@ from scratch.optim import SGD, Adam
 
 @fused
 def sgd(value, gradient, velocity, momentum, lr):
+    """v ← momentum·v + g,   θ ← θ − lr·v."""
     velocity *= momentum
     velocity += gradient
     value -= lr * velocity
@@ -23,6 +24,7 @@ class FusedSGD(SGD):
 
 @fused
 def adam(value, gradient, m, v, towards_g, towards_g2, kept, eps, rate):
+    """m ← m + towards_g (g − m),   v ← v + towards_g2 (g² − v),   θ ← kept·θ − rate · m / (√v + eps)."""
     m += (gradient - m) * towards_g
     v += (gradient * gradient - v) * towards_g2
     if kept is not None:

@@ -119,8 +119,8 @@ def beside_pca(trained, pca, shares, images):
 
 def asks_for_water_filling(options):
     """Is a linear VAE's loss squared error + β · rate, with β above 0, when training ends?"""
-    plain = not options.get("free_bits") and options.get("capacity") is None
-    return plain and Schedule(options["beta"])(math.inf) > 0
+    others = any(options.get(name) for name in ("free_bits", "corruption")) or options.get("capacity") is not None
+    return not others and Schedule(options["beta"])(math.inf) > 0
 
 
 def beside_water_filling(trained, pca, images):

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from scratch.code_commands import alike_but_in_size
 from tests.cli.conftest import MODELS, SMALL, read_metrics, without_times
 from tests.cli.test_errors import assert_one_sentence
 from tests.cli.test_torch_ref import torch_ref  # noqa: F401  (a fixture)
@@ -100,7 +102,21 @@ def test_pca_beside_a_linear_vae_says_what_water_filling_asks_for(scratch):
     assert 0 < run["water_filling_units"] <= 6 and 0.3 < run["rate"] / run["water_filling_rate"] < 3
     assert "water-filling" in scratch("pca", "linear").out
     scratch("train", "vae", *RUNS["linear"][1:], "--free-bits", 1, "--epochs", 1, "--out", "free")
-    assert "rate" not in json.loads(scratch("pca", "free", "--json").out)["free"], "its loss is another one"
+    scratch("train", "vae", *RUNS["linear"][1:], "--corruption", "gaussian:0.1", "--epochs", 1, "--out", "noisy")
+    for other in ("free", "noisy"):
+        assert "rate" not in json.loads(scratch("pca", other, "--json").out)[other], "its loss is another one"
+
+
+def test_runs_that_differ_in_the_size_of_their_code_alone_are_one_line_of_the_picture():
+    def run(**options):
+        return SimpleNamespace(options={"model": "ae", "network": "linear", **options})
+
+    sizes = {"a": run(latent_dim=2), "b": run(latent_dim=4)}
+    assert alike_but_in_size(sizes) == {"ae": ["a", "b"]}
+    assert alike_but_in_size({"a": sizes["a"]}) == {"a": ["a"]}
+    other = run(latent_dim=2, network="mlp", channels=[4])
+    assert alike_but_in_size({**sizes, "c": other}) == {"network linear": ["a", "b"], "c": ["c"]}
+    assert alike_but_in_size({"a": sizes["a"], "c": other}) == {"a": ["a"], "c": ["c"]}
 
 
 def test_pca_of_what_has_indices(scratch, trained):
