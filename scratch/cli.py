@@ -26,7 +26,7 @@ def main(parser, argv=None):
         print(f"error: {error}", file=sys.stderr)
         return 2
     except Diverged as error:
-        print(f"stopped: {error}; the last good checkpoint is kept. A smaller --lr may help.", file=sys.stderr)
+        print(f"stopped: {error}; what the run has saved is kept. A smaller --lr may help.", file=sys.stderr)
         return 1
     except BrokenPipeError:  # whoever read our output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

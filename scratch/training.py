@@ -270,7 +270,7 @@ def fit(trainer, data, run, progress, *, on_epoch=lambda metrics: None):
     Raises Diverged, or UsageError where memory does not suffice, with the last good checkpoint kept; or, after saving,
     Interrupted.
     """
-    options, where = run.options, " in a new run; the last good checkpoint of this one is kept"
+    options, where = run.options, " in a new run; what this one has saved is kept"
     with StopRequest() as stop, memory_for(options["batch_size"], options["device"], where):
         while steps_to_do(progress, options, len(data.train)):
             whole = train_epoch(trainer, data, run, progress, stop)

@@ -24,9 +24,9 @@ from tests import stand_in_kernels
 
 @dataclass
 class Counts:
-    """What a GPU would have been asked to do. Figures of the Python side: one function call is one launch."""
+    """What a GPU would have been asked to do."""
 
-    launches: int = 0  # functions and operators that start a kernel; views start none
+    launches: int = 0  # kernels that functions and operators start; views start none
     allocations: int = 0  # arrays that got memory of their own: new ones, results without `out`, copies
     bytes_allocated: int = 0
     copies: int = 0  # launches that compute nothing and only move data within the device
@@ -157,6 +157,7 @@ SHAPED_BY_NUMBERS = {"arange", "empty", "eye", "full", "identity", "ones", "tri"
 LAUNCHES_NOTHING = {"empty", "empty_like"}
 LACKING_ARGUMENTS = {"where", "initial", "like", "device", "mean", "correction"}
 ACCEPTED_ARGUMENTS = {("copyto", "where")}
+KERNELS = {"argsort": 2, "sort": 2, "var": 3, "std": 4}  # of one call, where that is not one
 
 
 FUSIBLE = {"where", "clip", "copy", "astype"}  # beside ufuncs
@@ -196,6 +197,10 @@ def run(name, function, args, kwargs, writes=False):
     if name in WAITS or (name == "where" and len(args) == 1):
         counts.wait()
     inputs = device_arrays((*args, *kwargs.values()))
+    if name == "matmul":
+        for array in args:
+            if not (array.flags.c_contiguous or array.flags.f_contiguous):  # which is all that cuBLAS is given
+                array.copy()
     with np.errstate(all="ignore"):  # a GPU divides by zero in silence
         result = function(*host(args), **{key: host(value) for key, value in kwargs.items()})
     several = isinstance(result, list | tuple)
@@ -203,8 +208,18 @@ def run(name, function, args, kwargs, writes=False):
     arrays = [array for array, _ in wrapped]
     writes = writes or kwargs.get("out") is not None or result is None
     if writes or (any(new for _, new in wrapped) and name not in LAUNCHES_NOTHING):
-        counts.launch(copy=name in MOVES)
+        for _ in range(kernels_of(name, args, kwargs)):
+            counts.launch(copy=name in MOVES)
     return tuple(arrays) if several else arrays[0]
+
+
+def kernels_of(name, args, kwargs):
+    """How many kernels a call starts that starts any."""
+    if name in ("concatenate", "stack"):
+        return len(args[0])  # each array is copied into its part of the result
+    if name == "mean":
+        return 1 if host(args[0]).dtype.kind == "f" and kwargs.get("dtype") is None else 2  # the division by itself
+    return KERNELS.get(name, 1)
 
 
 def wrap(result, inputs):
@@ -343,10 +358,10 @@ class DeviceArray:
     def __setitem__(self, key, value):
         key, arrays = self.key(key)
         if arrays:
-            # CuPy moves a value from the host, even a scalar, to the device in silence.
+            # CuPy makes an array of the value, even of a scalar, in silence.
             value = asarray(value, dtype=self.dtype) if not isinstance(value, DeviceArray) else value
-            if any(array.dtype == bool for array in arrays) and value.ndim:
-                counts.wait()
+            if any(array.dtype == bool for array in arrays):
+                counts.wait()  # for the number of True
         elif isinstance(value, np.ndarray | list | tuple):
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
         elif isinstance(value, DeviceArray) and same_elements(self._host[key], value._host):
@@ -449,7 +464,7 @@ class Ufunc:
             raise TypeError(f"cupy.{self.__name__}.at only supports {dtypes} as data type")
         key, _ = a.key(indices)
         if not isinstance(b, DeviceArray):
-            b = asarray(b, dtype=a.dtype)  # in CuPy too an array of its own, filled from the host
+            b = asarray(b, dtype=a.dtype)  # in CuPy too an array of its own
         counts.launch()
         self.ufunc.at(a._host, key, b._host)
 
@@ -475,7 +490,11 @@ def asarray(a, dtype=None, order=None, *, copy=None, blocking=False):
     array = np.array(a, dtype, order=order or "K")
     if array.dtype.kind not in "biufc":
         raise ValueError(f"Unsupported dtype {array.dtype}")
-    counts.to_device(array)
+    if isinstance(a, np.ndarray | list | tuple):
+        counts.to_device(array)
+    else:
+        counts.allocate(array)
+        counts.launch()  # a scalar goes with the kernel that writes it
     return DeviceArray(array)
 
 
@@ -593,7 +612,8 @@ class Generator:
 
     def __init__(self, seed):
         self._generator = np.random.default_rng(seed)
-        counts.launch()  # fills its state, whose size depends on the GPU and is not counted
+        for _ in range(2):  # zeros for its state, whose size depends on the GPU and is not counted, and its seeds
+            counts.launch()
 
     def __getattr__(self, name):
         if name not in self.DRAWS:
@@ -601,7 +621,7 @@ class Generator:
         return function(name, getattr(self._generator, name))
 
     def uniform(self, low=0.0, high=1.0, size=None, dtype=np.float64):
-        low, high = asarray(low), asarray(high)  # transfers, in CuPy as well
+        low, high = asarray(low), asarray(high)
         if size is None:
             size = np.broadcast_shapes(low.shape, high.shape)
         return (low + (high - low) * self.random(size, dtype=dtype)).astype(dtype, copy=False)

@@ -41,7 +41,7 @@ def test_the_batch_size_to_try_is_half_of_what_was_used_until_it_fits(scratch, c
             if result.status == 0:
                 break
             assert_one_sentence(result, f"--batch-size {size} is too much for gpu with its 0.4 MiB of memory",
-                                "Out of memory allocating", "the last good checkpoint of this one is kept")
+                                "Out of memory allocating", "what this one has saved is kept")
             size, before = int(re.search(r"try --batch-size (\d+) in a new run", result.err)[1]), size
             assert size == before // 2
     assert 1 < size < 32 and Path(f"run-{size}/checkpoint.safetensors").exists()
