@@ -11,7 +11,7 @@ from scratch.accelerate.kernels import KernelWindow
 from scratch.layers import Conv2d, ConvTranspose2d
 
 FORMS = {Conv2d: winograd.WinogradConv2d, ConvTranspose2d: winograd.WinogradConvTranspose2d}
-LEAST_CHANNELS = 16  # on both sides of a convolution; with 8 nothing was gained, with 3 it took longer
+LEAST_CHANNELS = 16  # of a convolution; with 8 nothing was gained, with 3 it took longer
 
 ROOMS = (fused_layers, fused_losses, fused_bottlenecks, fused_optim)
 FORMS_ON_GPU = {plain: form for room in ROOMS for plain, form in room.FORMS.items()}

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from data_utils import load, to_float
 from scratch.accelerate import accelerate, winograd
 from scratch.accelerate.blocks import BlockwiseWindow
+from scratch.accelerate.filtering import FILTERINGS, both_ways
 from scratch.accelerate.winograd import WinogradConv2d, WinogradConvTranspose2d
 from scratch.accelerate.workers import ParallelTrainer, replica, sensible_workers
 from scratch.errors import UsageError
@@ -36,27 +37,41 @@ def test_col2im_by_blocks_is_col2im(kernel, stride, padding, beyond, positions, 
     assert_close(blockwise.col2im(p, size), plain.col2im(p, size), 1e-14)
 
 
-# --- nine products for sixteen ----------------------------------------------------------------------------------------
+# --- nine products for sixteen, sixteen for thirty-six ----------------------------------------------------------------
 
 
 def inner(a, b):
     return float((a * b).sum())
 
 
-@pytest.mark.parametrize("positions", [(4, 6), (3, 5)])
-def test_the_transforms_are_each_other_s_adjoint(positions):
+@pytest.mark.parametrize("positions", [(4, 6), (3, 5), (1, 2)])
+@pytest.mark.parametrize("filtering", FILTERINGS.values())
+def test_the_transforms_are_each_other_s_adjoint(filtering, positions):
     """⟨A x, y⟩ = ⟨x, Aᵀ y⟩, of the image's, the positions' and the kernel's transform; odd positions too."""
     rng = np.random.default_rng(0)
-    window = Window((4, 6), (2, 3), (1, 2))
+    K, P = filtering.taps, filtering.products
+    window = Window((2 * K, 3 * K), (2, 3), (1, 2))
     size = window.image_size(positions, (1, 2))
     tiles = winograd.Tiles(window, (3, *size, 2), positions)
-    x, V = rng.standard_normal((3, *size, 2)), rng.standard_normal((9, 3 * tiles.T * tiles.S, 12))
+    x, V = rng.standard_normal((3, *size, 2)), rng.standard_normal((P * P, 3 * tiles.T * tiles.S, 12))
     assert inner(tiles.from_image(x), V) == pytest.approx(inner(x, tiles.to_image(V)), rel=1e-12)
-    y, m = rng.standard_normal((3, *positions, 5)), rng.standard_normal((9, 3 * tiles.T * tiles.S, 5))
+    y, m = rng.standard_normal((3, *positions, 5)), rng.standard_normal((P * P, 3 * tiles.T * tiles.S, 5))
     assert inner(tiles.from_positions(y), m) == pytest.approx(inner(y, tiles.to_positions(m)), rel=1e-12)
-    g, U, back = rng.standard_normal((2, 2, 7)), rng.standard_normal((3, 3, 7)), np.empty((2, 2, 7))
-    winograd.nine_to_two_by_two(U, back)
-    assert inner(winograd.two_by_two_to_nine(g), U) == pytest.approx(inner(g, back), rel=1e-12)
+    g, U = rng.standard_normal((K, K, 7)), rng.standard_normal((P, P, 7))
+    there, back = both_ways(filtering.kernel, g, np.empty_like(U)), both_ways(filtering.kernel_transposed, U, 0 * g)
+    assert inner(there, U) == pytest.approx(inner(g, back), rel=1e-12)
+
+
+@pytest.mark.parametrize("filtering", FILTERINGS.values())
+def test_two_outputs_by_fewer_products(filtering):
+    """y = Aᵀ (D d · G g) is the correlation of d with g."""
+    rng = np.random.default_rng(0)
+    d, g = rng.standard_normal((filtering.taps + 1, 1)), rng.standard_normal((filtering.taps, 1))
+    m, u, y = np.empty((filtering.products, 1, 1)), np.empty((filtering.products, 1)), np.empty((2, 1, 1))
+    filtering.image(d, 0, m)
+    filtering.kernel(g, u)
+    filtering.outputs(m * u[:, None], y)
+    np.testing.assert_allclose(y.ravel(), np.correlate(d.ravel(), g.ravel(), mode="valid"), rtol=1e-13)
 
 
 def both_forms(layer, x, rng):
@@ -70,11 +85,11 @@ def both_forms(layer, x, rng):
 
 
 @drawn
-@given(pairs[1], pairs[0], pairs[0], pairs[1], st.booleans(), st.booleans())
-def test_nine_products_are_the_convolution(stride, padding, beyond, positions, transposed, bias):
+@given(st.sampled_from(sorted(FILTERINGS)), pairs[1], pairs[0], pairs[0], pairs[1], st.booleans(), st.booleans())
+def test_fewer_products_are_the_convolution(taps, stride, padding, beyond, positions, transposed, bias):
     """Any stride, padding, odd or even numbers of positions, and rows that no window reaches."""
     rng = np.random.default_rng(0)
-    kernel = tuple(2 * s for s in stride)
+    kernel = tuple(taps * s for s in stride)
     extra = tuple(min(b, s - 1) for b, s in zip(beyond, stride, strict=True))
     try:
         size = Window(kernel, stride, padding).image_size(positions, extra)
@@ -96,15 +111,17 @@ def test_a_batch_that_is_cut_into_blocks(monkeypatch):
     monkeypatch.setattr(winograd, "CACHED", 3 * 10 * 10 * 2 * 8)  # three images of 8 × 8, padded, at a time
     rng = np.random.default_rng(0)
     for layer, x in ((Conv2d(2, 3, 4, 2, 1, dtype=np.float64, rng=rng), rng.standard_normal((7, 8, 8, 2))),
-                     (ConvTranspose2d(3, 2, 4, 2, 1, dtype=np.float64, rng=rng), rng.standard_normal((7, 4, 4, 3)))):
+                     (ConvTranspose2d(3, 2, 4, 2, 1, dtype=np.float64, rng=rng), rng.standard_normal((7, 4, 4, 3))),
+                     (Conv2d(2, 3, 3, 1, 1, dtype=np.float64, rng=rng), rng.standard_normal((7, 8, 8, 2)))):
         plain, fast = both_forms(layer, x, rng)
         assert_all_close(fast, plain, 1e-13)
 
 
-def test_float32_stays_float32_and_close():
-    """The nine products add a little before they multiply: twice the rounding of the plain form is allowed for."""
+@pytest.mark.parametrize("kernel", [dict(kernel_size=4, stride=2), dict(kernel_size=3)])
+def test_float32_stays_float32_and_close(kernel):
+    """Fewer products add a little before they multiply: twice the rounding of the plain form is allowed for."""
     rng = np.random.default_rng(0)
-    layer = Conv2d(64, 32, 4, 2, 1, rng=rng)
+    layer = Conv2d(64, 32, padding=1, **kernel, rng=rng)
     plain, fast = both_forms(layer, rng.standard_normal((4, 16, 16, 64), dtype=np.float32), rng)
     assert_all_close(fast, plain, 2e-6)
 
@@ -115,7 +132,11 @@ def test_which_layer_takes_which_form():
 
     assert form(Conv2d(16, 16, 4, 2, 1)) is WinogradConv2d
     assert form(ConvTranspose2d(16, 16, (4, 2), (2, 1))) is WinogradConvTranspose2d
-    for layer in (Conv2d(3, 16, 4, 2, 1), Conv2d(16, 16, 3, 2, 1), ConvTranspose2d(16, 3, 4, 2, 1)):
+    assert form(Conv2d(16, 16, 3, 1, 1)) is form(Conv2d(16, 16, (6, 3), (2, 1))) is WinogradConv2d
+    assert form(Conv2d(16, 3, 3)) is WinogradConv2d and form(ConvTranspose2d(3, 16, 3)) is WinogradConvTranspose2d
+    for layer in (Conv2d(3, 16, 4, 2, 1), Conv2d(16, 16, 3, 2, 1), Conv2d(16, 16, (4, 3), (2, 1)), Conv2d(16, 16, 1),
+                  Conv2d(3, 16, 3),
+                  ConvTranspose2d(16, 3, 4, 2, 1)):
         assert form(layer) in (Conv2d, ConvTranspose2d) and type(layer.window) is BlockwiseWindow
     dilated = Conv2d(16, 16, 4, 2, 1, dilation=2)
     assert form(dilated) is Conv2d and type(dilated.window) is Window
