@@ -17,8 +17,8 @@ RESIDUAL = TINY | {
 }
 NETWORKS = {  # beside TINY's plain convolutions and RESIDUAL
     "pooling": TINY | {"network": "pooling"},
-    "group norm": TINY | {"norm": "group"},
-    "batch norm": TINY | {"norm": "batch"},
+    "group norm": TINY | {"network": "convolution", "norm": "group"},
+    "batch norm": TINY | {"network": "convolution", "norm": "batch"},
     "pooling, group norm": TINY | {"network": "pooling", "norm": "group"},
     "pooling, batch norm": TINY | {"network": "pooling", "norm": "batch"},
     "residual, group norm": RESIDUAL | {"norm": "group"},
@@ -60,6 +60,31 @@ def torch_twin(ours, model, image_shape, options):
     theirs = build_torch(model, image_shape, options, dtype=dtype)
     load_into_torch(theirs, ours)
     return theirs
+
+
+def away_from_kinks(ours, precise, x, noise):
+    """Do the gradients of a model in float32 stay where they are when its weights and images move by 10⁻⁵ of their
+    size, 84 times as far as float32 rounds?
+
+    Where a ReLU, a maximum or the choice of a code is about to change they jump, and either side of the jump is right;
+    no two ways of computing in float32 need to agree there. `precise` is such a model in float64, which is asked.
+    """
+    rng, weights = np.random.default_rng(0), ours.state_dict()
+
+    def gradients(movement):
+        def moved(array):
+            return array * (1 + movement * rng.standard_normal(array.shape)) if array.dtype.kind == "f" else array
+
+        precise.load_state_dict({name: moved(array) for name, array in weights.items()})
+        precise.zero_grad()
+        precise.loss(moved(x), None if noise is None else noise.astype(np.float64))
+        precise.backward()
+        return {name: gradient.copy() for name, gradient in precise.grad_dict().items()}
+
+    still = gradients(0.0)
+    return all(
+        np.abs(gradient - still[name]).max() < 1e-3 * np.abs(still[name]).max()
+        for moving in range(4) for name, gradient in gradients(1e-5).items())
 
 
 def check_layer(ours, theirs, x, rng, bound=1e-12):

@@ -1,5 +1,6 @@
 """The networks beside the plain convolutions, around every bottleneck, on both sides."""
 
+import itertools
 import math
 
 import numpy as np
@@ -14,6 +15,7 @@ from tests.parity.helpers import (
     RESIDUAL,
     assert_all_close,
     assert_close,
+    away_from_kinks,
     to_numpy,
     to_torch,
     torch_gradients,
@@ -27,11 +29,21 @@ PUBLISHED = {**PRESETS["published"], "likelihood": "squared_error"}
 
 
 def twins(model, image_shape=(8, 12, 3), likelihood="squared_error", dtype=np.float64, **changes):
-    """Scratch's model, torch's with the same weights, and six images."""
-    rng = np.random.default_rng(0)
+    """Scratch's model, torch's with the same weights, and six images. In float32 of the first seed away from kinks."""
     options = {**RESIDUAL, "likelihood": likelihood, **changes}
-    ours = build(model, image_shape, options, dtype=dtype, rng=rng)
-    return ours, torch_twin(ours, model, image_shape, options), rng.uniform(size=(6, *image_shape)).astype(dtype)
+    for seed in itertools.count():
+        rng = np.random.default_rng(seed)
+        ours = build(model, image_shape, options, dtype=dtype, rng=rng)
+        x = rng.uniform(size=(6, *image_shape)).astype(dtype)
+        if dtype == np.float64:
+            break
+        if away_from_kinks(ours, build(model, image_shape, options, dtype=np.float64), x, noise_for(ours, x)):
+            break
+    return ours, torch_twin(ours, model, image_shape, options), x
+
+
+def noise_for(ours, x):
+    return ours.bottleneck.draw_noise(len(x), np.random.default_rng(9))
 
 
 @pytest.mark.parametrize("dtype, bound", [(np.float64, 1e-12), (np.float32, 1e-4)])
@@ -52,7 +64,7 @@ def test_outputs_terms_and_gradients_of_every_network(model, network, likelihood
 
 
 def compare(ours, theirs, x, bound):
-    noise = ours.bottleneck.draw_noise(len(x), np.random.default_rng(9))
+    noise = noise_for(ours, x)
     noise_torch = None if noise is None else to_torch(noise).detach()
     output, _ = ours.forward(x, noise)
     output_torch, _ = theirs(to_torch(x), noise_torch)
