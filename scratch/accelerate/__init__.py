@@ -5,7 +5,7 @@ order, or in fewer kernels on a GPU; workers.py shares a batch among threads; me
 leaves all of it out.
 """
 
-from scratch.accelerate import fused_bottlenecks, fused_layers, fused_losses, fused_optim, winograd
+from scratch.accelerate import fused_bottlenecks, fused_layers, fused_losses, fused_norms, fused_optim, winograd
 from scratch.accelerate.blocks import BlockwiseWindow
 from scratch.accelerate.kernels import KernelWindow
 from scratch.layers import Conv2d, ConvTranspose2d
@@ -13,7 +13,7 @@ from scratch.layers import Conv2d, ConvTranspose2d
 FORMS = {Conv2d: winograd.WinogradConv2d, ConvTranspose2d: winograd.WinogradConvTranspose2d}
 LEAST_CHANNELS = 16  # of a convolution; with 8 nothing was gained, with 3 it took longer
 
-ROOMS = (fused_layers, fused_losses, fused_bottlenecks, fused_optim)
+ROOMS = (fused_layers, fused_norms, fused_losses, fused_bottlenecks, fused_optim)
 FORMS_ON_GPU = {plain: form for room in ROOMS for plain, form in room.FORMS.items()}
 
 
