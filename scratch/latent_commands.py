@@ -122,6 +122,7 @@ def interval(text):
 
 
 def shown(ends):
+    """An interval as the command line takes it: a value, or LOW..HIGH."""
     low, high = ends
     return f"{low:g}" if low == high else f"{low:g}..{high:g}"
 

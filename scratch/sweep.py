@@ -99,6 +99,7 @@ def read_axes(arguments):
 
 
 def train_parser():
+    """What reads the options of `train` in a sweep's command."""
     parser = Parser(prog="python -m scratch sweep", add_help=False)
     add_train_arguments(parser)
     return parser

@@ -38,6 +38,7 @@ def print_table(rows):
 
 
 def cell(row, name):
+    """A number of the table as its column writes it; empty where the run has none."""
     return format(row[name], COLUMNS[name][1]) if name in row else ""
 
 

@@ -68,7 +68,7 @@ def backward(norm, dy, mean):
 
 
 class FusedGroupNorm(GroupNorm):
-    """GroupNorm, six kernels beside its means and sums."""
+    """GroupNorm, five kernels beside its means and sums."""
 
     def forward(self, x):
         check_input(self, x, ("N", "H", "W", self.weight.value.size), self.weight.value)
@@ -81,7 +81,7 @@ class FusedGroupNorm(GroupNorm):
 
 
 class FusedBatchNorm2d(BatchNorm2d):
-    """BatchNorm2d, in training six kernels beside its means and sums, and three for the running statistics."""
+    """BatchNorm2d, in training five kernels beside its means and sums, and three for the running statistics."""
 
     def forward(self, x):
         if not self.training or x.size <= x.shape[-1]:  # a single pixel, which the plain form refuses

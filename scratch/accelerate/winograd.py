@@ -30,7 +30,7 @@ class Tiles:
         self.N, self.H, self.W, self.C = shape
         self.I, self.J = positions
         (self.PH, self.PW), (self.SH, self.SW) = window.padding, window.stride
-        self.filtering = FILTERINGS[taps_of(window)]
+        self.filtering = filtering_of(window)
         self.P = self.filtering.products
         self.T, self.S = -(-self.I // 2), -(-self.J // 2)
         self.rows, self.columns = 2 * self.T + self.P - 2, 2 * self.S + self.P - 2  # of cells
@@ -102,20 +102,20 @@ class Tiles:
         return y.reshape(self.N, 2 * self.T, 2 * self.S, O)[:, : self.I, : self.J]
 
 
-def taps_of(window):
-    """How many strides a kernel is wide and high: 2 or 3. None if it is neither in both directions, or dilated."""
+def filtering_of(window):
+    """The filtering for a kernel that is two or three strides high and wide; None for any other, or a dilated one."""
     taps = {k / s for k, s in zip(window.kernel, window.stride, strict=True)}
-    return int(taps.pop()) if len(taps) == 1 and taps <= FILTERINGS.keys() and window.dilation == (1, 1) else None
+    return FILTERINGS.get(taps.pop()) if len(taps) == 1 and window.dilation == (1, 1) else None
 
 
 def fits(layer, least_channels):
-    """Is the layer's kernel two or three times its stride, and has it so many channels?
+    """Is there a filtering for the layer's kernel, and has the layer so many channels?
 
     On both sides, or with three taps in the image alone, whose patches the plain form copies and adds up.
     """
-    shape, taps = layer.weight.value.shape, taps_of(layer.window)
+    shape, filtering = layer.weight.value.shape, filtering_of(layer.window)
     image, positions = shape[2:] if isinstance(layer, Conv2d) else (shape[3], shape[0])
-    return (taps == 3 and image >= least_channels) or (taps == 2 and min(image, positions) >= least_channels)
+    return filtering is not None and (image if filtering.taps == 3 else min(image, positions)) >= least_channels
 
 
 class FewerProducts:
@@ -126,14 +126,14 @@ class FewerProducts:
 
     def transformed_kernel(self, rows):
         """U = G g along both directions: (P², rows, the rest)."""
-        filtering = FILTERINGS[taps_of(self.window)]
+        filtering = filtering_of(self.window)
         g, P = self.cells_of(self.weight.value), filtering.products
         U = array_module(g).empty((P, P, *g.shape[2:]), g.dtype)
         return both_ways(filtering.kernel, g, U).reshape(P**2, rows, -1)
 
     def accumulate_from(self, dU):
         """Add ∂L/∂g = Gᵀ ∂L/∂U along both directions to the weights' gradient."""
-        filtering = FILTERINGS[taps_of(self.window)]
+        filtering = filtering_of(self.window)
         dW = array_module(dU).empty_like(self.weight.value)
         cells, P = self.cells_of(dW), filtering.products
         both_ways(filtering.kernel_transposed, dU.reshape(P, P, *cells.shape[2:]), cells)

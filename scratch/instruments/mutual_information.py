@@ -90,6 +90,7 @@ def information(joint):
 
 
 def entropy(shares):
+    """−Σ p log p in nats, where p is not 0."""
     shares = shares[shares > 0]
     return float(-(shares * np.log(shares)).sum())
 

@@ -65,6 +65,7 @@ def codebooks(model):
 
 
 def of_pixels(data):
+    """The images themselves, their pixels in one row."""
     return of_both("pixels", lambda images: np.concatenate(list(rows(images))), data)
 
 

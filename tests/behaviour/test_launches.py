@@ -21,7 +21,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "gpu.md"
 MODELS = ("ae", "vae", "vqvae", "vqvae2", "dvae")
 OPTIMIZERS = {"Adam": dict(optimizer="adam"), "SGD": dict(optimizer="sgd")}
 PARTS = ("noise", "forward", "backward", "optimiser", "codes")  # the last: counting them, their perplexity
-BEFORE = {  # as this was first counted, in the small preset, before anything was done about it
+BEFORE = {  # in the small preset, before anything was done about it, counted as now
     ("ae", "Adam"): (0, 97, 89, 192, 0), ("ae", "SGD"): (0, 97, 89, 64, 0),
     ("vae", "Adam"): (3, 113, 101, 216, 0), ("vae", "SGD"): (3, 113, 101, 72, 0),
     ("vqvae", "Adam"): (0, 111, 100, 204, 13), ("vqvae", "SGD"): (0, 111, 100, 68, 13),
