@@ -4,13 +4,16 @@ devices."""
 
 import sys
 
-from scratch import code_commands, commands, devices, downstream, latent_commands, sweep
-from scratch.cli import Parser, main
+from scratch.commands import codes as code_commands
+from scratch.commands import devices, downstream, sweep
+from scratch.commands import latents as latent_commands
+from scratch.commands import runs as commands
+from scratch.commands.cli import Parser, main
+from scratch.commands.latents import interval
 from scratch.gradcheck import table as gradcheck
-from scratch.latent_commands import interval
-from scratch.option_types import corruption, real, whole
-from scratch.options import add_data_arguments, add_train_arguments
-from scratch.trained import PICTURED
+from scratch.options.kinds import corruption, real, whole
+from scratch.options.training import add_data_arguments, add_train_arguments
+from scratch.runs.trained import PICTURED
 
 CORRUPTION_HELP = ("how much of a noise a run takes away, whatever it was trained with: gaussian:SIGMA, masking:P or "
                    "salt_and_pepper:P")

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from scratch.errors import UsageError
+from scratch.options.errors import UsageError
 
 GPU_PACKAGE = "pip install 'cupy-cuda13x[ctk]' (CUDA 13) or 'cupy-cuda12x[ctk]' (CUDA 12)"
 

@@ -10,7 +10,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from scratch.accelerate import accelerate
-from tests.stand_in import installed
+from tests.gpu_emulated.stand_in import installed
 
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 

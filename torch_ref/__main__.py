@@ -4,13 +4,15 @@ import sys
 
 import torch
 
-from scratch import commands
-from scratch.accelerate.memory import retain_freed_memory
-from scratch.cli import Parser, main
-from scratch.errors import UsageError
-from scratch.options import add_train_arguments
-from torch_ref import compare, gradcheck, growth, speed_table
+from scratch.accelerate.cpu.memory import retain_freed_memory
+from scratch.commands import runs as commands
+from scratch.commands.cli import Parser, main
+from scratch.options.errors import UsageError
+from scratch.options.training import add_train_arguments
+from torch_ref import compare, gradcheck
 from torch_ref.models import build
+from torch_ref.speed import growth
+from torch_ref.speed import table as speed_table
 from torch_ref.training import Trainer, make_optimizer
 
 

@@ -22,13 +22,13 @@ from data_utils import batches, load, to_float
 from scratch.accelerate import accelerate
 from scratch.arrays import each
 from scratch.bottlenecks import GumbelSoftmaxBottleneck, TwoLevelBottleneck
-from scratch.errors import UsageError
-from scratch.model_options import add_model_arguments, model_options, preset_for
-from scratch.models import build as build_scratch
+from scratch.models.autoencoder import build as build_scratch
 from scratch.optim import Adam
-from scratch.option_types import real, whole
-from torch_ref import speed
+from scratch.options.errors import UsageError
+from scratch.options.kinds import real, whole
+from scratch.options.models import add_model_arguments, model_options, preset_for
 from torch_ref.models import build as build_torch
+from torch_ref.speed import measure as speed
 
 BOUNDED_STEPS = 50  # the bounds on losses and final weights are stated for so many steps; later ones are only shown
 BOUNDS = {

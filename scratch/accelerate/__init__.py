@@ -5,9 +5,10 @@ order, or in fewer kernels on a GPU; workers.py shares a batch among threads; me
 leaves all of it out.
 """
 
-from scratch.accelerate import fused_bottlenecks, fused_layers, fused_losses, fused_norms, fused_optim, winograd
-from scratch.accelerate.blocks import BlockwiseWindow
-from scratch.accelerate.kernels import KernelWindow
+from scratch.accelerate.cpu import winograd
+from scratch.accelerate.cpu.blocks import BlockwiseWindow
+from scratch.accelerate.gpu import fused_bottlenecks, fused_layers, fused_losses, fused_norms, fused_optim
+from scratch.accelerate.gpu.kernels import KernelWindow
 from scratch.layers import Conv2d, ConvTranspose2d
 
 FORMS = {Conv2d: winograd.WinogradConv2d, ConvTranspose2d: winograd.WinogradConvTranspose2d}

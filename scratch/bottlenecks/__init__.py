@@ -1,16 +1,16 @@
 """The bottlenecks: the one part in which the systems differ."""
 
 from scratch.bottlenecks.capacity import CapacityBottleneck, CapacityTarget
-from scratch.bottlenecks.codebook_health import CuredVectorQuantizer
+from scratch.bottlenecks.codebook.health import CuredVectorQuantizer
+from scratch.bottlenecks.codebook.reversed_straight_through import ReversedVectorQuantizer
+from scratch.bottlenecks.codebook.soft_assignment import SoftAssignmentEntropy
+from scratch.bottlenecks.codebook.unit_length import UnitLength
 from scratch.bottlenecks.dense import DenseBottleneck
 from scratch.bottlenecks.free_bits import FreeBits, FreeBitsBottleneck
 from scratch.bottlenecks.gaussian import GaussianBottleneck, GaussianKL, Reparameterize
 from scratch.bottlenecks.gumbel_softmax import CategoricalKL, CodeMixture, GumbelSoftmax, GumbelSoftmaxBottleneck
-from scratch.bottlenecks.reversed_straight_through import ReversedVectorQuantizer
-from scratch.bottlenecks.soft_assignment import SoftAssignmentEntropy
 from scratch.bottlenecks.sparse import L1, SparseBottleneck
 from scratch.bottlenecks.two_level import TwoLevelBottleneck
-from scratch.bottlenecks.unit_length import UnitLength
 from scratch.bottlenecks.vector_quantizer import VectorQuantizedBottleneck, VectorQuantizer
 
 __all__ = [

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scratch.errors import UsageError
 from scratch.gradcheck.cases import CASES, by
 from scratch.gradcheck.differences import BOUND, attempt, finite_differences
+from scratch.options.errors import UsageError
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ U over n m (Hanley & McNeil 1982, doi:10.1148/radiology.143.1.7063747). 0.5 is c
 
 import numpy as np
 
-from scratch.bits import code_bits
+from scratch.instruments.bits import code_bits
 from scratch.instruments.elbo import rate_distortion
 from scratch.instruments.library import scipy_module
 from scratch.instruments.posteriors import Certain, posterior_class

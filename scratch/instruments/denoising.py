@@ -3,9 +3,9 @@
 import numpy as np
 
 from data_utils import batches
-from scratch.bits import psnr
-from scratch.corruption import CORRUPTIONS, read_corruption
-from scratch.training import held_out_generators
+from scratch.instruments.bits import psnr
+from scratch.models.corruption import CORRUPTIONS, read_corruption
+from scratch.training.loop import held_out_generators
 
 
 def corrupted(trained, images, corruption=None):

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from scratch.errors import UsageError
+from scratch.options.errors import UsageError
 
 
 def scipy_module(name, wanted_for):

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_utils.shapes import RANGES, SYMMETRY
-from scratch.errors import UsageError
 from scratch.instruments.library import scipy_module
 from scratch.instruments.posteriors import Gaussian, gaussian_posteriors, posterior_class
+from scratch.options.errors import UsageError
 
 BINS = 40  # of each latent dimension
 LEVELS = 10  # of a factor that is a real number

@@ -18,7 +18,7 @@ from scratch.bottlenecks import (
     VectorQuantizedBottleneck,
 )
 from scratch.bottlenecks.gumbel_softmax import log_softmax, perturbed
-from scratch.errors import UsageError
+from scratch.options.errors import UsageError
 
 
 class Gaussian:

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from scratch.errors import UsageError
 from scratch.instruments.elbo import active_units, bits_per_dimension, rate_distortion
 from scratch.instruments.importance import importance_weighted_bounds
 from scratch.instruments.posteriors import NONE, Certain, Gaussian, posterior_class
 from scratch.instruments.similarity import of_reconstructions, psnr_of_each, ssim_of_each, structural_similarity
+from scratch.options.errors import UsageError
 
 UNITS = {
     "psnr": "dB, of all images' mean error", "psnr_per_image": "dB, the mean of each image's", "rate": "nats",

@@ -13,7 +13,7 @@ SSIM is scikit-image's, with the settings of Wang et al. (2004, doi:10.1109/TIP.
 import numpy as np
 
 from scratch.arrays import to_host
-from scratch.errors import UsageError
+from scratch.options.errors import UsageError
 
 WINDOW = 11  # pixels a side, σ = 1.5 cut off at 3.5σ
 

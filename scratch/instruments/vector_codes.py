@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scratch.errors import UsageError
 from scratch.instruments.posteriors import Gaussian, gaussian_posteriors, posterior_class
+from scratch.options.errors import UsageError
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import numpy as np
 
 from scratch.arrays import array_module
 from scratch.bottlenecks import GumbelSoftmaxBottleneck, TwoLevelBottleneck
-from scratch.errors import UsageError
 from scratch.instruments.pca import principal_components, rows
+from scratch.options.errors import UsageError
 
 TRAINING = 10_000  # training images, the first, that probes and searches are given
 

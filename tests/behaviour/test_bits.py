@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scratch import bits
-from tests.behaviour.tiny import images
+from scratch.instruments import bits
+from tests.support.tiny import images
 
 
 @pytest.fixture(scope="module")

@@ -5,18 +5,18 @@ import math
 import numpy as np
 import pytest
 
-from scratch.accelerate.workers import ParallelTrainer
+from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.arrays import to_device
 from scratch.bottlenecks import CuredVectorQuantizer, SoftAssignmentEntropy, UnitLength
-from scratch.bottlenecks.dead_codes import DeadCodes
-from scratch.bottlenecks.kmeans import lloyd
-from scratch.bottlenecks.moving_average import EPSILON, MovingAverages
-from scratch.errors import UsageError
+from scratch.bottlenecks.codebook.dead_codes import DeadCodes
+from scratch.bottlenecks.codebook.kmeans import lloyd
+from scratch.bottlenecks.codebook.moving_average import EPSILON, MovingAverages
 from scratch.optim import Adam
-from scratch.training import Trainer
-from tests.behaviour.tiny import images, new_model
-from tests.cures import COUPLING, CURES, MOVING
-from tests.stand_in import DeviceArray, counting
+from scratch.options.errors import UsageError
+from scratch.training.loop import Trainer
+from tests.gpu_emulated.stand_in import DeviceArray, counting
+from tests.support.cures import COUPLING, CURES, MOVING
+from tests.support.tiny import images, new_model
 
 each_cure = pytest.mark.parametrize("cure", CURES)
 

@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from scratch.accelerate.workers import ParallelTrainer
+from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.arrays import each
-from scratch.corruption import CORRUPTIONS, Gaussian, Masking, SaltAndPepper, read_corruption
+from scratch.models.corruption import CORRUPTIONS, Gaussian, Masking, SaltAndPepper, read_corruption
 from scratch.optim import Adam
-from scratch.training import Trainer, held_out_generators, held_out_metrics
-from tests.behaviour.tiny import images, new_model
-from tests.variants import CORRUPTIONS as TEXTS
+from scratch.training.loop import Trainer, held_out_generators, held_out_metrics
+from tests.support.tiny import images, new_model
+from tests.support.variants import CORRUPTIONS as TEXTS
 
 MODELS = ("ae", "vae", "vqvae", "vqvae2", "dvae")
 each_model = pytest.mark.parametrize("name", MODELS)

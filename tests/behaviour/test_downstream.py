@@ -10,12 +10,12 @@ from scipy.optimize import approx_fprime
 from scipy.stats import mannwhitneyu
 
 from data_utils import Data, shapes
-from scratch.bits import code_bits, entropy_bits
-from scratch.errors import UsageError
 from scratch.instruments import anomaly, probe, retrieval, vectors
 from scratch.instruments.anomaly import auroc
+from scratch.instruments.bits import code_bits, entropy_bits
 from scratch.instruments.vectors import Vectors, labels, latent_vectors
-from tests.behaviour.tiny import images, new_model, train
+from scratch.options.errors import UsageError
+from tests.support.tiny import images, new_model, train
 
 # --- vectors ----------------------------------------------------------------------------------------------------------
 

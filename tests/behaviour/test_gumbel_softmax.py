@@ -7,7 +7,7 @@ import pytest
 
 from scratch.bottlenecks import CategoricalKL, CodeMixture, GumbelSoftmax, GumbelSoftmaxBottleneck
 from scratch.bottlenecks.gumbel_softmax import gumbel_noise, log_softmax
-from tests.behaviour.tiny import images, new_model, train
+from tests.support.tiny import images, new_model, train
 
 FEATURES = (2, 2, 4)
 LOGITS = np.array([2.0, 0.0, -1.0, 0.5, 0.5])

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from scratch.bottlenecks import GaussianBottleneck
-from scratch.errors import UsageError
 from scratch.instruments import importance
 from scratch.instruments.elbo import ACTIVE, RateDistortion, active_units, bits_per_dimension, kl_and_distortion
 from scratch.instruments.importance import endless_noise, importance_weighted_bound
 from scratch.instruments.posteriors import Certain, posterior
 from scratch.instruments.similarity import psnr_of_each, ssim_of_each
 from scratch.losses import LIKELIHOODS, BernoulliFromLogits, LogitLaplace, SquaredError
-from scratch.models import Autoencoder
+from scratch.models.autoencoder import Autoencoder
 from scratch.module import Sequential
-from tests.behaviour.tiny import images, new_model, train
+from scratch.options.errors import UsageError
+from tests.support.tiny import images, new_model, train
 
 SHAPE, Z = (2, 3, 2), 4  # of the images of the linear model, and its latent dimensions
 

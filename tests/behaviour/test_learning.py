@@ -4,8 +4,8 @@ yardstick is the error of answering every image with the mean image, about 19, w
 import numpy as np
 import pytest
 
-from scratch.priors import StandardNormal
-from tests.behaviour.tiny import images, new_model, reconstruction_error, train
+from scratch.models.priors import StandardNormal
+from tests.support.tiny import images, new_model, reconstruction_error, train
 
 
 def mean_image_error(x, of):

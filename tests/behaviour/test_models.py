@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from scratch.models import build
-from scratch.networks import halvings
-from scratch.presets import COMMON, MODEL_OPTIONS, PRESETS
-from scratch.priors import CodeFrequencies, FittedGaussian, StandardNormal
-from tests.behaviour.tiny import OPTIONS, RESIDUAL, images, new_model
+from scratch.models.autoencoder import build
+from scratch.models.priors import CodeFrequencies, FittedGaussian, StandardNormal
+from scratch.networks.convolutional import halvings
+from scratch.options.presets import COMMON, MODEL_OPTIONS, PRESETS
+from tests.support.tiny import OPTIONS, RESIDUAL, images, new_model
 
 NAMES = ["ae", "vae", "vqvae", "vqvae2", "dvae"]
 

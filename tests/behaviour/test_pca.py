@@ -14,7 +14,7 @@ from scratch.instruments.pca import (
     principal_angles,
     principal_components,
 )
-from scratch.models import build
+from scratch.models.autoencoder import build
 from scratch.optim import Adam
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from scratch.priors import CodeFrequencies, FittedGaussian, StandardNormal
+from scratch.models.priors import CodeFrequencies, FittedGaussian, StandardNormal
 
 COUNT = 100_000
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from scratch.accelerate.workers import ParallelTrainer
+from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.bottlenecks import CapacityTarget, FreeBits, GaussianKL
-from scratch.commands import number_of_workers
-from scratch.errors import UsageError
+from scratch.commands.runs import number_of_workers
 from scratch.optim import Adam
-from scratch.training import Trainer
-from tests.behaviour.tiny import images, new_model
-from tests.rates import COUPLING, RATES
+from scratch.options.errors import UsageError
+from scratch.training.loop import Trainer
+from tests.support.rates import COUPLING, RATES
+from tests.support.tiny import images, new_model
 
 
 def drawn(count=7, size=5, seed=0):

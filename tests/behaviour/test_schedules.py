@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from scratch.accelerate.workers import ParallelTrainer
+from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.optim import SGD, Adam
 from scratch.schedules import Schedule
-from scratch.training import Trainer
-from tests.behaviour.tiny import images, new_model
+from scratch.training.loop import Trainer
+from tests.support.tiny import images, new_model
 
 
 @pytest.mark.parametrize("text, values", [

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from scratch.bottlenecks import L1, DenseBottleneck, SparseBottleneck
-from scratch.training import Trainer
-from tests.behaviour.tiny import images, new_model, reconstruction_error, train
+from scratch.training.loop import Trainer
+from tests.support.tiny import images, new_model, reconstruction_error, train
 
 
 def test_the_subgradient_at_zero_is_zero_and_elsewhere_its_size_does_not_depend_on_z():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from scratch.bottlenecks import TwoLevelBottleneck
-from scratch.codes import smallest_integers
-from scratch.training import Totals, Trainer
-from tests.behaviour.tiny import images, new_model, reconstruction_error, train
+from scratch.runs.latents import smallest_integers
+from scratch.training.loop import Totals, Trainer
+from tests.support.tiny import images, new_model, reconstruction_error, train
 
 TERMS = ("codebook_top", "commitment_top", "codebook_bottom", "commitment_bottom")
 

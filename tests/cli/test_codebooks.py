@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scratch import commands
-from tests.cli.conftest import MODELS, SMALL, caller, read_metrics, without_times
+from scratch.commands import runs as commands
+from tests.support.command_line import MODELS, SMALL, caller, read_metrics, without_times
 from torch_ref.__main__ import build_parser
 
 CURED = {

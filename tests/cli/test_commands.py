@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from data_utils import load
-from scratch.codes import FORMAT, fingerprint
 from scratch.instruments.elbo import rate_distortion
 from scratch.instruments.posteriors import gaussian_posteriors
-from scratch.runs import Run
-from scratch.trained import Trained
-from scratch.training import Trainer, held_out_metrics
-from tests.cli.conftest import MODELS, read_metrics
+from scratch.runs.latents import FORMAT, fingerprint
+from scratch.runs.run import Run
+from scratch.runs.trained import Trained
+from scratch.training.loop import Trainer, held_out_metrics
+from tests.support.command_line import MODELS, read_metrics
 
 LATENTS = {  # what encode writes of 40 images; 16 codes fit into a byte
     "ae": {"latents": ((40, 6), np.float32)},

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.stand_in import CUDARuntimeError
+from tests.gpu_emulated.stand_in import CUDARuntimeError
 
 
 def survey(scratch):

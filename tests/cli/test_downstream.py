@@ -11,10 +11,10 @@ from PIL import Image
 from data_utils import load
 from scratch.instruments.anomaly import scores
 from scratch.instruments.elbo import rate_distortion
-from scratch.runs import Run
-from scratch.trained import Trained
-from tests.cli.conftest import MODELS, SMALL
+from scratch.runs.run import Run
+from scratch.runs.trained import Trained
 from tests.cli.test_errors import assert_one_sentence
+from tests.support.command_line import MODELS, SMALL
 
 NUMBERS = {"ae": 6, "vae": 6, "vqvae": 16 * 8, "vqvae2": 80 * 8, "dvae": 16 * 8}  # of an image's code
 SCORES = {
@@ -83,7 +83,7 @@ def test_a_shape_is_left_out_of_training_and_of_evaluation(scratch):
 
 
 def test_grey_and_coloured_images_go_through_a_run_of_the_other_kind(scratch, trained, monkeypatch):
-    from scratch import commands
+    from scratch.commands import runs as commands
 
     asked = {}
 

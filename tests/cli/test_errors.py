@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from tests.cli.conftest import MODELS, SMALL
+from tests.support.command_line import MODELS, SMALL
 
 
 def assert_one_sentence(result, *parts):
@@ -209,7 +209,7 @@ def test_foreign_checkpoints(scratch, trained):
 
 def test_images_of_another_shape(scratch, trained, monkeypatch):
     from data_utils import Data
-    from scratch import commands
+    from scratch.commands import runs as commands
 
     grey = np.zeros((4, 16, 16, 1), np.uint8)
     folder = trained("ae")

@@ -9,11 +9,11 @@ import pytest
 
 from data_utils import load
 from scratch.instruments.vector_codes import code_space
-from scratch.runs import Run
-from scratch.trained import Trained
-from tests.cli.conftest import MODELS, SMALL
+from scratch.runs.run import Run
+from scratch.runs.trained import Trained
 from tests.cli.test_commands import picture
 from tests.cli.test_errors import assert_one_sentence
+from tests.support.command_line import MODELS, SMALL
 
 ARITHMETIC = ["arithmetic", "--factor", "shape", "--from", "0", "--to", "2"]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from scratch import commands
-from tests.cli.conftest import MODELS, SMALL, caller, read_metrics, without_times
+from scratch.commands import runs as commands
+from tests.support.command_line import MODELS, SMALL, caller, read_metrics, without_times
 from torch_ref.__main__ import build_parser
 
 ASKED = {  # options, and the metrics that a run has for them

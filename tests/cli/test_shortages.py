@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scratch import training
 from scratch.layers import ReLU
 from scratch.losses import SquaredError
-from tests.cli.conftest import MODELS, SMALL
+from scratch.training import loop as training
 from tests.cli.test_errors import assert_one_sentence
-from tests.stand_in import limited
+from tests.gpu_emulated.stand_in import limited
+from tests.support.command_line import MODELS, SMALL
 
 GPU = ["--device", "gpu"]
 

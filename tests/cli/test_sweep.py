@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from scratch import commands
-from scratch import sweep as sweeping
-from scratch.training import Diverged, Interrupted
-from tests.cli.conftest import MODELS, SMALL, read_metrics, without_times
+from scratch.commands import runs as commands
+from scratch.commands import sweep as sweeping
+from scratch.training.loop import Diverged, Interrupted
 from tests.cli.test_errors import assert_one_sentence
+from tests.support.command_line import MODELS, SMALL, read_metrics, without_times
 
 VAE = ["sweep", "vae", *SMALL, *MODELS["vae"], "--epochs", 1, "--out", "s"]
 TWO = [*VAE, "--over", "beta=0.1,10"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import MODELS, SMALL, caller, read_metrics, without_times
+from tests.support.command_line import MODELS, SMALL, caller, read_metrics, without_times
 from torch_ref.__main__ import build_parser
 
 

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from scratch.runs import Run
-from scratch.training import Totals, Trainer
-from tests.cli.conftest import MODELS, SMALL, read_metrics, without_times
+from scratch.runs.run import Run
+from scratch.training.loop import Totals, Trainer
+from tests.support.command_line import MODELS, SMALL, read_metrics, without_times
 
 ROOT = Path(__file__).resolve().parents[2]
 CODED = ["codebook", "commitment", "perplexity", "codes_used", "epoch_perplexity"]
@@ -374,7 +374,7 @@ def test_a_disk_that_fills_up_loses_nothing(scratch, monkeypatch):
 def test_scratch_trains_where_torch_is_not_installed(tmp_path):
     program = (
         "import sys; sys.modules.update(torch=None, torchvision=None, cupy=None);"
-        "from scratch.__main__ import build_parser; from scratch.cli import main;"
+        "from scratch.__main__ import build_parser; from scratch.commands.cli import main;"
         f"sys.exit(main(build_parser(), ['train', 'vqvae', *{[*SMALL, *MODELS['vqvae']]}, '--epochs', '1',"
         f" '--out', {str(tmp_path / 'run')!r}]))"
     )

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scratch.code_commands import alike_but_in_size
-from tests.cli.conftest import MODELS, SMALL, read_metrics, without_times
+from scratch.commands.codes import alike_but_in_size
 from tests.cli.test_errors import assert_one_sentence
 from tests.cli.test_torch_ref import torch_ref  # noqa: F401  (a fixture)
+from tests.support.command_line import MODELS, SMALL, read_metrics, without_times
 
 SIZE = ["--image-size", "16", "--limit", "40", "--batch-size", "16", "--latent-dim", "6"]
 RUNS = {

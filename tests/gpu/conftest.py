@@ -15,8 +15,8 @@ os.environ["CUPY_TF32"] = "0"  # before CuPy is imported: products of float32 in
 import pytest
 import torch
 
-from scratch.devices import survey
-from tests.cli.conftest import scratch  # noqa: F401
+from scratch.commands.devices import survey
+from tests.support.command_line import scratch  # noqa: F401
 
 
 def pytest_collection_modifyitems(items):

@@ -11,15 +11,15 @@ from scratch.gradcheck.cases import CASES
 from scratch.instruments.elbo import kl_and_distortion
 from scratch.instruments.importance import importance_weighted_bound
 from scratch.losses import LIKELIHOODS
-from scratch.models import build
-from scratch.training import Trainer, held_out_metrics, make_optimizer
-from tests.behaviour.test_device_contract import WORK, on_both
-from tests.behaviour.tiny import NETWORKS, OPTIONS, RESIDUAL, images
-from tests.closeness import assert_all_close, assert_close
-from tests.cures import CURES
-from tests.on_device import run_case
-from tests.rates import RATES
-from tests.variants import VARIANTS
+from scratch.models.autoencoder import build
+from scratch.training.loop import Trainer, held_out_metrics, make_optimizer
+from tests.gpu_emulated.test_device_contract import WORK, on_both
+from tests.support.closeness import assert_all_close, assert_close
+from tests.support.cures import CURES
+from tests.support.on_device import run_case
+from tests.support.rates import RATES
+from tests.support.tiny import NETWORKS, OPTIONS, RESIDUAL, images
+from tests.support.variants import VARIANTS
 
 BOUNDS = {"float64": 1e-10, "float32": 1e-4}  # relative to each tensor's largest magnitude
 each_dtype = pytest.mark.parametrize("dtype", BOUNDS)

@@ -6,13 +6,13 @@ import pytest
 from scratch.arrays import each, to_device, to_host
 from scratch.gradcheck.cases import CASES
 from scratch.losses import LIKELIHOODS
-from scratch.models import build
-from scratch.training import Trainer, make_optimizer
-from tests.closeness import assert_all_close
-from tests.on_device import try_case
-from tests.parity.helpers import NETWORKS, RESIDUAL, TINY, torch_twin
-from tests.rates import RATES
-from tests.variants import VARIANTS
+from scratch.models.autoencoder import build
+from scratch.training.loop import Trainer, make_optimizer
+from tests.support.beside_torch import NETWORKS, RESIDUAL, TINY, torch_twin
+from tests.support.closeness import assert_all_close
+from tests.support.on_device import try_case
+from tests.support.rates import RATES
+from tests.support.variants import VARIANTS
 from torch_ref import training
 from torch_ref.gradcheck import autograd
 

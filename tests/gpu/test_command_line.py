@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from scratch import commands
-from tests.cli.conftest import MODELS, SMALL, read_metrics, without_times
+from scratch.commands import runs as commands
+from tests.support.command_line import MODELS, SMALL, read_metrics, without_times
 
 TRAIN = [*SMALL, "--dtype", "float64"]
 OTHER = {"cpu": "gpu", "gpu": "cpu"}

@@ -10,15 +10,15 @@ from scratch.bottlenecks.gumbel_softmax import GumbelSoftmax, GumbelSoftmaxBottl
 from scratch.gradcheck.cases import CASES
 from scratch.layers.patches import Window
 from scratch.losses import LIKELIHOODS
-from scratch.models import Autoencoder, build
+from scratch.models.autoencoder import Autoencoder, build
 from scratch.module import Parameter
 from scratch.optim import SGD, Adam
-from scratch.training import Trainer, make_optimizer
-from tests.behaviour.tiny import OPTIONS, images
-from tests.closeness import assert_all_close, assert_close
-from tests.on_device import run_case
-from tests.rates import RATES
-from tests.variants import VARIANTS
+from scratch.training.loop import Trainer, make_optimizer
+from tests.support.closeness import assert_all_close, assert_close
+from tests.support.on_device import run_case
+from tests.support.rates import RATES
+from tests.support.tiny import OPTIONS, images
+from tests.support.variants import VARIANTS
 
 OPTIMIZERS = {  # the learning rate differs from step to step: a kernel must not keep that of its first call
     "adam": dict(optimizer="adam", lr="linear:1e-2:1e-3:5", weight_decay=0.0),

@@ -12,11 +12,11 @@ import scratch.gradcheck.table
 import scratch.layers
 import scratch.losses
 import torch_ref.gradcheck
-from scratch.errors import UsageError
 from scratch.gradcheck.cases import CASES, Case, layer
 from scratch.gradcheck.differences import BOUND, attempt, check, finite_differences
 from scratch.gradcheck.table import run_case
 from scratch.layers import Conv2d, Linear, Tanh
+from scratch.options.errors import UsageError
 from torch_ref.gradcheck import AUTOGRAD
 
 NAMES = [f"{case.name} {case.detail}".strip() for case in CASES]

@@ -11,10 +11,10 @@ from scratch.gradcheck.differences import Operation, check
 from scratch.gradcheck.surrogates import held_straight_through
 from scratch.layers import Conv2d, ConvTranspose2d, MaxPool2d, ReLU
 from scratch.losses import LIKELIHOODS, LogitLaplace
-from scratch.models import build
-from tests.cures import CURES
-from tests.rates import RATES
-from tests.variants import VARIANTS
+from scratch.models.autoencoder import build
+from tests.support.cures import CURES
+from tests.support.rates import RATES
+from tests.support.variants import VARIANTS
 
 pytestmark = pytest.mark.usefixtures("each_form")
 

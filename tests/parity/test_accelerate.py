@@ -6,18 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_utils import load, to_float
-from scratch.accelerate import accelerate, winograd
-from scratch.accelerate.blocks import BlockwiseWindow
-from scratch.accelerate.filtering import FILTERINGS, both_ways
-from scratch.accelerate.winograd import WinogradConv2d, WinogradConvTranspose2d
-from scratch.accelerate.workers import ParallelTrainer, replica, sensible_workers
-from scratch.errors import UsageError
+from scratch.accelerate import accelerate
+from scratch.accelerate.cpu import winograd
+from scratch.accelerate.cpu.blocks import BlockwiseWindow
+from scratch.accelerate.cpu.filtering import FILTERINGS, both_ways
+from scratch.accelerate.cpu.winograd import WinogradConv2d, WinogradConvTranspose2d
+from scratch.accelerate.cpu.workers import ParallelTrainer, replica, sensible_workers
 from scratch.layers import Conv2d, ConvTranspose2d, ReLU
 from scratch.layers.patches import Window
-from scratch.models import build
+from scratch.models.autoencoder import build
 from scratch.optim import Adam
-from scratch.training import Trainer
-from tests.parity.helpers import TINY, assert_all_close, assert_close
+from scratch.options.errors import UsageError
+from scratch.training.loop import Trainer
+from tests.support.beside_torch import TINY, assert_all_close, assert_close
 
 pairs = {least: st.tuples(st.integers(least, 4), st.integers(least, 4)) for least in (0, 1)}
 drawn = settings(derandomize=True, deadline=None, max_examples=100)
@@ -241,5 +242,5 @@ def test_an_error_in_a_worker_is_raised():
 
 
 def test_a_sensible_number_of_workers(monkeypatch):
-    monkeypatch.setattr("scratch.accelerate.workers.cores", lambda: 4)
+    monkeypatch.setattr("scratch.accelerate.cpu.workers.cores", lambda: 4)
     assert [sensible_workers(size) for size in (1, 31, 32, 64, 4096)] == [1, 1, 2, 4, 4]

@@ -12,7 +12,7 @@ import torch_ref.quantizers as torch_quantizers
 from scratch import bottlenecks
 from scratch.bottlenecks import vector_quantizer
 from scratch.bottlenecks.vector_quantizer import nearest_codes
-from tests.parity.helpers import (
+from tests.support.beside_torch import (
     assert_all_close,
     assert_close,
     load_into_torch,

@@ -5,12 +5,20 @@ import pytest
 import torch
 
 from data_utils import load
-from scratch import training
 from scratch.bottlenecks import SoftAssignmentEntropy
-from scratch.bottlenecks.kmeans import lloyd
-from scratch.models import build
-from tests.cures import CURES, MOVING
-from tests.parity.helpers import TINY, assert_all_close, assert_close, to_numpy, to_torch, torch_gradients, torch_twin
+from scratch.bottlenecks.codebook.kmeans import lloyd
+from scratch.models.autoencoder import build
+from scratch.training import loop as training
+from tests.support.beside_torch import (
+    TINY,
+    assert_all_close,
+    assert_close,
+    to_numpy,
+    to_torch,
+    torch_gradients,
+    torch_twin,
+)
+from tests.support.cures import CURES, MOVING
 from torch_ref import codebooks, compare
 from torch_ref.training import Trainer, make_optimizer
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from scratch.layers import Conv2d, ConvTranspose2d, conv_definition
-from tests.parity.helpers import assert_close, to_numpy, to_torch
+from tests.support.beside_torch import assert_close, to_numpy, to_torch
 
 drawn = settings(max_examples=30, deadline=None, derandomize=True)
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from scratch import layers
 from scratch.layers.initialisation import initialise_truncated_normal
-from scratch.models import build
-from scratch.presets import PRESETS
+from scratch.models.autoencoder import build
+from scratch.options.presets import PRESETS
 from torch_ref.models import build as build_torch
 from torch_ref.networks import start_from_truncated_normal
 

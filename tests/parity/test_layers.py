@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from scratch import layers
-from tests.parity.helpers import check_layer
+from tests.support.beside_torch import check_layer
 from torch_ref.layers import ResidualBlock
 
 drawn = settings(max_examples=60, deadline=None, derandomize=True)

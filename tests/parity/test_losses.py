@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from scratch.bottlenecks import CategoricalKL, GaussianKL, Reparameterize
 from scratch.bottlenecks.vector_quantizer import code_counts, perplexity
 from scratch.losses import LIKELIHOODS, BernoulliFromLogits, LogitLaplace
-from tests.parity.helpers import assert_all_close, assert_close, to_numpy, to_torch, torch_gradients
+from tests.support.beside_torch import assert_all_close, assert_close, to_numpy, to_torch, torch_gradients
 from torch_ref import losses as torch_losses
 
 drawn = settings(max_examples=30, deadline=None, derandomize=True)

@@ -12,10 +12,18 @@ from safetensors.torch import save_file as save_torch
 
 from scratch.arrays import each
 from scratch.losses import LIKELIHOODS
-from scratch.models import build
-from scratch.presets import MODEL_OPTIONS, PRESETS
-from scratch.priors import CodeFrequencies, StandardNormal
-from tests.parity.helpers import TINY, assert_all_close, assert_close, to_numpy, to_torch, torch_gradients, torch_twin
+from scratch.models.autoencoder import build
+from scratch.models.priors import CodeFrequencies, StandardNormal
+from scratch.options.presets import MODEL_OPTIONS, PRESETS
+from tests.support.beside_torch import (
+    TINY,
+    assert_all_close,
+    assert_close,
+    to_numpy,
+    to_torch,
+    torch_gradients,
+    torch_twin,
+)
 from torch_ref.compare import grids
 from torch_ref.models import build as build_torch
 

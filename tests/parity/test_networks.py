@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from scratch.models import build
-from scratch.presets import PRESETS
-from tests.parity.helpers import (
+from scratch.models.autoencoder import build
+from scratch.options.presets import PRESETS
+from tests.support.beside_torch import (
     MODELS_AND_NETWORKS,
     NETWORKS,
     RESIDUAL,

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from scratch import optim, training
+from scratch import optim
 from scratch.layers import ConvTranspose2d
-from scratch.models import build
+from scratch.models.autoencoder import build
 from scratch.schedules import Schedule
-from tests.parity.helpers import TINY, assert_all_close, load_into_torch, torch_twin
+from scratch.training import loop as training
+from tests.support.beside_torch import TINY, assert_all_close, load_into_torch, torch_twin
 from torch_ref.schedules import scheduled
 from torch_ref.training import Trainer, make_optimizer
 

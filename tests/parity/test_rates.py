@@ -5,12 +5,20 @@ import pytest
 import torch
 
 from data_utils import load
-from scratch import training
 from scratch.bottlenecks import FreeBits
-from scratch.models import build
+from scratch.models.autoencoder import build
 from scratch.schedules import Schedule
-from tests.parity.helpers import TINY, assert_all_close, assert_close, to_numpy, to_torch, torch_gradients, torch_twin
-from tests.rates import RATES
+from scratch.training import loop as training
+from tests.support.beside_torch import (
+    TINY,
+    assert_all_close,
+    assert_close,
+    to_numpy,
+    to_torch,
+    torch_gradients,
+    torch_twin,
+)
+from tests.support.rates import RATES
 from torch_ref import compare
 from torch_ref import losses as torch_losses
 from torch_ref.schedules import scheduled

@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from scratch.accelerate.workers import ParallelTrainer
-from scratch.cli import main
-from scratch.commands import make_trainer
-from scratch.errors import UsageError
-from torch_ref import growth, speed, speed_table
+from scratch.accelerate.cpu.workers import ParallelTrainer
+from scratch.commands.cli import main
+from scratch.commands.runs import make_trainer
+from scratch.options.errors import UsageError
 from torch_ref.__main__ import build_parser
-from torch_ref.speed import options_of
-from torch_ref.speed_process import Machine, Process
-from torch_ref.speed_scratch import Floor, leaves, record
-from torch_ref.speed_side import POOL, Side
-from torch_ref.speed_torch import TorchEngine
+from torch_ref.speed import growth
+from torch_ref.speed import measure as speed
+from torch_ref.speed import table as speed_table
+from torch_ref.speed.measure import options_of
+from torch_ref.speed.process import Machine, Process
+from torch_ref.speed.scratch_engine import Floor, leaves, record
+from torch_ref.speed.side import POOL, Side
+from torch_ref.speed.torch_engine import TorchEngine
 
 TINY = dict(channels=(4, 8), latent_dim=6, codes=16, code_dim=5, batch_size=2, image_size=8)
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from data_utils import batches, load
-from scratch import training
-from scratch.accelerate.winograd import WinogradConv2d
+from scratch.accelerate.cpu.winograd import WinogradConv2d
 from scratch.layers import Conv2d, ReLU
 from scratch.losses import LIKELIHOODS
-from scratch.models import build
+from scratch.models.autoencoder import build
 from scratch.optim import Adam
-from scratch.presets import PRESETS
-from tests.parity.helpers import NETWORKS, RESIDUAL, TINY, assert_all_close, assert_close, torch_twin
+from scratch.options.presets import PRESETS
+from scratch.training import loop as training
+from tests.support.beside_torch import NETWORKS, RESIDUAL, TINY, assert_all_close, assert_close, torch_twin
 from torch_ref import compare
 from torch_ref.training import Trainer, make_optimizer, torch_device
 

@@ -8,16 +8,25 @@ from safetensors.torch import load_file
 
 import torch_ref.bottlenecks as torch_bottlenecks
 from data_utils import load
-from scratch import bottlenecks, training
+from scratch import bottlenecks
 from scratch.arrays import each
-from scratch.corruption import CORRUPTIONS, read_corruption
-from scratch.models import build
-from scratch.networks import check_linear
-from tests.parity.helpers import TINY, assert_all_close, assert_close, to_numpy, to_torch, torch_gradients, torch_twin
+from scratch.models.autoencoder import build
+from scratch.models.corruption import CORRUPTIONS, read_corruption
+from scratch.networks.convolutional import check_linear
+from scratch.training import loop as training
 from tests.parity.test_bottlenecks import check_bottleneck
 from tests.parity.test_training import OPTIMIZERS, SHAPE, compare_answers, some_images
-from tests.variants import CORRUPTIONS as CORRUPTION_TEXTS
-from tests.variants import VARIANTS
+from tests.support.beside_torch import (
+    TINY,
+    assert_all_close,
+    assert_close,
+    to_numpy,
+    to_torch,
+    torch_gradients,
+    torch_twin,
+)
+from tests.support.variants import CORRUPTIONS as CORRUPTION_TEXTS
+from tests.support.variants import VARIANTS
 from torch_ref import compare
 from torch_ref.corruption import Corruption
 from torch_ref.models import build as build_torch

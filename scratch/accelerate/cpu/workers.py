@@ -1,0 +1,112 @@
+"""Several threads, each with its share of a batch: data parallelism in small, on the CPU.
+
+NumPy lets go of Python's lock while it computes, so threads do run side by side, and what is no matrix product is
+shared out as well as what is one.
+"""
+
+import copy
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from scratch.arrays import each
+from scratch.options.errors import UsageError
+from scratch.training.loop import Trainer, perplexities
+
+LEAST_SHARE = 16  # images; with shares of 8 the VQ-VAE gained a little, the AE with its many weights took longer
+
+
+def cores():
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def sensible_workers(batch_size):
+    """One for each core, as long as each has LEAST_SHARE images of a batch."""
+    return max(1, min(cores(), batch_size // LEAST_SHARE))
+
+
+def replica(model):
+    """A model that shares the other's arrays of weights; gradients and saved values are its own."""
+    shared = [part.value for part in model.named_state().values()]
+    return copy.deepcopy(model, {id(array): array for array in shared})
+
+
+class ParallelTrainer(Trainer):
+    """A Trainer on the CPU whose steps are shared out among `workers` threads.
+
+    The noise of a step is drawn for the whole batch and then split. With n of N images a worker computes the gradient
+    of n/N times its own mean loss, and the gradients are added in the workers' order, so a run repeats bit for bit.
+    Raises UsageError where a part of the model couples the examples of a batch.
+    """
+
+    def __init__(self, model, optimizer, seed, workers):
+        super().__init__(model, optimizer, seed)
+        if coupling := {type(part).__name__ for part in model.modules() if part.couples_examples}:
+            raise UsageError(f"{', '.join(sorted(coupling))} couples the examples of a batch, "
+                             f"which several workers would part: use --workers 1.")
+        self.workers = [Trainer(replica(model), None, seed) for _ in range(workers)]
+        self.pool = ThreadPoolExecutor(workers)
+        self.blas = ThreadpoolController()
+
+    def step(self, images, epoch, step):
+        noise = self.noise_of_step(len(images), epoch, step)
+        for worker in self.workers:
+            worker.model.zero_grad()
+            worker.model.at_step(self.optimizer.steps)
+        answers = self.share_out(lambda worker, x, noise, share: worker.add_gradients(x, noise, share), images, noise)
+        self.update()
+        return self.put_together(answers)
+
+    def update(self):
+        """The optimiser's step, from the sum of the workers' gradients."""
+        self.optimizer.steps += 1
+        self.in_threads(self.update_share, range(len(self.workers)))
+
+    def update_share(self, number):
+        """One worker's share of it: every W-th block of each parameter, from all W gradients."""
+        replicas = [worker.model.named_parameters() for worker in self.workers]
+        for name in self.optimizer.parameters:
+            parts = [replica[name].grad.reshape(-1) for replica in replicas if replica[name].grad is not None]
+            if not parts:
+                parts = [replicas[0][name].gradient().reshape(-1)]
+            for block in self.optimizer.blocks(name)[number :: len(self.workers)]:
+                total, *others = (part[block] for part in parts)
+                for other in others:
+                    total += other
+                self.optimizer.update_block(name, block, total)
+
+    def evaluate(self, images, noise):
+        answers = self.share_out(lambda worker, x, noise, share: worker.evaluate(x, noise), images, noise)
+        terms, counts = self.put_together([(share, answer[:2]) for share, answer in answers])
+        return terms, counts, np.concatenate([errors for _, (_, _, errors) in answers])
+
+    def share_out(self, work, images, noise):
+        """[(share, what `work` answered)] of every worker that has images at all."""
+        bounds = [len(images) * i // len(self.workers) for i in range(len(self.workers) + 1)]
+        tasks = [
+            (worker, images[a:b], noise if noise is None else each(lambda part, share=slice(a, b): part[share], noise),
+             (b - a) / len(images))
+            for worker, a, b in zip(self.workers, bounds, bounds[1:], strict=False)
+            if a < b
+        ]
+        answers = self.in_threads(lambda task: work(*task), tasks)
+        return [(share, answer) for (*_, share), answer in zip(tasks, answers, strict=True)]
+
+    def in_threads(self, function, inputs):
+        """[function(input)], a thread each, in each of which BLAS uses that one thread."""
+        with self.blas.limit(limits=1, user_api="blas"):
+            return list(self.pool.map(function, inputs))
+
+    @staticmethod
+    def put_together(answers):
+        """(terms, {level: code counts}) of the whole batch from those of its parts."""
+        _, (names, levels) = answers[0]
+        terms = {name: sum(share * terms[name] for share, (terms, _) in answers) for name in names}
+        counts = {level: sum(counts[level] for _, (_, counts) in answers) for level in levels}
+        return terms | perplexities(counts), counts
+
+    def environment(self):
+        return {**super().environment(), "workers": str(len(self.workers))}

@@ -1,0 +1,105 @@
+"""The vector quantizer with cures for a codebook of which few codes are in use: each is optional, all combine."""
+
+import numpy as np
+
+from scratch.arrays import array_module
+from scratch.bottlenecks.codebook.dead_codes import DeadCodes
+from scratch.bottlenecks.codebook.kmeans import lloyd
+from scratch.bottlenecks.codebook.moving_average import MovingAverages
+from scratch.bottlenecks.codebook.soft_assignment import SoftAssignmentEntropy
+from scratch.bottlenecks.codebook.unit_length import UnitLength
+from scratch.bottlenecks.vector_quantizer import VectorQuantizer, code_counts
+from scratch.module import Buffer
+
+KMEANS_BATCHES = 10
+KMEANS_ITERATIONS = 10
+
+
+class CuredVectorQuantizer(VectorQuantizer):
+    """A VectorQuantizer, and whichever of these is asked for; docs/codebooks.md derives and compares them.
+
+    init="kmeans"         the codes begin as the means of the first latents       (kmeans.py)
+    ema_decay             moving averages move them, and there is no term "codebook"   (moving_average.py)
+    restart_after         a code not chosen for so many steps becomes a latent    (dead_codes.py)
+    entropy_temperature   one more term, "entropy_gap", asks for all to be used   (soft_assignment.py)
+    cosine                latents and codes are compared, and decoded, at unit length   (unit_length.py)
+
+    With cosine, everything else sees the unit vectors ẑ and ê in place of z and e.
+    """
+
+    def __init__(self, codes, code_dim, init="uniform", *, ema_decay=None, restart_after=None,
+                 entropy_temperature=None, cosine=False, dtype=np.float32, rng=None):
+        drawn = "normal" if init == "kmeans" else init  # what stands there until `prepare`
+        super().__init__(codes, code_dim, drawn, dtype=dtype, rng=rng)
+        self.prepared_from = KMEANS_BATCHES if init == "kmeans" else 0
+        self.unit_latents, self.unit_codes = (UnitLength(), UnitLength()) if cosine else (None, None)
+        self.averages = self.dead_codes = self.entropy = None
+        if ema_decay is not None:
+            self.codebook = Buffer(self.codebook.value)
+            self.averages = MovingAverages(self.codebook.value, ema_decay)
+        if restart_after is not None:
+            self.dead_codes = DeadCodes(self.codebook.value, restart_after)
+        if entropy_temperature is not None:
+            self.entropy = SoftAssignmentEntropy(entropy_temperature)
+        self.moves, self.chooses = bool(self.averages or self.dead_codes), bool(self.dead_codes)
+        self.couples_examples = bool(self.moves or self.entropy)
+        self.latents = None
+
+    def latent_vectors(self, z):
+        return self.unit_latents.forward(z) if self.unit_latents else z
+
+    def code_vectors(self):
+        return self.unit_codes.forward(self.codebook.value) if self.unit_codes else self.codebook.value
+
+    def quantize(self, z, e, k):
+        q, terms = super().quantize(z, e, k)
+        if self.averages:
+            del terms["codebook"]
+        if self.entropy:
+            terms["entropy_gap"] = self.entropy.forward(z.reshape(-1, z.shape[-1]), e)
+        self.latents = z if self.training and self.moves else None
+        return q, terms
+
+    def gradients(self, dq, dterms):
+        dz, de = super().gradients(dq, dterms)
+        if self.entropy:
+            dz_entropy, de_entropy = self.entropy.backward(dterms["entropy_gap"])
+            dz += dz_entropy.reshape(dz.shape)
+            de = de_entropy if de is None else de + de_entropy
+        if self.unit_latents:
+            dz = self.unit_latents.backward(dz)
+            if self.averages:
+                self.unit_codes.recall()  # no gradient moves the codes
+            else:
+                de = self.unit_codes.backward(de)
+        return dz, None if self.averages else de
+
+    def prepare(self, latents, rng):
+        """Begin with the means of the latents z (N, ..., D) of some batches. `rng`, NumPy's, picks the first centres.
+        """
+        K, D = self.codebook.value.shape
+        xp = array_module(self.codebook.value)
+        vectors = xp.concatenate([self.latent_vectors(z).reshape(-1, D) for z in latents])
+        picks = rng.choice(len(vectors), K, replace=len(vectors) < K)
+        codes, counts = lloyd(vectors, vectors[xp.asarray(picks)], KMEANS_ITERATIONS)
+        self.codebook.value[...] = codes
+        if self.averages:
+            # a centre without latents counts as one of one latent, or the average would send it to the origin
+            self.averages.begin(codes, xp.maximum(counts, 1) / len(latents))
+
+    def draw_choices(self, rng):
+        """A random number for each latent of the last forward: the order in which dead codes take them."""
+        return rng.random(self.indices.size) if self.dead_codes else None
+
+    def update(self, choices=None):
+        """Move the codes after a training step, by the latents of its forward."""
+        z, k, e = self.latents, self.indices, self.codebook.value
+        counts = code_counts(k, len(e)).astype(e.dtype)
+        if self.averages:
+            self.averages.update(counts, self.scatter(z, k))
+            e[...] = self.averages.codes()
+        if self.dead_codes:
+            restarted, fresh = self.dead_codes.update(counts, z.reshape(-1, z.shape[-1]), choices)
+            e[...] = array_module(e).where(restarted[:, None], fresh, e)
+            if self.averages:
+                self.averages.restart(restarted, fresh)

@@ -1,0 +1,101 @@
+"""What the command line does with codes: write them, read them back, count their bits, set them beside PCA's."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from scratch.commands.runs import check_images, destination, images_for, labelled, open_run
+from scratch.figures import pictures as figures
+from scratch.instruments.bits import rates, report
+from scratch.instruments.pca import beside_pca, explained_by_components, principal_components
+from scratch.options.errors import UsageError
+from scratch.runs.latents import read_latents, write_latents, write_npz
+from scratch.runs.trained import PICTURED, save_picture
+
+
+def encode(arguments):
+    """Write the latents of images to a .npz: z or μ (N, Z) as `latents`, or code indices (N, h, w) as `codes`."""
+    trained = open_run(arguments)
+    data = images_for(trained, arguments)
+    images = data.train if arguments.split == "train" else data.held_out
+    path = destination(arguments, trained, "codes.npz")
+    written = write_latents(path, trained, trained.encode(images))
+    arrays = " and ".join(f"{name} {array.shape} {array.dtype}" for name, array in written.items())
+    print(f"wrote {path}: {arrays} of {len(images)} images")
+    return 0
+
+
+def decode(arguments):
+    """Read what `encode` wrote, write the decoded images (uint8) to a .npz and the first of them to a picture."""
+    trained = open_run(arguments)
+    latents = read_latents(Path(arguments.file), trained)
+    images = trained.decode(latents)
+    path = destination(arguments, trained, "decoded.npz")
+    write_npz(path, images=np.rint(255 * images.clip(0, 1)).astype(np.uint8))
+    print(f"wrote {path}: images {images.shape}")
+    title = f"{trained.options['model']}: decoded from {Path(arguments.file).name}"
+    save_picture(figures.image_rows([("decoded", images[:PICTURED])], title), path.with_suffix(".png"))
+    return 0
+
+
+def pca(arguments):
+    """Print and draw how much of the images' variance runs explain, beside PCA with as many components."""
+    runs = {label: open_run(arguments, folder)
+            for label, folder in labelled([arguments.run, *arguments.beside]).items()}
+    first = next(iter(runs.values()))
+    data = images_for(first, arguments)
+    for trained in runs.values():
+        if trained.codes:
+            raise UsageError(f"pca counts the numbers of a code, and those of a {trained.options['model']} are "
+                             f"indices: name runs of ae or vae instead of {trained.run.folder}.")
+        check_images(trained, data)
+    components = principal_components(data.train)
+    shares = explained_by_components(components, data.held_out)
+    found = {label: beside_pca(trained, components, shares, data.held_out) for label, trained in runs.items()}
+    if arguments.json:
+        print(json.dumps(found))
+        return 0
+    for label, run in found.items():
+        line = (f"{label}: {run['numbers']} numbers explain {run['explained']:.4%} of the variance of "
+                f"{len(data.held_out)} held-out images of {data.name}, PCA {run['pca_explained']:.4%}")
+        if "angles" in run:
+            line += f"; angles to PCA's space: median {np.median(run['angles']):.2f}°, largest {run['angles'][-1]:.2f}°"
+        print(line)
+        if "rate" in run:
+            print(f"  rate {run['rate']:.2f} nats, {run['active_units']} active units; water-filling over the training "
+                  f"images' components {run['water_filling_rate']:.2f} nats, {run['water_filling_units']} units")
+    points = {label: [(found[name]["numbers"], found[name]["explained"]) for name in names]
+              for label, names in alike_but_in_size(runs).items()}
+    save_picture(figures.explained_variance(shares, points, data.name), destination(arguments, first, "pca.png"))
+    return 0
+
+
+def alike_but_in_size(runs):
+    """{label: names} of {name: run}: those together that differ in the size of their code alone, as a sweep's do.
+
+    Several are labelled by what sets them apart from the others, or where nothing does by their model; one by its name.
+    Compared are the options that all of the runs have.
+    """
+    options = {name: trained.options for name, trained in runs.items()}
+    common = set.intersection(*map(set, options.values())) - {"latent_dim"}
+    differing = sorted(option for option in common if len({str(own[option]) for own in options.values()}) > 1)
+    groups = {}
+    for name, own in options.items():
+        label = ", ".join(f"{option.replace('_', ' ')} {own[option]}" for option in differing) or own["model"]
+        groups.setdefault(label, []).append(name)
+    return {label if len(names) > 1 else names[0]: names for label, names in groups.items()}
+
+
+def bits(arguments):
+    """Print what held-out images cost in bits as codes, beside JPEG of the same error, and PNG."""
+    trained = open_run(arguments)
+    if not trained.codes:
+        raise UsageError(f"bits counts codes, and the latents of a {trained.options['model']} are none: "
+                         f"name a run of a model with a codebook.")
+    found = rates(trained, images_for(trained, arguments))
+    if arguments.json:
+        print(json.dumps(found))
+    else:
+        report(found)
+    return 0

@@ -1,0 +1,178 @@
+"""The commands that say what a run's code is good for: probe, retrieve, anomaly, and downstream, the table of them all.
+
+What the figures mean and what they cannot tell: docs/downstream.md.
+"""
+
+import json
+
+import numpy as np
+
+from scratch.commands.runs import check_images, destination, images_for, labelled, open_run, picture_name
+from scratch.figures import pictures as figures
+from scratch.instruments.anomaly import anomaly as judged
+from scratch.instruments.denoising import denoising, new_corruption
+from scratch.instruments.probe import chance
+from scratch.instruments.probe import probe as probed
+from scratch.instruments.retrieval import NEIGHBOURS, nearest, retrieval
+from scratch.instruments.vectors import labels, of_components, of_latents, of_pixels
+from scratch.options.errors import UsageError
+from scratch.runs.trained import save_picture
+
+
+def spaces(trained, data):
+    """The Vectors of a run, of as many principal components, and of the pixels."""
+    latents = of_latents(trained, data)
+    found = [latents, of_components(data, latents.numbers), of_pixels(data)]
+    return [vectors for vectors in found if vectors]
+
+
+def probe(arguments):
+    """Print how well a linear classifier reads labels off the latents, beside PCA of the same size, pixels and chance.
+    """
+    trained = open_run(arguments)
+    data = images_for(trained, arguments)
+    known = labels(data)
+    found = {vectors.label: {"numbers": vectors.numbers, **probed(vectors, data)} for vectors in spaces(trained, data)}
+    chances = {name: chance(*both) for name, both in known.items()}
+    if arguments.json:
+        print(json.dumps({**about(trained, data, known), "probes": found, "chance": chances}))
+        return 0
+    report_labels(trained, data, known, "linear probes fitted to")
+    for name in known:
+        for label, entry in found.items():
+            numbers, penalty = f"{entry['numbers']} numbers", entry[name]["penalty"]
+            print(f"  {name:8}{label:10}{numbers:>14}   accuracy {entry[name]['accuracy']:.2%}   λ {penalty:g}")
+        print(f"  {name:8}{'chance':24}   accuracy {chances[name]:.2%}")
+    return 0
+
+
+def about(trained, data, known):
+    """What a printed result is of, for JSON."""
+    training, _ = next(iter(known.values()))
+    return {"run": str(trained.run.folder), "data": data.name, "images": len(data.held_out),
+            "training_images": len(training)}
+
+
+def report_labels(trained, data, known, what):
+    """The line above a table of figures about labels."""
+    of = about(trained, data, known)
+    print(f"{of['run']} on {of['images']} held-out images of {data.name}; "
+          f"{what} {of['training_images']} training images:")
+
+
+def retrieve(arguments):
+    """Print how often an image's nearest neighbours by their latents are of its kind, beside pixels; draw some."""
+    trained = open_run(arguments)
+    data = images_for(trained, arguments)
+    known, compared = labels(data), spaces(trained, data)
+    found = {vectors.label: {"numbers": vectors.numbers, **retrieval(vectors, data)} for vectors in compared}
+    if arguments.json:
+        print(json.dumps({**about(trained, data, known), "neighbours": NEIGHBOURS, "retrieval": found}))
+        return 0
+    report_labels(trained, data, known, f"their {NEIGHBOURS} nearest among")
+    for name in known:
+        for label, entry in found.items():
+            values = "   ".join(f"{score.replace('_', ' ')} {value:.2%}" for score, value in entry[name].items())
+            print(f"  {name:8}{label:10}{entry['numbers']:>6} numbers   {values}")
+    queries = data.held_out[: arguments.count]
+    chosen = {vectors.label: data.train[nearest(vectors.train, vectors.held_out[: len(queries)], NEIGHBOURS)] / 255
+              for vectors in compared}
+    title = f"{trained.options['model']}: held-out images of {data.name} and the nearest training images"
+    path = destination(arguments, trained, picture_name("neighbours", trained, data))
+    save_picture(figures.neighbours(queries / 255, chosen, title), path)
+    return 0
+
+
+def anomaly(arguments):
+    """Print how well a run's scores tell images of another data set from its own, as AUROC, and draw the scores."""
+    trained = open_run(arguments)
+    data, outside = inside_and_outside(trained, arguments)
+    pairs, areas = judged(trained, data, outside)
+    if arguments.json:
+        print(json.dumps({"run": str(trained.run.folder), "data": data.name, "images": len(data.held_out),
+                          "against": outside.name, "against_images": len(outside.held_out), "auroc": areas}))
+        return 0
+    print(f"{trained.run.folder}: {len(data.held_out)} held-out images of {data.name} "
+          f"against {len(outside.held_out)} of {outside.name}:")
+    width = max(map(len, pairs))
+    for name, (inner, outer) in pairs.items():
+        print(f"  {name:{width}}  AUROC {areas[name]:.4f}   median {np.median(inner):.5g} inside, "
+              f"{np.median(outer):.5g} outside")
+    path = destination(arguments, trained, f"anomaly-{outside.name.replace(':', '-').replace('/', '-')}.png")
+    save_picture(figures.score_histograms(pairs, areas, data.name, outside.name), path)
+    return 0
+
+
+def inside_and_outside(trained, arguments):
+    """(the run's data, the data to tell from it). Raises UsageError where both are one."""
+    data, outside = images_for(trained, arguments), images_for(trained, arguments, arguments.against)
+    if data.name == outside.name:
+        raise UsageError(f"--against {outside.name} are the images that are to be told from: name another data set.")
+    return data, outside
+
+
+def downstream(arguments):
+    """Print a Markdown table of what runs are good for: probe, neighbours, anomaly detection, denoising."""
+    runs = {label: open_run(arguments, folder)
+            for label, folder in labelled([arguments.run, *arguments.beside]).items()}
+    first = next(iter(runs.values()))
+    data = images_for(first, arguments)
+    for trained in runs.values():
+        check_images(trained, data)
+    outside = inside_and_outside(first, arguments)[1] if arguments.against else None
+    table = {label: row(trained, data, outside, arguments.corruption) for label, trained in runs.items()}
+    for numbers in sorted({table[label]["numbers"] for label in runs}):
+        if components := of_components(data, numbers):
+            table[f"PCA, {numbers} numbers"] = of_labels(components, data)
+    table["pixels"] = of_labels(of_pixels(data), data)
+    if arguments.json:
+        print(json.dumps({"data": data.name, "images": len(data.held_out), "against": arguments.against,
+                          "corruption": arguments.corruption, "rows": table}))
+    else:
+        print_table(table)
+    return 0
+
+
+def row(trained, data, outside, corruption):
+    """{column: value} of a run."""
+    found = of_labels(of_latents(trained, data), data)
+    if outside:
+        _, areas = judged(trained, data, outside)
+        found |= {f"AUROC {spoken(name)}": area for name, area in areas.items()}
+    if corruption:
+        measured = denoising(trained, data.held_out, new_corruption(trained, corruption))
+        found |= {f"{spoken(name)} (dB)": value for name, value in measured.items()}
+    return found
+
+
+def spoken(name):
+    """The name of a measure as a heading."""
+    return name.replace("_", " ").replace("elbo", "ELBO").replace("psnr", "PSNR")
+
+
+def of_labels(vectors, data):
+    """{column: value} of vectors: how many numbers, and for each factor the probe's accuracy and the neighbours'."""
+    found = {"numbers": vectors.numbers}
+    neighbours = retrieval(vectors, data)
+    for name, entry in probed(vectors, data).items():
+        found |= {f"{name}: probe": entry["accuracy"], f"{name}: {NEIGHBOURS}-NN": neighbours[name]["knn_accuracy"],
+                  f"{name}: P@{NEIGHBOURS}": neighbours[name][f"precision_at_{NEIGHBOURS}"]}
+    return found
+
+
+def print_table(table):
+    """Rows {label: {column: value}} in Markdown; what a row does not have stays empty."""
+    columns = list(dict.fromkeys(column for found in table.values() for column in found))
+    print("| | " + " | ".join(columns) + " |")
+    print("|" + "---|" * (len(columns) + 1))
+    for label, found in table.items():
+        print(f"| {label} | " + " | ".join(shown(column, found.get(column)) for column in columns) + " |")
+
+
+def shown(column, value):
+    """A value of a column, in its unit."""
+    if value is None or column == "numbers":
+        return "" if value is None else str(value)
+    if "(dB)" in column:
+        return f"{value:.2f}"
+    return f"{value:.4f}" if column.startswith("AUROC") else f"{value:.2%}"

@@ -1,0 +1,146 @@
+"""What the command line does in the space of a run's codes: lead, mix and add them, and look at where they lie."""
+
+import argparse
+import json
+
+import numpy as np
+
+from scratch.commands.runs import destination, held_out_images, images_for, open_run
+from scratch.figures import pictures as figures
+from scratch.figures.latents import grid_figure, image_grid, information_figure, scatter_figure
+from scratch.instruments.mutual_information import information_of_run
+from scratch.instruments.vector_codes import bilinear, check_vector_code, code_space, mean_difference, traversal
+from scratch.options.errors import UsageError
+from scratch.runs.trained import save_picture
+
+
+def traverse(arguments):
+    """Draw what each dimension of the code does to an image: those of the largest KL, or variance of an AE's codes."""
+    trained = open_run(arguments)
+    check_vector_code(trained, "traverse")
+    data = images_for(trained, arguments)
+    x = held_out_images(trained, data, [arguments.index])
+    space, code = code_space(trained, data.held_out), trained.encode(x)[0]
+    blank = np.ones((arguments.steps - 2, *x.shape[1:]))
+    rows = [("original, decoded", np.concatenate([x, trained.decode(code[None]), blank]))]
+    for dimension in space.most_important(arguments.dimensions):
+        images = trained.decode(traversal(code, space, dimension, arguments.span, arguments.steps))
+        rows.append((f"z{dimension}  {space.unit.format(space.importance[dimension])}", images))
+    units = "standard deviations of its codes" if trained.options["model"] == "ae" else "of the prior's units"
+    title = (f"{trained.options['model']}: held-out image {arguments.index} of {data.name}, one dimension led\n"
+             f"from −{arguments.span:g} to {arguments.span:g} {units}")
+    save_picture(figures.image_rows(rows, title), destination(arguments, trained, "traversals.png"))
+    return 0
+
+
+def mig(arguments):
+    """Print and draw what each dimension of a VAE's code says of each known factor, and the mutual information gap."""
+    trained = open_run(arguments)
+    data = images_for(trained, arguments)
+    found = information_of_run(trained, data)
+    gaps = found.gaps
+    if arguments.json:
+        factors = {name: {"gap": float(gap), "entropy": float(entropy), "nats": nats.tolist()}
+                   for name, gap, entropy, nats in zip(found.names, gaps, found.entropies, found.nats.T, strict=True)}
+        print(json.dumps({"mig": found.mig, "factors": factors}))
+        return 0
+    print(f"{trained.run.folder} on {len(data.train)} training images of {data.name}: what single dimensions say")
+    for name, gap, entropy, nats in zip(found.names, gaps, found.entropies, found.nats.T, strict=True):
+        best = np.argsort(-nats)[:2]
+        told = "  ".join(f"z{dimension} {nats[dimension]:.3f}" for dimension in best)
+        print(f"  {name:10}  gap {gap:.3f}  of {entropy:.3f} nats: {told}")
+    print(f"  mutual information gap {found.mig:.4f}")
+    save_picture(information_figure(found), destination(arguments, trained, "mig.png"))
+    return 0
+
+
+def aggregate(arguments):
+    """Draw where the codes of the held-out images lie beside the prior; of codes of two numbers also a grid."""
+    trained = open_run(arguments)
+    check_vector_code(trained, "aggregate")
+    data = images_for(trained, arguments)
+    space = code_space(trained, data.held_out)
+    if space.codes.shape[1] < 2:
+        raise UsageError(f"aggregate draws two dimensions, and {trained.run.folder} has one: name another run.")
+    colour, values = colours(data, arguments.colour)
+    picture = scatter_figure(trained, space, colour, values, data.name)
+    save_picture(picture, destination(arguments, trained, "aggregate.png"))
+    if space.codes.shape[1] == 2 and not arguments.out:
+        save_picture(grid_figure(trained, space), trained.run.folder / "code_grid.png")
+    return 0
+
+
+def colours(data, name):
+    """(the factor that colours the points, its values); the label or the first factor where none is asked for."""
+    factors = data.held_out_factors
+    if name is None:
+        name = next(iter(factors), None)
+    elif name not in factors:
+        raise UsageError(f"--colour {name}: what is known of {data.name} is {', '.join(factors) or 'nothing'}.")
+    return name, factors.get(name)
+
+
+def corners(arguments):
+    """Draw the codes between those of four images, a grid with the four in its corners."""
+    trained = open_run(arguments)
+    check_vector_code(trained, "corners")
+    data = images_for(trained, arguments)
+    x = held_out_images(trained, data, arguments.index)
+    codes = bilinear(trained.encode(x), arguments.steps)
+    images = trained.decode(codes.reshape(-1, codes.shape[-1])).reshape(*codes.shape[:2], *x.shape[1:])
+    title = f"{trained.options['model']}: codes between those of held-out images {', '.join(map(str, arguments.index))}"
+    save_picture(image_grid(images, title), destination(arguments, trained, "corners.png"))
+    return 0
+
+
+def arithmetic(arguments):
+    """Draw images with the mean code of one value of a factor taken away, and that of another put in its place."""
+    trained = open_run(arguments)
+    check_vector_code(trained, "arithmetic")
+    data = images_for(trained, arguments)
+    known, chosen = (values_of(factors, arguments, data) for factors in (data.factors, data.held_out_factors))
+    direction = mean_difference(trained.encode(data.train), known, 0, 1)
+    x = trained.floats(data.held_out[chosen == 0][: arguments.count])
+    codes = trained.encode(x)
+    rows = [("original", x)]
+    for amount in np.linspace(0, arguments.amount, arguments.steps):
+        label = "decoded" if amount == 0 else f"+ {amount:g} d"
+        rows.append((label, trained.decode(codes + np.asarray(amount * direction, codes.dtype))))
+    title = (f"{trained.options['model']}, {data.name}; d: mean code of {arguments.factor} {shown(arguments.to_value)} "
+             f"minus that of {shown(arguments.from_value)}")
+    save_picture(figures.image_rows(rows, title), destination(arguments, trained, "arithmetic.png"))
+    return 0
+
+
+def interval(text):
+    """A parser of a value, or of LOW..HIGH; (low, high)."""
+    try:
+        low, _, high = text.partition("..")
+        return float(low), float(high or low)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a value nor LOW..HIGH") from None
+
+
+def shown(ends):
+    """An interval as the command line takes it: a value, or LOW..HIGH."""
+    low, high = ends
+    return f"{low:g}" if low == high else f"{low:g}..{high:g}"
+
+
+def values_of(factors, arguments, data):
+    """(N,): 0 where the factor has the value --from names, 1 where it has --to's, −1 elsewhere.
+
+    Raises UsageError where there is no such factor, or not an image of either.
+    """
+    if arguments.factor not in factors:
+        raise UsageError(f"--factor {arguments.factor}: what is known of {data.name} is "
+                         f"{', '.join(factors) or 'nothing'}.")
+    values = factors[arguments.factor]
+    marks = np.full(len(values), -1)
+    for mark, (low, high) in enumerate((arguments.from_value, arguments.to_value)):
+        inside = (values >= low) & (values <= high)
+        if not inside.any():
+            raise UsageError(f"no image of {data.name} has a {arguments.factor} of {shown((low, high))}; they go from "
+                             f"{values.min():g} to {values.max():g}.")
+        marks[inside] = mark
+    return marks

@@ -1,0 +1,78 @@
+"""What a device can run short of, memory or CUDA's libraries, in sentences for the person at the keyboard."""
+
+import os
+import re
+from contextlib import contextmanager
+
+from scratch.arrays import GPU_PACKAGE, device_module
+from scratch.options.errors import UsageError
+
+EXHAUSTED = re.compile("out of memory|ALLOC_FAILED|can't allocate memory")  # CUDA and PyTorch; cuBLAS; PyTorch's CPU
+NOT_LOADED = re.compile("Failure finding|failed to load|cannot open shared object file")  # pathfinder, CuPy, the linker
+LIBRARY = re.compile(r"\b((lib)?(cu|nv)\w+)\.(so|dll)\b")
+
+
+def is_exhausted(error):
+    """Does the exception say that memory is exhausted? NumPy's and CuPy's are MemoryErrors, CUDA's own are not."""
+    return isinstance(error, MemoryError) or bool(EXHAUSTED.search(str(error)))
+
+
+def missing_library(error):
+    """The CUDA library, such as libcublas, of which the exception says that it cannot be loaded, or None.
+
+    CuPy loads each library when it is first needed, so this can come out of any operation, as an ImportError or, for
+    the compiler of its kernels, as a RuntimeError.
+    """
+    found = LIBRARY.search(str(error)) if NOT_LOADED.search(str(error)) else None
+    return found and found[1]
+
+
+def shortage(error):
+    """One sentence where the exception says that memory or a CUDA library is lacking, else None."""
+    if is_exhausted(error):
+        return f"out of memory ({in_short(error)}): try another --device, a smaller model or fewer images."
+    if library := missing_library(error):
+        return f"CUDA's {library} cannot be loaded: {GPU_PACKAGE} brings it along."
+    return None
+
+
+@contextmanager
+def memory_for(batch_size, device, where=""):
+    """Within a `with` block, memory that does not suffice for a batch is a UsageError that names a smaller one to try.
+
+    `where`: what else there is to say about trying it.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_exhausted(error):
+            raise
+        memory = memory_of(device)
+        on = f"{device} with its {readable(memory)} of memory" if memory else device
+        attempt = f"--batch-size {batch_size // 2}" if batch_size > 1 else "another --device, or a smaller model"
+        raise UsageError(
+            f"--batch-size {batch_size} is too much for {on} ({in_short(error)}): try {attempt}{where}.") from None
+
+
+def memory_of(device):
+    """All the memory of a device in bytes; None where the system does not say."""
+    if device == "cpu":
+        try:
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (AttributeError, ValueError, OSError):  # no POSIX system
+            return None
+    try:
+        return device_module(device).cuda.runtime.memGetInfo()[1]
+    except UsageError:  # PyTorch's GPU, and no CuPy to ask about it
+        return None
+
+
+def readable(size):
+    """Bytes in words."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
+
+
+def in_short(error):
+    """An exception's first line, without its full stop."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(". ") if lines else type(error).__name__

@@ -1,0 +1,81 @@
+"""Pictures of a run's space of codes: where codes lie, what a grid of them shows, what they say of known factors."""
+
+from statistics import NormalDist
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from scratch.figures.pictures import GAP, tile
+
+
+def information_figure(found, rows=20):
+    """Shares of each factor's entropy, a row a dimension, those first that say most of any factor."""
+    shares = found.nats / found.entropies
+    order = np.argsort(-shares.max(axis=1), kind="stable")[:rows]
+    F = len(found.names)
+    figure = Figure(figsize=(max(3.6, 0.75 * F + 1.2), 0.27 * len(order) + 1.3), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(shares[order], cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), share in np.ndenumerate(shares[order]):
+        if share >= 0.005:
+            axes.text(column, row, f"{share:.2f}", ha="center", va="center", fontsize=7,
+                      color="white" if share > 0.5 else "black")
+    names = [f"{name}\n{gap:.2f}" for name, gap in zip(found.names, found.gaps, strict=True)]
+    axes.set_xticks(range(F), names, fontsize=8)
+    axes.set_yticks(range(len(order)), [f"z{dimension}" for dimension in order], fontsize=8)
+    axes.set_xlabel("factor, and its gap", fontsize=9)
+    axes.set_title(f"I(z; factor) / H(factor); their gap on average {found.mig:.3f}", fontsize=9)
+    return figure
+
+
+def scatter_figure(trained, space, colour, values, data_name):
+    """Codes in the two most important dimensions; of a VAE with the circles that hold the prior to 1σ and 2σ."""
+    first, second = space.most_important(2)
+    figure = Figure(figsize=(6, 5.2), layout="constrained")
+    axes = figure.add_subplot()
+    style = dict(s=6, alpha=0.6, linewidths=0)
+    if values is None:
+        axes.scatter(space.codes[:, first], space.codes[:, second], **style)
+    elif np.issubdtype(values.dtype, np.integer) and len(np.unique(values)) <= 10:
+        for number, value in enumerate(np.unique(values)):
+            chosen = space.codes[values == value]
+            axes.scatter(chosen[:, first], chosen[:, second], color=f"C{number}", label=str(value), **style)
+        axes.legend(title=colour, fontsize=8, markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
+    else:
+        points = axes.scatter(space.codes[:, first], space.codes[:, second], c=values, cmap="twilight", **style)
+        figure.colorbar(points, label=colour)
+    if trained.options["model"] == "vae":
+        angles = np.linspace(0, 2 * np.pi, 200)
+        for radius in (1, 2):
+            axes.plot(radius * np.cos(angles), radius * np.sin(angles), color="black", linewidth=1,
+                      linestyle="-" if radius == 1 else "--")
+    axes.set_aspect("equal", adjustable="datalim")
+    for dimension, set_label in ((first, axes.set_xlabel), (second, axes.set_ylabel)):
+        set_label(f"z{dimension}  ({space.unit.format(space.importance[dimension])})")
+    what = "posterior means; circles: 1σ and 2σ of the prior" if trained.options["model"] == "vae" else "codes"
+    axes.set_title(f"{len(space.codes)} held-out images of {data_name}: {what}", fontsize=9)
+    return figure
+
+
+def grid_figure(trained, space, steps=16):
+    """What codes of two numbers decode to, at evenly spaced quantiles of the prior, or of a Gaussian fitted to an AE's.
+    """
+    quantiles = [NormalDist().inv_cdf((step + 0.5) / steps) for step in range(steps)]
+    codes = np.stack(np.meshgrid(quantiles, quantiles[::-1]), axis=-1).reshape(-1, 2)
+    codes = space.centre + space.scale * codes
+    images = trained.decode(codes.astype(trained.dtype))
+    images = images.reshape(steps, steps, *images.shape[1:])
+    source = "the prior" if trained.options["model"] == "vae" else "a Gaussian fitted to the codes"
+    return image_grid(images, f"{trained.options['model']}: decoded at quantiles of {source}")
+
+
+def image_grid(images, title):
+    """A figure of images (R, C, H, W, channels) in rows and columns, without a label."""
+    figure = Figure(figsize=(6, 6 * len(images) / len(images[0]) + 0.35), layout="constrained")
+    axes = figure.add_subplot()
+    strips = [tile(row) for row in images]
+    gap = np.ones((GAP, *strips[0].shape[1:]))
+    axes.imshow(np.concatenate([part for strip in strips for part in (gap, strip)][1:]), interpolation="nearest")
+    axes.set_axis_off()
+    figure.suptitle(title, fontsize=10)
+    return figure

@@ -1,0 +1,170 @@
+"""Pictures of a run: each function returns a Matplotlib figure, `save_figure` writes it."""
+
+import io
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from scratch.runs.run import write_atomically
+
+GAP = 2  # white pixels between images
+
+
+def save_figure(figure, path):
+    """Write a figure as PNG, complete or not at all. Returns the path."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    write_atomically(path, buffer.getvalue())
+    return path
+
+
+def tile(images):
+    """Images (N, H, W, C) side by side, as one (H, N·(H + gap), 3) picture in [0, 1]."""
+    N, H, W, C = images.shape
+    strip = np.ones((H, N * (W + GAP) - GAP, 3))
+    for n in range(N):
+        strip[:, n * (W + GAP) : n * (W + GAP) + W] = np.clip(images[n], 0, 1)
+    return strip
+
+
+def image_rows(rows, title):
+    """A figure with a row of images (N, H, W, C) for every (label, images)."""
+    columns = max(len(images) for _, images in rows)
+    label_width = 0.09 * max(len(label) for label, _ in rows) + 0.1
+    width = max(columns * 0.75 + label_width, 4.0)
+    figure = Figure(figsize=(width, len(rows) * 0.78 + 0.45))
+    height = figure.get_figheight()
+    figure.suptitle(title, fontsize=10, y=1 - 0.08 / height, va="top")
+    for index, (label, images) in enumerate(rows):
+        bottom = 1 - (0.42 + (index + 1) * 0.78) / height
+        axes = figure.add_axes((label_width / width, bottom, 1 - (label_width + 0.05) / width, 0.74 / height))
+        axes.imshow(tile(images), interpolation="nearest", aspect="equal")
+        axes.set_anchor("W")
+        axes.set_axis_off()
+        figure.text((label_width - 0.08) / width, bottom + 0.37 / height, label, ha="right", va="center", fontsize=9)
+    return figure
+
+
+def loss_curves(metrics):
+    """Each loss term over the epochs, on the training and the held-out images; and a VQ-VAE's codes in use."""
+    ours = [name.removeprefix("held_out_") for name in metrics[0] if name.startswith("held_out_")]
+    names = [name for name in ours if not name.startswith("epoch_perplexity")]
+    columns = min(3, len(names))
+    lines = -(-len(names) // columns)
+    figure = Figure(figsize=(3.6 * columns, 2.7 * lines), layout="constrained")
+    epochs = [entry["epoch"] for entry in metrics]
+    for index, name in enumerate(names):
+        axes = figure.add_subplot(lines, columns, index + 1)
+        for label, key in (("training", name), ("held out", f"held_out_{name}")):
+            if key in metrics[0]:
+                axes.plot(epochs, [entry[key] for entry in metrics], marker=".", label=label)
+        axes.set_title("PSNR (dB)" if name == "psnr" else name.replace("_", " "), fontsize=10)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    return figure
+
+
+def run_curves(runs, names):
+    """Metrics of several runs over their epochs, a panel each: runs is {label: metrics}, names the metrics to draw."""
+    columns = min(2, len(names))
+    lines = -(-len(names) // columns)
+    figure = Figure(figsize=(5 * columns, 3 * lines), layout="constrained")
+    for index, name in enumerate(names):
+        axes = figure.add_subplot(lines, columns, index + 1)
+        for label, metrics in runs.items():
+            axes.plot([entry["epoch"] for entry in metrics], [entry[name] for entry in metrics], marker=".",
+                      label=label)
+        if "codes_used" in name or "perplexity" in name:  # from a collapsed codebook to a whole one
+            axes.set_yscale("log")
+        axes.set_title(name.replace("_", " "), fontsize=10)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", fontsize=8)
+    return figure
+
+
+def codebook_use(counts_by_level):
+    """How often each code is used, the most frequent first; a curve for each {level: counts}."""
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.add_subplot()
+    titles = []
+    for level, counts in counts_by_level.items():
+        used = int((counts > 0).sum())
+        share = np.sort(counts)[::-1] / counts.sum()
+        axes.step(np.arange(1, used + 1), share[:used], where="mid", marker="." if used < 2 else None, label=level)
+        titles.append(f"{used} of {len(counts)} {level}".strip())
+    if len(titles) > 1:
+        axes.legend(fontsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_yscale("log")
+    axes.set_xlabel("code, by frequency")
+    axes.set_ylabel("share of all positions")
+    axes.set_title(f"{' and '.join(titles)} codes used on the held-out images", fontsize=10)
+    return figure
+
+
+def kl_per_dimension(kl):
+    """The KL of each latent dimension, averaged over images, in falling order."""
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.add_subplot()
+    axes.bar(np.arange(1, len(kl) + 1), np.sort(kl)[::-1], width=1.0 if len(kl) > 64 else 0.8)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("latent dimension, by its KL")
+    axes.set_ylabel("KL to the prior (nats)")
+    axes.set_title(f"rate: {np.sum(kl):.4g} nats, over {len(kl)} dimensions, on the held-out images", fontsize=10)
+    return figure
+
+
+def explained_variance(shares, points, data_name):
+    """PCA's curve, the share of variance that its first 1, 2, … components explain, and runs as points on, below or
+    above it: points is {label: [(numbers in the code, share), …]}, those of a label joined."""
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(np.arange(1, len(shares) + 1), shares, color="0.5", label="PCA")
+    for label, runs in points.items():
+        axes.plot(*zip(*sorted(runs), strict=True), "o:", linewidth=1, label=label)
+    axes.set_xscale("log")
+    axes.set_xlabel("numbers in the code")
+    axes.set_ylabel("share of variance explained")
+    axes.set_title(f"held-out images of {data_name}", fontsize=10)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def score_histograms(pairs, areas, inside_label, outside_label):
+    """How the scores of images from inside and from outside lie beside each other, a panel for each score.
+
+    pairs is {score: (inside (m,), outside (n,))}, areas {score: AUROC}. Bars are shares of each set; what lies beyond
+    the 0.5th and the 99.5th percentile of both is counted in the outermost ones.
+    """
+    columns = min(2, len(pairs))
+    lines = -(-len(pairs) // columns)
+    figure = Figure(figsize=(4.5 * columns, 2.6 * lines + 0.4), layout="constrained")
+    for index, (name, sets) in enumerate(pairs.items()):
+        axes = figure.add_subplot(lines, columns, index + 1)
+        low, high = np.percentile(np.concatenate(sets), [0.5, 99.5])
+        for scores, label in zip(sets, (inside_label, outside_label), strict=True):
+            shares = np.full(len(scores), 1 / len(scores))
+            axes.hist(scores.clip(low, high), bins=np.linspace(low, high, 61), weights=shares, alpha=0.55, label=label)
+        axes.set_title(f"{name.replace('_', ' ').replace('elbo', 'ELBO')}: AUROC {areas[name]:.3f}", fontsize=10)
+        axes.set_ylabel("share of the set")
+        axes.grid(alpha=0.3)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9)
+    return figure
+
+
+def neighbours(queries, found, title):
+    """Each of the queries (Q, H, W, C) and beside it, in a row for each {label: (Q, k, H, W, C)}, its neighbours."""
+    rows, blank = [], np.ones_like(queries[:1])
+    for number, query in enumerate(queries):
+        for index, (label, images) in enumerate(found.items()):
+            first = query[None] if index == 0 else blank
+            rows.append((label, np.concatenate([first, blank, images[number]])))
+    return image_rows(rows, title)

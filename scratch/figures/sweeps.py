@@ -1,0 +1,129 @@
+"""What the runs of a sweep come to: a table, the rate–distortion curve, and figures over what was swept."""
+
+import math
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
+
+from scratch.runs.trained import save_picture
+
+COLUMNS = {  # figure: (heading, format); those that a run has
+    "rate": ("rate", ".2f"), "distortion": ("distortion", ".2f"), "elbo": ("ELBO", ".2f"),
+    "bits_per_dim": ("bits/dim", ".3f"), "importance_weighted_bound": ("log p(x) ≥", ".2f"),
+    "active_units": ("active", "d"), "mig": ("MIG", ".3f"), "codes_used": ("codes", "d"),
+    "share_of_zeros": ("zeros", ".3f"), "psnr": ("PSNR", ".2f"), "ssim": ("SSIM", ".3f"),
+    "denoising_gain": ("gain dB", ".2f"), "parameters": ("parameters", ",d"),
+}
+PANELS = {  # figure: (its axis, from zero); the first four that the runs have are drawn over what was swept
+    "active_units": ("active units", True),
+    "rate": ("rate (nats)", True),
+    "elbo": ("ELBO (nats)", False),
+    "mig": ("mutual information gap", True),
+    "squared_error": ("mean squared error", False),
+    "psnr": ("PSNR (dB)", False),
+    "codes_used": ("codes used", True),
+}
+
+
+def print_table(rows):
+    """A line a run: what was swept, and what the instruments say, on held-out images."""
+    swept = list(rows[0]["settings"])
+    measured = [name for name in COLUMNS if any(name in row for row in rows)]
+    lines = [[*swept, *(COLUMNS[name][0] for name in measured)]]
+    lines += [[*row["settings"].values(), *(cell(row, name) for name in measured)] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
+
+
+def cell(row, name):
+    """A number of the table as its column writes it; empty where the run has none."""
+    return format(row[name], COLUMNS[name][1]) if name in row else ""
+
+
+def draw(folder, axes, rows):
+    """Write the pictures of a sweep into its folder: rate_distortion.png where runs have a rate, and figures.png."""
+    if all("rate" in row for row in rows):
+        save_picture(rate_distortion_curve(axes, rows), folder / "rate_distortion.png")
+    save_picture(over_option(axes, rows), folder / "figures.png")
+
+
+def lines_of(axes, rows):
+    """{label: rows}: the runs that differ in the first swept option alone, each a line of a picture."""
+    first, lines = next(iter(axes)), {}
+    for row in rows:
+        others = {name: value for name, value in row["settings"].items() if name != first}
+        label = ", ".join(f"{name} {value}" for name, value in others.items())
+        lines.setdefault(label, []).append(row)
+    return lines
+
+
+def rate_distortion_curve(axes, rows):
+    """Distortion over rate, a point a run; on a line of slope −1 all points have one ELBO. (Alemi et al. 2018,
+    arXiv:1711.00464)"""
+    first = next(iter(axes))
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    plot = figure.add_subplot()
+    for number, (label, group) in enumerate(lines_of(axes, rows).items()):
+        rate, distortion = (np.array([row[name] for row in group]) for name in ("rate", "distortion"))
+        order = np.argsort(rate)
+        plot.plot(rate[order], distortion[order], marker="o", markersize=4, linewidth=1, label=label)
+        up = number % 2 == 0  # neighbouring lines have their labels on different sides
+        for row in group:
+            plot.annotate(row["settings"][first], (row["rate"], row["distortion"]), fontsize=7,
+                          xytext=(5, 4) if up else (-5, -4), textcoords="offset points",
+                          ha="left" if up else "right", va="bottom" if up else "top")
+    best = max(row["elbo"] for row in rows)
+    bounds = plot.get_xlim(), plot.get_ylim()
+    plot.axline((0, -best), slope=-1, color="0.6", linestyle="--", linewidth=1, label=f"ELBO {best:.4g}, the best")
+    plot.set_xlim(bounds[0])
+    plot.set_ylim(bounds[1])
+    plot.set_xlabel("rate: KL(q(z | x) ‖ p(z)), nats")
+    plot.set_ylabel("distortion: −log p(x | z), nats")
+    plot.set_title(f"held-out images; a point a run, labelled with its {first}", fontsize=10)
+    plot.grid(alpha=0.3)
+    plot.legend(fontsize=8)
+    return figure
+
+
+def over_option(axes, rows):
+    """The figures of the runs over the first swept option; a line for each combination of the others."""
+    first, values = next(iter(axes.items()))
+    rows = [{**row, "squared_error": 10 ** (-row["psnr"] / 10)} for row in rows]
+    names = [name for name in PANELS if all(name in row for row in rows)][:4]
+    columns = min(2, len(names))
+    depth = -(-len(names) // columns)
+    figure = Figure(figsize=(4.5 * columns, 3.2 * depth + 0.4), layout="constrained")
+    at, numeric = positions(values)
+    for index, name in enumerate(names):
+        plot = figure.add_subplot(depth, columns, index + 1)
+        for label, group in lines_of(axes, rows).items():
+            plot.plot([at[row["settings"][first]] for row in group], [row[name] for row in group],
+                      marker="o", markersize=4, linewidth=1 if numeric else 0, label=label)
+        ends, from_zero = PANELS[name]
+        if from_zero:
+            plot.set_ylim(bottom=min(0, plot.get_ylim()[0]))
+        if numeric and min(at.values()) > 0 and max(at.values()) >= 4 * min(at.values()):
+            plot.set_xscale("log")
+            plot.xaxis.set_minor_formatter(NullFormatter())
+        if name == "active_units":
+            plot.yaxis.set_major_locator(MaxNLocator(integer=True))
+        plot.set_xticks(list(at.values()), list(at), fontsize=8, **({} if numeric else dict(rotation=20, ha="right")))
+        plot.set_xlabel(first)
+        plot.set_ylabel(ends)
+        plot.grid(alpha=0.3)
+    if len(lines_of(axes, rows)) > 1:
+        figure.legend(*plot.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
+    return figure
+
+
+def positions(values):
+    """({value: place on the axis}, are they numbers?); what is no number, as a schedule, takes places one by one."""
+    try:
+        numbers = [float(value) for value in values]
+    except ValueError:
+        numbers = [math.nan]
+    if not all(map(math.isfinite, numbers)):
+        return {value: place for place, value in enumerate(values)}, False
+    return dict(zip(values, numbers, strict=True)), True

@@ -1,0 +1,104 @@
+"""Moving between the two sides."""
+
+import numpy as np
+import torch
+
+from scratch.accelerate import accelerate
+from tests.support.closeness import assert_all_close, assert_close
+from torch_ref.models import build as build_torch
+
+TINY = {  # options of models that train in milliseconds
+    "channels": (6, 8), "latent_dim": 5, "beta": 0.7, "codes": 32, "code_dim": 4, "codebook_init": "normal",
+    "commitment": 0.25, "temperature": "exponential:1:0.25:40", "hard": False, "kl_weight": "linear:0.7:0.1:20",
+}
+RESIDUAL = TINY | {
+    "network": "residual", "hidden": 8, "residual_blocks": 2, "residual_channels": 3, "halvings": 2,
+    "data_variance": 0.06,
+}
+NETWORKS = {  # beside TINY's plain convolutions and RESIDUAL
+    "pooling": TINY | {"network": "pooling"},
+    "group norm": TINY | {"network": "convolution", "norm": "group"},
+    "batch norm": TINY | {"network": "convolution", "norm": "batch"},
+    "pooling, group norm": TINY | {"network": "pooling", "norm": "group"},
+    "pooling, batch norm": TINY | {"network": "pooling", "norm": "batch"},
+    "residual, group norm": RESIDUAL | {"norm": "group"},
+    "residual, batch norm": RESIDUAL | {"norm": "batch"},
+    "mlp": TINY | {"network": "mlp", "widths": (30, 20)},
+}
+# An mlp has no grid for codes.
+MODELS_AND_NETWORKS = [
+    (model, network) for network in NETWORKS
+    for model in ("ae", "vae", "vqvae", "vqvae2", "dvae") if network != "mlp" or model in ("ae", "vae")
+]
+
+
+def to_torch(array):
+    """A NumPy array as a tensor that wants a gradient; feature maps NHWC become NCHW."""
+    if array.ndim == 4:
+        array = array.transpose(0, 3, 1, 2)
+    return torch.tensor(np.ascontiguousarray(array), requires_grad=array.dtype.kind == "f")
+
+
+def to_numpy(tensor):
+    """A tensor as a NumPy array; feature maps NCHW become NHWC."""
+    array = tensor.numpy(force=True)
+    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
+
+
+def torch_gradients(module):
+    return {name: parameter.grad.numpy() for name, parameter in module.named_parameters()}
+
+
+def load_into_torch(theirs, ours):
+    """Give a torch module the weights of one of scratch's; every name has to fit."""
+    theirs.load_state_dict({name: torch.tensor(array) for name, array in ours.state_dict().items()}, strict=True)
+
+
+def torch_twin(ours, model, image_shape, options):
+    """The torch model with the weights of scratch's model `ours`."""
+    dtype = getattr(torch, next(iter(ours.state_dict().values())).dtype.name)
+    theirs = build_torch(model, image_shape, options, dtype=dtype)
+    load_into_torch(theirs, ours)
+    return theirs
+
+
+def away_from_kinks(ours, precise, x, noise):
+    """Do the gradients of a model in float32 stay where they are when its weights and images move by 10⁻⁵ of their
+    size, 84 times as far as float32 rounds?
+
+    Where a ReLU, a maximum or the choice of a code is about to change they jump, and either side of the jump is right;
+    no two ways of computing in float32 need to agree there. `precise` is such a model in float64, which is asked.
+    """
+    rng, weights = np.random.default_rng(0), ours.state_dict()
+
+    def gradients(movement):
+        def moved(array):
+            return array * (1 + movement * rng.standard_normal(array.shape)) if array.dtype.kind == "f" else array
+
+        precise.load_state_dict({name: moved(array) for name, array in weights.items()})
+        precise.zero_grad()
+        precise.loss(moved(x), None if noise is None else noise.astype(np.float64))
+        precise.backward()
+        return {name: gradient.copy() for name, gradient in precise.grad_dict().items()}
+
+    still = gradients(0.0)
+    return all(
+        np.abs(gradient - still[name]).max() < 1e-3 * np.abs(still[name]).max()
+        for moving in range(4) for name, gradient in gradients(1e-5).items())
+
+
+def check_layer(ours, theirs, x, rng, bound=1e-12):
+    """Outputs, input gradients and parameter gradients of a layer under a random upstream gradient.
+
+    First in its plain form, then in the accelerated one, where it has one.
+    """
+    load_into_torch(theirs, ours)
+    x_torch = to_torch(x)
+    y_torch = theirs(x_torch)
+    dy = rng.standard_normal(to_numpy(y_torch).shape).astype(x.dtype)
+    y_torch.backward(to_torch(dy))
+    for form in (ours, accelerate(ours, least_channels=1)):
+        form.zero_grad()
+        assert_close(form.forward(x), to_numpy(y_torch), bound, "output")
+        assert_close(form.backward(dy), to_numpy(x_torch.grad), bound, "input gradient")
+        assert_all_close(form.grad_dict(), torch_gradients(theirs), bound)
