@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 
 GPU_PACKAGE = "pip install 'cupy-cuda13x[ctk]' (CUDA 13) or 'cupy-cuda12x[ctk]' (CUDA 12)"
 
@@ -27,23 +27,23 @@ def array_module(x):
 def device_module(device):
     """The array module of a device: "cpu" is numpy; "gpu" or "gpu:N" is cupy with GPU N made the current one.
 
-    Raises UsageError when the name is unknown, CuPy is missing, or there is no such GPU.
+    Raises InputError when the name is unknown, CuPy is missing, or there is no such GPU.
     """
     if device == "cpu":
         return np
     kind, _, number = device.partition(":")
     if kind != "gpu" or not (number.isdigit() or device == "gpu"):
-        raise UsageError(f"unknown device {device!r}: use cpu, gpu or gpu:N.")
+        raise InputError(f"unknown device {device!r}: use cpu, gpu or gpu:N.")
     try:
         import cupy
     except ImportError as error:
-        raise UsageError(f"--device {device} needs CuPy, which is not installed: {GPU_PACKAGE}.") from error
+        raise InputError(f"--device {device} needs CuPy, which is not installed: {GPU_PACKAGE}.") from error
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise UsageError(f"--device {device}: CuPy finds no usable NVIDIA GPU ({error}); use --device cpu.") from error
+        raise InputError(f"--device {device}: CuPy finds no usable NVIDIA GPU ({error}); use --device cpu.") from error
     if int(number or 0) >= count:
-        raise UsageError(f"--device {device}: this machine has {count} GPU(s), numbered from gpu:0.")
+        raise InputError(f"--device {device}: this machine has {count} GPU(s), numbered from gpu:0.")
     cupy.cuda.Device(int(number or 0)).use()
     return cupy
 

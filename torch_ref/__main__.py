@@ -7,7 +7,7 @@ import torch
 from scratch.accelerate.cpu.memory import retain_freed_memory
 from scratch.commands import runs as commands
 from scratch.commands.cli import Parser, main
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from scratch.options.training import add_train_arguments
 from torch_ref import compare, gradcheck
 from torch_ref.models import build
@@ -22,19 +22,19 @@ def make_trainer(options, image_shape):
     try:
         model = build(options["model"], image_shape, options, dtype=getattr(torch, options["dtype"]))
     except ValueError as error:
-        raise UsageError(f"{error}; choose another --image-size.") from None
+        raise InputError(f"{error}; choose another --image-size.") from None
     try:
         optimizer = make_optimizer(model.parameters(), options)
         trainer = Trainer(model, optimizer, options["seed"], options["device"], lr=options["lr"])
     except ValueError as error:
-        raise UsageError(error) from None
+        raise InputError(error) from None
     return trainer, sum(parameter.numel() for parameter in model.parameters())
 
 
 def train(arguments):
     """`train` with the same options, run folder and pictures as `python -m scratch train`."""
     if arguments.workers or arguments.plain:
-        raise UsageError("--workers and --plain are options of scratch; PyTorch decides of its own threads and forms.")
+        raise InputError("--workers and --plain are options of scratch; PyTorch decides of its own threads and forms.")
     return commands.train(arguments, make_trainer, program="torch_ref")
 
 

@@ -24,7 +24,7 @@ from scratch.arrays import each
 from scratch.bottlenecks import GumbelSoftmaxBottleneck, TwoLevelBottleneck
 from scratch.models.autoencoder import build as build_scratch
 from scratch.optim import Adam
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from scratch.options.kinds import real, whole
 from scratch.options.models import add_model_arguments, model_options, preset_for
 from torch_ref.models import build as build_torch
@@ -324,14 +324,14 @@ def add_arguments(parser):
 
 
 def resolve(arguments):
-    """Fill in the defaults of the kind of comparison asked for. Raises UsageError for an option of the other kind."""
+    """Fill in the defaults of the kind of comparison asked for. Raises InputError for an option of the other kind."""
     if arguments.speed and arguments.lr is not None:
-        raise UsageError("--lr cannot be given with --speed: a step takes as long with one learning rate as another.")
+        raise InputError("--lr cannot be given with --speed: a step takes as long with one learning rate as another.")
     if arguments.speed and arguments.plain:
-        raise UsageError("--plain cannot be given with --speed, which times scratch's plain forms beside the others.")
+        raise InputError("--plain cannot be given with --speed, which times scratch's plain forms beside the others.")
     for name in ("operations", "threads", "workers", "unpinned", "device", "tf32"):
         if getattr(arguments, name) and not arguments.speed:
-            raise UsageError(f"--{name} is an option of compare --speed: add --speed, or leave --{name} out.")
+            raise InputError(f"--{name} is an option of compare --speed: add --speed, or leave --{name} out.")
     for name, default in (SPEED_DEFAULTS if arguments.speed else DEFAULTS).items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, default)

@@ -6,7 +6,7 @@ import sys
 
 from data_utils import DataError
 from scratch.commands.shortages import shortage
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from scratch.training.loop import Diverged
 
 
@@ -14,7 +14,7 @@ class Parser(argparse.ArgumentParser):
     """Argparse, with one sentence instead of the usage in front of an error."""
 
     def error(self, message):
-        raise UsageError(f"{message} (see {self.prog} --help)")
+        raise InputError(f"{message} (see {self.prog} --help)")
 
 
 def main(parser, argv=None):
@@ -22,7 +22,7 @@ def main(parser, argv=None):
     try:
         arguments = parser.parse_args(argv)
         return arguments.run_command(arguments)
-    except (UsageError, DataError) as error:
+    except (InputError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except Diverged as error:

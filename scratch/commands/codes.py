@@ -9,7 +9,7 @@ from scratch.commands.runs import check_images, destination, images_for, labelle
 from scratch.figures import pictures as figures
 from scratch.instruments.bits import rates, report
 from scratch.instruments.pca import beside_pca, explained_by_components, principal_components
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from scratch.runs.latents import read_latents, write_latents, write_npz
 from scratch.runs.trained import PICTURED, save_picture
 
@@ -47,7 +47,7 @@ def pca(arguments):
     data = images_for(first, arguments)
     for trained in runs.values():
         if trained.codes:
-            raise UsageError(f"pca counts the numbers of a code, and those of a {trained.options['model']} are "
+            raise InputError(f"pca counts the numbers of a code, and those of a {trained.options['model']} are "
                              f"indices: name runs of ae or vae instead of {trained.run.folder}.")
         check_images(trained, data)
     components = principal_components(data.train)
@@ -91,7 +91,7 @@ def bits(arguments):
     """Print what held-out images cost in bits as codes, beside JPEG of the same error, and PNG."""
     trained = open_run(arguments)
     if not trained.codes:
-        raise UsageError(f"bits counts codes, and the latents of a {trained.options['model']} are none: "
+        raise InputError(f"bits counts codes, and the latents of a {trained.options['model']} are none: "
                          f"name a run of a model with a codebook.")
     found = rates(trained, images_for(trained, arguments))
     if arguments.json:

@@ -15,7 +15,7 @@ from scratch.instruments.probe import chance
 from scratch.instruments.probe import probe as probed
 from scratch.instruments.retrieval import NEIGHBOURS, nearest, retrieval
 from scratch.instruments.vectors import labels, of_components, of_latents, of_pixels
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from scratch.runs.trained import save_picture
 
 
@@ -104,10 +104,10 @@ def anomaly(arguments):
 
 
 def inside_and_outside(trained, arguments):
-    """(the run's data, the data to tell from it). Raises UsageError where both are one."""
+    """(the run's data, the data to tell from it). Raises InputError where both are one."""
     data, outside = images_for(trained, arguments), images_for(trained, arguments, arguments.against)
     if data.name == outside.name:
-        raise UsageError(f"--against {outside.name} are the images that are to be told from: name another data set.")
+        raise InputError(f"--against {outside.name} are the images that are to be told from: name another data set.")
     return data, outside
 
 

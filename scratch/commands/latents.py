@@ -10,7 +10,7 @@ from scratch.figures import pictures as figures
 from scratch.figures.latents import grid_figure, image_grid, information_figure, scatter_figure
 from scratch.instruments.mutual_information import information_of_run
 from scratch.instruments.vector_codes import bilinear, check_vector_code, code_space, mean_difference, traversal
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from scratch.runs.trained import save_picture
 
 
@@ -61,7 +61,7 @@ def aggregate(arguments):
     data = images_for(trained, arguments)
     space = code_space(trained, data.held_out)
     if space.codes.shape[1] < 2:
-        raise UsageError(f"aggregate draws two dimensions, and {trained.run.folder} has one: name another run.")
+        raise InputError(f"aggregate draws two dimensions, and {trained.run.folder} has one: name another run.")
     colour, values = colours(data, arguments.colour)
     picture = scatter_figure(trained, space, colour, values, data.name)
     save_picture(picture, destination(arguments, trained, "aggregate.png"))
@@ -76,7 +76,7 @@ def colours(data, name):
     if name is None:
         name = next(iter(factors), None)
     elif name not in factors:
-        raise UsageError(f"--colour {name}: what is known of {data.name} is {', '.join(factors) or 'nothing'}.")
+        raise InputError(f"--colour {name}: what is known of {data.name} is {', '.join(factors) or 'nothing'}.")
     return name, factors.get(name)
 
 
@@ -130,17 +130,17 @@ def shown(ends):
 def values_of(factors, arguments, data):
     """(N,): 0 where the factor has the value --from names, 1 where it has --to's, −1 elsewhere.
 
-    Raises UsageError where there is no such factor, or not an image of either.
+    Raises InputError where there is no such factor, or not an image of either.
     """
     if arguments.factor not in factors:
-        raise UsageError(f"--factor {arguments.factor}: what is known of {data.name} is "
+        raise InputError(f"--factor {arguments.factor}: what is known of {data.name} is "
                          f"{', '.join(factors) or 'nothing'}.")
     values = factors[arguments.factor]
     marks = np.full(len(values), -1)
     for mark, (low, high) in enumerate((arguments.from_value, arguments.to_value)):
         inside = (values >= low) & (values <= high)
         if not inside.any():
-            raise UsageError(f"no image of {data.name} has a {arguments.factor} of {shown((low, high))}; they go from "
+            raise InputError(f"no image of {data.name} has a {arguments.factor} of {shown((low, high))}; they go from "
                              f"{values.min():g} to {values.max():g}.")
         marks[inside] = mark
     return marks

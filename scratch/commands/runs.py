@@ -13,7 +13,7 @@ from scratch.commands.shortages import memory_for
 from scratch.figures import pictures as figures
 from scratch.instruments.denoising import denoising, new_corruption
 from scratch.instruments.report import check_samples, measure, report_measures
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from scratch.options.training import resolve, resolve_resumed
 from scratch.runs.run import Run, describe_data, versions
 from scratch.runs.trained import (
@@ -46,14 +46,14 @@ def make_trainer(options, image_shape):
 
 
 def number_of_workers(options, model):
-    """What --workers says; where it says nothing, a sensible number. Raises UsageError where there can be but one."""
+    """What --workers says; where it says nothing, a sensible number. Raises InputError where there can be but one."""
     device, workers = options["device"], options["workers"]
     if workers is None:
         coupled = any(part.couples_examples for part in model.modules())
         return 1 if options["plain"] or device != "cpu" or coupled else sensible_workers(options["batch_size"])
     if workers > 1 and (options["plain"] or device != "cpu"):
         where = "--plain" if options["plain"] else f"--device {device}"
-        raise UsageError(f"--workers {workers} asks for threads that share a batch on the CPU; {where} has none such.")
+        raise InputError(f"--workers {workers} asks for threads that share a batch on the CPU; {where} has none such.")
     return workers
 
 
@@ -94,17 +94,17 @@ def continue_run(arguments, make_trainer, program):
     """(run, data, trainer, progress) of a run as it was when it was last saved."""
     run, tensors, position = Run.resume(arguments.resume)
     if run.config["program"] != program:
-        raise UsageError(f"{run.folder} was trained by {run.config['program']}: continue it there.")
+        raise InputError(f"{run.folder} was trained by {run.config['program']}: continue it there.")
     run.config["options"] = resolve_resumed(arguments, run.options)
     data = load_data(run.options, arguments.download)
     if describe_data(data) != run.config["data"]:
-        raise UsageError(f"the data has changed since {run.folder} was trained: {data.describe()}, "
+        raise InputError(f"the data has changed since {run.folder} was trained: {data.describe()}, "
                          f"where the run had {run.config['data']}.")
     trainer, _ = make_trainer(run.options, data.train.shape[1:])
     try:
         progress = run.restore(trainer, tensors, position)
     except (KeyError, ValueError) as error:
-        raise UsageError(f"{run.folder}/resume.safetensors does not fit its own config: {error}.") from None
+        raise InputError(f"{run.folder}/resume.safetensors does not fit its own config: {error}.") from None
     run.write_config()
     for name, now in trainer.environment().items():
         if (before := position["environment"].get(name)) != now:
@@ -168,10 +168,10 @@ def images_for(trained, arguments, data=None):
 
 
 def check_images(trained, data):
-    """Raises UsageError where the images are not of the shape that the run was trained on."""
+    """Raises InputError where the images are not of the shape that the run was trained on."""
     H, W, C = trained.run.config["data"]["image_shape"]
     if data.train.shape[1:] != (H, W, C):
-        raise UsageError(f"{trained.run.folder} takes images of {H}×{W}×{C}; {data.describe()}: choose other --data.")
+        raise InputError(f"{trained.run.folder} takes images of {H}×{W}×{C}; {data.describe()}: choose other --data.")
 
 
 def destination(arguments, trained, name):
@@ -249,9 +249,9 @@ def sample(arguments):
 
 
 def held_out_images(trained, data, indices):
-    """The held-out images of these numbers. Raises UsageError where there are not so many."""
+    """The held-out images of these numbers. Raises InputError where there are not so many."""
     if max(indices) >= len(data.held_out):
-        raise UsageError(f"there is no held-out image {max(indices)}: {data.name} has {len(data.held_out)}, from 0.")
+        raise InputError(f"there is no held-out image {max(indices)}: {data.name} has {len(data.held_out)}, from 0.")
     return trained.floats(data.held_out[list(indices)])
 
 
@@ -288,11 +288,11 @@ def curves(arguments):
     runs = {label: Run.open(folder).metrics() for label, folder in labelled(arguments.runs).items()}
     for label, metrics in runs.items():
         if not metrics:
-            raise UsageError(f"{label} has finished no epoch yet: there is nothing to draw of it.")
+            raise InputError(f"{label} has finished no epoch yet: there is nothing to draw of it.")
     common = set.intersection(*(set(entry) for metrics in runs.values() for entry in metrics)) - {"epoch"}
     wanted = arguments.metric or [name for name in COMPARED if name in common]
     for name in wanted:
         if name not in common:
-            raise UsageError(f"not every run has a metric {name!r}; they share {', '.join(sorted(common))}.")
+            raise InputError(f"not every run has a metric {name!r}; they share {', '.join(sorted(common))}.")
     save_picture(figures.run_curves(runs, wanted), Path(arguments.out))
     return 0

@@ -5,7 +5,7 @@ import re
 from contextlib import contextmanager
 
 from scratch.arrays import GPU_PACKAGE, device_module
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 
 EXHAUSTED = re.compile("out of memory|ALLOC_FAILED|can't allocate memory")  # CUDA and PyTorch; cuBLAS; PyTorch's CPU
 NOT_LOADED = re.compile("Failure finding|failed to load|cannot open shared object file")  # pathfinder, CuPy, the linker
@@ -38,7 +38,7 @@ def shortage(error):
 
 @contextmanager
 def memory_for(batch_size, device, where=""):
-    """Within a `with` block, memory that does not suffice for a batch is a UsageError that names a smaller one to try.
+    """Within a `with` block, memory that does not suffice for a batch is a InputError that names a smaller one to try.
 
     `where`: what else there is to say about trying it.
     """
@@ -50,7 +50,7 @@ def memory_for(batch_size, device, where=""):
         memory = memory_of(device)
         on = f"{device} with its {readable(memory)} of memory" if memory else device
         attempt = f"--batch-size {batch_size // 2}" if batch_size > 1 else "another --device, or a smaller model"
-        raise UsageError(
+        raise InputError(
             f"--batch-size {batch_size} is too much for {on} ({in_short(error)}): try {attempt}{where}.") from None
 
 
@@ -63,7 +63,7 @@ def memory_of(device):
             return None
     try:
         return device_module(device).cuda.runtime.memGetInfo()[1]
-    except UsageError:  # PyTorch's GPU, and no CuPy to ask about it
+    except InputError:  # PyTorch's GPU, and no CuPy to ask about it
         return None
 
 

@@ -14,7 +14,7 @@ from scratch.commands.cli import Parser
 from scratch.commands.runs import load_data, measure_all, train
 from scratch.figures.sweeps import draw, print_table
 from scratch.instruments.mutual_information import mig_of_run
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from scratch.options.training import MAY_CHANGE_ON_RESUME, add_train_arguments, given, resolve
 from scratch.runs.run import Run, read_position, write_atomically
 from scratch.runs.trained import Trained
@@ -80,20 +80,20 @@ def report(folder, axes, rows, diverged):
 
 
 def read_axes(arguments):
-    """{option: [value, …]}, as text, of every --over. Raises UsageError where one cannot be."""
+    """{option: [value, …]}, as text, of every --over. Raises InputError where one cannot be."""
     axes = {}
     known = vars(train_parser().parse_args([])).keys() - {"model", "out", "resume", "download"}
     for text in arguments.over:
         option, _, values = text.partition("=")
         name, values = option.removeprefix("--").replace("-", "_"), values.split(",")
         if not all(values):
-            raise UsageError(f"--over {text} leads nothing through values: write --over OPTION=VALUE,VALUE.")
+            raise InputError(f"--over {text} leads nothing through values: write --over OPTION=VALUE,VALUE.")
         if name not in known:
-            raise UsageError(f"--over {text}: {option!r} is no option of train that a sweep can lead through values.")
+            raise InputError(f"--over {text}: {option!r} is no option of train that a sweep can lead through values.")
         if name in axes or getattr(arguments, name) is not None:
-            raise UsageError(f"--{name.replace('_', '-')} is given twice: leave one of them out.")
+            raise InputError(f"--{name.replace('_', '-')} is given twice: leave one of them out.")
         if len(set(values)) < len(values):
-            raise UsageError(f"--over {text} names a value twice: leave one of them out.")
+            raise InputError(f"--over {text} names a value twice: leave one of them out.")
         axes[name] = values
     return axes
 
@@ -110,17 +110,17 @@ def words(name, value):
     option = f"--{name.replace('_', '-')}"
     if name in FLAGS:
         if value not in ("on", "off"):
-            raise UsageError(f"--over {name}={value}: {option} is on or off.")
+            raise InputError(f"--over {name}={value}: {option} is on or off.")
         return [option] if value == "on" else []
     return [f"{option}={value.replace('x', ',') if name in LISTS else value}"]
 
 
 def plan(arguments):
-    """Every run of the sweep, before any is begun. Raises UsageError where one of them cannot be."""
+    """Every run of the sweep, before any is begun. Raises InputError where one of them cannot be."""
     if arguments.resume or not arguments.out:
-        raise UsageError("sweep needs --out DIR, in which it finds its runs again; it takes no --resume.")
+        raise InputError("sweep needs --out DIR, in which it finds its runs again; it takes no --resume.")
     if arguments.model is None:
-        raise UsageError("sweep needs a model, as train does.")
+        raise InputError("sweep needs a model, as train does.")
     axes, plans = read_axes(arguments), []
     for values in itertools.product(*axes.values()):
         settings = dict(zip(axes, values, strict=True))
@@ -134,13 +134,13 @@ def plan(arguments):
 
 
 def check_same_run(planned):
-    """Raises UsageError where the run's folder holds one that was trained with other options."""
+    """Raises InputError where the run's folder holds one that was trained with other options."""
     if not (planned.folder / "resume.safetensors").exists():
         return
     config, _ = read_position(planned.folder / "resume.safetensors")
     for name, value in planned.options.items():
         if name not in MAY_CHANGE_ON_RESUME and (before := config["options"].get(name, value)) != value:
-            raise UsageError(f"{planned.folder} was trained with --{name.replace('_', '-')} {before}, and this sweep "
+            raise InputError(f"{planned.folder} was trained with --{name.replace('_', '-')} {before}, and this sweep "
                              f"asks for {value}: name another --out.")
 
 

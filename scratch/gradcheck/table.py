@@ -8,7 +8,7 @@ import numpy as np
 
 from scratch.gradcheck.cases import CASES, by
 from scratch.gradcheck.differences import BOUND, attempt, finite_differences
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def chosen_cases(names):
     known = {case.name.casefold(): case.name for case in CASES}
     for name in names:
         if name.casefold() not in known:
-            raise UsageError(f"there is no operation {name!r} to check; there are {', '.join(known.values())}.")
+            raise InputError(f"there is no operation {name!r} to check; there are {', '.join(known.values())}.")
     wanted = {name.casefold() for name in names} or known.keys()
     return [case for case in CASES if case.name.casefold() in wanted]
 

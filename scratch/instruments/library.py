@@ -2,12 +2,12 @@
 
 from importlib import import_module
 
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 
 
 def scipy_module(name, wanted_for):
-    """SciPy's module of this name. Raises UsageError, which says how to install it, where there is none."""
+    """SciPy's module of this name. Raises InputError, which says how to install it, where there is none."""
     try:
         return import_module(f"scipy.{name}")
     except ImportError as error:
-        raise UsageError(f"{wanted_for} needs SciPy ({error}): pip install scipy") from None
+        raise InputError(f"{wanted_for} needs SciPy ({error}): pip install scipy") from None

@@ -23,7 +23,7 @@ import numpy as np
 from data_utils.shapes import RANGES, SYMMETRY
 from scratch.instruments.library import scipy_module
 from scratch.instruments.posteriors import Gaussian, gaussian_posteriors, posterior_class
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 
 BINS = 40  # of each latent dimension
 LEVELS = 10  # of a factor that is a real number
@@ -51,7 +51,7 @@ class MutualInformation:
 
 
 def normal_functions():
-    """SciPy's module with Φ and its inverse. Raises UsageError where SciPy is not installed."""
+    """SciPy's module with Φ and its inverse. Raises InputError where SciPy is not installed."""
     return scipy_module("special", "the mutual information gap")
 
 
@@ -116,15 +116,15 @@ def discrete_factors(factors):
 def information_of_run(trained, data):
     """MutualInformation of a VAE's code and what is known of the training images.
 
-    Of these and not of the held-out ones, of which there are too few. Raises UsageError where the model has no Gaussian
+    Of these and not of the held-out ones, of which there are too few. Raises InputError where the model has no Gaussian
     posterior, nothing is known of the images, or SciPy is missing.
     """
     if posterior_class(trained.model) is not Gaussian:
-        raise UsageError(f"mig is of the dimensions of a VAE's code, and {trained.run.folder} is a run of "
+        raise InputError(f"mig is of the dimensions of a VAE's code, and {trained.run.folder} is a run of "
                          f"{trained.options['model']}: name a run of vae.")
     factors = discrete_factors(data.factors)
     if not factors:
-        raise UsageError(f"nothing is known of the images of {data.name} that a code could tell: choose other --data, "
+        raise InputError(f"nothing is known of the images of {data.name} that a code could tell: choose other --data, "
                          f"such as shapes.")
     normal_functions()
     return mutual_information(*gaussian_posteriors(trained, data.train), factors)
@@ -137,5 +137,5 @@ def mig_of_run(trained, data):
         return {}
     try:
         return {"mig": information_of_run(trained, data).mig}
-    except UsageError as error:
+    except InputError as error:
         return {"no_mig": str(error)}

@@ -18,7 +18,7 @@ from scratch.bottlenecks import (
     VectorQuantizedBottleneck,
 )
 from scratch.bottlenecks.gumbel_softmax import log_softmax, perturbed
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 
 
 class Gaussian:
@@ -98,9 +98,9 @@ def posterior_class(model):
 
 
 def posterior(model, x):
-    """q(z | x) of images x. Raises UsageError where the model has no such thing."""
+    """q(z | x) of images x. Raises InputError where the model has no such thing."""
     if (found := posterior_class(model)) is None:
-        raise UsageError(NONE)
+        raise InputError(NONE)
     return found(model.bottleneck, model.encoder.forward(x))
 
 

@@ -6,7 +6,7 @@ from scratch.instruments.elbo import active_units, bits_per_dimension, rate_dist
 from scratch.instruments.importance import importance_weighted_bounds
 from scratch.instruments.posteriors import NONE, Certain, Gaussian, posterior_class
 from scratch.instruments.similarity import of_reconstructions, psnr_of_each, ssim_of_each, structural_similarity
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 
 UNITS = {
     "psnr": "dB, of all images' mean error", "psnr_per_image": "dB, the mean of each image's", "rate": "nats",
@@ -16,9 +16,9 @@ LARGEST = 8  # dimensions whose KL is printed one by one
 
 
 def check_samples(trained, samples):
-    """Raises UsageError where importance samples are asked for of a code that is not drawn at random."""
+    """Raises InputError where importance samples are asked for of a code that is not drawn at random."""
     if samples and not trained.model.bottleneck.random:
-        raise UsageError(f"--importance-samples weighs draws of a random code, and the {trained.options['model']} has "
+        raise InputError(f"--importance-samples weighs draws of a random code, and the {trained.options['model']} has "
                          f"none: name a run of vae or dvae.")
 
 
@@ -39,7 +39,7 @@ def of_images(trained, images):
     measures, missing = {"psnr_per_image": psnr_of_each, "ssim": ssim_of_each}, {}
     try:
         structural_similarity(images.shape[1:])
-    except UsageError as error:
+    except InputError as error:
         del measures["ssim"]
         missing["no_ssim"] = str(error)
     each = of_reconstructions(trained, images, lambda *pair: [measure(*pair) for measure in measures.values()])

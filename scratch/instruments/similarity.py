@@ -13,7 +13,7 @@ SSIM is scikit-image's, with the settings of Wang et al. (2004, doi:10.1109/TIP.
 import numpy as np
 
 from scratch.arrays import to_host
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 
 WINDOW = 11  # pixels a side, σ = 1.5 cut off at 3.5σ
 
@@ -28,20 +28,20 @@ def psnr_of_each(images, others):
 def structural_similarity(image_shape):
     """scikit-image's function, for images (H, W, C).
 
-    Raises UsageError where they are smaller than a window, or scikit-image is not installed.
+    Raises InputError where they are smaller than a window, or scikit-image is not installed.
     """
     H, W, _ = image_shape
     if min(H, W) < WINDOW:
-        raise UsageError(f"SSIM compares windows of {WINDOW}×{WINDOW} pixels, and images of {H}×{W} hold none.")
+        raise InputError(f"SSIM compares windows of {WINDOW}×{WINDOW} pixels, and images of {H}×{W} hold none.")
     try:
         from skimage import metrics  # only here: the light core does without it and SciPy
     except ImportError as error:
-        raise UsageError(f"SSIM needs scikit-image ({error}): pip install scikit-image") from None
+        raise InputError(f"SSIM needs scikit-image ({error}): pip install scikit-image") from None
     return metrics.structural_similarity
 
 
 def ssim_of_each(images, others):
-    """SSIM of each pair of images (N, H, W, C) in [0, 1], (N,). Raises UsageError where `structural_similarity` does.
+    """SSIM of each pair of images (N, H, W, C) in [0, 1], (N,). Raises InputError where `structural_similarity` does.
 
     All channels of all images stand below each other in one tall image, of which scikit-image makes one map of
     similarities: of that the windows count that lie within a channel, which are those of its own mean.

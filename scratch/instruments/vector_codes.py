@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scratch.instruments.posteriors import Gaussian, gaussian_posteriors, posterior_class
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class CodeSpace:
 
 
 def check_vector_code(trained, what):
-    """Raises UsageError where a model's code is a grid of indices, of which there are no sums."""
+    """Raises InputError where a model's code is a grid of indices, of which there are no sums."""
     if trained.codes:
-        raise UsageError(f"{what} needs a code that is a vector, and that of a {trained.options['model']} is a grid of "
+        raise InputError(f"{what} needs a code that is a vector, and that of a {trained.options['model']} is a grid of "
                          f"indices: name a run of ae or vae.")
 
 
 def code_space(trained, images):
-    """CodeSpace of images (uint8). Raises UsageError for a model whose code is no vector."""
+    """CodeSpace of images (uint8). Raises InputError for a model whose code is no vector."""
     check_vector_code(trained, "a direction")
     if posterior_class(trained.model) is Gaussian:
         mu, logvar = gaussian_posteriors(trained, images)

@@ -16,7 +16,7 @@ import numpy as np
 from scratch.arrays import array_module
 from scratch.bottlenecks import GumbelSoftmaxBottleneck, TwoLevelBottleneck
 from scratch.instruments.pca import principal_components, rows
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 
 TRAINING = 10_000  # training images, the first, that probes and searches are given
 
@@ -84,10 +84,10 @@ def of_components(data, numbers):
 def labels(data):
     """{factor: (of the training images that Vectors have, of the held-out images)} of all factors that are classes.
 
-    Raises UsageError where there is none.
+    Raises InputError where there is none.
     """
     found = {name: (values[:TRAINING], data.held_out_factors[name]) for name, values in data.factors.items()
              if np.issubdtype(values.dtype, np.integer) and len(np.unique(values)) > 1}
     if not found:
-        raise UsageError(f"the images of {data.name} have no labels to tell apart: choose other --data.")
+        raise InputError(f"the images of {data.name} have no labels to tell apart: choose other --data.")
     return found

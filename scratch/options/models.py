@@ -5,7 +5,7 @@ from scratch.layers.initialisation import WEIGHT_INITS
 from scratch.layers.norm import NORMS
 from scratch.losses import LIKELIHOODS
 from scratch.networks.convolutional import NETWORKS, check_linear
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from scratch.options.kinds import corruption, fraction, real, schedule, whole, widths
 from scratch.options.presets import CODEBOOK, COMMON, DEPENDENT_OPTIONS, MODEL_OPTIONS, OWN_ENTRIES, PRESETS
 
@@ -85,17 +85,17 @@ def add_codebook_arguments(parser):
 
 
 def preset_for(model, preset):
-    """The entries of a preset. Raises UsageError where there is none of that name, or where it is not for the model."""
+    """The entries of a preset. Raises InputError where there is none of that name, or where it is not for the model."""
     if preset not in PRESETS:
-        raise UsageError(f"unknown preset {preset!r}: choose {' or '.join(PRESETS)}.")
+        raise InputError(f"unknown preset {preset!r}: choose {' or '.join(PRESETS)}.")
     fitting = [name for name, entries in PRESETS.items() if entries.keys() >= set(MODEL_OPTIONS[model])]
     if preset not in fitting:
-        raise UsageError(f"--preset {preset} is no recipe of {model}: choose {' or '.join(fitting)}.")
+        raise InputError(f"--preset {preset} is no recipe of {model}: choose {' or '.join(fitting)}.")
     return {**PRESETS[preset], **OWN_ENTRIES.get((preset, model), {})}
 
 
 def model_options(arguments):
-    """{option: value} of what makes a model, as the command line gives it. Raises UsageError where that cannot be."""
+    """{option: value} of what makes a model, as the command line gives it. Raises InputError where that cannot be."""
     recipe = preset_for(arguments.model, arguments.preset or "small")
     names = {*COMMON, *DEFAULTS, *(name for names in MODEL_OPTIONS.values() for name in names)}
     chosen = {name: value for name, value in vars(arguments).items() if name in names and value is not None}
@@ -109,54 +109,54 @@ def foreign_options(model):
 
 
 def check_model_options(model, chosen, options):
-    """Raises UsageError where among all options of a model some were chosen that it cannot have, or not together."""
+    """Raises InputError where among all options of a model some were chosen that it cannot have, or not together."""
     for name in sorted(foreign_options(model) & chosen.keys()):
         owners = " and ".join(owner for owner, names in MODEL_OPTIONS.items() if name in names)
-        raise UsageError(f"--{name.replace('_', '-')} is an option of {owners}; {model} has none such.")
+        raise InputError(f"--{name.replace('_', '-')} is an option of {owners}; {model} has none such.")
     check_network_options(model, chosen, options)
     if "straight_through" in MODEL_OPTIONS[model]:
         check_codebook_options(chosen, options)
     elif options.get("codebook_init") == "kmeans" and "codes" in MODEL_OPTIONS[model]:
-        raise UsageError(f"--codebook-init kmeans is for vqvae and vqvae2: {model} has no latents to begin with.")
+        raise InputError(f"--codebook-init kmeans is for vqvae and vqvae2: {model} has no latents to begin with.")
     check_rate_options(options)
 
 
 def check_network_options(model, chosen, options):
-    """Raises UsageError where a network option was chosen that another network has, or a network that has no grid."""
+    """Raises InputError where a network option was chosen that another network has, or a network that has no grid."""
     check_dependent_options("network", chosen, options)
     if options["network"] == "mlp" and "codes" in MODEL_OPTIONS[model]:
-        raise UsageError(f"--network mlp has no grid of features, and {model} gives each place of a grid a code: "
+        raise InputError(f"--network mlp has no grid of features, and {model} gives each place of a grid a code: "
                          f"choose another --network.")
     if options["network"] == "linear":
         try:
             check_linear(model, options["likelihood"])
         except ValueError as error:
-            raise UsageError(f"{error}: choose another --network.") from None
+            raise InputError(f"{error}: choose another --network.") from None
 
 
 def check_dependent_options(deciding, chosen, options):
-    """Raises UsageError where an option was chosen that counts only with another choice of the deciding one."""
+    """Raises InputError where an option was chosen that counts only with another choice of the deciding one."""
     for name, (owner, choices) in DEPENDENT_OPTIONS.items():
         if owner == deciding and name in chosen and options[owner] not in choices:
-            raise UsageError(f"--{name.replace('_', '-')} is an option of --{owner} {' or '.join(choices)}; "
+            raise InputError(f"--{name.replace('_', '-')} is an option of --{owner} {' or '.join(choices)}; "
                              f"{options[owner]} has none such.")
 
 
 def check_codebook_options(chosen, options):
-    """Raises UsageError where a codebook option was chosen that another one leaves without meaning."""
+    """Raises InputError where a codebook option was chosen that another one leaves without meaning."""
     for name, needed in (("ema_decay", "codebook_update ema"), ("entropy_temperature", "entropy_weight")):
         owner, _, value = needed.partition(" ")
         if name in chosen and (options[owner] != value if value else not options[owner]):
-            raise UsageError(f"--{name.replace('_', '-')} needs --{needed.replace('_', '-')}"
+            raise InputError(f"--{name.replace('_', '-')} needs --{needed.replace('_', '-')}"
                              f"{'' if value else ' above 0'} beside it.")
     cures = [name for name in CODEBOOK if name != "straight_through" and options[name] != CODEBOOK[name]]
     cures += ["codebook_init"] if options["codebook_init"] == "kmeans" else []
     if options["straight_through"] == "reversed" and cures:
-        raise UsageError(f"--straight-through reversed shows a program that quantizes nothing: "
+        raise InputError(f"--straight-through reversed shows a program that quantizes nothing: "
                          f"leave out --{cures[0].replace('_', '-')}, which it cannot have.")
 
 
 def check_rate_options(options):
-    """Raises UsageError where free bits and a capacity are both asked for."""
+    """Raises InputError where free bits and a capacity are both asked for."""
     if options["free_bits"] and options["capacity"] is not None:
-        raise UsageError("--free-bits and --capacity both say how much of the KL is free: leave one of them out.")
+        raise InputError("--free-bits and --capacity both say how much of the KL is free: leave one of them out.")

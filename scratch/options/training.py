@@ -1,6 +1,6 @@
 """The options of `train`: those of the model (model_options.py), of the data, and of how it is trained."""
 
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from scratch.options.kinds import real, schedule, whole
 from scratch.options.models import DEFAULTS as MODEL_DEFAULTS
 from scratch.options.models import (
@@ -77,17 +77,17 @@ def given(arguments):
 def with_one_end(options, chosen):
     """The options under what was chosen, where --steps takes the place of --epochs or the other way round."""
     if {"steps", "epochs"} <= chosen.keys():
-        raise UsageError("--steps and --epochs both say when training ends: leave one of them out.")
+        raise InputError("--steps and --epochs both say when training ends: leave one of them out.")
     one_end = {"epochs": None} if "steps" in chosen else {"steps": None} if "epochs" in chosen else {}
     return {**options, **one_end, **chosen}
 
 
 def resolve(arguments):
-    """Every option of a new run: the defaults, under the preset, under what was given. Raises UsageError."""
+    """Every option of a new run: the defaults, under the preset, under what was given. Raises InputError."""
     chosen = given(arguments)
     model = chosen.get("model")
     if model not in MODEL_OPTIONS:
-        raise UsageError(f"train what? {model!r} is no model: choose {', '.join(MODEL_OPTIONS)}." if model
+        raise InputError(f"train what? {model!r} is no model: choose {', '.join(MODEL_OPTIONS)}." if model
                          else f"train needs a model ({', '.join(MODEL_OPTIONS)}), or --resume RUN.")
     recipe = preset_for(model, chosen.get("preset", DEFAULTS["preset"]))
     options = with_one_end({**DEFAULTS, **recipe}, chosen)
@@ -98,13 +98,13 @@ def resolve(arguments):
 
 
 def resolve_resumed(arguments, options):
-    """The options of a resumed run: its own, but for what may change. Raises UsageError for anything else given."""
+    """The options of a resumed run: its own, but for what may change. Raises InputError for anything else given."""
     chosen = given(arguments)
     for name in chosen:
         if name not in MAY_CHANGE_ON_RESUME:
             what = "a model" if name == "model" else f"--{name.replace('_', '-')}"
-            raise UsageError(f"a resumed run keeps its own options: {what} cannot be given with --resume "
+            raise InputError(f"a resumed run keeps its own options: {what} cannot be given with --resume "
                              f"(--epochs, --steps, --device, --data-root, --workers and --plain can).")
     if arguments.out:
-        raise UsageError("a resumed run stays in its own folder: --out cannot be given with --resume.")
+        raise InputError("a resumed run stays in its own folder: --out cannot be given with --resume.")
     return with_one_end({**DEFAULTS, **options}, chosen)

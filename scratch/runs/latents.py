@@ -17,7 +17,7 @@ import numpy as np
 
 from scratch.arrays import each
 from scratch.bottlenecks.bottleneck import level_name
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from scratch.runs.run import write_atomically
 
 FORMAT = "autoencoders-from-scratch codes 1"
@@ -75,7 +75,7 @@ def write_latents(path, trained, latents):
 
 
 def read_latents(path, trained):
-    """The latents of a file, as `trained` decodes them. Raises UsageError where they are not its own."""
+    """The latents of a file, as `trained` decodes them. Raises InputError where they are not its own."""
     own = about(trained)
     try:
         with np.load(path) as file:
@@ -85,9 +85,9 @@ def read_latents(path, trained):
             origin = f"the {theirs['model']} {theirs['fingerprint'][:12]}"
             arrays = {name: file[name] for name in theirs["shapes"]}
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
-        raise UsageError(f"{path} is no file of {FORMAT!r}: give decode what encode wrote.") from None
+        raise InputError(f"{path} is no file of {FORMAT!r}: give decode what encode wrote.") from None
     if theirs["fingerprint"] != own["fingerprint"]:
-        raise UsageError(f"{path} was encoded by {origin}, and {trained.run.folder} holds the {own['model']} "
+        raise InputError(f"{path} was encoded by {origin}, and {trained.run.folder} holds the {own['model']} "
                          f"{own['fingerprint'][:12]}: decode it with the run that encoded it.")
     for name, array in arrays.items():
         check(path, trained, name, array, own["shapes"][name])
@@ -96,11 +96,11 @@ def read_latents(path, trained):
 
 
 def check(path, trained, name, array, shape):
-    """Raises UsageError for an array that is none of this model's, in a file that claims it is."""
+    """Raises InputError for an array that is none of this model's, in a file that claims it is."""
     kind = smallest_integers(trained.codes) if trained.codes else trained.dtype
     if list(array.shape[1:]) != shape or not len(array) or array.dtype.kind != kind.kind:
-        raise UsageError(f"{path} holds {name} {array.shape} {array.dtype}; "
+        raise InputError(f"{path} holds {name} {array.shape} {array.dtype}; "
                          f"{trained.run.folder} decodes (N, {', '.join(map(str, shape))}) {kind}.")
     if trained.codes and array.max() >= trained.codes:
-        raise UsageError(f"{path} holds {name} up to {array.max()}; "
+        raise InputError(f"{path} holds {name} up to {array.max()}; "
                          f"the codebook of {trained.run.folder} has 0 to {trained.codes - 1}.")

@@ -22,7 +22,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from scratch.training.loop import Diverged, Progress, StepMeans, Totals
 
 FORMAT = "autoencoders-from-scratch resume 1"
@@ -85,7 +85,7 @@ class Run:
         """A new run in a folder that holds none yet."""
         folder = Path(folder)
         if any((folder / name).exists() for name in ("checkpoint.safetensors", "resume.safetensors")):
-            raise UsageError(f"{folder} holds a run already: name another --out, or continue with --resume {folder}.")
+            raise InputError(f"{folder} holds a run already: name another --out, or continue with --resume {folder}.")
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder, config)
         run.write_config()
@@ -99,9 +99,9 @@ class Run:
             config = json.loads(path.read_text())
             config["options"]["model"], config["data"]["image_shape"]
         except FileNotFoundError:
-            raise UsageError(f"{folder} holds no config.json: name a folder that train wrote.") from None
+            raise InputError(f"{folder} holds no config.json: name a folder that train wrote.") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{path} is no config of a run ({error}): restore it, or train again.") from None
+            raise InputError(f"{path} is no config of a run ({error}): restore it, or train again.") from None
         return cls(folder, config)
 
     def write_config(self):
@@ -183,7 +183,7 @@ class Run:
             model.load_state_dict(read_tensors(path))
         except ValueError as error:
             model = self.options["model"]
-            raise UsageError(f"{path} does not fit the {model} that config.json describes: {error}.") from None
+            raise InputError(f"{path} does not fit the {model} that config.json describes: {error}.") from None
         return model
 
 
@@ -196,7 +196,7 @@ def read_position(path):
             raise KeyError("format")
         return json.loads(metadata["config"]), json.loads(metadata["position"])
     except (KeyError, ValueError, SafetensorError) as error:
-        raise UsageError(f"{path} was not written by train ({error}): name a run that it wrote.") from None
+        raise InputError(f"{path} was not written by train ({error}): name a run that it wrote.") from None
 
 
 def read_tensors(path):
@@ -204,6 +204,6 @@ def read_tensors(path):
     try:
         return load_file(path)
     except FileNotFoundError:
-        raise UsageError(f"{path} does not exist: name a run that has finished an epoch.") from None
+        raise InputError(f"{path} does not exist: name a run that has finished an epoch.") from None
     except SafetensorError as error:
-        raise UsageError(f"{path} is damaged or no safetensors file ({error}): restore it, or train again.") from None
+        raise InputError(f"{path} is damaged or no safetensors file ({error}): restore it, or train again.") from None

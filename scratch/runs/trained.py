@@ -12,7 +12,7 @@ from scratch.figures import pictures as figures
 from scratch.instruments.denoising import corrupted
 from scratch.models.autoencoder import build
 from scratch.models.priors import CodeFrequencies, FittedGaussian, StandardNormal
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from scratch.training.loop import Trainer, held_out_metrics
 
 PICTURED = 10  # images in a row of a picture
@@ -20,13 +20,13 @@ PRIOR_IMAGES = 5000  # training images whose latents a prior is fitted to
 
 
 def build_model(options, image_shape, device, rng=None):
-    """The model that the options describe, on its device. Raises UsageError for images it cannot take."""
+    """The model that the options describe, on its device. Raises InputError for images it cannot take."""
     try:
         model = build(options["model"], image_shape, options, dtype=np.dtype(options["dtype"]), rng=rng).to(device)
     except ValueError as error:
-        raise UsageError(f"{error}; choose another --image-size.") from None
+        raise InputError(f"{error}; choose another --image-size.") from None
     except KeyError as error:
-        raise UsageError(f"the run's options lack {error}: restore its config.json, or train again.") from None
+        raise InputError(f"the run's options lack {error}: restore its config.json, or train again.") from None
     if options.get("plain"):
         return model
     if device != "cpu":
@@ -155,12 +155,12 @@ def interpolation_figure(trained, a, b, steps):
 
 
 def variation_figure(trained, images, count, seed):
-    """Each image, and beside it what `count` draws of its code decode to. Raises UsageError where none is drawn."""
+    """Each image, and beside it what `count` draws of its code decode to. Raises InputError where none is drawn."""
     rng = np.random.default_rng(seed)
     try:
         draws = to_host(trained.model.variations(to_device(images, trained.device), count, rng))
     except ValueError as error:
-        raise UsageError(f"{error}.") from None
+        raise InputError(f"{error}.") from None
     rows = [
         ("original, then draws", np.concatenate([image[None], drawn]))
         for image, drawn in zip(images, draws, strict=True)

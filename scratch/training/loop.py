@@ -267,7 +267,7 @@ def fit(trainer, data, run, progress, *, on_epoch=lambda metrics: None):
     """Train from `progress` up to the run's number of epochs or of steps, saving after each epoch.
 
     An epoch in which the steps end has its line of metrics too, and stays open: with more steps it goes on from there.
-    Raises Diverged, or UsageError where memory does not suffice, with what was saved before kept; or, after saving,
+    Raises Diverged, or InputError where memory does not suffice, with what was saved before kept; or, after saving,
     Interrupted.
     """
     options, where = run.options, " in a new run; what this one has saved is kept"

@@ -12,7 +12,7 @@ from scratch.bottlenecks.codebook.dead_codes import DeadCodes
 from scratch.bottlenecks.codebook.kmeans import lloyd
 from scratch.bottlenecks.codebook.moving_average import EPSILON, MovingAverages
 from scratch.optim import Adam
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from scratch.training.loop import Trainer
 from tests.gpu_emulated.stand_in import DeviceArray, counting
 from tests.support.cures import COUPLING, CURES, MOVING
@@ -236,7 +236,7 @@ def test_a_cure_brings_codes_into_use(sickness, cures):
 @pytest.mark.parametrize("cure", COUPLING)
 def test_what_couples_the_examples_of_a_batch_is_not_shared_out(cure):
     model = new_model("vqvae", **CURES[cure])
-    with pytest.raises(UsageError, match="couples the examples"):
+    with pytest.raises(InputError, match="couples the examples"):
         ParallelTrainer(model, Adam(model.named_parameters(), 1e-3), 0, 2)
 
 

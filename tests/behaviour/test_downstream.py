@@ -14,7 +14,7 @@ from scratch.instruments import anomaly, probe, retrieval, vectors
 from scratch.instruments.anomaly import auroc
 from scratch.instruments.bits import code_bits, entropy_bits
 from scratch.instruments.vectors import Vectors, labels, latent_vectors
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from tests.support.tiny import images, new_model, train
 
 # --- vectors ----------------------------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ def test_labels_are_the_factors_that_are_classes(monkeypatch):
     data = drawn_shapes()
     (name, (train, held_out)), = labels(data).items()
     assert name == "shape" and len(train) == 50 and len(held_out) == 30
-    with pytest.raises(UsageError, match="pictures have no labels"):
+    with pytest.raises(InputError, match="pictures have no labels"):
         labels(Data("pictures", data.train, data.held_out, {}, {}))
 
 
@@ -171,7 +171,7 @@ def test_auroc_of_what_is_known():
 
 def test_without_scipy(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.stats", None)
-    with pytest.raises(UsageError, match=r"AUROC needs SciPy.*pip install scipy"):
+    with pytest.raises(InputError, match=r"AUROC needs SciPy.*pip install scipy"):
         auroc([1], [2])
 
 

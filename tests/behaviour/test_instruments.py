@@ -17,7 +17,7 @@ from scratch.instruments.similarity import psnr_of_each, ssim_of_each
 from scratch.losses import LIKELIHOODS, BernoulliFromLogits, LogitLaplace, SquaredError
 from scratch.models.autoencoder import Autoencoder
 from scratch.module import Sequential
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from tests.support.tiny import images, new_model, train
 
 SHAPE, Z = (2, 3, 2), 4  # of the images of the linear model, and its latent dimensions
@@ -128,7 +128,7 @@ def test_a_certain_code_costs_log_k_a_position(name, positions):
 
 
 def test_the_code_of_an_ae_has_no_elbo():
-    with pytest.raises(UsageError, match="no random variable"):
+    with pytest.raises(InputError, match="no random variable"):
         kl_and_distortion(new_model("ae"), images(2), None)
 
 
@@ -308,8 +308,8 @@ def test_psnr_and_ssim_see_different_faults():
 
 
 def test_where_there_is_no_ssim(monkeypatch):
-    with pytest.raises(UsageError, match="11×11 pixels, and images of 10×12"):
+    with pytest.raises(InputError, match="11×11 pixels, and images of 10×12"):
         ssim_of_each(*np.zeros((2, 1, 10, 12, 3)))
     monkeypatch.setitem(sys.modules, "skimage", None)
-    with pytest.raises(UsageError, match="pip install scikit-image"):
+    with pytest.raises(InputError, match="pip install scikit-image"):
         ssim_of_each(*np.zeros((2, 1, 12, 12, 3)))

@@ -7,7 +7,7 @@ from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.bottlenecks import CapacityTarget, FreeBits, GaussianKL
 from scratch.commands.runs import number_of_workers
 from scratch.optim import Adam
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from scratch.training.loop import Trainer
 from tests.support.rates import COUPLING, RATES
 from tests.support.tiny import images, new_model
@@ -103,7 +103,7 @@ def test_what_couples_a_batch_says_so(rate):
     options = {"device": "cpu", "workers": None, "plain": False, "batch_size": 1}
     assert number_of_workers(options, model) == 1
     if couples:
-        with pytest.raises(UsageError, match=r"(FreeBits|CapacityTarget) couples the examples of a batch.*--workers 1"):
+        with pytest.raises(InputError, match=r"(FreeBits|CapacityTarget) couples the examples of a batch.*--workers 1"):
             ParallelTrainer(model, Adam(model.named_parameters(), 1e-3), 0, 2)
 
 

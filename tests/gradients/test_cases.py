@@ -16,7 +16,7 @@ from scratch.gradcheck.cases import CASES, Case, layer
 from scratch.gradcheck.differences import BOUND, attempt, check, finite_differences
 from scratch.gradcheck.table import run_case
 from scratch.layers import Conv2d, Linear, Tanh
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from torch_ref.gradcheck import AUTOGRAD
 
 NAMES = [f"{case.name} {case.detail}".strip() for case in CASES]
@@ -212,5 +212,5 @@ def test_a_failure_is_marked_and_ends_with_one(capsys, monkeypatch, flags):
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(UsageError, match=r"'Conv3d'.*Conv2d, ConvTranspose2d.*LogitLaplace\.$"):
+    with pytest.raises(InputError, match=r"'Conv3d'.*Conv2d, ConvTranspose2d.*LogitLaplace\.$"):
         command(scratch.gradcheck.table, "Conv3d")

@@ -16,7 +16,7 @@ from scratch.layers import Conv2d, ConvTranspose2d, ReLU
 from scratch.layers.patches import Window
 from scratch.models.autoencoder import build
 from scratch.optim import Adam
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from scratch.training.loop import Trainer
 from tests.support.beside_torch import TINY, assert_all_close, assert_close
 
@@ -232,7 +232,7 @@ def test_a_replica_shares_the_weights_and_nothing_else():
 
 def test_what_couples_the_examples_refuses_several_workers(monkeypatch):
     monkeypatch.setattr(ReLU, "couples_examples", True, raising=False)
-    with pytest.raises(UsageError, match=r"ReLU couples the examples of a batch.*--workers 1"):
+    with pytest.raises(InputError, match=r"ReLU couples the examples of a batch.*--workers 1"):
         trainer("ae", 2)
 
 

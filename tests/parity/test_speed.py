@@ -12,7 +12,7 @@ import torch
 from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.commands.cli import main
 from scratch.commands.runs import make_trainer
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from torch_ref.__main__ import build_parser
 from torch_ref.speed import growth
 from torch_ref.speed import measure as speed
@@ -193,7 +193,7 @@ def test_the_table_says_which_row_could_not_be_measured(capsys, on_stand_in, mon
     def measure_once(options, *arguments, **more):
         sizes.append(options["batch_size"])
         if options["batch_size"] == 3:
-            raise UsageError("too much for gpu")
+            raise InputError("too much for gpu")
         return measure(options, *arguments, **more)
 
     monkeypatch.setattr(speed, "measure", measure_once)
@@ -279,10 +279,10 @@ def test_bad_input_is_one_sentence(capsys, argv, part):
 def test_a_process_that_cannot_go_on_says_so_in_one_sentence():
     with Process("scratch", options("ae", data="nothing"), Machine(threads=1)) as process:
         process.receive()
-        with pytest.raises(UsageError, match="'nothing'"):
+        with pytest.raises(InputError, match="'nothing'"):
             process.ask("build")
         process.process.kill()
-        with pytest.raises(UsageError, match="'scratch' ended"):
+        with pytest.raises(InputError, match="'scratch' ended"):
             process.ask("libraries")
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from scratch.accelerate.cpu.workers import cores
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 
 THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # --threads decides instead
 PINS = (  # variables with which an environment chooses the kernels of a library
@@ -39,7 +39,7 @@ class Machine:
 
 
 class Process:
-    """A side in its own process, which is asked one thing at a time. Raises UsageError where it cannot answer."""
+    """A side in its own process, which is asked one thing at a time. Raises InputError where it cannot answer."""
 
     def __init__(self, name, options, machine):
         self.name = name
@@ -78,7 +78,7 @@ class Process:
             raise self.died()
         answer = json.loads(line)
         if "error" in answer:
-            raise UsageError(answer["error"])
+            raise InputError(answer["error"])
         return answer["result"]
 
     def ask(self, command, **arguments):
@@ -88,7 +88,7 @@ class Process:
 
     def died(self):
         """The error of a process that ended instead of answering."""
-        return UsageError(f"the process that measures {self.name!r} ended with status {self.process.wait()} before it "
+        return InputError(f"the process that measures {self.name!r} ended with status {self.process.wait()} before it "
                           f"answered: what it printed stands above; where it was killed, memory may have run out.")
 
 

@@ -18,7 +18,7 @@ from statistics import median
 import numpy as np
 
 from data_utils import DataError, batches, load, to_float
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from torch_ref.speed.clock import milliseconds
 
 POOL = 4  # different batches; steps go through them in epochs, each in an order of its own
@@ -81,7 +81,7 @@ class Side:
         images = load(options["data"], root=options["data_root"], limit=POOL * size,
                       image_size=options["image_size"], seed=options["seed"]).train
         if len(images) < size:
-            raise UsageError(f"{options['data']} has {len(images)} training images, too few for a batch of {size}: "
+            raise InputError(f"{options['data']} has {len(images)} training images, too few for a batch of {size}: "
                              f"give a smaller --batch-size.")
         self.images = images[: len(images) // size * size]  # whole batches only, so that all steps are alike
         self.trainer, parameters = self.engine.make_trainer(options, images.shape[1:])
@@ -203,7 +203,7 @@ def main():
                 else:
                     result = getattr(side, command)(**request)
                 reply = {"result": result}
-            except (UsageError, DataError) as error:
+            except (InputError, DataError) as error:
                 reply = {"error": str(error)}
             print(json.dumps(reply), file=stream, flush=True)
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from scratch.commands.devices import cuda
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from scratch.options.kinds import whole
 from scratch.options.training import DEFAULTS
 from torch_ref.speed import measure as speed
@@ -45,7 +45,7 @@ def measure_row(arguments, model, batch_size, tf32):
     row = {"model": model, "batch_size": batch_size, "tf32": tf32}
     try:
         return {**row, "measured": speed.measure(options, machine, steps=arguments.steps)}
-    except UsageError as error:
+    except InputError as error:
         return {**row, "error": str(error)}
 
 
@@ -127,7 +127,7 @@ def run(arguments):
     for model, batch_size, tf32 in plan(arguments):
         rows.append(measure_row(arguments, model, batch_size, tf32))
         if len(rows) == 1 and "error" in rows[0]:
-            raise UsageError(rows[0]["error"])
+            raise InputError(rows[0]["error"])
         print("  ".join(filter(None, cells(rows[-1]))), file=sys.stderr, flush=True)
         if arguments.out:
             write(arguments.out, circumstances(arguments, rows), rows)

@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from scratch.arrays import each
-from scratch.options.errors import UsageError
+from scratch.options.errors import InputError
 from scratch.training.loop import Trainer, perplexities
 
 LEAST_SHARE = 16  # images; with shares of 8 the VQ-VAE gained a little, the AE with its many weights took longer
@@ -39,13 +39,13 @@ class ParallelTrainer(Trainer):
 
     The noise of a step is drawn for the whole batch and then split. With n of N images a worker computes the gradient
     of n/N times its own mean loss, and the gradients are added in the workers' order, so a run repeats bit for bit.
-    Raises UsageError where a part of the model couples the examples of a batch.
+    Raises InputError where a part of the model couples the examples of a batch.
     """
 
     def __init__(self, model, optimizer, seed, workers):
         super().__init__(model, optimizer, seed)
         if coupling := {type(part).__name__ for part in model.modules() if part.couples_examples}:
-            raise UsageError(f"{', '.join(sorted(coupling))} couples the examples of a batch, "
+            raise InputError(f"{', '.join(sorted(coupling))} couples the examples of a batch, "
                              f"which several workers would part: use --workers 1.")
         self.workers = [Trainer(replica(model), None, seed) for _ in range(workers)]
         self.pool = ThreadPoolExecutor(workers)
