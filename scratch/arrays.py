@@ -33,17 +33,17 @@ def device_module(device):
         return np
     kind, _, number = device.partition(":")
     if kind != "gpu" or not (number.isdigit() or device == "gpu"):
-        raise InputError(f"unknown device {device!r}: use cpu, gpu or gpu:N.")
+        raise InputError(f"expected cpu, gpu or gpu:N, got {device!r}.", "device")
     try:
         import cupy
     except ImportError as error:
-        raise InputError(f"--device {device} needs CuPy, which is not installed: {GPU_PACKAGE}.") from error
+        raise InputError(f"{device} needs CuPy, which is not installed: {GPU_PACKAGE}.", "device") from error
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise InputError(f"--device {device}: CuPy finds no usable NVIDIA GPU ({error}); use --device cpu.") from error
+        raise InputError(f"{device}: CuPy finds no usable NVIDIA GPU ({error}); use cpu.", "device") from error
     if int(number or 0) >= count:
-        raise InputError(f"--device {device}: this machine has {count} GPU(s), numbered from gpu:0.")
+        raise InputError(f"{device}: this machine has {count} GPU(s), numbered from gpu:0.", "device")
     cupy.cuda.Device(int(number or 0)).use()
     return cupy
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from scratch.arrays import array_module
+from scratch.options.option import Choice, Option, Real, Scheduled
 from scratch.schedules import Schedule
 
 BLOCK = 2**17  # elements updated at a time, so that a block's operands stay in the CPU's cache
@@ -79,6 +80,7 @@ class SGD(Optimizer):
     """v ← momentum·v + g,       θ ← θ − lr·v.       (Polyak 1964, in PyTorch's form)"""
 
     moments = ("velocity",)
+    options = (Option("momentum", Real(0), 0.9, "share of the velocity that is kept"),)
 
     def __init__(self, parameters, lr=1e-2, momentum=0.0):
         super().__init__(parameters, lr)
@@ -101,6 +103,8 @@ class Adam(Optimizer):
     """
 
     moments = ("m", "v")
+    options = (Option("weight_decay", Real(0), 0.0, "decay λ of the weights, apart from the gradient: AdamW",
+                      source="arXiv:1711.05101"),)
 
     def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         super().__init__(parameters, lr)
@@ -123,3 +127,14 @@ class Adam(Optimizer):
         xp.divide(m, change, out=change)
         change *= self.lr * root / (1 - beta1**self.steps)
         value -= change
+
+
+OPTIMIZERS = {"adam": Adam, "sgd": SGD}
+OPTIMIZER = Option("optimizer", Choice(OPTIMIZERS), "adam", "the rule of the updates", source="arXiv:1412.6980")
+LR = Option("lr", Scheduled(0, included=False), 1e-3, "learning rate")
+
+
+def make_optimizer(parameters, options):
+    """The optimiser that the options name, over {name: Parameter}."""
+    kind = OPTIMIZERS[options["optimizer"]]
+    return kind(parameters, options["lr"], **{option.name: options[option.name] for option in kind.options})

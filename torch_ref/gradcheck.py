@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from scratch.gradcheck import table
-from scratch.gradcheck.table import add_arguments  # noqa: F401  (the command takes the same arguments)
+from scratch.commands import gradcheck
+from scratch.commands.gradcheck import add_arguments  # noqa: F401  (the command takes the same arguments)
 
 BOUND = 1e-12
 
@@ -317,4 +318,4 @@ AUTOGRAD = table.Column("autograd", BOUND, autograd)
 
 def run(arguments):
     """The command: the table of both witnesses; 0 if every difference is within its bound, else 1."""
-    return table.run(arguments, columns=(table.FINITE_DIFFERENCES, AUTOGRAD))
+    return gradcheck.run(arguments, columns=(table.FINITE_DIFFERENCES, AUTOGRAD))

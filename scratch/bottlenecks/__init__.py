@@ -1,38 +1,28 @@
-"""The bottlenecks: the one part in which the systems differ."""
+"""The bottlenecks: the one part in which the systems differ.
 
-from scratch.bottlenecks.capacity import CapacityBottleneck, CapacityTarget
-from scratch.bottlenecks.codebook.health import CuredVectorQuantizer
-from scratch.bottlenecks.codebook.reversed_straight_through import ReversedVectorQuantizer
-from scratch.bottlenecks.codebook.soft_assignment import SoftAssignmentEntropy
-from scratch.bottlenecks.codebook.unit_length import UnitLength
-from scratch.bottlenecks.dense import DenseBottleneck
-from scratch.bottlenecks.free_bits import FreeBits, FreeBitsBottleneck
-from scratch.bottlenecks.gaussian import GaussianBottleneck, GaussianKL, Reparameterize
-from scratch.bottlenecks.gumbel_softmax import CategoricalKL, CodeMixture, GumbelSoftmax, GumbelSoftmaxBottleneck
-from scratch.bottlenecks.sparse import L1, SparseBottleneck
-from scratch.bottlenecks.two_level import TwoLevelBottleneck
-from scratch.bottlenecks.vector_quantizer import VectorQuantizedBottleneck, VectorQuantizer
+Every file here is imported, so that a new bottleneck is found by being there. Its public classes are names of this
+package.
+"""
 
-__all__ = [
-    "L1",
-    "CapacityBottleneck",
-    "CapacityTarget",
-    "CategoricalKL",
-    "CodeMixture",
-    "CuredVectorQuantizer",
-    "DenseBottleneck",
-    "FreeBits",
-    "FreeBitsBottleneck",
-    "GaussianBottleneck",
-    "GaussianKL",
-    "GumbelSoftmax",
-    "GumbelSoftmaxBottleneck",
-    "Reparameterize",
-    "ReversedVectorQuantizer",
-    "SoftAssignmentEntropy",
-    "SparseBottleneck",
-    "TwoLevelBottleneck",
-    "UnitLength",
-    "VectorQuantizedBottleneck",
-    "VectorQuantizer",
-]
+import importlib
+import inspect
+import pkgutil
+
+from scratch.module import Module
+
+__all__ = []
+
+
+def _gather(package):
+    """Make the modules' own public classes names of this package."""
+    for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        module = importlib.import_module(found.name)
+        if found.ispkg:
+            _gather(module)
+        for name, kind in inspect.getmembers(module, inspect.isclass):
+            if issubclass(kind, Module) and kind.__module__ == module.__name__:
+                globals()[name] = kind
+                __all__.append(name)
+
+
+_gather(importlib.import_module(__name__))

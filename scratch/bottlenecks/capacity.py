@@ -3,6 +3,7 @@
 from scratch.arrays import array_module
 from scratch.bottlenecks.gaussian import GaussianBottleneck
 from scratch.module import Module
+from scratch.options.option import Option, Scheduled
 from scratch.schedules import Schedule
 
 
@@ -39,9 +40,25 @@ class CapacityTarget(Module):
 class CapacityBottleneck(GaussianBottleneck):
     """A GaussianBottleneck whose rate has a target: the terms kl, to be read, and kl_gap = |kl − C|, to be weighed."""
 
+    options = (
+        Option("capacity", Scheduled(0), None, "nats that the KL is to be near, in place of 0",
+               source="arXiv:1804.03599"),
+    )
+
     def __init__(self, feature_shape, latent_dim, capacity, **settings):
         super().__init__(feature_shape, latent_dim, **settings)
         self.target = CapacityTarget(capacity)
+
+    @classmethod
+    def applies(cls, options):
+        return options["capacity"] is not None
+
+    @classmethod
+    def build(cls, around, options, *, dtype, rng):
+        return cls(around.shape, options["latent_dim"], options["capacity"], dtype=dtype, rng=rng)
+
+    def weights(self, image_shape, options):
+        return {"reconstruction": 1.0, "kl": 0.0, "kl_gap": options["beta"]}
 
     def at_step(self, step):
         self.target.at_step(step)

@@ -6,21 +6,32 @@ import numpy as np
 
 from scratch.bottlenecks.bottleneck import Bottleneck
 from scratch.layers import Flatten, Linear, Unflatten
+from scratch.options.option import Option, Whole
+
+LATENT_DIM = Option("latent_dim", Whole(1), 128, "numbers in the code of an image")
 
 
-class DenseBottleneck(Bottleneck):
+class DenseBottleneck(Bottleneck, system="ae"):
     """z = h W₁ + b₁,       y = z W₂ + b₂.       (Hinton & Salakhutdinov 2006, doi:10.1126/science.1127647)
 
     Shapes: h, y (N, H, W, C), flattened in between; z (N, Z). No loss terms of its own.
     """
 
+    options = (LATENT_DIM,)
+    priors = ("standard_normal", "fitted_gaussian")
+
     def __init__(self, feature_shape, latent_dim, *, dtype=np.float32, rng=None):
         H, W, C = feature_shape
+        self.latent_dim = latent_dim
         features = math.prod(feature_shape)
         self.flatten = Flatten()
         self.reduce = Linear(features, latent_dim, dtype=dtype, rng=rng)
         self.expand = Linear(latent_dim, features, dtype=dtype, rng=rng)
         self.unflatten = Unflatten(1, (C, H, W))
+
+    @classmethod
+    def build(cls, around, options, *, dtype, rng):
+        return cls(around.shape, options["latent_dim"], dtype=dtype, rng=rng)
 
     def forward(self, h, noise=None):
         return self.decode(self.encode(h)), {}

@@ -3,6 +3,7 @@
 from scratch.arrays import array_module
 from scratch.bottlenecks.gaussian import GaussianBottleneck
 from scratch.module import Module
+from scratch.options.option import Option, Real
 
 
 class FreeBits(Module):
@@ -40,9 +41,25 @@ class FreeBitsBottleneck(GaussianBottleneck):
     """A GaussianBottleneck with λ nats a dimension that are free: the terms kl, to be read, and kl_free, to be weighed.
     """
 
+    options = (
+        Option("free_bits", Real(0), 0.0, "nats of KL that each latent dimension has for free",
+               source="arXiv:1606.04934"),
+    )
+
     def __init__(self, feature_shape, latent_dim, free_bits, **settings):
         super().__init__(feature_shape, latent_dim, **settings)
         self.kl = FreeBits(free_bits)
+
+    @classmethod
+    def applies(cls, options):
+        return options["free_bits"] > 0
+
+    @classmethod
+    def build(cls, around, options, *, dtype, rng):
+        return cls(around.shape, options["latent_dim"], options["free_bits"], dtype=dtype, rng=rng)
+
+    def weights(self, image_shape, options):
+        return {"reconstruction": 1.0, "kl": 0.0, "kl_free": options["beta"]}
 
     def rate(self, mu, logvar):
         kl, kl_free = self.kl.forward(mu, logvar)

@@ -6,9 +6,12 @@ import numpy as np
 
 from scratch.arrays import array_module
 from scratch.bottlenecks.bottleneck import Bottleneck
+from scratch.bottlenecks.dense import LATENT_DIM
+from scratch.bottlenecks.posterior import Posterior
 from scratch.layers import Flatten, Linear, Unflatten
 from scratch.losses import batch_mean_of_sums
 from scratch.module import Module
+from scratch.options.option import Option, Scheduled
 
 
 class Reparameterize(Module):
@@ -56,13 +59,39 @@ class GaussianKL(Module):
         return mu * scale, (variance - 1) * (0.5 * scale)
 
 
-class GaussianBottleneck(Bottleneck):
+class GaussianPosterior(Posterior):
+    """q = N(μ, σ²) with logvar = log σ², and p = N(0, I).
+
+        KL_j = ½ (μ_j² + σ_j² − 1 − log σ_j²)
+        log p(z) − log q(z | x) = ½ Σ_j (ε_j² + log σ_j² − z_j²)    with z = μ + σε, in which both ½ log 2π cancel
+    """
+
+    gaussian = True
+
+    def __init__(self, reparameterize, mu, logvar):
+        self.reparameterize, self.mu, self.logvar = reparameterize, mu, logvar
+
+    def kl(self):
+        return 0.5 * (self.mu * self.mu + array_module(self.mu).exp(self.logvar) - 1 - self.logvar)
+
+    def draw(self, eps):
+        z = self.reparameterize.forward(self.mu, self.logvar, eps)
+        return z, 0.5 * (eps * eps + self.logvar - z * z).sum(axis=1)
+
+
+class GaussianBottleneck(Bottleneck, system="vae"):
     """μ = h W_μ + b_μ,   logvar = h W_σ + b_σ,   z = μ + exp(½ logvar)·ε,   y = z W + b,   and the term kl.
 
     Shapes: h, y (N, H, W, C), flattened in between; mu, logvar, eps, z (N, Z).
     The weight of kl in the loss is β: 1 is the ELBO (Kingma & Welling 2014), above it the β-VAE (Higgins et al. 2017).
     """
 
+    options = (
+        LATENT_DIM,
+        Option("beta", Scheduled(0), 0.1, "weight β of the KL term; 1 is the ELBO", source="Higgins et al., ICLR 2017"),
+    )
+    posterior_kind = GaussianPosterior
+    priors = ("standard_normal",)
     random = True
 
     def __init__(self, feature_shape, latent_dim, *, dtype=np.float32, rng=None):
@@ -78,13 +107,20 @@ class GaussianBottleneck(Bottleneck):
         self.expand = Linear(latent_dim, features, dtype=dtype, rng=self.rng)
         self.unflatten = Unflatten(1, (C, H, W))
 
+    @classmethod
+    def build(cls, around, options, *, dtype, rng):
+        return cls(around.shape, options["latent_dim"], dtype=dtype, rng=rng)
+
+    def weights(self, image_shape, options):
+        return {"reconstruction": 1.0, "kl": options["beta"]}
+
     def draw_noise(self, count, rng):
         return rng.standard_normal((count, self.latent_dim), dtype=self.dtype)
 
     def forward(self, h, noise=None):
         if noise is None:
             noise = array_module(h).asarray(self.draw_noise(len(h), self.rng))
-        mu, logvar = self.posterior(h)
+        mu, logvar = self.parameters_of(h)
         terms = self.rate(mu, logvar)
         z = self.reparameterize.forward(mu, logvar, noise)
         return self.decode(z), terms
@@ -105,16 +141,19 @@ class GaussianBottleneck(Bottleneck):
         """(∂L/∂μ, ∂L/∂logvar) of those terms."""
         return self.kl.backward(dterms["kl"])
 
-    def posterior(self, h):
+    def parameters_of(self, h):
         """(μ, logvar) of q(z | h)."""
         h = self.flatten.forward(h)
         return self.mu.forward(h), self.logvar.forward(h)
 
+    def posterior(self, h):
+        return GaussianPosterior(self.reparameterize, *self.parameters_of(h))
+
     def encode(self, h):
-        return self.posterior(h)[0]
+        return self.parameters_of(h)[0]
 
     def draw(self, h, noise):
-        return self.reparameterize.forward(*self.posterior(h), noise)
+        return self.reparameterize.forward(*self.parameters_of(h), noise)
 
     def decode(self, z):
         return self.unflatten.forward(self.expand.forward(z))

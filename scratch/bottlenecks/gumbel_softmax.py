@@ -6,11 +6,13 @@ import numpy as np
 
 from scratch.arrays import array_module
 from scratch.bottlenecks.bottleneck import Bottleneck
-from scratch.bottlenecks.vector_quantizer import initial_codebook, nearest_codes
+from scratch.bottlenecks.posterior import Posterior
+from scratch.bottlenecks.vector_quantizer import CODE_DIM, CODEBOOK_INIT, CODES, initial_codebook, nearest_codes
 from scratch.layers import Conv2d
 from scratch.layers.linear import check_input
 from scratch.losses import batch_mean_of_sums
 from scratch.module import Module, Parameter
+from scratch.options.option import Choice, Flag, Option, Scheduled
 from scratch.schedules import Schedule
 
 # Of the logits' initial weights: at PyTorch's default scale the noise drowns what they say for an epoch or two.
@@ -132,7 +134,29 @@ class CodeMixture(Module):
         return self.weight.value[indices]
 
 
-class GumbelSoftmaxBottleneck(Bottleneck):
+class CategoricalPosterior(Posterior):
+    """At each of the D positions q = softmax(a) over K codes, and p is the uniform distribution.
+
+        KL_j = Σₖ q_jk (log q_jk + log K)        log p(z) − log q(z | x) = −Σ_j (log q_j(z_j) + log K)
+
+    A draw is the code of argmaxₖ (a + g) with Gumbel noise g.
+    """
+
+    def __init__(self, a):
+        self.a = a
+        self.log_ratio = log_softmax(a) + math.log(a.shape[-1])
+
+    def kl(self):
+        q = array_module(self.a).exp(log_softmax(self.a))
+        return (q * self.log_ratio).sum(axis=-1).reshape(len(q), -1)
+
+    def draw(self, g):
+        xp, indices = array_module(self.a), perturbed(self.a, g).argmax(axis=-1)
+        drawn = xp.take_along_axis(self.log_ratio, indices[..., None], axis=-1)
+        return indices, -drawn.reshape(len(drawn), -1).sum(axis=1)
+
+
+class GumbelSoftmaxBottleneck(Bottleneck, system="dvae"):
     """a = 1×1 convolution of h to K channels,   q = GumbelSoftmax(a) · codebook,   y = 1×1 convolution of q back to C.
 
     Shapes: h, y (N, H, W, C), logits a and noise g (N, H, W, K), codebook (K, D), q (N, H, W, D), indices (N, H, W).
@@ -147,6 +171,23 @@ class GumbelSoftmaxBottleneck(Bottleneck):
     would report another one, and a better one: its decoder is told more than which code it is.
     """
 
+    options = (
+        CODES, CODE_DIM,
+        # kmeans has no latents to begin with; mixtures of codes near 0 say nothing, so that codes begin well apart
+        CODEBOOK_INIT.but(kind=Choice(CODEBOOK_INIT.kind.names[:-1]), default="normal", help="how the codebook begins"),
+        Option("temperature", Scheduled(0, included=False, ends_included=False), "exponential:4:0.25:1000",
+               "temperature τ of the Gumbel-softmax", source="arXiv:1611.01144"),
+        Option("hard", Flag(), False,
+               "train on the draws themselves, with the relaxed draws' gradient (straight through)",
+               source="arXiv:1611.01144"),
+        Option("kl_weight", Scheduled(0), "exponential:0.3:0.01:1000", "weight of the KL to the uniform distribution",
+               source="arXiv:2102.12092"),
+    )
+    recommended = {"lr": 2e-3}  # noqa: RUF012
+    ignored = ("weight_init",)  # its logits have initial weights of their own
+    posterior_kind = CategoricalPosterior
+    priors = ("code_frequencies",)
+    needs_grid = True
     random = True
 
     def __init__(self, feature_shape, codes, code_dim, init="uniform", temperature=1.0, hard=False, *,
@@ -163,9 +204,26 @@ class GumbelSoftmaxBottleneck(Bottleneck):
         self.expand = Conv2d(code_dim, C, 1, dtype=dtype, rng=self.rng)
         self.at_step(0)
 
+    @classmethod
+    def build(cls, around, options, *, dtype, rng):
+        return cls(around.shape, options["codes"], options["code_dim"], options["codebook_init"],
+                   options["temperature"], options["hard"], dtype=dtype, rng=rng)
+
+    def weights(self, image_shape, options):
+        return {"reconstruction": 1.0, "kl": options["kl_weight"]}
+
     @property
     def codes(self):
         return len(self.codebook.weight.value)
+
+    def stages(self):
+        return [(self.project, None, self.project.forward)]
+
+    def posterior(self, h):
+        return CategoricalPosterior(self.project.forward(h))
+
+    def vectors(self, latent):
+        return self.codebook.lookup(latent).reshape(len(latent), -1)
 
     def at_step(self, step):
         self.temperature = self.schedule(step)

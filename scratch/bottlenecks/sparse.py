@@ -7,6 +7,7 @@ from scratch.bottlenecks.dense import DenseBottleneck
 from scratch.layers import ReLU
 from scratch.losses import batch_mean_of_sums
 from scratch.module import Module
+from scratch.options.option import Option, Scheduled
 
 
 class L1(Module):
@@ -43,10 +44,22 @@ class SparseBottleneck(DenseBottleneck):
     any more: with too large a weight the whole code dies, and the decoder answers with one picture for all.
     """
 
+    options = (
+        Option("sparsity", Scheduled(0), 0.0, "weight of the L1 norm of the code, which then is ≥ 0; 0: no such term",
+               source="doi:10.1038/381607a0"),
+    )
+
     def __init__(self, feature_shape, latent_dim, *, dtype=np.float32, rng=None):
         super().__init__(feature_shape, latent_dim, dtype=dtype, rng=rng)
         self.relu = ReLU()
         self.l1 = L1()
+
+    @classmethod
+    def applies(cls, options):
+        return options["sparsity"] != 0
+
+    def weights(self, image_shape, options):
+        return {"reconstruction": 1.0, "l1": options["sparsity"]}
 
     def forward(self, h, noise=None):
         z = self.encode(h)

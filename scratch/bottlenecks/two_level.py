@@ -2,14 +2,16 @@
 
 import numpy as np
 
-from scratch.arrays import array_module
-from scratch.bottlenecks.bottleneck import Bottleneck, level_name
+from scratch.bottlenecks.bottleneck import level_name
+from scratch.bottlenecks.codebook.health import quantizer_for
+from scratch.bottlenecks.vector_quantized import QuantizedBottleneck, code_weights, reconstruction_weight
 from scratch.bottlenecks.vector_quantizer import VectorQuantizer
 from scratch.layers import Concatenate, Conv2d, ConvTranspose2d, ReLU
 from scratch.module import Sequential
+from scratch.options.errors import InputError
 
 
-class TwoLevelBottleneck(Bottleneck):
+class TwoLevelBottleneck(QuantizedBottleneck, system="vqvae2"):
     """Two grids of codes, the bottom one conditioned on the top one.       (Razavi et al. 2019, arXiv:1906.00446)
 
         z_top = 1×1 conv(relu(conv(h)))               half as many rows and columns as h
@@ -32,13 +34,15 @@ class TwoLevelBottleneck(Bottleneck):
     """
 
     levels = ("top", "bottom")
+    halvings_inside = 1
 
     def __init__(self, feature_shape, top_channels, codes, code_dim, init="uniform", quantizer=VectorQuantizer, *,
                  dtype=np.float32, rng=None):
         H, W, C = feature_shape
         if H % 2 or W % 2:
-            raise ValueError(f"two levels of codes halve the encoder's grid once more, and its {H}×{W} cannot "
-                             f"be halved")
+            raise InputError(f"two levels of codes halve the encoder's grid once more, and its {H}×{W} cannot be "
+                             f"halved: choose another image size.")
+        self.positions = (H // 2 * (W // 2), H * W)
         settings = dict(dtype=dtype, rng=rng)
         halving = dict(kernel_size=4, stride=2, padding=1, **settings)
 
@@ -56,6 +60,17 @@ class TwoLevelBottleneck(Bottleneck):
         self.join_levels = Concatenate()
         self.expand = Conv2d(2 * code_dim, C, 1, **settings)
 
+    @classmethod
+    def build(cls, around, options, *, dtype, rng):
+        return cls(around.shape, around.next_channels, options["codes"], options["code_dim"], options["codebook_init"],
+                   quantizer_for(options), dtype=dtype, rng=rng)
+
+    def weights(self, image_shape, options):
+        weights = reconstruction_weight(image_shape, options)
+        for level, positions in zip(self.levels, self.positions, strict=True):
+            weights |= {level_name(name, level): weight for name, weight in code_weights(positions, options).items()}
+        return weights
+
     @property
     def quantizers(self):
         """(top, bottom)"""
@@ -65,37 +80,13 @@ class TwoLevelBottleneck(Bottleneck):
     def indices(self):
         return [quantizer.indices for quantizer in self.quantizers]
 
-    @property
-    def codes(self):
-        return len(self.top_quantizer.codebook.value)
+    def stages(self):
+        def bottom_latents(h):
+            top = self.top_quantizer.nearest(self.top_encoder.forward(h))
+            return self.bottom_latents(h, self.top_quantizer.lookup(top))
 
-    @property
-    def moves(self):
-        return self.top_quantizer.moves
-
-    @property
-    def chooses(self):
-        return self.top_quantizer.chooses
-
-    @property
-    def prepared_from(self):
-        return self.top_quantizer.prepared_from
-
-    def prepare(self, features, rng):
-        tops = [self.top_encoder.forward(h) for h in features]
-        self.top_quantizer.prepare(tops, rng)
-        codes = [self.top_quantizer.lookup(self.top_quantizer.nearest(z)) for z in tops]
-        self.bottom_quantizer.prepare([self.bottom_latents(h, q) for h, q in zip(features, codes, strict=True)], rng)
-
-    def draw_choices(self, rng):
-        """Those of the top, then those of the bottom, as one array."""
-        choices = [quantizer.draw_choices(rng) for quantizer in self.quantizers]
-        return None if choices[0] is None else array_module(choices[0]).concatenate(choices)
-
-    def update(self, choices=None):
-        size = self.top_quantizer.indices.size
-        self.top_quantizer.update(None if choices is None else choices[:size])
-        self.bottom_quantizer.update(None if choices is None else choices[size:])
+        return [(self.top_encoder.layers[-1], self.top_quantizer, self.top_encoder.forward),
+                (self.project, self.bottom_quantizer, bottom_latents)]
 
     def by_level(self, codes):
         return dict(zip(self.levels, codes, strict=True))

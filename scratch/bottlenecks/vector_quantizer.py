@@ -1,15 +1,14 @@
-"""The VQ-VAE's bottleneck: every latent vector is replaced by the nearest of K learned ones."""
+"""The vector quantizer: every latent vector is replaced by the nearest of K learned ones."""
 
 import math
 
 import numpy as np
 
 from scratch.arrays import array_module
-from scratch.bottlenecks.bottleneck import Bottleneck
-from scratch.layers import Conv2d
 from scratch.layers.linear import check_input
 from scratch.losses import batch_mean_of_sums
-from scratch.module import Module, Parameter, Sequential
+from scratch.module import Module, Parameter
+from scratch.options.option import Choice, Option, Real, Whole
 
 SEARCH_BLOCK = 2**21  # distances held at a time: 8 MB in float32
 SEARCH_BLOCK_ON_GPU = 2**25  # 128 MB: there each block starts kernels of its own, and a small one leaves it idle
@@ -67,6 +66,12 @@ def sums_by_code(vectors, indices, codes):
 
 
 CODEBOOK_INITS = ("uniform", "normal", "xavier", "variance_scaling", "kmeans")
+
+CODES = Option("codes", Whole(1), 256, "K, the number of vectors in the codebook")
+CODE_DIM = Option("code_dim", Whole(1), 8, "D, the numbers in a vector of the codebook")
+CODEBOOK_INIT = Option("codebook_init", Choice(CODEBOOK_INITS), "uniform",
+                       "how the codebook begins; kmeans: as means of the first batches' latents")
+COMMITMENT = Option("commitment", Real(0), 0.25, "weight β of the commitment term", source="arXiv:1711.00937")
 
 
 def initial_codebook(how, codes, code_dim, dtype, rng):
@@ -176,67 +181,3 @@ class VectorQuantizer(Module):
 
     def update(self, choices=None):
         """Change what no gradient changes, after a training step."""
-
-
-class VectorQuantizedBottleneck(Bottleneck):
-    """z = 1×1 convolution of h to D channels,   q = VectorQuantizer(z),   y = 1×1 convolution of q back to C channels.
-
-    Shapes: h, y (N, H, W, C), z, q (N, H, W, D), indices (N, H, W): an image is a grid of H·W codes.
-    `quantizer` makes the quantizer: the class above, or one that does something about unused codes.
-    Without `expand` y is q itself, (N, H, W, D), for a decoder that takes the code vectors.
-    """
-
-    def __init__(self, feature_shape, codes, code_dim, init="uniform", quantizer=VectorQuantizer, *, expand=True,
-                 dtype=np.float32, rng=None):
-        _, _, C = feature_shape
-        self.project = Conv2d(C, code_dim, 1, dtype=dtype, rng=rng)
-        self.quantizer = quantizer(codes, code_dim, init, dtype=dtype, rng=rng)
-        self.expand = Conv2d(code_dim, C, 1, dtype=dtype, rng=rng) if expand else Sequential()
-
-    @property
-    def indices(self):
-        return self.quantizer.indices
-
-    @property
-    def codes(self):
-        return len(self.quantizer.codebook.value)
-
-    @property
-    def moves(self):
-        return self.quantizer.moves
-
-    @property
-    def chooses(self):
-        return self.quantizer.chooses
-
-    @property
-    def prepared_from(self):
-        return self.quantizer.prepared_from
-
-    def prepare(self, features, rng):
-        self.quantizer.prepare([self.project.forward(h) for h in features], rng)
-
-    def draw_choices(self, rng):
-        return self.quantizer.draw_choices(rng)
-
-    def update(self, choices=None):
-        self.quantizer.update(choices)
-
-    def forward(self, h, noise=None):
-        z = self.project.forward(h)
-        q, terms = self.quantizer.forward(z)
-        return self.expand.forward(q), terms
-
-    def backward(self, dy, dterms):
-        dq = self.expand.backward(dy)
-        dz = self.quantizer.backward(dq, dterms)
-        return self.project.backward(dz)
-
-    def encode(self, h):
-        return self.quantizer.nearest(self.project.forward(h))
-
-    def decode(self, indices):
-        return self.expand.forward(self.quantizer.lookup(indices))
-
-    def mix(self, a, b, t):
-        return self.quantizer.mix(a, b, t)

@@ -1,22 +1,44 @@
-"""What the command line does with codes: write them, read them back, count their bits, set them beside PCA's."""
+"""The commands on codes: write them, read them back, count their bits, set them beside PCA's."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 
-from scratch.commands.runs import check_images, destination, images_for, labelled, open_run
+from scratch.commands.shared import (
+    add_run_command,
+    check_images,
+    destination,
+    images_for,
+    labelled,
+    open_run,
+    save_picture,
+)
 from scratch.figures import pictures as figures
-from scratch.instruments.bits import rates, report
+from scratch.figures.of_run import PICTURED
+from scratch.instruments.bits import psnr, rates
 from scratch.instruments.pca import beside_pca, explained_by_components, principal_components
-from scratch.options.errors import InputError
+from scratch.instruments.vector_codes import check_vector_code
 from scratch.runs.latents import read_latents, write_latents, write_npz
-from scratch.runs.trained import PICTURED, save_picture
+
+
+def add(subparsers):
+    """The commands and their options."""
+    command = add_run_command(subparsers, "encode", encode, out="codes.npz")
+    command.add_argument("--split", choices=("held-out", "train"), default="held-out", help="(default: held-out)")
+    command = add_run_command(subparsers, "decode", decode, data=False, out="decoded.npz")
+    command.add_argument("file", metavar="FILE", help="a .npz that encode wrote")
+    command = add_run_command(subparsers, "bits", bits)
+    command.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    command = add_run_command(subparsers, "pca", pca, out="pca.png")
+    command.add_argument("beside", nargs="*", metavar="RUN", help="more runs, a point each")
+    command.add_argument("--json", action="store_true", help="print the numbers as JSON, draw nothing")
 
 
 def encode(arguments):
     """Write the latents of images to a .npz: z or μ (N, Z) as `latents`, or code indices (N, h, w) as `codes`."""
     trained = open_run(arguments)
+    trained.needs_images("encode")
     data = images_for(trained, arguments)
     images = data.train if arguments.split == "train" else data.held_out
     path = destination(arguments, trained, "codes.npz")
@@ -29,6 +51,7 @@ def encode(arguments):
 def decode(arguments):
     """Read what `encode` wrote, write the decoded images (uint8) to a .npz and the first of them to a picture."""
     trained = open_run(arguments)
+    trained.needs_images("decode")
     latents = read_latents(Path(arguments.file), trained)
     images = trained.decode(latents)
     path = destination(arguments, trained, "decoded.npz")
@@ -46,9 +69,7 @@ def pca(arguments):
     first = next(iter(runs.values()))
     data = images_for(first, arguments)
     for trained in runs.values():
-        if trained.codes:
-            raise InputError(f"pca counts the numbers of a code, and those of a {trained.options['model']} are "
-                             f"indices: name runs of ae or vae instead of {trained.run.folder}.")
+        check_vector_code(trained, "pca")
         check_images(trained, data)
     components = principal_components(data.train)
     shares = explained_by_components(components, data.held_out)
@@ -90,12 +111,34 @@ def alike_but_in_size(runs):
 def bits(arguments):
     """Print what held-out images cost in bits as codes, beside JPEG of the same error, and PNG."""
     trained = open_run(arguments)
-    if not trained.codes:
-        raise InputError(f"bits counts codes, and the latents of a {trained.options['model']} are none: "
-                         f"name a run of a model with a codebook.")
+    trained.needs_images("bits")
     found = rates(trained, images_for(trained, arguments))
     if arguments.json:
         print(json.dumps(found))
     else:
         report(found)
     return 0
+
+
+def report(found):
+    """Print what `rates` found as a table."""
+    H, W, C = found["image_shape"]
+    print(f"{found['model']} on {found['images']} held-out images of {found['data']}, {H}×{W}×{C}:\n")
+    print(f"{'':44}{'bits an image':>14}{'bits a pixel':>14}{'squared error':>15}{'PSNR':>10}")
+
+    def row(name, bits, mse=None):
+        error = "" if mse is None else f"{mse:15.3e}{psnr(mse):7.2f} dB"
+        print(f"{name:44}{bits:14.1f}{bits / (H * W):14.3f}{error}")
+
+    K, jpeg = found["codes"], found["jpeg"]
+    grids = " + ".join("×".join(map(str, level["grid"])) for level in found["levels"].values())
+    row(f"codes, log2 {K} bits for each of {grids}", found["fixed"], found["mse"])
+    row("codes, by their frequency of use", found["entropy"], found["mse"])
+    if len(found["levels"]) > 1:
+        for name, level in found["levels"].items():
+            row(f"  of these the {name}", level["entropy"])
+    row(f"JPEG, quality {jpeg['quality']}, whole files", jpeg["bits"], jpeg["mse"])
+    row(f"JPEG, quality {jpeg['quality']}, without the header", jpeg["bits_without_header"], jpeg["mse"])
+    row("PNG, whole files, lossless", found["png"])
+    print(f"\nFrequencies: of {found['training_images']} training images, one added to each count. "
+          "JPEG's header: all of a file\nbut the data of its scan.")

@@ -129,9 +129,11 @@ def lines(found):
     yield f"{found['state']}: {found['advice']}."
 
 
-def add_arguments(parser):
-    """The options of the command `devices`."""
+def add(subparsers):
+    """The command and its options."""
+    parser = subparsers.add_parser("devices", help=run.__doc__, description=run.__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    parser.set_defaults(run_command=run)
 
 
 def run(arguments):

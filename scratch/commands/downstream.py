@@ -7,7 +7,18 @@ import json
 
 import numpy as np
 
-from scratch.commands.runs import check_images, destination, images_for, labelled, open_run, picture_name
+from scratch.commands.options import argument, whole
+from scratch.commands.shared import (
+    CORRUPTION_HELP,
+    add_run_command,
+    check_images,
+    destination,
+    images_for,
+    labelled,
+    open_run,
+    picture_name,
+    save_picture,
+)
 from scratch.figures import pictures as figures
 from scratch.instruments.anomaly import anomaly as judged
 from scratch.instruments.denoising import denoising, new_corruption
@@ -15,8 +26,25 @@ from scratch.instruments.probe import chance
 from scratch.instruments.probe import probe as probed
 from scratch.instruments.retrieval import NEIGHBOURS, nearest, retrieval
 from scratch.instruments.vectors import labels, of_components, of_latents, of_pixels
+from scratch.models.corruption import CORRUPTION
 from scratch.options.errors import InputError
-from scratch.runs.trained import save_picture
+
+
+def add(subparsers):
+    """The commands and their options."""
+    against = "another data set, as in --data: its held-out images are to be told from the run's own"
+    of_probe = add_run_command(subparsers, "probe", probe)
+    of_retrieve = add_run_command(subparsers, "retrieve", retrieve, out="neighbours.png")
+    of_retrieve.add_argument("--count", type=whole(1), default=4, metavar="N",
+                             help="held-out images to draw (default: 4)")
+    of_anomaly = add_run_command(subparsers, "anomaly", anomaly, out="anomaly-NAME.png")
+    of_anomaly.add_argument("--against", required=True, metavar="NAME", help=against)
+    of_all = add_run_command(subparsers, "downstream", downstream)
+    of_all.add_argument("beside", nargs="*", metavar="RUN", help="more runs, a row each")
+    of_all.add_argument("--against", metavar="NAME", help=against)
+    of_all.add_argument("--corruption", type=argument(CORRUPTION.kind), metavar="KIND:AMOUNT", help=CORRUPTION_HELP)
+    for parser in (of_probe, of_retrieve, of_anomaly, of_all):
+        parser.add_argument("--json", action="store_true", help="print the numbers as JSON, draw nothing")
 
 
 def spaces(trained, data):

@@ -1,17 +1,61 @@
-"""What the command line does in the space of a run's codes: lead, mix and add them, and look at where they lie."""
+"""The commands in the space of a run's codes: lead, mix and add them, and look at where they lie."""
 
 import argparse
 import json
 
 import numpy as np
 
-from scratch.commands.runs import destination, held_out_images, images_for, open_run
+from scratch.commands.options import argument, whole
+from scratch.commands.shared import (
+    add_run_command,
+    destination,
+    held_out_images,
+    images_for,
+    open_run,
+    save_picture,
+)
 from scratch.figures import pictures as figures
 from scratch.figures.latents import grid_figure, image_grid, information_figure, scatter_figure
+from scratch.figures.of_run import PICTURED
 from scratch.instruments.mutual_information import information_of_run
-from scratch.instruments.vector_codes import bilinear, check_vector_code, code_space, mean_difference, traversal
+from scratch.instruments.vector_codes import (
+    bilinear,
+    check_vector_code,
+    code_space,
+    grid_of_codes,
+    mean_difference,
+    traversal,
+)
 from scratch.options.errors import InputError
-from scratch.runs.trained import save_picture
+from scratch.options.option import Real
+
+
+def add(subparsers):
+    """The commands and their options."""
+    above_zero = argument(Real(0, included=False))
+    command = add_run_command(subparsers, "traverse", traverse, out="traversals.png")
+    command.add_argument("--index", type=whole(0), default=0, metavar="I", help="which held-out image (default: 0)")
+    command.add_argument("--dimensions", type=whole(1), default=10, metavar="N", help="how many (default: 10)")
+    command.add_argument("--span", type=above_zero, default=3.0, metavar="S", help="from −S to S (default: 3)")
+    command.add_argument("--steps", type=whole(2), default=PICTURED, metavar="N", help="images (default: 10)")
+    command = add_run_command(subparsers, "corners", corners, out="corners.png")
+    command.add_argument("--index", type=whole(0), nargs=4, default=[0, 1, 2, 3], metavar="I",
+                         help="held-out images (default: 0 1 2 3)")
+    command.add_argument("--steps", type=whole(2), default=8, metavar="N", help="a side of the grid (default: 8)")
+    command = add_run_command(subparsers, "arithmetic", arithmetic, out="arithmetic.png")
+    command.add_argument("--factor", required=True, metavar="NAME", help="of shapes: shape, colour, size, rotation, x, "
+                         "y, background; of torchvision's sets: label")
+    for end in ("from", "to"):
+        command.add_argument(f"--{end}", type=interval, required=True, dest=f"{end}_value", metavar="VALUE",
+                             help="a value of the factor such as 2, or LOW..HIGH")
+    command.add_argument("--amount", type=above_zero, default=1.0, metavar="A",
+                         help="how much of the difference is added at most (default: 1)")
+    command.add_argument("--steps", type=whole(2), default=5, metavar="N", help="rows (default: 5)")
+    command.add_argument("--count", type=whole(1), default=PICTURED, metavar="N", help="images (default: 10)")
+    command = add_run_command(subparsers, "aggregate", aggregate, out="aggregate.png")
+    command.add_argument("--colour", metavar="FACTOR", help="that colours the points (default: the first known)")
+    command = add_run_command(subparsers, "mig", mig, out="mig.png")
+    command.add_argument("--json", action="store_true", help="print the numbers as JSON, draw nothing")
 
 
 def traverse(arguments):
@@ -26,7 +70,7 @@ def traverse(arguments):
     for dimension in space.most_important(arguments.dimensions):
         images = trained.decode(traversal(code, space, dimension, arguments.span, arguments.steps))
         rows.append((f"z{dimension}  {space.unit.format(space.importance[dimension])}", images))
-    units = "standard deviations of its codes" if trained.options["model"] == "ae" else "of the prior's units"
+    units = space.units
     title = (f"{trained.options['model']}: held-out image {arguments.index} of {data.name}, one dimension led\n"
              f"from −{arguments.span:g} to {arguments.span:g} {units}")
     save_picture(figures.image_rows(rows, title), destination(arguments, trained, "traversals.png"))
@@ -63,10 +107,12 @@ def aggregate(arguments):
     if space.codes.shape[1] < 2:
         raise InputError(f"aggregate draws two dimensions, and {trained.run.folder} has one: name another run.")
     colour, values = colours(data, arguments.colour)
-    picture = scatter_figure(trained, space, colour, values, data.name)
+    picture = scatter_figure(space, colour, values, data.name)
     save_picture(picture, destination(arguments, trained, "aggregate.png"))
     if space.codes.shape[1] == 2 and not arguments.out:
-        save_picture(grid_figure(trained, space), trained.run.folder / "code_grid.png")
+        codes, steps = grid_of_codes(space), 16
+        images = trained.decode(codes.reshape(-1, 2).astype(trained.dtype)).reshape(steps, steps, *trained.shape)
+        save_picture(grid_figure(images, trained.options["model"], space), trained.run.folder / "code_grid.png")
     return 0
 
 

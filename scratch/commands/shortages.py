@@ -1,8 +1,7 @@
-"""What a device can run short of, memory or CUDA's libraries, in sentences for the person at the keyboard."""
+"""Messages for running out of memory, and for CUDA libraries that cannot be loaded."""
 
 import os
 import re
-from contextlib import contextmanager
 
 from scratch.arrays import GPU_PACKAGE, device_module
 from scratch.options.errors import InputError
@@ -27,31 +26,32 @@ def missing_library(error):
     return found and found[1]
 
 
-def shortage(error):
-    """One sentence where the exception says that memory or a CUDA library is lacking, else None."""
+def shortage(error, arguments):
+    """One sentence where the exception says that memory or a CUDA library is lacking, else None.
+
+    `arguments` are those of the command: `running` = (batch size, device, what else to say) from the moment at which a
+    batch of examples is what takes the memory (`runs_with`).
+    """
     if is_exhausted(error):
+        if running := getattr(arguments, "running", None):
+            return too_much(error, *running)
         return f"out of memory ({in_short(error)}): try another --device, a smaller model or fewer images."
     if library := missing_library(error):
         return f"CUDA's {library} cannot be loaded: {GPU_PACKAGE} brings it along."
     return None
 
 
-@contextmanager
-def memory_for(batch_size, device, where=""):
-    """Within a `with` block, memory that does not suffice for a batch is a InputError that names a smaller one to try.
+def runs_with(arguments, options, where=""):
+    """Note in the arguments of a command what its memory depends on from now on."""
+    arguments.running = (options["batch_size"], options["device"], where)
 
-    `where`: what else there is to say about trying it.
-    """
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not is_exhausted(error):
-            raise
-        memory = memory_of(device)
-        on = f"{device} with its {readable(memory)} of memory" if memory else device
-        attempt = f"--batch-size {batch_size // 2}" if batch_size > 1 else "another --device, or a smaller model"
-        raise InputError(
-            f"--batch-size {batch_size} is too much for {on} ({in_short(error)}): try {attempt}{where}.") from None
+
+def too_much(error, batch_size, device, where):
+    """The sentence that names a smaller batch to try."""
+    memory = memory_of(device)
+    on = f"{device} with its {readable(memory)} of memory" if memory else device
+    attempt = f"--batch-size {batch_size // 2}" if batch_size > 1 else "another --device, or a smaller model"
+    return f"--batch-size {batch_size} is too much for {on} ({in_short(error)}): try {attempt}{where}."
 
 
 def memory_of(device):

@@ -1,45 +1,50 @@
 """`sweep`: a run for every combination of options, each judged by the instruments, all set beside each other.
 
-What is finished stays as it is, and what was interrupted goes on exactly (`train --resume`): the same command, given
-again, takes a sweep up where it stopped. Each run is a run like any other, in a folder named after its options.
+What is finished stays as it is, and what was interrupted goes on exactly: the same command, given again, takes a sweep
+up where it stopped. Each run is a run like any other, in a folder named after its options.
 """
 
 import itertools
 import json
-from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
-from scratch.commands.cli import Parser
-from scratch.commands.runs import load_data, measure_all, train
-from scratch.figures.sweeps import draw, print_table
+from scratch.commands.options import add_train_options, every_option, given, read
+from scratch.commands.shared import report_epoch, save_picture
+from scratch.commands.shortages import runs_with
+from scratch.figures.of_run import pictures_of
+from scratch.figures.sweeps import COLUMNS, over_option, rate_distortion_curve
 from scratch.instruments.mutual_information import mig_of_run
+from scratch.instruments.report import measure_all
+from scratch.models.system import find_system
 from scratch.options.errors import InputError
-from scratch.options.training import MAY_CHANGE_ON_RESUME, add_train_arguments, given, resolve
+from scratch.options.option import nearest
+from scratch.options.resolve import resolve, run_options
 from scratch.runs.run import Run, read_position, write_atomically
+from scratch.runs.session import begin, resume
 from scratch.runs.trained import Trained
-from scratch.training.loop import Diverged, Progress, steps_to_do
+from scratch.training.loop import Interrupted, fit, steps_to_do
+from scratch.training.progress import Diverged, Progress
 
-LISTS = ("channels", "widths")  # whose values are lists: in a sweep 32x64 instead of 32,64
-FLAGS = ("hard", "plain")  # which take no value: in a sweep on or off
 MEASURES_VERSION = 1  # of evaluation.json: another one is measured again
 
 
-def add_arguments(parser):
-    """The options of `sweep`: those of `train`, and what to lead through which values."""
-    add_train_arguments(parser)
+def add(subparsers):
+    """The command and its options: those of `train`, and what to lead through which values."""
+    parser = subparsers.add_parser("sweep", help=sweep.__doc__, description=sweep.__doc__)
+    add_train_options(parser)
     parser.add_argument("--over", action="append", required=True, metavar="OPTION=V,V,...",
                         help="an option of train and the values it takes, such as beta=0.5,1,2 or widths=100,400x400 "
                              "(x within a list) or hard=on,off; several --over: every combination")
+    parser.set_defaults(run_command=sweep)
 
 
 @dataclass
 class Planned:
-    """One run of a sweep: {option: value, as given}, the arguments of its `train`, the options these resolve to."""
+    """One run of a sweep: {option: value, as given}, and all the options that these come to."""
 
     settings: dict
     folder: Path
-    arguments: Namespace
     options: dict
 
     @property
@@ -49,47 +54,92 @@ class Planned:
 
 def sweep(arguments):
     """Train a run for every combination of options, and draw what they come to beside each other."""
-    plans = plan(arguments)
+    axes = read_axes(arguments)
+    plans = plan(arguments, axes)
     for planned in plans:
         check_same_run(planned)
-    rows, diverged = [], []
+    rows, left_out = [], []
     for number, planned in enumerate(plans, 1):
+        runs_with(arguments, planned.options)
         try:
             if not finished(planned):
                 print(f"run {number} of {len(plans)}: {planned.name}", flush=True)
-                if status := train(arguments_of_train(planned)):
-                    print("The same sweep, given again, goes on from there.")
-                    return status
+                train(planned, arguments.download)
+        except Interrupted:
+            print("Stopped and saved. The same sweep, given again, goes on from there.")
+            return 130
         except Diverged as error:
             print(f"{planned.name}: {error}; it is left out.")
-            diverged.append(planned.name)
+            left_out.append(planned.name)
             continue
-        rows.append({"name": planned.name, "settings": planned.settings, **evaluated(planned)})
+        except InputError as error:
+            if len(plans) == 1:
+                raise
+            print(f"{planned.name}: {error} It is left out.")
+            left_out.append(planned.name)
+            continue
+        rows.append({"name": planned.name, "settings": planned.settings, **evaluated(planned, arguments.download)})
     if rows:
-        report(Path(arguments.out), read_axes(arguments), rows, diverged)
-    return 1 if diverged else 0
+        report(Path(arguments.out), axes, rows, left_out)
+    return 1 if left_out else 0
 
 
-def report(folder, axes, rows, diverged):
+def train(planned, download):
+    """Begin a run of the sweep, or go on with it."""
+    if (planned.folder / "resume.safetensors").exists():
+        may_change = {name for name, option in run_options(find_system(planned.options["model"])).items()
+                      if option.may_change and planned.options[name] is not None}
+        session = resume(planned.folder, {name: planned.options[name] for name in may_change}, download=download)
+    else:
+        data = find_system(planned.options["model"]).load_data(planned.options, download)
+        session = begin(planned.options, data, planned.folder)
+    fit(session.trainer, session.data, session.run, session.progress, on_epoch=report_epoch)
+    trained = Trained(session.run, planned.options["device"])
+    for name, figure in pictures_of(trained, session.run.metrics(), session.data):
+        save_picture(figure, planned.folder / name)
+
+
+def report(folder, axes, rows, left_out):
     """Write sweep.json and the pictures, and print the table."""
-    found = {"over": axes, "runs": rows, "diverged": diverged}
+    found = {"over": axes, "runs": rows, "diverged": left_out}
     write_atomically(folder / "sweep.json", (json.dumps(found, indent=2) + "\n").encode())
     print_table(rows)
     print(f"wrote {folder / 'sweep.json'}")
-    draw(folder, axes, rows)
+    if all("rate" in row for row in rows):
+        save_picture(rate_distortion_curve(axes, rows), folder / "rate_distortion.png")
+    save_picture(over_option(axes, rows), folder / "figures.png")
+
+
+def print_table(rows):
+    """A line a run: what was swept, and what the instruments say, on held-out images."""
+    swept = list(rows[0]["settings"])
+    measured = [name for name in COLUMNS if any(name in row for row in rows)]
+    lines = [[*swept, *(COLUMNS[name][0] for name in measured)]]
+    lines += [[*row["settings"].values(), *(cell(row, name) for name in measured)] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
+
+
+def cell(row, name):
+    """A number of the table as its column writes it; empty where the run has none."""
+    return format(row[name], COLUMNS[name][1]) if name in row else ""
 
 
 def read_axes(arguments):
     """{option: [value, …]}, as text, of every --over. Raises InputError where one cannot be."""
-    axes = {}
-    known = vars(train_parser().parse_args([])).keys() - {"model", "out", "resume", "download"}
+    if arguments.resume or not arguments.out:
+        raise InputError("sweep needs --out DIR, in which it finds its runs again; it takes no --resume.")
+    if arguments.model is None:
+        raise InputError("sweep needs a model, as train does.")
+    known, axes = run_options(find_system(arguments.model)), {}
     for text in arguments.over:
         option, _, values = text.partition("=")
         name, values = option.removeprefix("--").replace("-", "_"), values.split(",")
         if not all(values):
             raise InputError(f"--over {text} leads nothing through values: write --over OPTION=VALUE,VALUE.")
-        if name not in known:
-            raise InputError(f"--over {text}: {option!r} is no option of train that a sweep can lead through values.")
+        if name not in known and name not in every_option():
+            raise InputError(f"--over {text}: {option!r} is not an option of train{nearest(name, known)}")
         if name in axes or getattr(arguments, name) is not None:
             raise InputError(f"--{name.replace('_', '-')} is given twice: leave one of them out.")
         if len(set(values)) < len(values):
@@ -98,38 +148,16 @@ def read_axes(arguments):
     return axes
 
 
-def train_parser():
-    """What reads the options of `train` in a sweep's command."""
-    parser = Parser(prog="python -m scratch sweep", add_help=False)
-    add_train_arguments(parser)
-    return parser
-
-
-def words(name, value):
-    """What stands on the command line of `train` for a value of a sweep."""
-    option = f"--{name.replace('_', '-')}"
-    if name in FLAGS:
-        if value not in ("on", "off"):
-            raise InputError(f"--over {name}={value}: {option} is on or off.")
-        return [option] if value == "on" else []
-    return [f"{option}={value.replace('x', ',') if name in LISTS else value}"]
-
-
-def plan(arguments):
+def plan(arguments, axes):
     """Every run of the sweep, before any is begun. Raises InputError where one of them cannot be."""
-    if arguments.resume or not arguments.out:
-        raise InputError("sweep needs --out DIR, in which it finds its runs again; it takes no --resume.")
-    if arguments.model is None:
-        raise InputError("sweep needs a model, as train does.")
-    axes, plans = read_axes(arguments), []
+    plans = []
     for values in itertools.product(*axes.values()):
         settings = dict(zip(axes, values, strict=True))
-        parsed = train_parser().parse_args([word for item in settings.items() for word in words(*item)])
-        chosen = {name: getattr(parsed, name) for name in axes}
+        texts = {**given(arguments), **settings}
+        options = resolve(arguments.model, read(arguments.model, texts))
         name = "_".join(f"{option}={value}" for option, value in settings.items())
         folder = Path(arguments.out) / name.replace(":", "-").replace("/", "-")  # neither is for a folder's name
-        its_own = Namespace(**{**vars(arguments), **chosen, "out": str(folder)})
-        plans.append(Planned(settings, folder, its_own, resolve(its_own)))
+        plans.append(Planned(settings, folder, options))
     return plans
 
 
@@ -139,7 +167,8 @@ def check_same_run(planned):
         return
     config, _ = read_position(planned.folder / "resume.safetensors")
     for name, value in planned.options.items():
-        if name not in MAY_CHANGE_ON_RESUME and (before := config["options"].get(name, value)) != value:
+        may_change = name != "model" and every_option()[name][0][1].may_change
+        if not may_change and (before := config["options"].get(name, value)) != value:
             raise InputError(f"{planned.folder} was trained with --{name.replace('_', '-')} {before}, and this sweep "
                              f"asks for {value}: name another --out.")
 
@@ -153,17 +182,7 @@ def finished(planned):
     return not steps_to_do(progress, planned.options, config["data"]["training_images"])
 
 
-def arguments_of_train(planned):
-    """The arguments with which `train` begins the run, or goes on with it."""
-    if not (planned.folder / "resume.safetensors").exists():
-        return planned.arguments
-    may_change = {name: value for name, value in given(planned.arguments).items() if name in MAY_CHANGE_ON_RESUME}
-    end = "steps" if planned.options["steps"] else "epochs"
-    kept = {"resume": str(planned.folder), "download": planned.arguments.download, end: planned.options[end]}
-    return Namespace(**{**dict.fromkeys(vars(planned.arguments)), **may_change, **kept})
-
-
-def evaluated(planned):
+def evaluated(planned, download):
     """What `evaluate --json` says of the run, kept in its evaluation.json until the run is trained on."""
     _, position = read_position(planned.folder / "resume.safetensors")
     about = {"version": MEASURES_VERSION, "updates": position["updates"]}
@@ -176,7 +195,8 @@ def evaluated(planned):
         except (ValueError, KeyError, TypeError):
             pass  # measured again
     run = Run.open(planned.folder)
-    trained, data = Trained(run, planned.options["device"]), load_data(planned.options, planned.arguments.download)
+    trained = Trained(run, planned.options["device"])
+    data = find_system(planned.options["model"]).load_data(planned.options, download)
     figures = {"parameters": run.config["parameters"], **measure_all(trained, data.held_out)}
     figures |= mig_of_run(trained, data)
     write_atomically(path, (json.dumps({"about": about, "figures": figures}) + "\n").encode())

@@ -1,7 +1,5 @@
 """Pictures of a run's space of codes: where codes lie, what a grid of them shows, what they say of known factors."""
 
-from statistics import NormalDist
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -28,8 +26,8 @@ def information_figure(found, rows=20):
     return figure
 
 
-def scatter_figure(trained, space, colour, values, data_name):
-    """Codes in the two most important dimensions; of a VAE with the circles that hold the prior to 1σ and 2σ."""
+def scatter_figure(space, colour, values, data_name):
+    """Codes in the two most important dimensions; where there is a prior, with its circles of 1σ and 2σ."""
     first, second = space.most_important(2)
     figure = Figure(figsize=(6, 5.2), layout="constrained")
     axes = figure.add_subplot()
@@ -44,7 +42,7 @@ def scatter_figure(trained, space, colour, values, data_name):
     else:
         points = axes.scatter(space.codes[:, first], space.codes[:, second], c=values, cmap="twilight", **style)
         figure.colorbar(points, label=colour)
-    if trained.options["model"] == "vae":
+    if space.has_prior:
         angles = np.linspace(0, 2 * np.pi, 200)
         for radius in (1, 2):
             axes.plot(radius * np.cos(angles), radius * np.sin(angles), color="black", linewidth=1,
@@ -52,21 +50,15 @@ def scatter_figure(trained, space, colour, values, data_name):
     axes.set_aspect("equal", adjustable="datalim")
     for dimension, set_label in ((first, axes.set_xlabel), (second, axes.set_ylabel)):
         set_label(f"z{dimension}  ({space.unit.format(space.importance[dimension])})")
-    what = "posterior means; circles: 1σ and 2σ of the prior" if trained.options["model"] == "vae" else "codes"
+    what = "posterior means; circles: 1σ and 2σ of the prior" if space.has_prior else "codes"
     axes.set_title(f"{len(space.codes)} held-out images of {data_name}: {what}", fontsize=9)
     return figure
 
 
-def grid_figure(trained, space, steps=16):
-    """What codes of two numbers decode to, at evenly spaced quantiles of the prior, or of a Gaussian fitted to an AE's.
-    """
-    quantiles = [NormalDist().inv_cdf((step + 0.5) / steps) for step in range(steps)]
-    codes = np.stack(np.meshgrid(quantiles, quantiles[::-1]), axis=-1).reshape(-1, 2)
-    codes = space.centre + space.scale * codes
-    images = trained.decode(codes.astype(trained.dtype))
-    images = images.reshape(steps, steps, *images.shape[1:])
-    source = "the prior" if trained.options["model"] == "vae" else "a Gaussian fitted to the codes"
-    return image_grid(images, f"{trained.options['model']}: decoded at quantiles of {source}")
+def grid_figure(images, name, space):
+    """What a grid of codes of two numbers (vector_codes.grid_of_codes) decodes to: images (R, C, H, W, channels)."""
+    source = "the prior" if space.has_prior else "a Gaussian fitted to the codes"
+    return image_grid(images, f"{name}: decoded at quantiles of {source}")
 
 
 def image_grid(images, title):

@@ -1,12 +1,10 @@
-"""What the runs of a sweep come to: a table, the rate–distortion curve, and figures over what was swept."""
+"""What the runs of a sweep come to: the rate–distortion curve, and figures over what was swept."""
 
 import math
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
-
-from scratch.runs.trained import save_picture
 
 COLUMNS = {  # figure: (heading, format); those that a run has
     "rate": ("rate", ".2f"), "distortion": ("distortion", ".2f"), "elbo": ("ELBO", ".2f"),
@@ -24,29 +22,6 @@ PANELS = {  # figure: (its axis, from zero); the first four that the runs have a
     "psnr": ("PSNR (dB)", False),
     "codes_used": ("codes used", True),
 }
-
-
-def print_table(rows):
-    """A line a run: what was swept, and what the instruments say, on held-out images."""
-    swept = list(rows[0]["settings"])
-    measured = [name for name in COLUMNS if any(name in row for row in rows)]
-    lines = [[*swept, *(COLUMNS[name][0] for name in measured)]]
-    lines += [[*row["settings"].values(), *(cell(row, name) for name in measured)] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        print("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
-
-
-def cell(row, name):
-    """A number of the table as its column writes it; empty where the run has none."""
-    return format(row[name], COLUMNS[name][1]) if name in row else ""
-
-
-def draw(folder, axes, rows):
-    """Write the pictures of a sweep into its folder: rate_distortion.png where runs have a rate, and figures.png."""
-    if all("rate" in row for row in rows):
-        save_picture(rate_distortion_curve(axes, rows), folder / "rate_distortion.png")
-    save_picture(over_option(axes, rows), folder / "figures.png")
 
 
 def lines_of(axes, rows):

@@ -271,7 +271,7 @@ def bottleneck(case, rng):
         while abs(module.top_encoder.layers[0].forward(h)).min() < 1e-3:
             h = normal(case.shape, rng)
     if case.name == "FreeBitsBottleneck":
-        while not clear_of(module.kl.nats, *module.posterior(h)):
+        while not clear_of(module.kl.nats, *module.parameters_of(h)):
             h = normal(case.shape, rng)
     if case.name == "SparseBottleneck":  # nor of its ReLU
         while abs(module.reduce.forward(module.flatten.forward(h))).min() < 1e-3:

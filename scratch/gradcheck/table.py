@@ -1,6 +1,5 @@
-"""The command `gradcheck`: the cases, a witness or two, and a table of what they say."""
+"""The cases, a witness or two, and a table of what they say."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -84,21 +83,3 @@ def summary(rows, columns):
         for column in columns
     )
     return f"{len(rows)} gradients, {failed or 'none'} out of bounds; largest differences: {worst}"
-
-
-def add_arguments(parser):
-    """The options of the command `gradcheck`, on both sides."""
-    parser.add_argument("names", nargs="*", metavar="NAME", help="operations to check, such as Conv2d; all by default")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-
-
-def run(arguments, columns=(FINITE_DIFFERENCES,)):
-    """The command `gradcheck`: prints the table or JSON; 0 if every difference is within its bound, else 1."""
-    rows = [row for case in chosen_cases(arguments.names) for row in run_case(case, columns=columns)]
-    ok = all(row.ok for row in rows)
-    if arguments.json:
-        bounds = {column.title: column.bound for column in columns}
-        print(json.dumps({"ok": ok, "bounds": bounds, "rows": [vars(row) for row in rows]}, indent=2))
-    else:
-        print(table(rows, columns), summary(rows, columns), sep="\n\n")
-    return 0 if ok else 1

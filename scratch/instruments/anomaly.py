@@ -21,7 +21,7 @@ import numpy as np
 from scratch.instruments.bits import code_bits
 from scratch.instruments.elbo import rate_distortion
 from scratch.instruments.library import scipy_module
-from scratch.instruments.posteriors import Certain, posterior_class
+from scratch.instruments.posteriors import posterior_kind
 
 
 def auroc(inside, outside):
@@ -48,11 +48,11 @@ def pixel_variances(images):
 def scores(trained, images, frequencies=None):
     """{score: (N,)} of images (uint8), all that the model has; `frequencies` as code_frequencies gives them."""
     found = {"reconstruction_error": squared_errors(trained, images)}
-    kind = posterior_class(trained.model)
+    kind = posterior_kind(trained.model)
     if kind is not None:
         terms = rate_distortion(trained, images)
         found["negative_elbo"] = -terms.elbo
-        if kind is not Certain:  # whose rate is the same for every image
+        if kind.varies:
             found["rate"] = terms.rate
     if frequencies:
         grids = trained.model.bottleneck.by_level(trained.encode(images))

@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from scratch.bottlenecks.vector_quantizer import code_counts
+from scratch.options.errors import InputError
 
 QUALITIES = range(1, 101)  # of JPEG, as Pillow takes them
 
@@ -115,7 +116,11 @@ def mean_squared_error(trained, images, latents):
 
 
 def rates(trained, data):
-    """What the held-out images of `data` cost: a dict that JSON can hold."""
+    """What the held-out images of `data` cost: a dict that JSON can hold. Raises InputError for a model without codes.
+    """
+    if not trained.codes:
+        raise InputError(f"bits counts codes, and the latents of a {trained.options['model']} are numbers: name a run "
+                         f"of a model with a codebook.")
     by_level = trained.model.bottleneck.by_level
     held_out = trained.encode(data.held_out)
     training, K = by_level(trained.encode(data.train)), trained.codes
@@ -136,27 +141,3 @@ def rates(trained, data):
         "png": png_bits(data.held_out),
         "jpeg": {**nearest, "psnr": psnr(nearest["mse"])},
     }
-
-
-def report(found):
-    """Print what `rates` found as a table."""
-    H, W, C = found["image_shape"]
-    print(f"{found['model']} on {found['images']} held-out images of {found['data']}, {H}×{W}×{C}:\n")
-    print(f"{'':44}{'bits an image':>14}{'bits a pixel':>14}{'squared error':>15}{'PSNR':>10}")
-
-    def row(name, bits, mse=None):
-        error = "" if mse is None else f"{mse:15.3e}{psnr(mse):7.2f} dB"
-        print(f"{name:44}{bits:14.1f}{bits / (H * W):14.3f}{error}")
-
-    K, jpeg = found["codes"], found["jpeg"]
-    grids = " + ".join("×".join(map(str, level["grid"])) for level in found["levels"].values())
-    row(f"codes, log2 {K} bits for each of {grids}", found["fixed"], found["mse"])
-    row("codes, by their frequency of use", found["entropy"], found["mse"])
-    if len(found["levels"]) > 1:
-        for name, level in found["levels"].items():
-            row(f"  of these the {name}", level["entropy"])
-    row(f"JPEG, quality {jpeg['quality']}, whole files", jpeg["bits"], jpeg["mse"])
-    row(f"JPEG, quality {jpeg['quality']}, without the header", jpeg["bits_without_header"], jpeg["mse"])
-    row("PNG, whole files, lossless", found["png"])
-    print(f"\nFrequencies: of {found['training_images']} training images, one added to each count. "
-          "JPEG's header: all of a file\nbut the data of its scan.")

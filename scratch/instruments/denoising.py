@@ -5,7 +5,7 @@ import numpy as np
 from data_utils import batches
 from scratch.instruments.bits import psnr
 from scratch.models.corruption import CORRUPTIONS, read_corruption
-from scratch.training.loop import held_out_generators
+from scratch.training.held_out import held_out_generators
 
 
 def corrupted(trained, images, corruption=None):
@@ -20,7 +20,7 @@ def corrupted(trained, images, corruption=None):
 def new_corruption(trained, text):
     """The corruption that a text such as "gaussian:0.3" stands for, for a run's images."""
     kind, amount = read_corruption(text)
-    return CORRUPTIONS[kind](amount, tuple(trained.run.config["data"]["image_shape"]), dtype=trained.dtype)
+    return CORRUPTIONS[kind](amount, trained.shape, dtype=trained.dtype)
 
 
 def denoising(trained, images, corruption=None):
@@ -33,7 +33,8 @@ def denoising(trained, images, corruption=None):
     """
     errors, count = np.zeros(2), 0
     for x, seen in corrupted(trained, images, corruption):
-        for which, other in enumerate((seen, trained.reconstruct(seen))):
+        denoised = trained.in_batches(trained.model.reconstruct, seen)  # noise may lead out of [0, 1]
+        for which, other in enumerate((seen, denoised)):
             errors[which] += ((other - x) ** 2).sum(dtype=np.float64)
         count += x.size
     before, after = (psnr(error / count) for error in errors)

@@ -15,7 +15,7 @@ import numpy as np
 
 from scratch.arrays import to_device
 from scratch.instruments.posteriors import posterior
-from scratch.training.loop import HELD_OUT_SEED
+from scratch.training.held_out import HELD_OUT_SEED
 
 ACTIVE = 0.01  # the variance of a posterior mean over images above which a unit counts as active
 

@@ -18,7 +18,7 @@ import numpy as np
 from scratch.arrays import array_module, generator, to_device
 from scratch.instruments.elbo import distortion
 from scratch.instruments.posteriors import posterior
-from scratch.training.loop import HELD_OUT_SEED
+from scratch.training.held_out import HELD_OUT_SEED
 
 
 def importance_weighted_bound(model, x, noises):

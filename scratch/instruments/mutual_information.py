@@ -22,7 +22,7 @@ import numpy as np
 
 from data_utils.shapes import RANGES, SYMMETRY
 from scratch.instruments.library import scipy_module
-from scratch.instruments.posteriors import Gaussian, gaussian_posteriors, posterior_class
+from scratch.instruments.posteriors import gaussian_posteriors, is_gaussian
 from scratch.options.errors import InputError
 
 BINS = 40  # of each latent dimension
@@ -119,7 +119,7 @@ def information_of_run(trained, data):
     Of these and not of the held-out ones, of which there are too few. Raises InputError where the model has no Gaussian
     posterior, nothing is known of the images, or SciPy is missing.
     """
-    if posterior_class(trained.model) is not Gaussian:
+    if not is_gaussian(trained.model):
         raise InputError(f"mig is of the dimensions of a VAE's code, and {trained.run.folder} is a run of "
                          f"{trained.options['model']}: name a run of vae.")
     factors = discrete_factors(data.factors)
@@ -133,7 +133,7 @@ def information_of_run(trained, data):
 def mig_of_run(trained, data):
     """{"mig": …} of a VAE on images whose generative factors are known; otherwise nothing, or `no_mig`, which says why.
     """
-    if posterior_class(trained.model) is not Gaussian or data.name != "shapes":
+    if not is_gaussian(trained.model) or data.name != "shapes":
         return {}
     try:
         return {"mig": information_of_run(trained, data).mig}

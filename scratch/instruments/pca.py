@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from scratch.instruments.elbo import active_units, rate_distortion
+from scratch.instruments.posteriors import is_gaussian
+from scratch.options.errors import InputError
 from scratch.schedules import Schedule
 
 BLOCK = 4096  # images that are float64 at a time
@@ -41,7 +43,13 @@ def rows(images):
 
 
 def principal_components(images):
-    """The PCA of images, from their covariance (D, D): for many images smaller than the images themselves."""
+    """The PCA of images, from their covariance (D, D): for many images smaller than the images themselves.
+
+    Raises InputError where all images are alike.
+    """
+    if (images == images[0]).all():
+        raise InputError("all training images are alike: they have no variance that components could explain. Choose "
+                         "other images.")
     mean = sum(block.sum(axis=0) for block in rows(images)) / len(images)
     covariance = sum((block - mean).T @ (block - mean) for block in rows(images)) / len(images)
     variances, vectors = np.linalg.eigh(covariance)
@@ -50,6 +58,9 @@ def principal_components(images):
 
 def explained_by_components(pca, images):
     """(D,): the share of the images' variance about the training mean that the first 1, 2, … D components explain."""
+    if (images == images[0]).all() and np.allclose(next(rows(images[:1])), pca.mean, rtol=0, atol=1e-12):
+        raise InputError("all held-out images are the mean of the training images: they have no variance to explain. "
+                         "Choose other images.")
     energy = sum((((block - pca.mean) @ pca.components.T) ** 2).sum(axis=0) for block in rows(images))
     return energy.cumsum() / energy.sum()
 
@@ -110,7 +121,7 @@ def beside_pca(trained, pca, shares, images):
     explained = explained_by_reconstruction(pca, images, trained.reconstruct(images))
     found = {"numbers": Z, "explained": explained, "pca_explained": float(shares[min(Z, len(shares)) - 1])}
     if is_linear(trained.options) and Z <= len(shares):
-        if trained.options["model"] == "ae":
+        if not is_gaussian(trained.model):
             found["angles"] = principal_angles(decoder_directions(trained), pca.components[:Z]).tolist()
         elif asks_for_water_filling(trained.options):
             found |= beside_water_filling(trained, pca, images)

@@ -1,10 +1,11 @@
-"""All that `evaluate` says of a run beside what training says of it already: one dict, printed as lines."""
+"""All that `evaluate` says of a run: one dict of numbers, which JSON can hold."""
 
 import numpy as np
 
+from scratch.instruments.denoising import denoising, new_corruption
 from scratch.instruments.elbo import active_units, bits_per_dimension, rate_distortion
 from scratch.instruments.importance import importance_weighted_bounds
-from scratch.instruments.posteriors import NONE, Certain, Gaussian, posterior_class
+from scratch.instruments.posteriors import NONE, posterior_kind
 from scratch.instruments.similarity import of_reconstructions, psnr_of_each, ssim_of_each, structural_similarity
 from scratch.options.errors import InputError
 
@@ -17,9 +18,25 @@ LARGEST = 8  # dimensions whose KL is printed one by one
 
 def check_samples(trained, samples):
     """Raises InputError where importance samples are asked for of a code that is not drawn at random."""
-    if samples and not trained.model.bottleneck.random:
-        raise InputError(f"--importance-samples weighs draws of a random code, and the {trained.options['model']} has "
-                         f"none: name a run of vae or dvae.")
+    if samples and not (trained.model.has_images and trained.model.bottleneck.random):
+        raise InputError(f"importance samples weigh draws of a random code, and that of a {trained.options['model']} "
+                         f"is not drawn: name a run of vae or dvae.")
+
+
+def measure_all(trained, examples, samples=None, corruption=None):
+    """{name: value} of held-out examples: what training says of them, and of images what the instruments add.
+
+    What is denoised is the corruption given, such as "gaussian:0.3", or else the run's own, if it has one.
+    """
+    metrics = {name.removeprefix("held_out_"): value for name, value in trained.evaluate(examples).items()}
+    if not trained.model.has_images:
+        return metrics
+    metrics |= measure(trained, examples, samples)
+    if corruption:
+        metrics |= {"corruption": corruption, **denoising(trained, examples, new_corruption(trained, corruption))}
+    elif trained.model.corruption:
+        metrics |= denoising(trained, examples)
+    return metrics
 
 
 def measure(trained, images, samples=None):
@@ -51,7 +68,7 @@ def of_posterior(trained, images):
 
     Of a model without an ELBO `no_elbo`, which says why.
     """
-    kind = posterior_class(trained.model)
+    kind = posterior_kind(trained.model)
     if kind is None:
         return {"no_elbo": NONE}
     means = rate_distortion(trained, images)
@@ -62,22 +79,11 @@ def of_posterior(trained, images):
         "elbo": elbo,
         "bits_per_dim": bits_per_dimension(elbo, trained.model.reconstruction, images.shape[1:]),
     }
-    if kind is Gaussian:
+    if kind.gaussian:
         found["active_units"] = int(active_units(trained.encode(images)).sum())
-    if kind is not Certain:  # whose rate is the same everywhere
+    if kind.varies:
         found["kl_per_dimension"] = means.kl.mean(axis=0).tolist()
     return found
-
-
-def report_measures(found):
-    """Print the names and values that `evaluate` found, a line each."""
-    width = max(map(len, found))
-    for name, value in found.items():
-        if name == "kl_per_dimension":
-            value = summary(value)
-        elif not isinstance(value, str):
-            value = f"{value:<10.6g} {UNITS.get(name, '')}".rstrip()
-        print(f"  {name:{width}}  {value}")
 
 
 def summary(kl):

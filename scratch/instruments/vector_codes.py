@@ -1,10 +1,11 @@
 """The vector codes of an AE or a VAE, z or μ (N, Z), as a space: its scale, its directions, ways and sums in it."""
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
-from scratch.instruments.posteriors import Gaussian, gaussian_posteriors, posterior_class
+from scratch.instruments.posteriors import gaussian_posteriors, is_gaussian
 from scratch.options.errors import InputError
 
 
@@ -22,6 +23,12 @@ class CodeSpace:
     centre: np.ndarray
     scale: np.ndarray
     unit: str
+    has_prior: bool
+
+    @property
+    def units(self):
+        """What a dimension is measured in, in words."""
+        return "of the prior's units" if self.has_prior else "standard deviations of its codes"
 
     def most_important(self, count):
         """The numbers of the `count` most important dimensions, the most important first; all where there are fewer."""
@@ -30,6 +37,7 @@ class CodeSpace:
 
 def check_vector_code(trained, what):
     """Raises InputError where a model's code is a grid of indices, of which there are no sums."""
+    trained.needs_images(what)
     if trained.codes:
         raise InputError(f"{what} needs a code that is a vector, and that of a {trained.options['model']} is a grid of "
                          f"indices: name a run of ae or vae.")
@@ -38,14 +46,14 @@ def check_vector_code(trained, what):
 def code_space(trained, images):
     """CodeSpace of images (uint8). Raises InputError for a model whose code is no vector."""
     check_vector_code(trained, "a direction")
-    if posterior_class(trained.model) is Gaussian:
+    if is_gaussian(trained.model):
         mu, logvar = gaussian_posteriors(trained, images)
         kl = 0.5 * (mu * mu + np.exp(logvar) - 1 - logvar).mean(axis=0, dtype=np.float64)
         Z = mu.shape[1]
-        return CodeSpace(mu, kl, np.zeros(Z), np.ones(Z), "KL {:.2f}")
+        return CodeSpace(mu, kl, np.zeros(Z), np.ones(Z), "KL {:.2f}", True)
     z = trained.encode(images)
     mean, variance = z.mean(axis=0, dtype=np.float64), z.var(axis=0, dtype=np.float64)
-    return CodeSpace(z, variance, mean, np.sqrt(variance), "var {:.2g}")
+    return CodeSpace(z, variance, mean, np.sqrt(variance), "var {:.2g}", False)
 
 
 def traversal(code, space, dimension, span, steps):
@@ -53,6 +61,13 @@ def traversal(code, space, dimension, span, steps):
     codes = np.repeat(code[None], steps, axis=0)
     codes[:, dimension] = space.centre[dimension] + space.scale[dimension] * np.linspace(-span, span, steps)
     return codes
+
+
+def grid_of_codes(space, steps=16):
+    """(steps, steps, 2): codes of two numbers at evenly spaced quantiles of the prior, or of a Gaussian fitted to an
+    AE's codes; upwards and to the right."""
+    quantiles = [NormalDist().inv_cdf((step + 0.5) / steps) for step in range(steps)]
+    return space.centre + space.scale * np.stack(np.meshgrid(quantiles, quantiles[::-1]), axis=-1)
 
 
 def bilinear(corners, steps):

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scratch.arrays import array_module
-from scratch.bottlenecks import GumbelSoftmaxBottleneck, TwoLevelBottleneck
 from scratch.instruments.pca import principal_components, rows
 from scratch.options.errors import InputError
 
@@ -43,25 +41,14 @@ def of_both(label, function, data):
 
 def of_latents(trained, data, label="latents"):
     """The Vectors of a run."""
+    trained.needs_images("a probe")
     return of_both(label, lambda images: trained.in_batches(lambda x: latent_vectors(trained.model, x), images), data)
 
 
 def latent_vectors(model, x):
     """The latents of images x as vectors (N, D), on the device of x."""
-    latents = model.encode(x)
-    if not hasattr(model.bottleneck, "codes"):
-        return latents
-    grids = model.bottleneck.by_level(latents).values()
-    parts = [codebook.lookup(grid).reshape(len(x), -1) for codebook, grid in zip(codebooks(model), grids, strict=True)]
-    return array_module(x).concatenate(parts, axis=1)
-
-
-def codebooks(model):
-    """What looks up the code vectors of each level's indices."""
-    bottleneck = model.bottleneck
-    if isinstance(bottleneck, TwoLevelBottleneck):
-        return bottleneck.quantizers
-    return (bottleneck.codebook if isinstance(bottleneck, GumbelSoftmaxBottleneck) else bottleneck.quantizer,)
+    with model.evaluating():
+        return model.bottleneck.vectors(model.encode(x))
 
 
 def of_pixels(data):

@@ -6,8 +6,11 @@ import numpy as np
 
 from scratch.layers.conv import Conv2d, ConvTranspose2d
 from scratch.layers.linear import Linear
+from scratch.options.option import Choice, Option
 
 WEIGHT_INITS = ("uniform", "truncated_normal")
+WEIGHT_INIT = Option("weight_init", Choice(WEIGHT_INITS), "uniform",
+                     "how weights begin: as PyTorch's or as Sonnet's")
 
 
 def initialise_truncated_normal(module, rng):

@@ -5,8 +5,11 @@ import math
 from scratch.layers.activation import ReLU
 from scratch.layers.batch_norm import BatchNorm2d
 from scratch.layers.group_norm import GroupNorm
+from scratch.options.option import Choice, Option
 
 NORMS = ("none", "group", "batch")
+NORM = Option("norm", Choice(NORMS), "none", "the normalisation before each ReLU",
+              source="arXiv:1803.08494, arXiv:1502.03167")
 GROUPS = 8
 
 

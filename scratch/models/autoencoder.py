@@ -1,45 +1,27 @@
 """An autoencoder is an encoder, a bottleneck and a decoder, and one system differs from the next in the bottleneck.
 
-Read `Autoencoder` first, then `build`, which puts together the systems that the bottlenecks make of it.
+build.py puts the parts together.
 """
-
-import math
-from contextlib import contextmanager
-from functools import partial
 
 import numpy as np
 
+from data_utils import to_float
 from scratch.arrays import array_module, each
-from scratch.bottlenecks import (
-    CapacityBottleneck,
-    CuredVectorQuantizer,
-    DenseBottleneck,
-    FreeBitsBottleneck,
-    GaussianBottleneck,
-    GumbelSoftmaxBottleneck,
-    ReversedVectorQuantizer,
-    SparseBottleneck,
-    TwoLevelBottleneck,
-    VectorQuantizedBottleneck,
-    VectorQuantizer,
-)
-from scratch.bottlenecks.bottleneck import level_name
-from scratch.layers.initialisation import initialise_truncated_normal
-from scratch.losses import LIKELIHOODS
-from scratch.models.corruption import CORRUPTIONS, read_corruption
-from scratch.module import Module
-from scratch.networks.convolutional import convolutions, halvings, linear, mlp, outer_channels, pooling, residual
-from scratch.options.presets import CODEBOOK
+from scratch.bottlenecks.vector_quantizer import code_counts
+from scratch.models.model import Model
+from scratch.options.errors import InputError
 from scratch.schedules import Schedule
 
 
-class Autoencoder(Module):
+class Autoencoder(Model):
     """output = decoder(bottleneck(encoder(x))),   loss = Σ weights[name] · term[name].
 
     The terms are the reconstruction loss and whatever the bottleneck adds; each is summed over an example and
     averaged over the batch. A weight is a number or a schedule (schedules.py). Images x are (N, H, W, C) in [0, 1].
     With a corruption (corruption.py) the encoder sees a corrupted x; the reconstruction loss still compares with x.
     """
+
+    has_images = True
 
     def __init__(self, encoder, bottleneck, decoder, reconstruction, weights, corruption=None):
         self.encoder, self.bottleneck, self.decoder = encoder, bottleneck, decoder
@@ -103,17 +85,47 @@ class Autoencoder(Module):
         dh = self.bottleneck.backward(dy, dterms)
         self.encoder.backward(dh)
 
-    @contextmanager
-    def evaluating(self):
-        """Evaluation mode for the duration of a `with` block; every schedule then is at its end."""
-        training, step = self.training, self.step
-        self.eval()
-        self.at_step(math.inf)
-        try:
-            yield
-        finally:
-            self.at_step(step)
-            self.train(training)
+    def inputs(self, stored, dtype):
+        """Stored images as floats in [0, 1]."""
+        return to_float(stored, dtype)
+
+    def observed(self):
+        """What the bottleneck and the likelihood report of the last loss, and how often each code was chosen."""
+        bottleneck = self.bottleneck
+        grids = {} if bottleneck.indices is None else bottleneck.by_level(bottleneck.indices)
+        counts = {level: code_counts(indices, bottleneck.codes) for level, indices in grids.items()}
+        return {**bottleneck.measured, **self.reconstruction.measured}, counts
+
+    @property
+    def moves(self):
+        return self.bottleneck.moves
+
+    @property
+    def chooses(self):
+        return self.bottleneck.chooses
+
+    @property
+    def prepared_from(self):
+        return self.bottleneck.prepared_from
+
+    def prepare(self, batches, rng):
+        """Show the bottleneck the first batches of images, from which some codebooks begin.
+
+        Their features are those that training sees: a norm's running statistics know no image yet.
+        """
+        features = [self.train().encoder.forward(x) for x in batches]
+        with self.evaluating():
+            self.bottleneck.prepare(features, rng)
+
+    def draw_choices(self, rng):
+        return self.bottleneck.draw_choices(rng)
+
+    def update(self, choices=None):
+        self.bottleneck.update(choices)
+
+    def squared_errors(self, x):
+        error = self.reconstruct(x) - x
+        return (error * error).reshape(len(x), -1).sum(axis=1)
 
     def encode(self, x):
         """The latent of each image: the AE's z (N, Z), the VAE's mean μ (N, Z), code indices (N, h, w) of the VQ-VAE
@@ -138,10 +150,10 @@ class Autoencoder(Module):
     def variations(self, x, count, rng):
         """(N, count, H, W, C): each image decoded from `count` draws z ~ q(z | x), on the device of x.
 
-        Raises ValueError where the code is not random, as the VAE's and the dVAE's are.
+        Raises InputError where the code is not random, as those of the VAE and the dVAE are.
         """
         if not self.bottleneck.random:
-            raise ValueError("variations need a code that is drawn at random, as the VAE's is; this model's is not")
+            raise InputError("variations need a code that is drawn at random: name a run of vae or dvae.")
         with self.evaluating():
             h, draws = self.encoder.forward(x), []
             for _ in range(count):
@@ -155,138 +167,3 @@ class Autoencoder(Module):
         with self.evaluating():
             images = [self.decode(self.bottleneck.mix(start, end, float(t))) for t in np.linspace(0, 1, steps)]
         return array_module(a).stack(images, axis=1)
-
-
-def dense(features, image_shape, options, **settings):
-    """The AE's bottleneck and the weights of its terms; the sparse one where the options weigh sparsity."""
-    if not options.get("sparsity"):
-        return DenseBottleneck(features, options["latent_dim"], **settings), {"reconstruction": 1.0}
-    bottleneck = SparseBottleneck(features, options["latent_dim"], **settings)
-    return bottleneck, {"reconstruction": 1.0, "l1": options["sparsity"]}
-
-
-def gaussian(features, image_shape, options, **settings):
-    """The VAE's: both terms as they come, summed per example, so that beta = 1 is the ELBO.
-
-    With free bits or a capacity beta weighs the term that they make of the KL, which itself is only reported.
-    """
-    latent_dim, beta = options["latent_dim"], options["beta"]
-    if options.get("free_bits"):
-        bottleneck = FreeBitsBottleneck(features, latent_dim, options["free_bits"], **settings)
-        return bottleneck, {"reconstruction": 1.0, "kl": 0.0, "kl_free": beta}
-    if options.get("capacity") is not None:
-        bottleneck = CapacityBottleneck(features, latent_dim, options["capacity"], **settings)
-        return bottleneck, {"reconstruction": 1.0, "kl": 0.0, "kl_gap": beta}
-    return GaussianBottleneck(features, latent_dim, **settings), {"reconstruction": 1.0, "kl": beta}
-
-
-def quantizer(options):
-    """What makes the quantizer that the options ask for: the plain one, or one with the cures they name."""
-    if options["straight_through"] == "reversed":
-        return ReversedVectorQuantizer
-    cures = {
-        "ema_decay": options["ema_decay"] if options["codebook_update"] == "ema" else None,
-        "restart_after": options["restart_after"] or None,
-        "entropy_temperature": options["entropy_temperature"] if options["entropy_weight"] else None,
-        "cosine": options["code_metric"] == "cosine",
-    }
-    if options["codebook_init"] == "kmeans" or any(cures.values()):
-        return partial(CuredVectorQuantizer, **cures)
-    return VectorQuantizer
-
-
-def vector_quantized(features, image_shape, options, **settings):
-    """The VQ-VAE's. Its recipes average each term over elements: a weight of one over their number.
-
-    The published one also divides the squared error by the variance of the data, so that a model which answers every
-    image with one and the same grey, the mean of all, has an error of 1.
-    """
-    options = {**CODEBOOK, **options}
-    expand = options.get("network") != "residual"  # the published decoder takes the code vectors
-    bottleneck = VectorQuantizedBottleneck(
-        features, options["codes"], options["code_dim"], options["codebook_init"], quantizer(options), expand=expand,
-        **settings)
-    H, W, _ = features
-    return bottleneck, {**reconstruction_weight(image_shape, options), **code_weights(H * W, options)}
-
-
-def two_level(features, image_shape, options, **settings):
-    """The VQ-VAE-2's, whose top encoder takes the last of the channels. Each level's terms are weighed as above."""
-    options = {**CODEBOOK, **options}
-    top_channels = options["channels"][halvings(*image_shape[:2], len(options["channels"])) - 1]
-    if options.get("network") == "residual":
-        top_channels = options["hidden"]
-    bottleneck = TwoLevelBottleneck(
-        features, top_channels, options["codes"], options["code_dim"], options["codebook_init"], quantizer(options),
-        **settings)
-    H, W, _ = features
-    weights = reconstruction_weight(image_shape, options)
-    for level, positions in (("top", H // 2 * (W // 2)), ("bottom", H * W)):
-        of_level = code_weights(positions, options)
-        weights |= {level_name(name, level): weight for name, weight in of_level.items()}
-    return bottleneck, weights
-
-
-def reconstruction_weight(image_shape, options):
-    """Of a mean over elements, divided by the variance of the data."""
-    return {"reconstruction": 1 / (math.prod(image_shape) * options.get("data_variance", 1.0))}
-
-
-def code_weights(positions, options):
-    """Of the terms of a quantizer with so many positions in its grid."""
-    latent_elements = positions * options["code_dim"]
-    weights = {"commitment": options["commitment"] / latent_elements}
-    if options["codebook_update"] == "gradient":
-        weights["codebook"] = 1 / latent_elements
-    if options["entropy_weight"]:
-        weights["entropy_gap"] = options["entropy_weight"]
-    return weights
-
-
-def gumbel_softmax(features, image_shape, options, **settings):
-    """The dVAE's: both terms as they come, summed per example, so that a KL weight of 1 is the ELBO."""
-    bottleneck = GumbelSoftmaxBottleneck(
-        features, options["codes"], options["code_dim"], options["codebook_init"], options["temperature"],
-        options["hard"], **settings)
-    return bottleneck, {"reconstruction": 1.0, "kl": options["kl_weight"]}
-
-
-SYSTEMS = {
-    "ae": dense, "vae": gaussian, "vqvae": vector_quantized, "vqvae2": two_level, "dvae": gumbel_softmax,
-}
-HALVINGS_INSIDE = {"vqvae2": 1}  # those of an image's halvings that a system's bottleneck makes
-
-
-def build(model, image_shape, options, *, dtype=np.float32, rng=None):
-    """The system `model`, a key of SYSTEMS, for images of `image_shape` (H, W, C).
-
-    `options` holds the entries of a preset that the model reads (presets.py) and `likelihood`. Runs that are older
-    than `network`, `norm`, `data_variance` and `weight_init` have the convolutions without a norm, a variance of 1 and
-    uniform weights; those older than `free_bits`, `capacity`, `sparsity` and `corruption` have none of them.
-    """
-    if model not in SYSTEMS:
-        raise ValueError(f"unknown model {model!r}: {', '.join(SYSTEMS)}")
-    rng = rng or np.random.default_rng()
-    reconstruction = LIKELIHOODS[options["likelihood"]](dtype)
-    outputs, is_image = reconstruction.outputs, reconstruction.is_image
-    network = options.get("network", "convolution")
-    if network == "residual":
-        latent_channels = options["code_dim"] if model == "vqvae" else options["hidden"]
-        encoder, decoder, features = residual(image_shape, options, latent_channels, outputs, is_image, dtype, rng)
-    elif network == "mlp":
-        encoder, decoder, features = mlp(image_shape, options["widths"], outputs, is_image, dtype, rng)
-    elif network == "linear":
-        encoder, decoder, features = linear(image_shape, model, options["likelihood"])
-    else:
-        channels = outer_channels(image_shape, options["channels"], HALVINGS_INSIDE.get(model, 0))
-        encoder, decoder, features = {"convolution": convolutions, "pooling": pooling}[network](
-            image_shape, channels, outputs, is_image, options.get("norm", "none"), dtype, rng)
-    bottleneck, weights = SYSTEMS[model](features, image_shape, options, dtype=dtype, rng=rng)
-    corruption = None
-    if options.get("corruption"):
-        kind, amount = read_corruption(options["corruption"])
-        corruption = CORRUPTIONS[kind](amount, image_shape, dtype=dtype, rng=rng)
-    autoencoder = Autoencoder(encoder, bottleneck, decoder, reconstruction, weights, corruption)
-    if options.get("weight_init") == "truncated_normal":
-        initialise_truncated_normal(autoencoder, rng)
-    return autoencoder

@@ -15,6 +15,7 @@ import math
 import numpy as np
 
 from scratch.arrays import array_module
+from scratch.options.option import Option, Text
 
 
 class Corruption:
@@ -80,6 +81,12 @@ def read_corruption(text):
         amount = math.nan
     most = math.inf if kind == "gaussian" else 1
     if kind not in CORRUPTIONS or not 0 < amount < most:
-        raise ValueError(f"{text!r} is no corruption: gaussian:SIGMA, masking:P or salt_and_pepper:P, as in "
-                         f"masking:0.3, with SIGMA above 0 and P between 0 and 1")
+        raise ValueError(f"expected gaussian:SIGMA, masking:P or salt_and_pepper:P, as in masking:0.3, with SIGMA > 0 "
+                         f"and 0 < P < 1, got {text!r}")
     return kind, amount
+
+
+CORRUPTION = Option(
+    "corruption", Text("a corruption such as masking:0.3", "KIND:AMOUNT", read_corruption), None,
+    "what the encoder sees instead of the images: gaussian:SIGMA, masking:P or salt_and_pepper:P",
+    source="Vincent et al., JMLR 11, 2010")

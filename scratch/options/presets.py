@@ -1,6 +1,7 @@
 """The named recipes: sizes, weights and settings that `--preset` chooses and single options override.
 
-A recipe that lacks an option of a model is none of that model's.
+A preset says only what differs from the options' own defaults, which are those of `small`. `of` says what differs for
+one system, `systems` for which systems it is a recipe at all.
 
 small     The default: the article's shape in smaller, which learns the generated shapes in about a minute on two cores.
 
@@ -27,125 +28,52 @@ mlp       The usual VAE of MNIST, 784–400–20–400–784, as PyTorch's examp
           the AE of that shape: `--data mnist`. Kingma & Welling's own (2014, arXiv:1312.6114) has tanh and 500 units.
 """
 
-# What a VQ-VAE does about codes that fall out of use, beside `codebook_init`: nothing, unless asked. docs/codebooks.md
-CODEBOOK = {
-    "codebook_update": "gradient",
-    "ema_decay": 0.99,
-    "restart_after": 0,
-    "entropy_weight": 0.0,
-    "entropy_temperature": 1.0,
-    "code_metric": "euclidean",
-    "straight_through": "right",
-}
+from dataclasses import dataclass, field
 
-# What else a VAE can ask of its KL: nothing, unless asked. docs/gaussian.md
-RATE = {"free_bits": 0.0, "capacity": None}
+from scratch.options.errors import InputError
+from scratch.options.option import listed, nearest
 
-# What a recipe has unless it says otherwise.
-COMMON = {
-    **CODEBOOK,
-    **RATE,
-    "network": "convolution",
-    "weight_init": "uniform",
-    "norm": "none",
-    "sparsity": 0.0,
-    "channels": (32, 64, 128),
-    "widths": (400,),
-    "hidden": 128,
-    "residual_blocks": 2,
-    "residual_channels": 32,
-    "halvings": 2,
-    "data_variance": 1.0,
-}
+
+@dataclass(frozen=True)
+class Preset:
+    """A named recipe: {option: value}, the same of single systems, and the systems that it is for (None: all)."""
+
+    entries: dict
+    of: dict = field(default_factory=dict)
+    systems: tuple | None = None
+
+    def fits(self, system):
+        return self.systems is None or system in self.systems
+
+    def values(self, system):
+        return {**self.entries, **self.of.get(system, {})}
+
 
 PRESETS = {
-    "small": {
-        **COMMON,
-        "latent_dim": 128,
-        "beta": 0.1,
-        "codes": 256,
-        "code_dim": 8,
-        "codebook_init": "uniform",
-        "commitment": 0.25,
-        "temperature": "exponential:4:0.25:1000",
-        "hard": False,
-        "kl_weight": "exponential:0.3:0.01:1000",
-        "batch_size": 64,
-        "lr": 1e-3,
-        "epochs": 6,
-    },
-    "article": {
-        **COMMON,
-        "channels": (64, 128, 256),
-        "latent_dim": 1024,
-        "beta": 0.1,
-        "codes": 4096,
-        "code_dim": 128,
-        "codebook_init": "xavier",
-        "commitment": 1.0,
-        "temperature": "exponential:4:0.25:15000",
-        "hard": False,
-        "kl_weight": "exponential:0.3:0.01:15000",
-        "batch_size": 64,
-        "lr": 1e-3,
-        "epochs": 20,
-    },
-    "published": {
-        **COMMON,
-        "network": "residual",
-        "weight_init": "truncated_normal",
-        "codes": 512,
-        "code_dim": 64,
-        "codebook_init": "variance_scaling",
-        "codebook_update": "ema",
-        "commitment": 0.25,
-        "data_variance": 0.0632869,
-        "batch_size": 32,
-        "lr": 3e-4,
-        "epochs": None,
-        "steps": 10000,
-        "log_steps": 100,
-    },
-    "mlp": {
-        **COMMON,
-        "network": "mlp",
-        "likelihood": "bernoulli",
-        "latent_dim": 20,
-        "beta": 1.0,
-        "batch_size": 128,
-        "lr": 1e-3,
-        "epochs": 10,
-    },
+    "small": Preset({}),
+    "article": Preset(
+        {"channels": [64, 128, 256], "latent_dim": 1024, "codes": 4096, "code_dim": 128, "codebook_init": "xavier",
+         "commitment": 1.0, "temperature": "exponential:4:0.25:15000", "kl_weight": "exponential:0.3:0.01:15000",
+         "epochs": 20},
+        # The article has no VQ-VAE-2; its paper's codebooks hold 512 vectors of 64 numbers. The dVAE's codes begin well
+        # apart, as in `small`.
+        of={"vqvae2": {"codes": 512, "code_dim": 64, "commitment": 0.25}, "dvae": {"codebook_init": "normal"}}),
+    "published": Preset(
+        {"network": "residual", "weight_init": "truncated_normal", "codes": 512, "code_dim": 64,
+         "codebook_init": "variance_scaling", "codebook_update": "ema", "data_variance": 0.0632869, "batch_size": 32,
+         "lr": 3e-4, "epochs": None, "steps": 10000, "log_steps": 100},
+        systems=("vqvae", "vqvae2")),
+    "mlp": Preset(
+        {"network": "mlp", "likelihood": "bernoulli", "latent_dim": 20, "beta": 1.0, "batch_size": 128, "epochs": 10},
+        systems=("ae", "vae")),
 }
 
-# Where a model's entries are not those of the preset. The article has no VQ-VAE-2; its paper's codebooks hold 512
-# vectors of 64 numbers, and its commitment weighs 0.25. The dVAE's codes start well apart: mixtures of codes near 0 say
-# nothing.
-OWN_ENTRIES = {
-    ("article", "vqvae2"): {"codes": 512, "code_dim": 64, "commitment": 0.25},
-    ("small", "dvae"): {"codebook_init": "normal", "lr": 2e-3},
-    ("article", "dvae"): {"codebook_init": "normal", "lr": 2e-3},
-}
 
-# Which model reads which of a preset's model options; all models read those of the network. The dVAE's logits have
-# initial weights of their own.
-MODEL_OPTIONS = {
-    "ae": ("latent_dim", "sparsity", "weight_init"),
-    "vae": ("latent_dim", "beta", "weight_init", *RATE),
-    "vqvae": ("codes", "code_dim", "codebook_init", "commitment", "data_variance", "weight_init", *CODEBOOK),
-    "vqvae2": ("codes", "code_dim", "codebook_init", "commitment", "data_variance", "weight_init", *CODEBOOK),
-    "dvae": ("codes", "code_dim", "codebook_init", "temperature", "hard", "kl_weight"),
-}
-
-# {option: (the option that decides whether it counts, the choices with which it does)}
-DEPENDENT_OPTIONS = {
-    "momentum": ("optimizer", ("sgd",)),
-    "weight_decay": ("optimizer", ("adam",)),
-    "norm": ("network", ("convolution", "pooling", "residual")),
-    "channels": ("network", ("convolution", "pooling")),
-    "widths": ("network", ("mlp",)),
-    "hidden": ("network", ("residual",)),
-    "residual_blocks": ("network", ("residual",)),
-    "residual_channels": ("network", ("residual",)),
-    "halvings": ("network", ("residual",)),
-}
+def preset_for(system, name):
+    """The Preset of this name. Raises InputError where there is none, or where it is no recipe of the system."""
+    if name not in PRESETS:
+        raise InputError(f"unknown preset {name!r}{nearest(name, PRESETS)}")
+    if not PRESETS[name].fits(system):
+        fitting = listed([other for other, preset in PRESETS.items() if preset.fits(system)], "or")
+        raise InputError(f"{name} has no recipe for {system}: choose {fitting}.", "preset")
+    return PRESETS[name]

@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
 from scratch.options.errors import InputError
-from scratch.training.loop import Diverged, Progress, StepMeans, Totals
+from scratch.training.progress import Diverged, Progress, StepMeans, Totals
 
 FORMAT = "autoencoders-from-scratch resume 1"
 
@@ -90,6 +90,11 @@ class Run:
         run = cls(folder, config)
         run.write_config()
         return run
+
+    @staticmethod
+    def open_config(folder):
+        """The config that continuing a run would use, from the header of its resume.safetensors."""
+        return read_position(Path(folder) / "resume.safetensors")[0]
 
     @classmethod
     def open(cls, folder):

@@ -13,7 +13,7 @@ from scratch.bottlenecks.codebook.kmeans import lloyd
 from scratch.bottlenecks.codebook.moving_average import EPSILON, MovingAverages
 from scratch.optim import Adam
 from scratch.options.errors import InputError
-from scratch.training.loop import Trainer
+from scratch.training.trainer import Trainer
 from tests.gpu_emulated.stand_in import DeviceArray, counting
 from tests.support.cures import COUPLING, CURES, MOVING
 from tests.support.tiny import images, new_model
@@ -236,7 +236,7 @@ def test_a_cure_brings_codes_into_use(sickness, cures):
 @pytest.mark.parametrize("cure", COUPLING)
 def test_what_couples_the_examples_of_a_batch_is_not_shared_out(cure):
     model = new_model("vqvae", **CURES[cure])
-    with pytest.raises(InputError, match="couples the examples"):
+    with pytest.raises(InputError, match="would part the examples of a batch, which CuredVectorQuantizer couples"):
         ParallelTrainer(model, Adam(model.named_parameters(), 1e-3), 0, 2)
 
 

@@ -9,7 +9,8 @@ from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.arrays import each
 from scratch.models.corruption import CORRUPTIONS, Gaussian, Masking, SaltAndPepper, read_corruption
 from scratch.optim import Adam
-from scratch.training.loop import Trainer, held_out_generators, held_out_metrics
+from scratch.training.held_out import held_out_generators, held_out_metrics
+from scratch.training.trainer import Trainer
 from tests.support.tiny import images, new_model
 from tests.support.variants import CORRUPTIONS as TEXTS
 
@@ -57,7 +58,7 @@ def test_salt_and_pepper_makes_black_and_white_equally_often():
 @pytest.mark.parametrize("text", ["gaussian", "gaussian:", "gaussian:0", "gaussian:inf", "masking:1", "masking:-0.1",
                                   "salt:0.1", "masking:0.3:1", "gaussian:nan", ""])
 def test_what_is_no_corruption_is_refused(text):
-    with pytest.raises(ValueError, match="is no corruption: gaussian:SIGMA, masking:P or salt_and_pepper:P"):
+    with pytest.raises(ValueError, match="expected gaussian:SIGMA, masking:P or salt_and_pepper:P"):
         read_corruption(text)
     assert read_corruption("gaussian:1.5") == ("gaussian", 1.5)
 

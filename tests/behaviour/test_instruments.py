@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from scratch.bottlenecks import GaussianBottleneck
+from scratch.bottlenecks.vector_quantized import CertainPosterior
 from scratch.instruments import importance
 from scratch.instruments.elbo import ACTIVE, RateDistortion, active_units, bits_per_dimension, kl_and_distortion
 from scratch.instruments.importance import endless_noise, importance_weighted_bound
-from scratch.instruments.posteriors import Certain, posterior
+from scratch.instruments.posteriors import posterior
 from scratch.instruments.similarity import psnr_of_each, ssim_of_each
 from scratch.losses import LIKELIHOODS, BernoulliFromLogits, LogitLaplace, SquaredError
 from scratch.models.autoencoder import Autoencoder
@@ -123,7 +124,7 @@ def test_a_certain_code_costs_log_k_a_position(name, positions):
     np.testing.assert_allclose(distortion, expected, rtol=1e-6)
     with model.evaluating():
         q = posterior(model, x)
-        assert isinstance(q, Certain)
+        assert isinstance(q, CertainPosterior)
         np.testing.assert_allclose(q.draw()[1], -positions * math.log(64), rtol=1e-6)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scratch.instruments.pca import principal_components, water_filling
-from scratch.models.autoencoder import build
+from tests.support.models import build
 
 Z, SHAPE = 4, (3, 3, 1)
 BETAS = {0.05: 4, 0.2: 3, 1.0: 2, 3.0: 1, 20.0: 0}  # the variances below, over β/2: how many of four are above it

@@ -7,7 +7,7 @@ import pytest
 
 from scratch.layers.activation import sigmoid
 from scratch.losses import LIKELIHOODS, BernoulliFromLogits, Gaussian, LogitLaplace, SquaredError
-from scratch.models.autoencoder import build
+from tests.support.models import build
 
 OPTIONS = dict(channels=(4, 6), latent_dim=5, beta=0.5, codes=9, code_dim=3, codebook_init="normal", commitment=0.25,
                temperature="linear:1:0.5:10", hard=False, kl_weight=0.5)

@@ -5,10 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from scratch.models.autoencoder import build
+import scratch
 from scratch.models.priors import CodeFrequencies, FittedGaussian, StandardNormal
-from scratch.networks.convolutional import halvings
-from scratch.options.presets import COMMON, MODEL_OPTIONS, PRESETS
+from scratch.models.system import systems
+from scratch.networks.network import halvings
+from scratch.options.errors import InputError
+from scratch.options.presets import PRESETS
+from scratch.options.resolve import resolve, run_options
+from tests.support.models import build
 from tests.support.tiny import OPTIONS, RESIDUAL, images, new_model
 
 NAMES = ["ae", "vae", "vqvae", "vqvae2", "dvae"]
@@ -69,7 +73,7 @@ def test_a_vae_reconstructs_from_its_mean():
     vae = new_model("vae")
     x = images(4)
     vae.eval()
-    mu, _ = vae.bottleneck.posterior(vae.encoder.forward(x))
+    mu, _ = vae.bottleneck.parameters_of(vae.encoder.forward(x))
     np.testing.assert_array_equal(vae.encode(x), mu)
     silent, _ = vae.forward(x, noise=np.zeros_like(mu))
     np.testing.assert_array_equal(vae.reconstruct(x), silent)
@@ -157,21 +161,23 @@ def test_variations_are_refused_where_the_code_is_not_random(name):
     ("ae", None, 9_711_235), ("vae", None, 13_906_563), ("vqvae", 4096, 1_907_715), ("vqvae", 32, 1_387_523),
     ("dvae", 4096, 2_927_491)])
 def test_the_articles_parameter_counts(name, codes, parameters):
-    options = {**PRESETS["article"], "likelihood": "squared_error"}
+    options = {"preset": "article"}
     if codes:
         options["codes"] = codes
-    assert build(name, (32, 32, 3), options).parameter_count() == parameters
+    assert scratch.build(name, (32, 32, 3), **options).parameter_count() == parameters
 
 
-def test_a_preset_holds_every_option_that_a_model_reads():
-    """Of every model that it is a recipe of."""
-    assert "latent_dim" not in PRESETS["published"]
-    for preset in PRESETS.values():
-        for name, read in MODEL_OPTIONS.items():
-            if not preset.keys() >= set(read):
+def test_every_entry_of_a_preset_is_an_option_and_every_recipe_builds():
+    """Of every model that it is a recipe of; the others refuse it."""
+    for preset, recipe in PRESETS.items():
+        entries = {*recipe.entries, *(name for entries in recipe.of.values() for name in entries)}
+        assert entries <= {name for system in systems().values() for name in run_options(system)}
+        for name in systems():
+            if not recipe.fits(name):
+                with pytest.raises(InputError, match=f"preset {preset} has no recipe for {name}: choose small"):
+                    resolve(name, {"preset": preset})
                 continue
-            needed = {key: preset[key] for key in (*COMMON, *read)}
-            assert build(name, (16, 16, 1), {**needed, "likelihood": "bernoulli"}).parameter_count() > 0
+            assert scratch.build(name, (16, 16, 1), preset=preset, likelihood="bernoulli").parameter_count() > 0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -216,8 +222,8 @@ def test_only_the_first_layer_with_weights_leaves_its_input_gradient_out(network
 
 
 def test_an_unknown_model_is_refused():
-    with pytest.raises(ValueError, match="unknown model 'gan': ae, vae, vqvae, vqvae2, dvae"):
-        build("gan", (16, 16, 3), OPTIONS)
+    with pytest.raises(ValueError, match="unknown model 'gan': choose ae, vae, dvae, vqvae or vqvae2"):
+        scratch.build("gan", (16, 16, 3))
 
 
 def test_a_wrong_channel_count_is_refused():

@@ -6,7 +6,8 @@ import torch
 
 from scratch.layers import BatchNorm2d, Conv2d, GroupNorm
 from scratch.layers.norm import norm_and_relu
-from scratch.training.loop import Trainer, make_optimizer
+from scratch.optim import make_optimizer
+from scratch.training.trainer import Trainer
 from tests.support.tiny import images, new_model
 
 ADAM = dict(optimizer="adam", lr=1e-3, weight_decay=0.0)

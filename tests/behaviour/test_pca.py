@@ -14,8 +14,8 @@ from scratch.instruments.pca import (
     principal_angles,
     principal_components,
 )
-from scratch.models.autoencoder import build
 from scratch.optim import Adam
+from tests.support.models import build
 
 
 def drawn(count, rng, scales=(3, 2, 1, 0.5, 0.1)):

@@ -5,10 +5,10 @@ import pytest
 
 from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.bottlenecks import CapacityTarget, FreeBits, GaussianKL
-from scratch.commands.runs import number_of_workers
 from scratch.optim import Adam
 from scratch.options.errors import InputError
-from scratch.training.loop import Trainer
+from scratch.training.make import number_of_workers
+from scratch.training.trainer import Trainer
 from tests.support.rates import COUPLING, RATES
 from tests.support.tiny import images, new_model
 
@@ -103,13 +103,13 @@ def test_what_couples_a_batch_says_so(rate):
     options = {"device": "cpu", "workers": None, "plain": False, "batch_size": 1}
     assert number_of_workers(options, model) == 1
     if couples:
-        with pytest.raises(InputError, match=r"(FreeBits|CapacityTarget) couples the examples of a batch.*--workers 1"):
+        with pytest.raises(InputError, match=r"workers 2 would part the examples of a batch, which (FreeBits|CapacityTarget) couples: use 1"):
             ParallelTrainer(model, Adam(model.named_parameters(), 1e-3), 0, 2)
 
 
 def kl_of_dimensions(model, x):
     with model.evaluating():
-        mu, logvar = model.bottleneck.posterior(model.encoder.forward(x))
+        mu, logvar = model.bottleneck.parameters_of(model.encoder.forward(x))
     return (0.5 * (mu**2 + np.exp(logvar) - 1 - logvar)).mean(axis=0)
 
 

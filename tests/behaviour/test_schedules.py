@@ -8,7 +8,7 @@ import pytest
 from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.optim import SGD, Adam
 from scratch.schedules import Schedule
-from scratch.training.loop import Trainer
+from scratch.training.trainer import Trainer
 from tests.support.tiny import images, new_model
 
 

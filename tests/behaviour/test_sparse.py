@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scratch.bottlenecks import L1, DenseBottleneck, SparseBottleneck
-from scratch.training.loop import Trainer
+from scratch.training.trainer import Trainer
 from tests.support.tiny import images, new_model, reconstruction_error, train
 
 
@@ -47,7 +47,7 @@ def test_a_larger_weight_makes_a_sparser_code_and_a_worse_picture():
     assert shares[0] + 0.2 < shares[1] and errors[0] < errors[1]
 
 
-@pytest.mark.parametrize("sparsity", [0, 0.0, None])
+@pytest.mark.parametrize("sparsity", [0, 0.0])
 def test_without_a_weight_there_is_no_term_and_no_relu(sparsity):
     model, plain = new_model("ae", sparsity=sparsity), new_model("ae")
     assert type(model.bottleneck) is DenseBottleneck and model.weights == plain.weights == {"reconstruction": 1}

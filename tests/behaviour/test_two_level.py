@@ -5,7 +5,8 @@ import pytest
 
 from scratch.bottlenecks import TwoLevelBottleneck
 from scratch.runs.latents import smallest_integers
-from scratch.training.loop import Totals, Trainer
+from scratch.training.progress import Totals
+from scratch.training.trainer import Trainer
 from tests.support.tiny import images, new_model, reconstruction_error, train
 
 TERMS = ("codebook_top", "commitment_top", "codebook_bottom", "commitment_bottom")

@@ -7,7 +7,7 @@ from scratch.instruments.vector_codes import CodeSpace, bilinear, mean_differenc
 
 def test_a_traversal_leads_one_dimension_in_its_units():
     code = np.array([0.3, 7.0, -1.0], np.float32)
-    space = CodeSpace(code[None], np.array([0.1, 2.0, 0.7]), np.array([0, 5.0, 0]), np.array([1, 0.5, 1]), "")
+    space = CodeSpace(code[None], np.array([0.1, 2.0, 0.7]), np.array([0, 5.0, 0]), np.array([1, 0.5, 1]), "", False)
     assert space.most_important(2).tolist() == [1, 2] and space.most_important(9).tolist() == [1, 2, 0]
     led = traversal(code, space, 1, 3, 5)
     np.testing.assert_allclose(led[:, 1], [3.5, 4.25, 5, 5.75, 6.5])

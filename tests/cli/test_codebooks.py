@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scratch.commands import runs as commands
+from scratch.commands import train as commands
 from tests.support.command_line import MODELS, SMALL, caller, read_metrics, without_times
 from torch_ref.__main__ import build_parser
 
@@ -25,7 +25,7 @@ TRAIN = ["train", "vqvae", *SMALL, *MODELS["vqvae"]]
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Those that follow a training: they take longer than it does."""
-    monkeypatch.setattr(commands, "draw_pictures", lambda run, data: None)
+    monkeypatch.setattr(commands, "pictures_of", lambda *_: [])
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -14,7 +14,8 @@ from scratch.instruments.posteriors import gaussian_posteriors
 from scratch.runs.latents import FORMAT, fingerprint
 from scratch.runs.run import Run
 from scratch.runs.trained import Trained
-from scratch.training.loop import Trainer, held_out_metrics
+from scratch.training.held_out import held_out_metrics
+from scratch.training.trainer import Trainer
 from tests.support.command_line import MODELS, read_metrics
 
 LATENTS = {  # what encode writes of 40 images; 16 codes fit into a byte

@@ -83,7 +83,7 @@ def test_a_shape_is_left_out_of_training_and_of_evaluation(scratch):
 
 
 def test_grey_and_coloured_images_go_through_a_run_of_the_other_kind(scratch, trained, monkeypatch):
-    from scratch.commands import runs as commands
+    from scratch.models import system
 
     asked = {}
 
@@ -92,7 +92,7 @@ def test_grey_and_coloured_images_go_through_a_run_of_the_other_kind(scratch, tr
         return load("shapes", limit=20, image_size=wanted["image_size"], channels=3)
 
     folder = trained("ae")
-    monkeypatch.setattr(commands, "load", grey)
+    monkeypatch.setattr(system, "load", grey)
     assert scratch("evaluate", folder, "--data", "mnist", "--json").status == 0
     assert asked["channels"] == 3 and asked["image_size"] == 16
 

@@ -27,79 +27,103 @@ def assert_one_sentence(result, *parts):
     ("train gan", ["'gan'", "vqvae"]),
     ("train ae --preset huge", ["'huge'", "article"]),
     ("train ae --data imagenet", ["'imagenet'", "cifar10"]),
-    ("train ae --beta 2", ["--beta", "vae", "ae has none"]),
-    ("train ae --momentum 0.5", ["--momentum", "sgd", "adam has none"]),
-    ("train ae --preset published", ["published", "no recipe of ae", "small or article"]),
-    ("train ae --steps 9 --epochs 1", ["--steps", "--epochs", "leave one"]),
+    ("train ae --beta 2", ["--beta is an option of vae; ae has no such option."]),
+    ("train ae --momentum 0.5", [
+        "--momentum counts only with optimizer sgd, and optimizer is adam: leave one of them out."]),
+    ("train ae --preset published", ["--preset published has no recipe for ae: choose small, article or mlp."]),
+    ("train ae --steps 9 --epochs 1", ["steps and epochs both say when training ends: leave one of them out."]),
     ("train ae --steps 0", ["--steps", "'0'"]),
     ("train ae --log-steps 0", ["--log-steps", "'0'"]),
     ("train ae --network resnet", ["--network", "'resnet'", "residual"]),
-    ("train ae --hidden 8", ["--hidden", "--network residual", "convolution has none"]),
-    ("train vqvae --network residual --channels 8,8", ["--channels", "--network convolution or pooling"]),
-    ("train ae --widths 400", ["--widths", "--network mlp", "convolution has none"]),
+    ("train ae --hidden 8", [
+        "--hidden counts only with network residual, and network is convolution: leave one of them out."]),
+    ("train vqvae --network residual --channels 8,8", [
+        "--channels counts only with network convolution or pooling, and network is residual: leave one of them out."]),
+    ("train ae --widths 400", [
+        "--widths counts only with network mlp, and network is convolution: leave one of them out."]),
     ("train ae --network mlp --widths 400,0", ["--widths", "'0'"]),
-    ("train ae --network mlp --norm batch", ["--norm", "convolution or pooling or residual", "mlp has none"]),
+    ("train ae --network mlp --norm batch", [
+        "--norm counts only with network convolution, pooling or residual, and network is mlp: leave one of "
+        "them out."]),
     ("train ae --norm layer", ["--norm", "'layer'", "group"]),
-    ("train vqvae2 --network mlp", ["mlp", "no grid", "vqvae2", "another --network"]),
-    ("train dvae --network mlp", ["mlp", "no grid", "dvae", "another --network"]),
-    ("train vqvae --preset mlp", ["mlp", "no recipe of vqvae", "small or article or published"]),
+    ("train vqvae2 --network mlp", [
+        "--network mlp gives a vector of features, and vqvae2 gives each place of a grid a code: choose "
+        "another network."]),
+    ("train dvae --network mlp", [
+        "--network mlp gives a vector of features, and dvae gives each place of a grid a code: choose "
+        "another network."]),
+    ("train vqvae --preset mlp", ["--preset mlp has no recipe for vqvae: choose small, article or published."]),
     ("train vae --network pooling --image-size 15 --limit 8", ["15×15", "even"]),
-    ("train ae --norm batch --workers 2 --limit 8", ["BatchNorm2d couples the examples", "--workers 1"]),
-    ("train vqvae --network residual --image-size 18 --limit 8", ["18×18", "2 times", "--image-size"]),
-    ("train vqvae --data-variance 0", ["--data-variance", "above 0"]),
-    ("train ae --data-variance 1", ["--data-variance", "vqvae", "ae has none"]),
-    ("train vae --sparsity 1", ["--sparsity", "ae", "vae has none"]),
-    ("train ae --sparsity -1", ["--sparsity", "at least 0"]),
-    ("train ae --sparsity linear:0:-1:9", ["--sparsity", "'-1.0'", "at least 0"]),
+    ("train ae --norm batch --workers 2 --limit 8", [
+        "--workers 2 would part the examples of a batch, which BatchNorm2d couples: use 1."]),
+    ("train vqvae --network residual --image-size 18 --limit 8", [
+        "images of 18×18 cannot be halved 2 times: 4 has to divide both sides. Choose another image size."]),
+    ("train vqvae --data-variance 0", ["--data-variance expected a number > 0, got '0'."]),
+    ("train ae --data-variance 1", ["--data-variance is an option of vqvae and vqvae2; ae has no such option."]),
+    ("train vae --sparsity 1", ["--sparsity is an option of ae; vae has no such option."]),
+    ("train ae --sparsity -1", ["--sparsity expected a number ≥ 0, got '-1'."]),
+    ("train ae --sparsity linear:0:-1:9", ["--sparsity expected a number ≥ 0, got -1.0."]),
     ("train ae --corruption masking:1", ["--corruption", "'masking:1'", "salt_and_pepper:P"]),
     ("train ae --corruption blur:1", ["--corruption", "'blur:1'", "gaussian:SIGMA"]),
-    ("train vqvae --network linear", ["--network linear", "ae and vae", "vqvae"]),
+    ("train vqvae --network linear", [
+        "--network linear gives a vector of features, and vqvae gives each place of a grid a code: choose "
+        "another network."]),
     ("train ae --network linear --likelihood logit_laplace", ["--network linear", "logit_laplace"]),
-    ("train ae --network linear --channels 4,8", ["--channels", "--network convolution", "linear has none"]),
+    ("train ae --network linear --channels 4,8", [
+        "--channels counts only with network convolution or pooling, and network is linear: leave one of them out."]),
     ("train ae --optimizer sgd --weight-decay 1", ["--weight-decay", "adam"]),
-    ("train vae --codes 9", ["--codes", "vqvae and vqvae2 and dvae"]),
-    ("train dvae --beta 1", ["--beta", "vae", "dvae has none"]),
-    ("train vae --beta linear:0:-1:9", ["--beta", "'-1.0'", "at least 0"]),
+    ("train vae --codes 9", ["--codes is an option of dvae, vqvae and vqvae2; vae has no such option."]),
+    ("train dvae --beta 1", ["--beta is an option of vae; dvae has no such option."]),
+    ("train vae --beta linear:0:-1:9", ["--beta expected a number ≥ 0, got -1.0."]),
     ("train vae --beta cyclical:0:1:1", ["--beta", "'cyclical:0:1:1' is no schedule", "at least 2"]),
-    ("train vae --free-bits -1", ["--free-bits", "at least 0"]),
-    ("train ae --free-bits 1", ["--free-bits", "vae", "ae has none"]),
-    ("train vqvae --capacity 1", ["--capacity", "vae", "vqvae has none"]),
+    ("train vae --free-bits -1", ["--free-bits expected a number ≥ 0, got '-1'."]),
+    ("train ae --free-bits 1", ["--free-bits is an option of vae; ae has no such option."]),
+    ("train vqvae --capacity 1", ["--capacity is an option of vae; vqvae has no such option."]),
     ("train vae --capacity linear:0:x:9", ["--capacity", "is no schedule"]),
-    ("train vae --free-bits 0.1 --capacity 0", ["--free-bits", "--capacity", "leave one"]),
-    ("train vae --free-bits 0.1 --workers 2 --limit 8", ["FreeBits couples the examples", "--workers 1"]),
-    ("train vae --capacity 0 --workers 2 --limit 8", ["CapacityTarget couples the examples", "--workers 1"]),
-    ("train dvae --commitment 1", ["--commitment", "vqvae", "dvae has none"]),
-    ("train dvae --weight-init uniform", ["--weight-init", "ae and vae", "dvae has none"]),
-    ("train vqvae --hard", ["--hard", "dvae", "vqvae has none"]),
-    ("train dvae --temperature 0", ["--temperature", "above 0"]),
-    ("train dvae --temperature linear:1:0:9", ["--temperature", "'0.0'", "above 0"]),
+    ("train vae --free-bits 0.1 --capacity 0", ["capacity and --free-bits exclude each other: leave one of them out."]),
+    ("train vae --free-bits 0.1 --workers 2 --limit 8", [
+        "--workers 2 would part the examples of a batch, which FreeBits couples: use 1."]),
+    ("train vae --capacity 0 --workers 2 --limit 8", [
+        "--workers 2 would part the examples of a batch, which CapacityTarget couples: use 1."]),
+    ("train dvae --commitment 1", ["--commitment is an option of vqvae and vqvae2; dvae has no such option."]),
+    ("train dvae --weight-init uniform", [
+        "--weight-init is an option of ae, vae, vqvae and vqvae2; dvae has no such option."]),
+    ("train vqvae --hard", ["--hard is an option of dvae; vqvae has no such option."]),
+    ("train dvae --temperature 0", ["--temperature expected a number > 0, got '0'."]),
+    ("train dvae --temperature linear:1:0:9", ["--temperature expected a number > 0, got 0.0."]),
     ("train dvae --temperature exponential:1:0:9", ["--temperature", "positive"]),
-    ("train dvae --kl-weight -1", ["--kl-weight", "at least 0"]),
-    ("train dvae --kl-weight linear:0:-1:9", ["--kl-weight", "'-1.0'", "at least 0"]),
+    ("train dvae --kl-weight -1", ["--kl-weight expected a number ≥ 0, got '-1'."]),
+    ("train dvae --kl-weight linear:0:-1:9", ["--kl-weight expected a number ≥ 0, got -1.0."]),
     ("train ae --likelihood laplace", ["--likelihood", "logit_laplace"]),
     ("train ae --epochs 0", ["--epochs", "'0'"]),
     ("train ae --batch-size x", ["--batch-size", "'x'"]),
     ("train ae --lr nan", ["--lr", "'nan'"]),
-    ("train ae --lr 0", ["--lr", "above 0"]),
+    ("train ae --lr 0", ["--lr expected a number > 0, got '0'."]),
     ("train ae --lr cosine:1:0", ["--lr", "'cosine:1:0' is no schedule"]),
-    ("train ae --lr linear:1:-1:9", ["--lr", "'-1.0'", "at least 0"]),
+    ("train ae --lr linear:1:-1:9", ["--lr expected a number ≥ 0, got -1.0."]),
     ("train ae --seed -1", ["--seed"]),
     ("train ae --limit 0", ["--limit"]),
     ("train ae --image-size 15 --limit 8", ["15×15", "even"]),
     ("train vqvae2 --image-size 14 --limit 8", ["14×14", "at least 2 times"]),
     ("train ae --device tpu --limit 8", ["'tpu'", "gpu:N"]),
     ("train ae --workers 0", ["--workers", "'0'"]),
-    ("train ae --workers 2 --plain --limit 8", ["--workers 2", "--plain"]),
+    ("train ae --workers 2 --plain --limit 8", [
+        "--workers 2 asks for threads that share a batch on the CPU, which the plain forms cannot have: "
+        "leave one of them out."]),
     ("train ae --data cifar10 --data-root nowhere", ["nowhere", "--download"]),
     ("train ae --data folder:nowhere", ["nowhere"]),
-    ("train ae --restart-after 5", ["--restart-after", "vqvae", "ae has none"]),
-    ("train vqvae --ema-decay 0.9", ["--ema-decay needs --codebook-update ema"]),
-    ("train vqvae --codebook-update ema --ema-decay 1", ["--ema-decay", "'1'", "between 0 and 1"]),
-    ("train vqvae --entropy-temperature 1", ["--entropy-temperature needs --entropy-weight above 0"]),
+    ("train ae --restart-after 5", ["--restart-after is an option of vqvae and vqvae2; ae has no such option."]),
+    ("train vqvae --ema-decay 0.9", [
+        "--ema-decay counts only with --codebook-update ema, and --codebook-update is gradient: leave one of "
+        "them out."]),
+    ("train vqvae --codebook-update ema --ema-decay 1", ["--ema-decay expected a number > 0 and < 1, got '1'."]),
+    ("train vqvae --entropy-temperature 1", [
+        "--entropy-temperature counts only with an --entropy-weight above 0: give both, or neither."]),
     ("train vqvae --codebook-init best", ["--codebook-init", "kmeans"]),
     ("train vqvae --straight-through reversed --code-metric cosine", ["reversed", "leave out --code-metric"]),
     ("train vqvae --straight-through reversed --codebook-init kmeans", ["leave out --codebook-init"]),
-    ("train vqvae --codebook-update ema --workers 2 --limit 8", ["couples the examples", "--workers 1"]),
+    ("train vqvae --codebook-update ema --workers 2 --limit 8", [
+        "--workers 2 would part the examples of a batch, which CuredVectorQuantizer couples: use 1."]),
     ("curves nowhere --out x.png", ["nowhere", "config.json"]),
     ("curves nowhere", ["--out"]),
     ("train --resume nowhere", ["nowhere"]),
@@ -116,7 +140,7 @@ def test_arguments(scratch, argv, parts):
 @pytest.mark.parametrize("model", ["ae", "vqvae"])
 def test_importance_samples_of_a_code_that_is_not_random(scratch, trained, model):
     result = scratch("evaluate", trained(model), "--importance-samples", 5)
-    assert_one_sentence(result, "--importance-samples", f"the {model} has none", "vae or dvae")
+    assert_one_sentence(result, "importance samples", f"that of a {model} is not drawn", "vae or dvae")
 
 
 def test_no_pictures_or_unreadable_ones(scratch):
@@ -150,7 +174,7 @@ def fake_cupy(count):
 
 def test_no_driver_or_no_such_gpu(scratch, monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", fake_cupy(None))
-    assert_one_sentence(scratch("train", "ae", *SMALL, "--device", "gpu"), "no usable NVIDIA GPU", "--device cpu")
+    assert_one_sentence(scratch("train", "ae", *SMALL, "--device", "gpu"), "no usable NVIDIA GPU", "use cpu")
     monkeypatch.setitem(sys.modules, "cupy", fake_cupy(1))
     assert_one_sentence(scratch("train", "ae", *SMALL, "--device", "gpu:3"), "gpu:3", "1 GPU")
 
@@ -209,11 +233,11 @@ def test_foreign_checkpoints(scratch, trained):
 
 def test_images_of_another_shape(scratch, trained, monkeypatch):
     from data_utils import Data
-    from scratch.commands import runs as commands
+    from scratch.models import system
 
     grey = np.zeros((4, 16, 16, 1), np.uint8)
     folder = trained("ae")
-    monkeypatch.setattr(commands, "load", lambda name, **_: Data(name, grey, grey, {}, {}))
+    monkeypatch.setattr(system, "load", lambda name, **_: Data(name, grey, grey, {}, {}))
     assert_one_sentence(scratch("reconstruct", folder, "--data", "mnist"), "16×16×3", "16×16×1")
     assert_one_sentence(scratch("train", "--resume", folder, "--epochs", 3), "the data has changed")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scratch.commands import runs as commands
+from scratch.commands import train as commands
 from tests.support.command_line import MODELS, SMALL, caller, read_metrics, without_times
 from torch_ref.__main__ import build_parser
 
@@ -22,7 +22,7 @@ each_one = pytest.mark.parametrize("asked", ASKED)
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     """Those that follow a training: they take longer than it does."""
-    monkeypatch.setattr(commands, "draw_pictures", lambda run, data: None)
+    monkeypatch.setattr(commands, "pictures_of", lambda *_: [])
 
 
 @each_one

@@ -59,7 +59,7 @@ def test_the_last_good_checkpoint_is_kept(scratch, trained, monkeypatch):
     before = {name: (folder / name).read_bytes() for name in ("checkpoint.safetensors", "resume.safetensors")}
     error = np._core._exceptions._ArrayMemoryError((10**6, 10**6), np.dtype(np.float32))
     with monkeypatch.context() as patch:
-        failing(patch, training.Trainer, "step", error, after=1)
+        failing(patch, Trainer, "step", error, after=1)
         result = scratch("train", "--resume", folder, "--epochs", 3)
     memory = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"
     assert_one_sentence(result, f"--batch-size 16 is too much for cpu with its {memory} of memory",

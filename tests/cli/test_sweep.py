@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from scratch.commands import runs as commands
 from scratch.commands import sweep as sweeping
-from scratch.training.loop import Diverged, Interrupted
+from scratch.runs.run import Run
+from scratch.training.loop import Interrupted
+from scratch.training.progress import Diverged
 from tests.cli.test_errors import assert_one_sentence
 from tests.support.command_line import MODELS, SMALL, read_metrics, without_times
 
@@ -62,7 +63,7 @@ def test_a_finished_sweep_trains_and_measures_nothing_again(scratch, monkeypatch
 
 def test_an_interrupted_sweep_goes_on_bit_for_bit(scratch, monkeypatch):
     scratch(*TWO, "--epochs", 2, "--out", "whole")
-    save, saved = commands.Run.save, []
+    save, saved = Run.save, []
 
     def stop_in_the_second_run(self, trainer, progress, metrics=None):
         save(self, trainer, progress, metrics)
@@ -70,7 +71,7 @@ def test_an_interrupted_sweep_goes_on_bit_for_bit(scratch, monkeypatch):
         if len(saved) == 3:
             raise Interrupted
 
-    monkeypatch.setattr(commands.Run, "save", stop_in_the_second_run)
+    monkeypatch.setattr(Run, "save", stop_in_the_second_run)
     stopped = scratch(*TWO, "--epochs", 2)
     assert stopped.status == 130 and "goes on" in stopped.out and saved == ["beta=0.1"] * 2 + ["beta=10"]
     assert not Path("s/sweep.json").exists()
@@ -105,10 +106,10 @@ def test_schedules_flags_and_models_without_a_rate(scratch):
 def test_a_run_that_diverges_is_named_and_left_out(scratch, monkeypatch):
     train = sweeping.train
 
-    def diverging(arguments):
-        if arguments.beta == 10:
+    def diverging(planned, download):
+        if planned.options["beta"] == 10:
             raise Diverged("loss became nan in epoch 1, step 2")
-        return train(arguments)
+        return train(planned, download)
 
     monkeypatch.setattr(sweeping, "train", diverging)
     result = scratch(*TWO)
@@ -124,15 +125,15 @@ def test_a_run_that_diverges_is_named_and_left_out(scratch, monkeypatch):
     ("sweep --over beta=1,2 --out s", ["model"]),
     ("sweep vae --over beta --out s", ["--over beta", "OPTION=VALUE"]),
     ("sweep vae --over beta=1,,2 --out s", ["--over beta=1,,2", "OPTION=VALUE"]),
-    ("sweep vae --over depth=1,2 --out s", ["'depth'", "no option of train"]),
-    ("sweep vae --over out=1,2 --out s", ["'out'", "no option of train"]),
+    ("sweep vae --over depth=1,2 --out s", ["'depth'", "not an option of train"]),
+    ("sweep vae --over out=1,2 --out s", ["'out'", "not an option of train"]),
     ("sweep vae --over beta=1,2 --beta 1 --out s", ["--beta", "twice"]),
     ("sweep vae --over beta=1 --over beta=2 --out s", ["--beta", "twice"]),
     ("sweep vae --over beta=1,1 --out s", ["beta=1,1", "twice"]),
-    ("sweep vae --over beta=1,-1 --out s", ["--beta", "'-1'", "at least 0"]),
+    ("sweep vae --over beta=1,-1 --out s", ["--beta", "'-1'", "a number ≥ 0"]),
     ("sweep vae --over plain=yes --out s", ["--plain", "on or off"]),
     ("sweep vae --over channels=4x0 --out s", ["--channels", "'0'"]),
-    ("sweep ae --over beta=1,2 --out s", ["--beta", "vae", "ae has none"]),
+    ("sweep ae --over beta=1,2 --out s", ["--beta", "vae", "ae has no such option"]),
 ])
 def test_what_cannot_be_swept(scratch, argv, parts):
     assert_one_sentence(scratch(*argv.split()), *parts)

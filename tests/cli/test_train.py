@@ -14,7 +14,8 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from scratch.runs.run import Run
-from scratch.training.loop import Totals, Trainer
+from scratch.training.progress import Totals
+from scratch.training.trainer import Trainer
 from tests.support.command_line import MODELS, SMALL, read_metrics, without_times
 
 ROOT = Path(__file__).resolve().parents[2]

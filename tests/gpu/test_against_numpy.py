@@ -11,11 +11,13 @@ from scratch.gradcheck.cases import CASES
 from scratch.instruments.elbo import kl_and_distortion
 from scratch.instruments.importance import importance_weighted_bound
 from scratch.losses import LIKELIHOODS
-from scratch.models.autoencoder import build
-from scratch.training.loop import Trainer, held_out_metrics, make_optimizer
+from scratch.optim import make_optimizer
+from scratch.training.held_out import held_out_metrics
+from scratch.training.trainer import Trainer
 from tests.gpu_emulated.test_device_contract import WORK, on_both
 from tests.support.closeness import assert_all_close, assert_close
 from tests.support.cures import CURES
+from tests.support.models import build
 from tests.support.on_device import run_case
 from tests.support.rates import RATES
 from tests.support.tiny import NETWORKS, OPTIONS, RESIDUAL, images

@@ -6,10 +6,11 @@ import pytest
 from scratch.arrays import each, to_device, to_host
 from scratch.gradcheck.cases import CASES
 from scratch.losses import LIKELIHOODS
-from scratch.models.autoencoder import build
-from scratch.training.loop import Trainer, make_optimizer
+from scratch.optim import make_optimizer
+from scratch.training.trainer import Trainer
 from tests.support.beside_torch import NETWORKS, RESIDUAL, TINY, torch_twin
 from tests.support.closeness import assert_all_close
+from tests.support.models import build
 from tests.support.on_device import try_case
 from tests.support.rates import RATES
 from tests.support.variants import VARIANTS

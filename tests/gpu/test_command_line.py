@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from scratch.commands import runs as commands
+from scratch.commands import train as commands
 from tests.support.command_line import MODELS, SMALL, read_metrics, without_times
 
 TRAIN = [*SMALL, "--dtype", "float64"]
@@ -19,7 +19,7 @@ def test_a_run_goes_on_where_it_was_not_begun(scratch, cupy, monkeypatch, model,
 
     But for the VAE and the dVAE: each library's generator draws noise of its own. What both evaluate with is NumPy's.
     """
-    monkeypatch.setattr(commands, "draw_pictures", lambda run, data: None)  # they take longer than the training
+    monkeypatch.setattr(commands, "pictures_of", lambda *_: [])  # they take longer than the training
     options = ["train", model, *TRAIN, *MODELS[model], "--device", first]
     assert scratch(*options, "--epochs", 2, "--out", "whole").status == 0
     assert scratch(*options, "--epochs", 1, "--out", "parts").status == 0

@@ -10,11 +10,12 @@ from scratch.bottlenecks.gumbel_softmax import GumbelSoftmax, GumbelSoftmaxBottl
 from scratch.gradcheck.cases import CASES
 from scratch.layers.patches import Window
 from scratch.losses import LIKELIHOODS
-from scratch.models.autoencoder import Autoencoder, build
+from scratch.models.autoencoder import Autoencoder
 from scratch.module import Parameter
-from scratch.optim import SGD, Adam
-from scratch.training.loop import Trainer, make_optimizer
+from scratch.optim import SGD, Adam, make_optimizer
+from scratch.training.trainer import Trainer
 from tests.support.closeness import assert_all_close, assert_close
+from tests.support.models import build
 from tests.support.on_device import run_case
 from tests.support.rates import RATES
 from tests.support.tiny import OPTIONS, images

@@ -17,11 +17,12 @@ import pytest
 from scratch.accelerate import accelerate, accelerate_on_gpu, accelerate_optimizer
 from scratch.bottlenecks.vector_quantizer import nearest_codes
 from scratch.layers import ReLU
-from scratch.models.autoencoder import build
+from scratch.optim import make_optimizer
 from scratch.options.presets import PRESETS
-from scratch.training.loop import Trainer, make_optimizer
+from scratch.training.trainer import Trainer
 from tests.gpu_emulated.stand_in import counting, installed
 from tests.support.cures import CURES
+from tests.support.models import build
 from tests.support.rates import RATES
 
 STORED = Path(__file__).with_name("allocations.json")

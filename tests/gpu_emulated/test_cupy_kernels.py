@@ -13,9 +13,10 @@ from scratch.accelerate import ROOMS, accelerate_on_gpu, accelerate_optimizer
 from scratch.accelerate.gpu import fused_layers, kernels
 from scratch.arrays import to_device
 from scratch.losses import LIKELIHOODS
-from scratch.models.autoencoder import build
-from scratch.training.loop import Trainer, make_optimizer
+from scratch.optim import make_optimizer
+from scratch.training.trainer import Trainer
 from tests.gpu_emulated import stand_in, stand_in_kernels
+from tests.support.models import build
 from tests.support.rates import RATES
 from tests.support.tiny import NETWORKS, OPTIONS, images
 from tests.support.variants import VARIANTS

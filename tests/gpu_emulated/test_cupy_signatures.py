@@ -14,13 +14,15 @@ from scratch.instruments.elbo import kl_and_distortion
 from scratch.instruments.importance import importance_weighted_bound
 from scratch.instruments.posteriors import posterior_class
 from scratch.losses import LIKELIHOODS
-from scratch.models.autoencoder import build
 from scratch.models.priors import CodeFrequencies, FittedGaussian
-from scratch.training.loop import Trainer, held_out_metrics, make_optimizer
+from scratch.optim import make_optimizer
+from scratch.training.held_out import held_out_metrics
+from scratch.training.trainer import Trainer
 from tests.gpu_emulated import stand_in
 from tests.gpu_emulated.recorder import Call, problem, recording
 from tests.gpu_emulated.stand_in_kernels import COMPILER
 from tests.support.cures import CURES
+from tests.support.models import build
 from tests.support.on_device import run_case
 from tests.support.rates import RATES
 from tests.support.tiny import NETWORKS, OPTIONS, RESIDUAL, images

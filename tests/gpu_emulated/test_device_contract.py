@@ -11,13 +11,16 @@ from scratch.instruments.elbo import kl_and_distortion
 from scratch.instruments.importance import importance_weighted_bound
 from scratch.instruments.vectors import latent_vectors
 from scratch.losses import LIKELIHOODS
-from scratch.models.autoencoder import build
 from scratch.models.priors import CodeFrequencies, FittedGaussian
+from scratch.optim import make_optimizer
 from scratch.runs.run import Run
 from scratch.training import loop as training
-from scratch.training.loop import Progress, Totals, Trainer, fit, make_optimizer
+from scratch.training.loop import fit
+from scratch.training.progress import Progress, Totals
+from scratch.training.trainer import Trainer
 from tests.gpu_emulated.stand_in import DeviceArray, counting
 from tests.support.cures import CURES, MOVING
+from tests.support.models import build
 from tests.support.rates import RATES
 from tests.support.tiny import NETWORKS, OPTIONS, RESIDUAL, images
 from tests.support.variants import VARIANTS

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 from scratch.accelerate.gpu.kernels import KernelWindow
-from scratch.commands import runs as commands
-from scratch.options.models import preset_for
-from scratch.options.training import DEFAULTS
 from scratch.training import loop as training
+from scratch.training.make import make_trainer
 from tests.gpu_emulated.stand_in import counting, installed
+from tests.support.models import run_options
 from tests.support.tiny import images
 
 PAGE = Path(__file__).parents[2] / "docs" / "gpu.md"
@@ -33,8 +32,8 @@ BEFORE = {  # in the small preset, before anything was done about it, counted as
 
 def new_trainer(model, size=32, **changes):
     """What `train MODEL --device gpu` trains with."""
-    options = {**DEFAULTS, **preset_for(model, "small"), "model": model, "device": "gpu", **changes}
-    return commands.make_trainer(options, (size, size, 3))[0]
+    options = run_options(model, device="gpu", **changes)
+    return make_trainer(options, (size, size, 3))[0]
 
 
 def launches(model, optimizer, **changes):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import scratch.bottlenecks
+import scratch.commands.gradcheck
 import scratch.gradcheck.table
 import scratch.layers
 import scratch.losses
@@ -177,7 +178,7 @@ def command(module, *words):
 
 
 def test_the_table_has_a_line_for_each_gradient_and_ends_with_zero(capsys):
-    assert command(scratch.gradcheck.table, "linear", "GaussianKL") == 0
+    assert command(scratch.commands.gradcheck, "linear", "GaussianKL") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["operation", "gradient", "of", "shape", "finite", "differences"]
     assert [line.split()[-1] for line in lines[1:8]] == ["ok"] * 7  # x, weight, bias; x, weight; mu, logvar
@@ -185,7 +186,7 @@ def test_the_table_has_a_line_for_each_gradient_and_ends_with_zero(capsys):
 
 
 @pytest.mark.parametrize("module, titles", [
-    (scratch.gradcheck.table, ["finite differences"]),
+    (scratch.commands.gradcheck, ["finite differences"]),
     (torch_ref.gradcheck, ["finite differences", "autograd"]),
 ])
 def test_json_holds_what_the_table_shows(capsys, module, titles):
@@ -202,7 +203,7 @@ def test_json_holds_what_the_table_shows(capsys, module, titles):
 def test_a_failure_is_marked_and_ends_with_one(capsys, monkeypatch, flags):
     correct = Tanh.backward
     monkeypatch.setattr(Tanh, "backward", lambda self, dy: 2 * correct(self, dy))
-    assert command(scratch.gradcheck.table, "Tanh", "Sigmoid", *flags) == 1
+    assert command(scratch.commands.gradcheck, "Tanh", "Sigmoid", *flags) == 1
     printed = capsys.readouterr().out
     if flags:
         assert [row["ok"] for row in json.loads(printed)["rows"]] == [True, False]
@@ -213,4 +214,4 @@ def test_a_failure_is_marked_and_ends_with_one(capsys, monkeypatch, flags):
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
     with pytest.raises(InputError, match=r"'Conv3d'.*Conv2d, ConvTranspose2d.*LogitLaplace\.$"):
-        command(scratch.gradcheck.table, "Conv3d")
+        command(scratch.commands.gradcheck, "Conv3d")

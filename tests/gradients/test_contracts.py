@@ -8,9 +8,9 @@ from scratch.gradcheck import cases
 from scratch.gradcheck.cases import CASES
 from scratch.gradcheck.differences import attempt
 from scratch.layers import Conv2d, ConvTranspose2d, Linear, conv_definition
-from scratch.models.autoencoder import build
 from scratch.module import Buffer, Module, Sequential
 from scratch.optim import SGD, Adam
+from tests.support.models import build
 from tests.support.variants import VARIANTS
 
 pytestmark = pytest.mark.usefixtures("each_form")

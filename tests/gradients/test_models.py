@@ -11,8 +11,8 @@ from scratch.gradcheck.differences import Operation, check
 from scratch.gradcheck.surrogates import held_straight_through
 from scratch.layers import Conv2d, ConvTranspose2d, MaxPool2d, ReLU
 from scratch.losses import LIKELIHOODS, LogitLaplace
-from scratch.models.autoencoder import build
 from tests.support.cures import CURES
+from tests.support.models import build
 from tests.support.rates import RATES
 from tests.support.variants import VARIANTS
 

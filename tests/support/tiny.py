@@ -4,8 +4,8 @@ import numpy as np
 
 from data_utils import shapes, to_float
 from data_utils.core import batches
-from scratch.models.autoencoder import build
 from scratch.optim import Adam
+from tests.support.models import build
 
 OPTIONS = dict(
     channels=(16, 32), latent_dim=32, beta=1.0, codes=64, code_dim=8, codebook_init="uniform", commitment=0.25,

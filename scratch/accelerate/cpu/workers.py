@@ -13,7 +13,8 @@ from threadpoolctl import ThreadpoolController
 
 from scratch.arrays import each
 from scratch.options.errors import InputError
-from scratch.training.loop import Trainer, perplexities
+from scratch.training.progress import perplexities
+from scratch.training.trainer import Trainer
 
 LEAST_SHARE = 16  # images; with shares of 8 the VQ-VAE gained a little, the AE with its many weights took longer
 
@@ -45,8 +46,8 @@ class ParallelTrainer(Trainer):
     def __init__(self, model, optimizer, seed, workers):
         super().__init__(model, optimizer, seed)
         if coupling := {type(part).__name__ for part in model.modules() if part.couples_examples}:
-            raise InputError(f"{', '.join(sorted(coupling))} couples the examples of a batch, "
-                             f"which several workers would part: use --workers 1.")
+            names = ", ".join(sorted(coupling))
+            raise InputError(f"{workers} would part the examples of a batch, which {names} couples: use 1.", "workers")
         self.workers = [Trainer(replica(model), None, seed) for _ in range(workers)]
         self.pool = ThreadPoolExecutor(workers)
         self.blas = ThreadpoolController()
@@ -81,7 +82,8 @@ class ParallelTrainer(Trainer):
     def evaluate(self, images, noise):
         answers = self.share_out(lambda worker, x, noise, share: worker.evaluate(x, noise), images, noise)
         terms, counts = self.put_together([(share, answer[:2]) for share, answer in answers])
-        return terms, counts, np.concatenate([errors for _, (_, _, errors) in answers])
+        errors = [errors for _, (_, _, errors) in answers]
+        return terms, counts, None if errors[0] is None else np.concatenate(errors)
 
     def share_out(self, work, images, noise):
         """[(share, what `work` answered)] of every worker that has images at all."""

@@ -2,6 +2,10 @@
 
 from scratch.arrays import array_module
 from scratch.module import Buffer, Module
+from scratch.options.option import Option, Whole
+
+RESTART_AFTER = Option("restart_after", Whole(0), 0, "steps after which an unused code becomes a latent; 0: never",
+                       source="arXiv:2005.00341")
 
 
 class DeadCodes(Module):

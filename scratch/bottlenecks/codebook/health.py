@@ -1,15 +1,19 @@
 """The vector quantizer with cures for a codebook of which few codes are in use: each is optional, all combine."""
 
+from functools import partial
+
 import numpy as np
 
 from scratch.arrays import array_module
-from scratch.bottlenecks.codebook.dead_codes import DeadCodes
+from scratch.bottlenecks.codebook.dead_codes import RESTART_AFTER, DeadCodes
 from scratch.bottlenecks.codebook.kmeans import lloyd
-from scratch.bottlenecks.codebook.moving_average import MovingAverages
-from scratch.bottlenecks.codebook.soft_assignment import SoftAssignmentEntropy
-from scratch.bottlenecks.codebook.unit_length import UnitLength
+from scratch.bottlenecks.codebook.moving_average import CODEBOOK_UPDATE, MovingAverages
+from scratch.bottlenecks.codebook.reversed_straight_through import STRAIGHT_THROUGH, ReversedVectorQuantizer
+from scratch.bottlenecks.codebook.soft_assignment import ENTROPY_TEMPERATURE, ENTROPY_WEIGHT, SoftAssignmentEntropy
+from scratch.bottlenecks.codebook.unit_length import CODE_METRIC, UnitLength
 from scratch.bottlenecks.vector_quantizer import VectorQuantizer, code_counts
 from scratch.module import Buffer
+from scratch.options.errors import InputError
 
 KMEANS_BATCHES = 10
 KMEANS_ITERATIONS = 10
@@ -103,3 +107,31 @@ class CuredVectorQuantizer(VectorQuantizer):
             e[...] = array_module(e).where(restarted[:, None], fresh, e)
             if self.averages:
                 self.averages.restart(restarted, fresh)
+
+
+CURES = (CODEBOOK_UPDATE, RESTART_AFTER, ENTROPY_WEIGHT, ENTROPY_TEMPERATURE, CODE_METRIC, STRAIGHT_THROUGH)
+
+
+def quantizer_for(options):
+    """What makes the quantizer that the options ask for: the plain one, or one with the cures they name."""
+    if options["straight_through"] == "reversed":
+        return ReversedVectorQuantizer
+    cures = {
+        "ema_decay": options["ema_decay"] if options["codebook_update"] == "ema" else None,
+        "restart_after": options["restart_after"] or None,
+        "entropy_temperature": options["entropy_temperature"] if options["entropy_weight"] else None,
+        "cosine": options["code_metric"] == "cosine",
+    }
+    if options["codebook_init"] == "kmeans" or any(cures.values()):
+        return partial(CuredVectorQuantizer, **cures)
+    return VectorQuantizer
+
+
+def check_cures(options, given):
+    """Raises InputError where a chosen option counts only with another, or where nothing is there to be cured."""
+    if "entropy_temperature" in given and not options["entropy_weight"]:
+        raise InputError("counts only with an entropy_weight above 0: give both, or neither.", "entropy_temperature")
+    chosen = [cure.name for cure in CURES if cure is not STRAIGHT_THROUGH and options[cure.name] != cure.default]
+    chosen += ["codebook_init"] if options["codebook_init"] == "kmeans" else []
+    if options["straight_through"] == "reversed" and chosen:
+        raise InputError(f"reversed shows a program that quantizes nothing: leave out {chosen[0]}.", "straight_through")

@@ -2,6 +2,7 @@
 
 from scratch.arrays import array_module
 from scratch.module import Buffer, Module
+from scratch.options.option import Choice, Option, Real
 
 EPSILON = 1e-5  # of the Laplace smoothing
 
@@ -25,6 +26,9 @@ class MovingAverages(Module):
     m = N = 0 a code that was never chosen goes to the origin with the first update, and one that is chosen no more is
     drawn there as N̂ sinks below ε, after some ln(1/ε) / (1 − γ) steps. DeadCodes (dead_codes.py) fetches them back.
     """
+
+    options = (Option("ema_decay", Real(0, included=False, below=1), 0.99, "decay γ of the moving averages",
+                      source="arXiv:1711.00937"),)
 
     def __init__(self, codebook, decay):
         xp, (K, _) = array_module(codebook), codebook.shape
@@ -57,3 +61,8 @@ class MovingAverages(Module):
         where = array_module(codes).where
         self.counts.value[...] = where(chosen, self.weight.value, self.counts.value)
         self.sums.value[...] = where(chosen[:, None], self.weight.value * codes, self.sums.value)
+
+
+CODEBOOK_UPDATE = Option("codebook_update", Choice({"gradient": None, "ema": MovingAverages}), "gradient",
+                         "what moves the codes: the codebook term's gradient, or moving averages of their latents",
+                         source="arXiv:1711.00937")

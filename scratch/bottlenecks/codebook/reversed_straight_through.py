@@ -2,6 +2,11 @@
 
 from scratch.bottlenecks.vector_quantizer import VectorQuantizer
 from scratch.losses import batch_mean_of_sums
+from scratch.options.option import Choice, Option
+
+STRAIGHT_THROUGH = Option(
+    "straight_through", Choice(("right", "reversed")), "right",
+    "the straight-through line; reversed: as one article prints it, which quantizes nothing")
 
 
 class ReversedVectorQuantizer(VectorQuantizer):

@@ -4,6 +4,12 @@ import math
 
 from scratch.arrays import array_module
 from scratch.module import Module
+from scratch.options.option import Option, Real
+
+ENTROPY_WEIGHT = Option("entropy_weight", Real(0), 0.0, "weight of a term that rewards equal use of all codes; 0: none",
+                        source="arXiv:2310.05737")
+ENTROPY_TEMPERATURE = Option("entropy_temperature", Real(0, included=False), 1.0,
+                             "temperature T of the soft assignments in that term", source="arXiv:2310.05737")
 
 
 class SoftAssignmentEntropy(Module):

@@ -2,6 +2,10 @@
 
 from scratch.arrays import array_module
 from scratch.module import Module
+from scratch.options.option import Choice, Option
+
+CODE_METRIC = Option("code_metric", Choice(("euclidean", "cosine")), "euclidean",
+                     "what the nearest code is nearest by; cosine: both at unit length", source="arXiv:2110.04627")
 
 SHORTEST = 1e-12  # a vector shorter than this is divided by it, so that zero stays zero
 

@@ -1,0 +1,30 @@
+"""The command `gradcheck`: every backward against finite differences."""
+
+import json
+
+from scratch.gradcheck.table import FINITE_DIFFERENCES, chosen_cases, run_case, summary, table
+
+
+def add(subparsers):
+    """The command and its options."""
+    parser = subparsers.add_parser("gradcheck", help="Hold every backward against finite differences.")
+    add_arguments(parser)
+    parser.set_defaults(run_command=run)
+
+
+def add_arguments(parser):
+    """The options of the command `gradcheck`, on both sides."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="operations to check, such as Conv2d; all by default")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def run(arguments, columns=(FINITE_DIFFERENCES,)):
+    """The command `gradcheck`: prints the table or JSON; 0 if every difference is within its bound, else 1."""
+    rows = [row for case in chosen_cases(arguments.names) for row in run_case(case, columns=columns)]
+    ok = all(row.ok for row in rows)
+    if arguments.json:
+        bounds = {column.title: column.bound for column in columns}
+        print(json.dumps({"ok": ok, "bounds": bounds, "rows": [vars(row) for row in rows]}, indent=2))
+    else:
+        print(table(rows, columns), summary(rows, columns), sep="\n\n")
+    return 0 if ok else 1

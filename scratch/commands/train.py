@@ -1,0 +1,79 @@
+"""The command `train`: a new run, or a run continued."""
+
+from scratch.commands.options import add_train_options, given, read
+from scratch.commands.shared import report_epoch, save_picture
+from scratch.commands.shortages import runs_with
+from scratch.figures.of_run import pictures_of
+from scratch.models.system import find_system, systems
+from scratch.options.errors import InputError
+from scratch.options.option import listed
+from scratch.options.resolve import resolve
+from scratch.runs.run import Run
+from scratch.runs.session import begin, free_folder, is_finished, resume
+from scratch.runs.trained import Trained
+from scratch.training.loop import Interrupted, fit
+from scratch.training.make import make_trainer
+
+
+def add(subparsers):
+    """The command and its options."""
+    parser = subparsers.add_parser("train", help="Train a model, or continue a run.")
+    add_train_options(parser)
+    parser.set_defaults(run_command=train)
+
+
+def train(arguments, make_trainer=make_trainer, program="scratch"):
+    """Train a new run, or continue one. torch_ref passes its own `make_trainer`."""
+    start = continue_run if arguments.resume else begin_run
+    session = start(arguments, make_trainer, program)
+    runs_with(arguments, session.run.options, " in a new run; what this one has saved is kept")
+    try:
+        fit(session.trainer, session.data, session.run, session.progress, on_epoch=report_epoch)
+    except Interrupted:
+        print(f"Stopped and saved. Go on with: python -m {program} train --resume {session.run.folder}")
+        return 130
+    if metrics := session.run.metrics():
+        trained = Trained(session.run, session.run.options["device"] if program == "scratch" else "cpu")
+        for name, figure in pictures_of(trained, metrics, session.data):
+            save_picture(figure, session.run.folder / name)
+    return 0
+
+
+def new_options(arguments):
+    """Every option of the run that the command line asks for. Raises InputError."""
+    if arguments.model is None:
+        raise InputError(f"train needs a model ({listed(systems(), 'or')}), or --resume RUN.")
+    return resolve(arguments.model, read(arguments.model, given(arguments)))
+
+
+def begin_run(arguments, make_trainer, program):
+    """The Session of a new run."""
+    options = new_options(arguments)
+    data = find_system(options["model"]).load_data(options, arguments.download)
+
+    def announce(run):
+        runs_with(arguments, options)
+        parameters = run.config["parameters"]
+        print(f"{options['model']} with {parameters:,} parameters on {data.describe()}; writing to {run.folder}")
+
+    return begin(options, data, arguments.out or free_folder(options), program=program, make_trainer=make_trainer,
+                 on_ready=announce)
+
+
+def continue_run(arguments, make_trainer, program):
+    """The Session of a run as it was when it was last saved."""
+    if arguments.model is not None:
+        raise InputError("a resumed run keeps its own options: a model cannot be given with --resume.")
+    if arguments.out:
+        raise InputError("a resumed run stays in its own folder: --out cannot be given with --resume.")
+    model = Run.open_config(arguments.resume)["options"]["model"]
+    session = resume(arguments.resume, read(model, given(arguments)), program=program, make_trainer=make_trainer,
+                     download=arguments.download)
+    for note in session.notes:
+        print(note)
+    progress, options = session.progress, session.run.options
+    print(f"Continuing {session.run.folder} after {progress.epoch - 1} epoch(s) and {progress.step} step(s).")
+    if is_finished(session):
+        end = "steps" if options["steps"] else "epochs"
+        print(f"Its {options[end]} {end[:-1]}(s) are done; a larger --{end} trains on.")
+    return session

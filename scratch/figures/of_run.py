@@ -1,0 +1,76 @@
+"""Pictures of what a finished run makes of images."""
+
+import numpy as np
+
+from scratch.arrays import to_device, to_host
+from scratch.bottlenecks.vector_quantizer import code_counts
+from scratch.figures import pictures as figures
+from scratch.instruments.denoising import corrupted
+
+PICTURED = 10  # images in a row
+
+
+def pictures_of(trained, metrics, data):
+    """Yields (file name, figure) of all the pictures that training leaves in a run's folder."""
+    yield "curves.png", figures.loss_curves(metrics)
+    if not trained.model.has_images:
+        return
+    held_out = trained.floats(data.held_out[: max(PICTURED, 2)])
+    yield "reconstructions.png", reconstruction_figure([trained], held_out, data.name)
+    yield "samples.png", sample_figure(trained, data.train, 20, seed=0)
+    if len(held_out) > 1:
+        yield "interpolation.png", interpolation_figure(trained, *held_out[:2], PICTURED)
+    if trained.model.bottleneck.random:
+        yield "variations.png", variation_figure(trained, held_out[:3], PICTURED, seed=0)
+    if trained.codes:
+        grids = trained.model.bottleneck.by_level(trained.encode(data.held_out))
+        counts = {level: code_counts(indices, trained.codes) for level, indices in grids.items()}
+        yield "codebook.png", figures.codebook_use(counts)
+
+
+def reconstruction_figure(runs, images, data_name):
+    """The images over their reconstructions, a row for each of the trained runs; of a run with a corruption also the
+    corrupted images over what becomes of them. A row is named after the model, where two have one model after the run.
+    """
+    rows, models = [("original", images)], [trained.options["model"] for trained in runs]
+    names = models if len(set(models)) == len(models) else [trained.run.folder.resolve().name for trained in runs]
+    for name, trained in zip(names, runs, strict=True):
+        rows.append((name, trained.reconstruct(images)))
+        if trained.model.corruption:
+            seen = np.concatenate([seen for _, seen in corrupted(trained, images)])
+            denoised = trained.in_batches(trained.model.reconstruct, seen)
+            rows += [(trained.options["corruption"], seen), ("denoised", denoised)]
+    return figures.image_rows(rows, f"held-out images of {data_name} and their reconstructions")
+
+
+def sample_figure(trained, training_images, count, seed):
+    """New images from every prior that the model has, each prior in rows of its own and named in the title."""
+    rng = np.random.default_rng(seed)
+    rows, captions = [], []
+    for prior in trained.priors(training_images):
+        images = trained.decode(prior.draw(count, rng, trained.dtype))
+        captions.append(prior.caption)
+        rows += [(prior.label if start == 0 else "", images[start : start + PICTURED])
+                 for start in range(0, count, PICTURED)]
+    return figures.image_rows(rows, f"{trained.options['model']} samples: " + "\n".join(captions))
+
+
+def interpolation_figure(trained, a, b, steps):
+    """The way from image a to image b through the latent space, under the two originals."""
+    strip = to_host(trained.model.interpolate(*(to_device(image[None], trained.device) for image in (a, b)), steps))[0]
+    ends = np.ones_like(strip)
+    ends[0], ends[-1] = a, b
+    return figures.image_rows([("originals", ends), ("decoded", strip)],
+                              f"{trained.options['model']}: from one image to another through the latent space")
+
+
+def variation_figure(trained, images, count, seed):
+    """Each image, and beside it what `count` draws of its code decode to. Raises InputError where none is drawn."""
+    rng = np.random.default_rng(seed)
+    draws = to_host(trained.model.variations(to_device(images, trained.device), count, rng))
+    rows = [
+        ("original, then draws", np.concatenate([image[None], drawn]))
+        for image, drawn in zip(images, draws, strict=True)
+    ]
+    return figures.image_rows(
+        rows, f"{trained.options['model']}: one image, decoded from z drawn again and again from q(z | x)")

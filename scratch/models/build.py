@@ -1,0 +1,23 @@
+"""`build`: a model by its name and its options."""
+
+import numpy as np
+
+from scratch.models.system import find_system
+from scratch.options.resolve import resolve_model
+
+
+def build(model, shape, options, *, dtype=np.float32, rng=None):
+    """The system `model` for examples of a shape, images (H, W, C). Returns a Model, which keeps what it was built from
+    in `options` and `shape`.
+
+    options   {name: value} of the model's options (docs/reference/options.md) and, if wanted, `preset`; what is not
+              given has the preset's value, or its default
+    rng       a NumPy generator, from which the weights are drawn
+
+    Raises InputError for an unknown name, a value of another kind, options that exclude each other, and images that the
+    networks cannot take.
+    """
+    resolved = resolve_model(model, options)
+    built = find_system(model).build(tuple(shape), resolved, dtype=np.dtype(dtype), rng=rng)
+    built.options, built.shape = resolved, tuple(shape)
+    return built

@@ -1,0 +1,83 @@
+"""The kinds of models that `train` and `build` know by name.
+
+Each bottleneck that is defined with a name is a system: the autoencoder around it. A model that is no autoencoder is a
+system of its own, a subclass of System, known from the moment it is defined:
+
+    class Words(System, name="words"):
+"""
+
+from data_utils import load
+from scratch.bottlenecks.bottleneck import Bottleneck
+from scratch.models.assemble import SHARED, build_autoencoder, check_autoencoder
+from scratch.options.errors import InputError
+from scratch.options.option import nearest
+from scratch.options.training import IMAGES
+
+
+class System:
+    """A kind of model: its options, how it is built, and the examples that it learns from.
+
+    options      those of the model
+    data_options those that say which examples are meant
+    recommended  {option of training: the default that this system wants}
+    """
+
+    known = {}  # noqa: RUF012  {name: System} of those that are no autoencoders
+
+    name = None
+    options = ()
+    data_options = IMAGES
+    recommended = {}  # noqa: RUF012
+
+    def __init_subclass__(cls, name=None, **keywords):
+        super().__init_subclass__(**keywords)
+        if name:
+            cls.name = name
+            System.known[name] = cls()
+
+    def check(self, options, given):
+        """Raises InputError where the options, of which those in `given` were chosen, do not go together."""
+
+    def build(self, shape, options, *, dtype, rng):
+        """The Model for examples of this shape, from a value for each option."""
+        raise NotImplementedError
+
+    def load_data(self, options, download=False):
+        """The examples that the options name: an object with `name`, `train` and `held_out`, arrays of examples, with
+        `factors` and `held_out_factors`, and with `describe()`."""
+        return load(options["data"], root=options["data_root"], download=download, limit=options["limit"],
+                    image_size=options["image_size"], channels=options.get("image_channels"), seed=options["seed"])
+
+    def references(self, options):
+        """{option: folder} of the finished runs that a model of these options refers to; their fingerprints are kept
+        in its config."""
+        return {}
+
+
+class AutoencoderSystem(System):
+    """The autoencoder around a bottleneck."""
+
+    def __init__(self, name, bottleneck):
+        self.name, self.bottleneck = name, bottleneck
+        shared = tuple(option for option in SHARED if option.name not in bottleneck.ignored)
+        self.options, self.recommended = (*bottleneck.all_options(), *shared), bottleneck.recommended
+
+    def check(self, options, given):
+        check_autoencoder(self.name, self.bottleneck, options, given)
+
+    def build(self, shape, options, *, dtype, rng):
+        return build_autoencoder(self.bottleneck, shape, options, dtype=dtype, rng=rng)
+
+
+def systems():
+    """{name: System} of all that have been defined."""
+    found = {name: AutoencoderSystem(name, bottleneck) for name, bottleneck in Bottleneck.systems.items()}
+    return {**found, **System.known}
+
+
+def find_system(name):
+    """The System of this name. Raises InputError, with the nearest name, where there is none."""
+    known = systems()
+    if not isinstance(name, str) or name not in known:
+        raise InputError(f"unknown model {name!r}{nearest(name, known)}")
+    return known[name]

@@ -1,0 +1,275 @@
+"""What an option is: a name, what it may be, its default, one sentence of help and the paper it comes from.
+
+An option is declared once, beside the formula in which it stands. The command line, `--help`, the presets, the checks
+of `build` and `train`, `sweep`, config.json and docs/reference/options.md all read the declaration.
+
+A kind says what the values of an option may be. `check(value)` takes a value of Python or JSON, `parse(text)` what
+stands on a command line; both return the value to use, or raise ValueError with the end of a sentence whose beginning
+is the option's name: "expected an integer ≥ 1, got 'x'".
+"""
+
+import difflib
+import math
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from scratch.options.errors import InputError
+from scratch.schedules import Schedule
+
+MOST = 2**31 - 1  # the largest integer that an option takes
+
+
+@dataclass(frozen=True)
+class Option:
+    """A declared option.
+
+    name       as Python writes it: latent_dim; the command line writes --latent-dim
+    kind       what its values may be (the classes below)
+    default    the value where nothing else is said; None where there is none
+    help       one sentence without its full stop
+    source     the paper, where the option is one's
+    may_change True where a run may be continued with another value
+    optional   True where None is a value beside the default
+    group      the heading under which `--help` lists an option of training; those of models stand under their systems
+    """
+
+    name: str
+    kind: object
+    default: object
+    help: str
+    source: str = ""
+    may_change: bool = False
+    optional: bool = False
+    group: str = "training"
+
+    @property
+    def flag(self):
+        """The name on the command line."""
+        return f"--{self.name.replace('_', '-')}"
+
+    def but(self, **changes):
+        """The same option with another default, kind or help, for a system that differs in it."""
+        return replace(self, **changes)
+
+    def check(self, value):
+        """The value to use. An option without a default may be None. Raises InputError."""
+        if value is None and (self.optional or self.default is None):
+            return None
+        return self._answer(self.kind.check, value)
+
+    def parse(self, text):
+        """The value that a text on the command line stands for. Raises InputError."""
+        return self._answer(self.kind.parse, text)
+
+    def _answer(self, function, given):
+        try:
+            return function(given)
+        except ValueError as error:
+            text = str(error)
+            raise InputError(text if text.endswith(("?", ".")) else f"{text}.", self.name) from None
+
+
+def refused(expected, given, more=""):
+    """The error of a kind: what was expected, what was given."""
+    return ValueError(f"expected {expected}, got {given!r}{more}")
+
+
+def listed(names, last="and"):
+    """a, b and c"""
+    *others, final = map(str, names)
+    return f"{', '.join(others)} {last} {final}" if others else final
+
+
+def nearest(name, known):
+    """": did you mean 'x'?", or where none is near the names that exist, unless these are many: the end of a sentence.
+    """
+    known = list(known)
+    folded = {str(one).casefold(): one for one in known}
+    near = difflib.get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.6)
+    return f": did you mean {folded[near[0]]!r}?" if near else f": choose {listed(known, 'or')}." if len(known) <= 12 else "."
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An integer from `least` to `most`."""
+
+    least: int = 1
+    most: int = MOST
+
+    @property
+    def words(self):
+        return f"an integer ≥ {self.least}" + (f" and ≤ {self.most}" if self.most != MOST else "")
+
+    metavar = "N"
+
+    def check(self, value, typed=None):
+        shown = value if typed is None else typed
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < self.least:
+            raise refused(self.words, shown)
+        if value > self.most:
+            raise refused(f"an integer ≤ {self.most}", shown)
+        return int(value)
+
+    def parse(self, text):
+        try:
+            value = int(text)
+        except ValueError:  # no number, or one of more digits than Python reads
+            raise refused(self.words, text[:40]) from None
+        return self.check(value, text[:40])
+
+
+@dataclass(frozen=True)
+class Real:
+    """A finite number of at least `least`, or above it where it is excluded, and below `below`."""
+
+    least: float = 0
+    included: bool = True
+    below: float = math.inf
+
+    @property
+    def words(self):
+        if self.below < math.inf:
+            return f"a number {'≥' if self.included else '>'} {self.least:g} and < {self.below:g}"
+        return f"a number {'≥' if self.included else '>'} {self.least:g}"
+
+    metavar = "X"
+
+    def check(self, value):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise refused(self.words, value)
+        value = int(value) if isinstance(value, numbers.Integral) and abs(value) < 2**53 else float(value)
+        if not math.isfinite(value) or value < self.least or (value == self.least and not self.included) \
+                or value >= self.below:
+            raise refused(self.words, value)
+        return value
+
+    def parse(self, text):
+        try:
+            return self.check(float(text))
+        except ValueError:
+            raise refused(self.words, text) from None
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A number as `Real` takes it, or the text of a schedule (schedules.py) between numbers of at least `least`.
+
+    `ends_included`: may a schedule, unlike a number, begin or end at `least`?
+    """
+
+    least: float = 0
+    included: bool = True
+    ends_included: bool = True
+
+    @property
+    def words(self):
+        return f"{self.number.words} or a schedule such as linear:0:1:5000"
+
+    metavar = "X"
+
+    @property
+    def number(self):
+        return Real(self.least, self.included)
+
+    def check(self, value):
+        if not isinstance(value, str):
+            return self.number.check(value)
+        if ":" not in value:
+            raise refused(self.words, value)
+        schedule = Schedule(value)
+        for end in (schedule.start, schedule.end):
+            Real(self.least, self.ends_included).check(end)
+        return value
+
+    def parse(self, text):
+        return self.check(text) if ":" in text else self.number.parse(text)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some names. `alternatives` is a mapping {name: what it stands for} or a sequence of names.
+
+    What a name stands for may have options of its own, in an attribute `options`: they count only with that choice.
+    """
+
+    alternatives: object
+
+    @property
+    def names(self):
+        return tuple(self.alternatives)
+
+    @property
+    def words(self):
+        return listed(self.names, "or")
+
+    metavar = None
+
+    def check(self, value):
+        if not isinstance(value, str) or value not in self.names:
+            more = nearest(value, self.names) if isinstance(value, str) else ""
+            raise refused(self.words, value, more if more.endswith("?") else "")
+        return value
+
+    parse = check
+
+    def options_of(self, name):
+        """The options that count only with this choice."""
+        if not isinstance(self.alternatives, Mapping):
+            return ()
+        return tuple(getattr(self.alternatives[name], "options", ()))
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or False. On the command line the bare name means True; in a sweep it is on or off."""
+
+    words = "True or False"
+    metavar = None
+
+    def check(self, value):
+        if not isinstance(value, bool):
+            raise refused(self.words, value)
+        return value
+
+    def parse(self, text):
+        if text not in ("on", "off"):
+            raise refused("on or off", text)
+        return text == "on"
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Some integers ≥ 1, such as 32,64,128. In a sweep, whose values stand between commas, 32x64x128."""
+
+    words = "integers ≥ 1 such as 32,64,128"
+    metavar = "N,N"
+
+    def check(self, value):
+        if isinstance(value, str) or not hasattr(value, "__iter__"):
+            raise refused(self.words, value)
+        found = [Whole(1).check(width) for width in value]
+        if not found:
+            raise refused(self.words, value)
+        return found
+
+    def parse(self, text):
+        return [Whole(1).parse(part) for part in text.replace("x", ",").split(",")]
+
+
+@dataclass(frozen=True)
+class Text:
+    """Any text that `accepts`, a function that raises ValueError, lets pass."""
+
+    words: str
+    metavar: str = "TEXT"
+    accepts: object = None
+
+    def check(self, value):
+        if not isinstance(value, str) or not value:
+            raise refused(self.words, value)
+        if self.accepts:
+            self.accepts(value)
+        return value
+
+    parse = check

@@ -1,0 +1,105 @@
+"""A run in training: begun anew, or continued from where it was last saved."""
+
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scratch.models.system import find_system
+from scratch.options.errors import InputError
+from scratch.options.resolve import resolve_resumed
+from scratch.runs.run import Run, describe_data, versions
+from scratch.training.loop import Unsaved, prepare, steps_to_do
+from scratch.training.make import make_trainer
+from scratch.training.progress import Progress
+
+
+@dataclass
+class Session:
+    """What `fit` takes: trainer, data, run, progress; and what there is to say about a continued run, in sentences."""
+
+    trainer: object
+    data: object
+    run: object
+    progress: Progress
+    notes: list = field(default_factory=list)
+
+
+def begin(options, data, folder=None, *, program="scratch", make_trainer=make_trainer, on_ready=lambda run: None):
+    """The Session of a new run in `folder`, or of one that writes nothing where there is none. Raises InputError.
+
+    options    every option, as `resolve` gives them
+    on_ready   called with the run before its model sees the first images
+    """
+    trainer, parameters = make_trainer(options, data.train.shape[1:])
+    check_last_batch(trainer, data, options)
+    config = {
+        "program": program,
+        "options": options,
+        "data": describe_data(data),
+        "parameters": parameters,
+        "versions": versions(),
+    }
+    run = Unsaved(config) if folder is None else Run.create(folder, config)
+    on_ready(run)
+    prepare(trainer, data, options)
+    return Session(trainer, data, run, Progress())
+
+
+def resume(folder, given, *, program="scratch", make_trainer=make_trainer, download=False, data=None):
+    """The Session of a run as it was when it was last saved. `given` are options that may change. Raises InputError.
+
+    data   the examples, where they are no data set that the options name
+    """
+    run, tensors, position = Run.resume(folder)
+    if run.config["program"] != program:
+        raise InputError(f"{run.folder} was trained by {run.config['program']}: continue it there.")
+    run.config["options"] = resolve_resumed(run.options, given)
+    if data is None:
+        data = find_system(run.options["model"]).load_data(run.options, download)
+    if describe_data(data) != run.config["data"]:
+        raise InputError(f"the data has changed since {run.folder} was trained: {data.describe()}, "
+                         f"where the run had {run.config['data']}.")
+    trainer, _ = make_trainer(run.options, data.train.shape[1:])
+    try:
+        progress = run.restore(trainer, tensors, position)
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{run.folder}/resume.safetensors does not fit its own config: {error}.") from None
+    run.write_config()
+    notes = []
+    for name, now in trainer.environment().items():
+        if (before := position["environment"].get(name)) != now:
+            notes.append(f"Note: {name} was {before}, is now {now}: the run goes on, but not bit for bit as before.")
+    return Session(trainer, data, run, progress, notes)
+
+
+def is_finished(session):
+    """Are the epochs or steps of a continued run done already?"""
+    return not steps_to_do(session.progress, session.run.options, len(session.data.train))
+
+
+def check_last_batch(trainer, data, options):
+    """Raises InputError where the last batch of an epoch holds a single example and the model cannot take that, as
+    batch normalisation over a single pixel cannot."""
+    count, size = len(data.train), options["batch_size"]
+    if (count % size or min(size, count)) != 1:
+        return
+    try:
+        trainer.try_one(trainer.inputs(data.train[:1], options["dtype"]))
+    except ValueError as error:
+        works = next((other for other in itertools.chain(range(size - 1, 1, -1), range(size + 1, count + 1))
+                      if count % other != 1), None)
+        advice = [f"a batch_size of {works}"] if works else []
+        advice += [f"a limit of {count - 1}"] if count > 2 and size > 1 else []
+        raise InputError(f"the last of the batches of {size} out of {count} images holds one image, which the model "
+                         f"cannot be trained on ({error}): choose {' or '.join(advice) or 'more images'}.") from None
+
+
+def free_folder(options, parent="runs"):
+    """runs/MODEL-PRESET-DATA, with a number behind it if that one is taken."""
+    data = options["data"].partition(":")[0]
+    name = Path(parent) / f"{options['model']}-{options['preset']}-{data}"
+    folder, number = name, 1
+    while folder.exists():
+        number += 1
+        folder = name.with_name(f"{name.name}-{number}")
+    return folder

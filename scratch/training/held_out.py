@@ -1,0 +1,38 @@
+"""The metrics of held-out examples."""
+
+import math
+
+import numpy as np
+
+from data_utils import batches
+from scratch.arrays import generator
+from scratch.training.progress import Totals
+
+HELD_OUT_SEED = 20140416  # the noise of held-out example i is the i-th draw from this seed, whatever the batch size
+
+
+def held_out_generators():
+    """(the bottleneck's, the corruption's): two streams, each of which holds one draw after the other."""
+    return generator(np, HELD_OUT_SEED), generator(np, HELD_OUT_SEED, 1)
+
+
+def held_out_metrics(trainer, examples, batch_size, dtype, when="now"):
+    """{held_out_…: value} over stored examples: every loss term, of a VQ-VAE its codes, and of images the PSNR.
+
+    The loss draws z, and what corrupts the image where the model has a corruption, from a seed fixed by the example.
+    The PSNR in dB is −10 log₁₀ of the mean squared error per element over the whole set, of the deterministic
+    reconstruction of the image as it is.
+    """
+    totals, squared_error, generators = Totals(), 0.0, held_out_generators()
+    for batch in batches(len(examples), batch_size, 0, 0, shuffle=False):
+        x = trainer.inputs(examples[batch], dtype)
+        terms, counts, errors = trainer.evaluate(x, trainer.draw_noise(len(x), *generators))
+        totals.add(f"on the held-out examples {when}", len(x), terms, counts)
+        totals.read(trainer)
+        if errors is not None:
+            squared_error += float(trainer.read_array(errors).sum(dtype=np.float64))
+    means = totals.means()
+    if errors is not None:
+        mse = squared_error / examples.size
+        means["psnr"] = -10 * math.log10(mse) if mse > 0 else math.inf
+    return {f"held_out_{name}": value for name, value in means.items()}

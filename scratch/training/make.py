@@ -1,0 +1,63 @@
+"""From options to a model in its fastest form and to what trains it."""
+
+import numpy as np
+
+from scratch.accelerate import accelerate, accelerate_on_gpu, accelerate_optimizer
+from scratch.accelerate.cpu.memory import retain_freed_memory
+from scratch.accelerate.cpu.workers import ParallelTrainer, sensible_workers
+from scratch.arrays import device_module
+from scratch.models.system import find_system
+from scratch.optim import make_optimizer
+from scratch.options.errors import InputError
+from scratch.training.trainer import Trainer
+
+
+def make_model(options, shape, rng=None, model=None):
+    """The model that the options of a run describe, or the one given, for examples of this shape, on its device. Raises
+    InputError for examples that it cannot take, and for a device that is not there."""
+    device = options["device"]
+    device_module(device)  # complains before anything is built
+    if model is None:
+        system = find_system(options["model"])
+        model = system.build(tuple(shape), options, dtype=np.dtype(options["dtype"]), rng=rng)
+    elif model.shape != tuple(shape):
+        raise InputError(f"the model was built for examples of {by(model.shape)}, and these are {by(shape)}.")
+    model = model.to(device)
+    if options["plain"]:
+        return model
+    if device != "cpu":
+        return accelerate_on_gpu(model)
+    retain_freed_memory()
+    return accelerate(model)
+
+
+def make_trainer(options, shape, model=None):
+    """(trainer, number of parameters) of a new run, of a new model or of the one given."""
+    model = make_model(options, shape, np.random.default_rng(options["seed"]), model)
+    optimizer = make_optimizer(model.named_parameters(), options)
+    if options["device"] != "cpu" and not options["plain"]:
+        accelerate_optimizer(optimizer)
+    workers = number_of_workers(options, model)
+    if workers > 1:
+        trainer = ParallelTrainer(model, optimizer, options["seed"], workers)
+    else:
+        trainer = Trainer(model, optimizer, options["seed"], options["device"])
+    return trainer, model.parameter_count()
+
+
+def by(shape):
+    """(32, 32, 3) as "32×32×3"."""
+    return "×".join(map(str, shape))
+
+
+def number_of_workers(options, model):
+    """The option `workers`; where it says nothing, a sensible number. Raises InputError where there can be but one."""
+    device, workers = options["device"], options["workers"]
+    if workers is None:
+        coupled = any(part.couples_examples for part in model.modules())
+        return 1 if options["plain"] or device != "cpu" or coupled else sensible_workers(options["batch_size"])
+    if workers > 1 and (options["plain"] or device != "cpu"):
+        where = "the plain forms" if options["plain"] else f"the device {device}"
+        raise InputError(f"{workers} asks for threads that share a batch on the CPU, which {where} cannot have: leave "
+                         f"one of them out.", "workers")
+    return workers

@@ -1,0 +1,102 @@
+"""How far training is, and the totals of an epoch."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from scratch.bottlenecks.bottleneck import level_name
+from scratch.bottlenecks.vector_quantizer import perplexity
+
+
+class Diverged(Exception):
+    """A loss or a weight is no longer a finite number."""
+
+
+def perplexities(counts):
+    """{metric: perplexity} of {level: code counts}."""
+    return {level_name("perplexity", level): perplexity(used) for level, used in counts.items()}
+
+
+@dataclass
+class Totals:
+    """Running sums over the examples of an epoch, fed with scalars that may still be on the device."""
+
+    sums: dict = field(default_factory=dict)
+    examples: int = 0
+    counts: dict = field(default_factory=dict)  # {level: how often each code was used}
+    seconds: float = 0.0
+    pending: list = field(default_factory=list)  # (where, examples, terms, counts) not yet read
+    latest: dict = field(default_factory=dict)
+
+    def add(self, where, examples, terms, counts):
+        self.pending.append((where, examples, terms, counts))
+
+    def read(self, trainer):
+        """Fetch what is pending: [{name: value}], step by step.
+
+        Raises Diverged, with place and term, at the first value that is not finite.
+        """
+        read = []
+        values = iter(trainer.read([value for _, _, terms, _ in self.pending for value in terms.values()]))
+        for where, examples, terms, counts in self.pending:
+            self.latest = {name: next(values) for name in terms}
+            read.append(self.latest)
+            for name, value in self.latest.items():
+                if not math.isfinite(value):
+                    raise Diverged(f"{name} became {value} {where}")
+                self.sums[name] = self.sums.get(name, 0.0) + examples * value
+            self.examples += examples
+            for level, used in counts.items():
+                self.counts[level] = self.counts.get(level, 0) + trainer.read_array(used).astype(np.int64)
+        self.pending.clear()
+        return read
+
+    def means(self):
+        """Averages over examples; of each level the number of different codes used and the perplexity of them all."""
+        means = {name: total / self.examples for name, total in self.sums.items()}
+        for level, counts in self.counts.items():
+            means[level_name("codes_used", level)] = int((counts > 0).sum())
+            means[level_name("epoch_perplexity", level)] = float(perplexity(counts))
+        return means
+
+
+@dataclass
+class StepMeans:
+    """Means over every so many updates, whatever the epochs: the lines of steps.jsonl. A step counts as one, whether
+    its batch is whole or not."""
+
+    step: int = 0  # updates seen, of the whole run
+    sums: dict = field(default_factory=dict)  # since the last line
+
+    def add(self, values, every):
+        """Take the values of one update in; {"step": …, name: mean} where it is one of those that end a line."""
+        self.step += 1
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        if self.step % every:
+            return None
+        means = {name: total / every for name, total in self.sums.items()}
+        self.sums = {}
+        return {"step": self.step, **means}
+
+
+@dataclass
+class Progress:
+    """How far training is: `step` batches of epoch `epoch` (from 1) are done, with these totals."""
+
+    epoch: int = 1
+    step: int = 0
+    totals: Totals = field(default_factory=Totals)
+    step_means: StepMeans = field(default_factory=StepMeans)
+
+
+def epoch_line(metrics):
+    """The metrics of an epoch in one line."""
+    shown = {name: value for name, value in metrics.items() if name not in ("epoch", "seconds", "images_per_second")}
+    line = "  ".join(f"{name} {value:.4g}" for name, value in shown.items() if not name.startswith("held_out_"))
+    line += f"  | held out: loss {metrics['held_out_loss']:.4g}"
+    if "held_out_psnr" in metrics:
+        line += f"  PSNR {metrics['held_out_psnr']:.2f} dB"
+    speed = f"{metrics['seconds']:.1f} s, {metrics['images_per_second']:.0f} images/s"
+    return f"epoch {metrics['epoch']}: {line}  | {speed}"

@@ -1,0 +1,112 @@
+"""One step of training. torch_ref has a trainer with the same methods; the loop (loop.py) asks for nothing else."""
+
+import copy
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+from scratch.arrays import device_module, each, generator, to_device, to_host
+from scratch.training.progress import perplexities
+
+
+class Trainer:
+    """One training step of a Model, and what the loop wants to know of it. Examples come as NumPy arrays.
+
+    Shapes: a batch (N, ...), such as images (N, H, W, C). Terms are scalars that stay on the device.
+    """
+
+    def __init__(self, model, optimizer, seed, device="cpu"):
+        self.model, self.optimizer = model, optimizer
+        self.seed, self.device = seed, device
+        self.xp = device_module(device)
+
+    def inputs(self, stored, dtype):
+        """What `step` takes of stored examples."""
+        return self.model.inputs(stored, dtype)
+
+    def step(self, examples, epoch, step):
+        """Forward, backward, update; returns (terms, {level: code counts}), which stay on the device."""
+        x = to_device(examples, self.device)
+        noise = self.noise_of_step(len(x), epoch, step)
+        self.model.zero_grad()
+        self.model.at_step(self.optimizer.steps)
+        observed = self.add_gradients(x, noise)
+        self.optimizer.step()
+        if self.model.moves:
+            self.model.update(self.choices_of_step(epoch, step))
+        return observed
+
+    @property
+    def prepared_from(self):
+        """How many of the first batches `prepare` wants to see."""
+        return self.model.prepared_from
+
+    def prepare(self, batches):
+        """Show a new model the first batches of examples, from which some begin."""
+        self.model.prepare([to_device(examples, self.device) for examples in batches], generator(np, self.seed, 0, 0))
+
+    def try_one(self, examples):
+        """A forward in training mode that leaves no trace. Raises what the model raises."""
+        copy.deepcopy(self.model).train().loss(to_device(examples, self.device))
+
+    def add_gradients(self, x, noise, scale=1.0):
+        """Forward and backward, of scale · loss; returns (terms, {level: code counts}) of the loss itself."""
+        self.model.train()
+        observed = self.observe(*self.model.loss(x, noise))
+        self.model.backward(scale)
+        return observed
+
+    def evaluate(self, examples, noise):
+        """(terms, {level: code counts}, squared error of each image's deterministic reconstruction, or None).
+
+        A corruption is in the terms; the reconstruction is that of the image itself.
+        """
+        x = to_device(examples, self.device)
+        noise = None if noise is None else each(lambda part: to_device(part, self.device), noise)
+        with self.model.evaluating():
+            terms, counts = self.observe(*self.model.loss(x, noise))
+        return terms, counts, self.model.squared_errors(x)
+
+    def observe(self, loss, terms):
+        """(loss, terms, what else the model reports, perplexities; {level: code counts}, empty without codes)."""
+        measured, counts = self.model.observed()
+        return {"loss": loss, **terms, **measured, **perplexities(counts)}, counts
+
+    def draw_noise(self, count, rng, corruption_rng=None):
+        return self.model.draw_noise(count, rng, corruption_rng)
+
+    def noise_of_step(self, count, epoch, step):
+        """What a step draws: all of it follows from (seed, epoch, step). None where nothing is random.
+
+        Then no generator is made either: CuPy's has a state for each of its many threads, which a new one fills.
+        """
+        return self.draw_noise(count, generator(self.xp, self.seed, epoch, step)) if self.model.random else None
+
+    def choices_of_step(self, epoch, step):
+        """The random choices of the model's update, None where it makes none, from a stream below the noise's."""
+        if self.model.chooses:
+            return self.model.draw_choices(generator(self.xp, self.seed, epoch, step, 0))
+
+    def read(self, scalars):
+        """Scalars of the device as a list of floats, in one transfer."""
+        return to_host(self.xp.stack([self.xp.asarray(s) for s in scalars])).tolist() if scalars else []
+
+    def read_array(self, array):
+        return to_host(array)
+
+    def environment(self):
+        """What a bitwise repetition on the CPU depends on: NumPy's BLAS, the kernels it chose, and its threads."""
+        blas = [
+            f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}, {pool['num_threads']} thread(s)"
+            for pool in threadpool_info()
+            if pool["user_api"] == "blas"
+        ]
+        return {"device": self.device, "BLAS": ", ".join(blas) or "unknown to threadpoolctl", "workers": "1"}
+
+    def state(self):
+        """(weights, moments, steps): named NumPy arrays in PyTorch's layouts, and the number of updates made."""
+        return self.model.state_dict(), self.optimizer.state_dict(), self.optimizer.steps
+
+    def load(self, weights, moments, steps):
+        self.model.load_state_dict(weights)
+        self.optimizer.load_state_dict(moments, steps)

@@ -1,0 +1,32 @@
+"""Models for tests, from one dict of options for all systems: each is given those that it has."""
+
+import numpy as np
+
+from scratch.models.build import build as build_model
+from scratch.models.system import find_system
+from scratch.options.option import Choice
+from scratch.options.resolve import model_options, resolve
+
+
+def options_of(model, options):
+    """Those of the options that the model has and that count beside the others."""
+    known = model_options(find_system(model))
+    chosen = {name: value for name, value in options.items() if name in known}
+    for option in known.values():
+        if not isinstance(option.kind, Choice):
+            continue
+        choice = chosen.get(option.name, option.default)
+        counting = {name: {sub.name for sub in option.kind.options_of(name)} for name in option.kind.names}
+        idle = set().union(*counting.values()) - counting.get(choice, set())
+        chosen = {name: value for name, value in chosen.items() if name not in idle}
+    return chosen
+
+
+def build(model, image_shape, options, *, dtype=np.float32, rng=None):
+    """scratch's model, from those of the options that it has."""
+    return build_model(model, image_shape, options_of(model, options), dtype=dtype, rng=rng)
+
+
+def run_options(model, **given):
+    """Every option of a run."""
+    return resolve(model, given)
