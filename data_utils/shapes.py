@@ -30,7 +30,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_utils.core import DataError
+from data_utils.errors import LARGEST_COUNT, DataError, check_memory, integer, shown
 
 SHAPES = ("pill", "square", "triangle", "plus")
 SYMMETRY = (2, 4, 3, 4)  # how many rotations within a full turn give the same picture
@@ -45,6 +45,7 @@ RANGES = {  # factor -> [from, to)
     "background": (0, 1),
 }
 
+LARGEST_SIDE = 4096  # pixels; a single image of this side takes 50 MB
 _PIXELS_AT_ONCE = 2**16  # bounds the memory, and half a megabyte per array of float64 stays in the cache
 
 
@@ -53,14 +54,21 @@ def shapes(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Draw ``count`` random images: returns (images (N, size, size, 3) uint8, factors name -> (N,)).
 
-    The same (seed, stream), both non-negative, gives the same images on any machine, and a larger ``count``
-    only adds images at the end.  Streams of one seed are independent: 0 is for training, 1 is held out.
+    The same (seed, stream) gives the same images on any machine, and a larger ``count`` only adds images at the end.
+    Streams of one seed are independent: 0 is for training, 1 is held out.
 
     kinds   the values that the factor shape may have, all four unless given; what they are changes no other factor,
             so that image i of two sets of kinds differs in its shape alone
 
-    Raises DataError if size < 4.
+    Raises DataError unless count, seed and stream are integers ≥ 0, size is one from 4 to 4096 and the kinds are some
+    from 0 to 3.
     """
+    count, size = integer(count, "a number of shapes of", 0, LARGEST_COUNT), _checked_side(size)
+    seed, stream = integer(seed, "the seed", 0), integer(stream, "the stream", 0)
+    kinds = [integer(kind, "a kind of shape of", 0, len(SHAPES) - 1) for kind in kinds]
+    if not kinds:
+        raise DataError("no kind of shape was given: expected at least one number from 0 to 3")
+    check_memory(count, size, size, 3)
     factors = {}
     for number, (name, (low, high)) in enumerate(RANGES.items()):
         # Every factor has a random stream of its own: so they are independent, and image i does not depend on count.
@@ -82,18 +90,27 @@ def draw(factors: dict[str, np.ndarray], size: int = 32) -> np.ndarray:
 
     Values beyond the ranges of the module's table are drawn as they come, a shape then may leave the image.
 
-    Raises DataError if a factor is missing or unknown, a shape is not 0, 1, 2 or 3, or size < 4.
+    Raises DataError if a factor is missing or unknown, their lengths differ, a value is not finite, a shape is not
+    0, 1, 2 or 3, or size is not an integer from 4 to 4096.
     """
-    if size < 4:
-        raise DataError(f"shapes of {size}×{size} pixels were asked for: the image size must be at least 4")
+    size = _checked_side(size)
     if factors.keys() != RANGES.keys():
-        raise DataError(f"shapes are drawn from exactly the factors {', '.join(RANGES)}, not {', '.join(factors)}")
-    columns = np.broadcast_arrays(*(np.atleast_1d(factors[name]) for name in RANGES))
-    values = dict(zip(RANGES, columns, strict=True))
+        given = ", ".join(map(str, factors))
+        raise DataError(f"the factors {given} were given: expected exactly {', '.join(RANGES)}")
+    columns = [np.atleast_1d(factors[name]) for name in RANGES]
+    for name, column in zip(RANGES, columns, strict=True):
+        if column.ndim > 1 or column.dtype.kind not in "iuf" or not np.isfinite(column).all():
+            raise DataError(f"the factor {name!r} was given as {shown(factors[name])}: expected finite numbers (N,)")
+    count = max(map(len, columns))
+    if any(len(column) not in (1, count) for column in columns):
+        lengths = ", ".join(f"{name} {len(column)}" for name, column in zip(RANGES, columns, strict=True))
+        raise DataError(f"factors of different lengths were given ({lengths}): expected one length, or 1")
+    values = dict(zip(RANGES, np.broadcast_arrays(*columns), strict=True))
     if not np.isin(values["shape"], range(len(SHAPES))).all():
-        raise DataError(f"a factor 'shape' must be a whole number from 0 to {len(SHAPES) - 1}: {', '.join(SHAPES)}")
+        raise DataError(f"a factor 'shape' must be an integer from 0 to {len(SHAPES) - 1}: {', '.join(SHAPES)}")
 
     count = len(values["shape"])
+    check_memory(count, size, size, 3)
     images = np.empty((count, size, size, 3), np.uint8)
     step = max(1, _PIXELS_AT_ONCE // size**2)
     for kind in range(len(SHAPES)):
@@ -102,6 +119,10 @@ def draw(factors: dict[str, np.ndarray], size: int = 32) -> np.ndarray:
             part = members[start : start + step]
             images[part] = _draw_one_kind(kind, {name: value[part] for name, value in values.items()}, size)
     return images
+
+
+def _checked_side(size: int) -> int:
+    return integer(size, "for shapes, an image size in pixels of", 4, LARGEST_SIDE)
 
 
 def _draw_one_kind(kind: int, factors: dict[str, np.ndarray], size: int) -> np.ndarray:
