@@ -1,5 +1,6 @@
 """The options of `train`: those of the model (model_options.py), of the data, and of how it is trained."""
 
+from data_utils import NAMES
 from scratch.options.errors import InputError
 from scratch.options.kinds import real, schedule, whole
 from scratch.options.models import DEFAULTS as MODEL_DEFAULTS
@@ -35,7 +36,7 @@ MAY_CHANGE_ON_RESUME = ("epochs", "steps", "device", "data_root", "workers", "pl
 
 def add_data_arguments(parser, default_data=None):
     """What says which images are meant."""
-    data = "shapes, shapes:SHAPE,SHAPE, cifar10, mnist, fashion-mnist, svhn or folder:PATH"
+    data = f"{', '.join(NAMES[:-1])} or {NAMES[-1]}"
     parser.add_argument("--data", metavar="NAME", help=f"{data} (default: {default_data or 'shapes'})")
     parser.add_argument("--data-root", metavar="DIR", help="folder of torchvision's sets (default: data)")
     parser.add_argument("--download", action="store_true", help="fetch a torchvision set that is not there")
