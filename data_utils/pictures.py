@@ -1,4 +1,4 @@
-"""Pictures from files: any folder of images becomes small square ones, all made alike."""
+"""Pictures from files: a folder of any pictures becomes images of one size, square and RGB."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ from PIL import Image, ImageFile, ImageOps
 
 from data_utils.errors import DataError, cause_of
 
-LARGEST_FILE = 2**30  # bytes of a picture's file: more than Pillow's limit on pixels leaves any use for
+LARGEST_FILE = 2**30  # bytes of a picture's file; within Pillow's limit on pixels no picture needs more
 
 # Pillow names these formats, but it cannot read MPEG at all, and for EPS it runs Ghostscript, if that is installed.
 _NOT_READ = {"MPEG", "EPS"}
@@ -36,7 +36,7 @@ def find_pictures(folder: Path) -> list[Path]:
     """All pictures in ``folder`` and below, sorted: files whose extension belongs to one of ``picture_formats``.
 
     Linked folders are searched, too. A folder that can be reached in several ways counts once, under its own path if
-    it lies in ``folder``, so a link to a folder above leads nowhere. Passed over are hidden files and folders, links to
+    it lies in ``folder``. So a link to a folder above adds nothing. Passed over are hidden files and folders, links to
     nothing, and what is not a regular file (a pipe, a device).
 
     Raises DataError if there is no such folder, if it or one below cannot be read, or if it holds no picture.
@@ -52,7 +52,7 @@ def find_pictures(folder: Path) -> list[Path]:
         elif _is_regular(path):
             found.append(path)
     if not found:
-        endings = ", ".join(sorted(other - {""}))
+        endings = ", ".join(sorted(other - {""})[:5])
         passed = f" (passed over: {endings})" if endings else ""
         raise DataError(f"the folder {str(folder)!r} holds no pictures{passed}: put some there, such as .png or .jpg")
     return sorted(found, key=Path.as_posix)  # as text with forward slashes, the order is the same on every system
@@ -88,7 +88,7 @@ def fit_square(picture: Image.Image, size: int) -> np.ndarray:
 def fit_channels(images: np.ndarray, channels: int) -> np.ndarray:
     """Images (N, H, W, 1) or (N, H, W, 3) uint8 with 1 or 3 channels: grey thrice, or the luma of the colours.
 
-    Luma is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), as Pillow takes it, so that grey stays the same there and back.
+    Luma is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), as in Pillow. Grey made RGB and made grey again is the same.
     """
     if images.shape[-1] == channels:
         return images

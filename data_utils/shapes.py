@@ -1,4 +1,4 @@
-"""Coloured shapes on a plain ground: a data set drawn on the spot, whose every generative factor is known.
+"""Coloured shapes on a plain ground: a data set that is drawn when it is asked for, with every factor known.
 
 An image follows from seven numbers, drawn independently and uniformly:
 
@@ -12,17 +12,17 @@ An image follows from seven numbers, drawn independently and uniformly:
     y           [1/3, 2/3)   centre, from the top edge, as a fraction of the image side
     background  [0, 1)       hue of the ground, which is dark where the shape is bright
 
-Since size is at most 1/3 and the centre at least 1/3 from every edge, the whole shape is always in view.
+The size is at most 1/3 and the centre at least 1/3 from every edge. So the whole shape is always in view.
 
-How one image comes about, for the pixel whose centre is at (column + 1/2, row + 1/2), lengths in pixels:
+One image is drawn in four steps, here for the pixel with its centre at (column + 1/2, row + 1/2); lengths in pixels:
 
-    1. Seen from the shape, turned back by its rotation, the pixel lies at (u, v):
+    1. In coordinates that have their origin at the shape's centre and turn with it, the pixel lies at (u, v):
            u =  cos θ · dx + sin θ · dy        dx = column + 1/2 - x · S
            v = -sin θ · dx + cos θ · dy        dy = row    + 1/2 - y · S        S: the image side
     2. d(u, v) is its signed distance from the shape's outline, negative inside (``_distance``).
-    3. The share of the pixel that the shape covers is nearly
+    3. The shape covers nearly this share of the pixel:
            a = clip(1/2 - d, 0, 1)
-       which is 1 inside, 0 outside, and in between on the outline: a smooth edge without stair steps.
+       a is 1 inside, 0 outside, and between them on the outline. So the edge is smooth.
     4. pixel = background + a · (colour - background), for red, green and blue; times 255, rounded.
 """
 
@@ -46,7 +46,7 @@ RANGES = {  # factor -> [from, to)
 }
 
 LARGEST_SIDE = 4096  # pixels; a single image of this side takes 50 MB
-_PIXELS_AT_ONCE = 2**16  # bounds the memory, and half a megabyte per array of float64 stays in the cache
+_PIXELS_AT_ONCE = 2**16  # bounds the memory; an array of float64 then takes half a megabyte, which stays in the cache
 
 
 def shapes(
@@ -57,8 +57,8 @@ def shapes(
     The same (seed, stream) gives the same images on any machine, and a larger ``count`` only adds images at the end.
     Streams of one seed are independent: 0 is for training, 1 is held out.
 
-    kinds   the values that the factor shape may have, all four unless given; what they are changes no other factor,
-            so that image i of two sets of kinds differs in its shape alone
+    kinds   the values that the factor shape may have, all four unless given. They change no other factor: for two
+            choices of kinds, image i differs in its shape alone.
 
     Raises DataError unless count, seed and stream are integers ≥ 0, size is one from 4 to 4096 and the kinds are some
     from 0 to 3.
@@ -83,12 +83,12 @@ def shapes(
 def draw(factors: dict[str, np.ndarray], size: int = 32) -> np.ndarray:
     """Draw the images that the factors describe: returns (N, size, size, 3) uint8.
 
-    Each factor is an array of length N or one number for all images, so that one factor can be led through its
-    range while the others stand still:
+    Each factor is an array of length N, or one number for all images. So one factor can run through its range while
+    the others stay fixed:
 
         draw({**still, "rotation": np.linspace(0, np.pi, 8)})
 
-    Values beyond the ranges of the module's table are drawn as they come, a shape then may leave the image.
+    Values outside the ranges of the module's table are drawn, too. A shape may then leave the image.
 
     Raises DataError if a factor is missing or unknown, their lengths differ, a value is not finite, a shape is not
     0, 1, 2 or 3, or size is not an integer from 4 to 4096.
@@ -101,8 +101,7 @@ def draw(factors: dict[str, np.ndarray], size: int = 32) -> np.ndarray:
     for name, column in zip(RANGES, columns, strict=True):
         if column.ndim > 1 or column.dtype.kind not in "iuf" or not np.isfinite(column).all():
             raise DataError(f"the factor {name!r} was given as {shown(factors[name])}: expected finite numbers (N,)")
-    count = max(map(len, columns))
-    if any(len(column) not in (1, count) for column in columns):
+    if len({len(column) for column in columns} - {1}) > 1:
         lengths = ", ".join(f"{name} {len(column)}" for name, column in zip(RANGES, columns, strict=True))
         raise DataError(f"factors of different lengths were given ({lengths}): expected one length, or 1")
     values = dict(zip(RANGES, np.broadcast_arrays(*columns), strict=True))
@@ -128,7 +127,7 @@ def _checked_side(size: int) -> int:
 def _draw_one_kind(kind: int, factors: dict[str, np.ndarray], size: int) -> np.ndarray:
     """Steps 1 to 4 of the module docstring for n images of the same shape: (n, size, size, 3) uint8.
 
-    In float64: where cosines differ in the last bit from machine to machine, the rounded bytes still agree.
+    It computes in float64. Cosines may differ in the last bit from machine to machine; the rounded bytes still agree.
     """
     x, y, radius, angle = (factors[name][:, None, None] for name in ("x", "y", "size", "rotation"))  # (n, 1, 1)
     centres = np.arange(size) + 0.5
@@ -147,8 +146,8 @@ def _draw_one_kind(kind: int, factors: dict[str, np.ndarray], size: int) -> np.n
 def _distance(kind: int, u: np.ndarray, v: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """Signed distance in pixels of (u, v) from the outline of a shape whose farthest point is at ``radius``.
 
-    Straight sides give max(distances from the sides), which is exact but for points beyond a corner; those are
-    held for nearer than they are, and the corner stays sharp.
+    For straight sides it is max(distances from the sides). This is exact except beyond a corner, where the true
+    distance is larger; so the corner stays sharp.
     """
     if kind == 0:  # pill: all points within radius/2 of a line as long as radius
         return np.hypot(np.maximum(np.abs(u) - radius / 2, 0), v) - radius / 2
