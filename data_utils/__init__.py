@@ -1,4 +1,4 @@
-"""Pictures to learn from: drawn shapes, the well-known small sets, or a folder of your own.
+"""Images to learn from: drawn shapes, the well-known small sets, a folder of pictures, or an array of your own.
 
     data = load("shapes")
     for index in batches(len(data.train), batch_size=64, seed=0, epoch=0):
@@ -7,8 +7,13 @@
 Only NumPy and Pillow are needed; torchvision is imported when one of its sets is asked for.
 """
 
-from data_utils.core import Data, DataError, batches, to_float
+from data_utils.arrays import as_images, from_array
+from data_utils.core import Data, batches, to_float
+from data_utils.errors import DataError, printable
 from data_utils.loading import NAMES, load
 from data_utils.shapes import draw, shapes
 
-__all__ = ["NAMES", "Data", "DataError", "batches", "draw", "load", "shapes", "to_float"]
+__all__ = [
+    "NAMES", "Data", "DataError", "as_images", "batches", "draw", "from_array", "load", "printable", "shapes",
+    "to_float",
+]

@@ -1,4 +1,4 @@
-"""Coloured shapes on a plain ground: a data set drawn on the spot, whose every generative factor is known.
+"""Coloured shapes on a plain ground: a data set that is drawn when it is asked for, with every factor known.
 
 An image follows from seven numbers, drawn independently and uniformly:
 
@@ -12,17 +12,17 @@ An image follows from seven numbers, drawn independently and uniformly:
     y           [1/3, 2/3)   centre, from the top edge, as a fraction of the image side
     background  [0, 1)       hue of the ground, which is dark where the shape is bright
 
-Since size is at most 1/3 and the centre at least 1/3 from every edge, the whole shape is always in view.
+The size is at most 1/3 and the centre at least 1/3 from every edge. So the whole shape is always in view.
 
-How one image comes about, for the pixel whose centre is at (column + 1/2, row + 1/2), lengths in pixels:
+One image is drawn in four steps, here for the pixel with its centre at (column + 1/2, row + 1/2); lengths in pixels:
 
-    1. Seen from the shape, turned back by its rotation, the pixel lies at (u, v):
+    1. In coordinates that have their origin at the shape's centre and turn with it, the pixel lies at (u, v):
            u =  cos θ · dx + sin θ · dy        dx = column + 1/2 - x · S
            v = -sin θ · dx + cos θ · dy        dy = row    + 1/2 - y · S        S: the image side
     2. d(u, v) is its signed distance from the shape's outline, negative inside (``_distance``).
-    3. The share of the pixel that the shape covers is nearly
+    3. The shape covers nearly this share of the pixel:
            a = clip(1/2 - d, 0, 1)
-       which is 1 inside, 0 outside, and in between on the outline: a smooth edge without stair steps.
+       a is 1 inside, 0 outside, and between them on the outline. So the edge is smooth.
     4. pixel = background + a · (colour - background), for red, green and blue; times 255, rounded.
 """
 
@@ -30,7 +30,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_utils.core import DataError
+from data_utils.errors import LARGEST_COUNT, DataError, check_memory, integer, shown
 
 SHAPES = ("pill", "square", "triangle", "plus")
 SYMMETRY = (2, 4, 3, 4)  # how many rotations within a full turn give the same picture
@@ -45,7 +45,8 @@ RANGES = {  # factor -> [from, to)
     "background": (0, 1),
 }
 
-_PIXELS_AT_ONCE = 2**16  # bounds the memory, and half a megabyte per array of float64 stays in the cache
+LARGEST_SIDE = 4096  # pixels; a single image of this side takes 50 MB
+_PIXELS_AT_ONCE = 2**16  # bounds the memory; an array of float64 then takes half a megabyte, which stays in the cache
 
 
 def shapes(
@@ -53,14 +54,21 @@ def shapes(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Draw ``count`` random images: returns (images (N, size, size, 3) uint8, factors name -> (N,)).
 
-    The same (seed, stream), both non-negative, gives the same images on any machine, and a larger ``count``
-    only adds images at the end.  Streams of one seed are independent: 0 is for training, 1 is held out.
+    The same (seed, stream) gives the same images on any machine, and a larger ``count`` only adds images at the end.
+    Streams of one seed are independent: 0 is for training, 1 is held out.
 
-    kinds   the values that the factor shape may have, all four unless given; what they are changes no other factor,
-            so that image i of two sets of kinds differs in its shape alone
+    kinds   the values that the factor shape may have, all four unless given. They change no other factor: for two
+            choices of kinds, image i differs in its shape alone.
 
-    Raises DataError if size < 4.
+    Raises DataError unless count, seed and stream are integers ≥ 0, size is one from 4 to 4096 and the kinds are some
+    from 0 to 3.
     """
+    count, size = integer(count, "a number of shapes of", 0, LARGEST_COUNT), _checked_side(size)
+    seed, stream = integer(seed, "the seed", 0), integer(stream, "the stream", 0)
+    kinds = [integer(kind, "a kind of shape of", 0, len(SHAPES) - 1) for kind in kinds]
+    if not kinds:
+        raise DataError("no kind of shape was given: expected at least one number from 0 to 3")
+    check_memory(count, size, size, 3)
     factors = {}
     for number, (name, (low, high)) in enumerate(RANGES.items()):
         # Every factor has a random stream of its own: so they are independent, and image i does not depend on count.
@@ -75,25 +83,33 @@ def shapes(
 def draw(factors: dict[str, np.ndarray], size: int = 32) -> np.ndarray:
     """Draw the images that the factors describe: returns (N, size, size, 3) uint8.
 
-    Each factor is an array of length N or one number for all images, so that one factor can be led through its
-    range while the others stand still:
+    Each factor is an array of length N, or one number for all images. So one factor can run through its range while
+    the others stay fixed:
 
         draw({**still, "rotation": np.linspace(0, np.pi, 8)})
 
-    Values beyond the ranges of the module's table are drawn as they come, a shape then may leave the image.
+    Values outside the ranges of the module's table are drawn, too. A shape may then leave the image.
 
-    Raises DataError if a factor is missing or unknown, a shape is not 0, 1, 2 or 3, or size < 4.
+    Raises DataError if a factor is missing or unknown, their lengths differ, a value is not finite, a shape is not
+    0, 1, 2 or 3, or size is not an integer from 4 to 4096.
     """
-    if size < 4:
-        raise DataError(f"shapes of {size}×{size} pixels were asked for: the image size must be at least 4")
+    size = _checked_side(size)
     if factors.keys() != RANGES.keys():
-        raise DataError(f"shapes are drawn from exactly the factors {', '.join(RANGES)}, not {', '.join(factors)}")
-    columns = np.broadcast_arrays(*(np.atleast_1d(factors[name]) for name in RANGES))
-    values = dict(zip(RANGES, columns, strict=True))
+        given = ", ".join(map(str, factors))
+        raise DataError(f"the factors {given} were given: expected exactly {', '.join(RANGES)}")
+    columns = [np.atleast_1d(factors[name]) for name in RANGES]
+    for name, column in zip(RANGES, columns, strict=True):
+        if column.ndim > 1 or column.dtype.kind not in "iuf" or not np.isfinite(column).all():
+            raise DataError(f"the factor {name!r} was given as {shown(factors[name])}: expected finite numbers (N,)")
+    if len({len(column) for column in columns} - {1}) > 1:
+        lengths = ", ".join(f"{name} {len(column)}" for name, column in zip(RANGES, columns, strict=True))
+        raise DataError(f"factors of different lengths were given ({lengths}): expected one length, or 1")
+    values = dict(zip(RANGES, np.broadcast_arrays(*columns), strict=True))
     if not np.isin(values["shape"], range(len(SHAPES))).all():
-        raise DataError(f"a factor 'shape' must be a whole number from 0 to {len(SHAPES) - 1}: {', '.join(SHAPES)}")
+        raise DataError(f"a factor 'shape' must be an integer from 0 to {len(SHAPES) - 1}: {', '.join(SHAPES)}")
 
     count = len(values["shape"])
+    check_memory(count, size, size, 3)
     images = np.empty((count, size, size, 3), np.uint8)
     step = max(1, _PIXELS_AT_ONCE // size**2)
     for kind in range(len(SHAPES)):
@@ -104,10 +120,14 @@ def draw(factors: dict[str, np.ndarray], size: int = 32) -> np.ndarray:
     return images
 
 
+def _checked_side(size: int) -> int:
+    return integer(size, "for shapes, an image size in pixels of", 4, LARGEST_SIDE)
+
+
 def _draw_one_kind(kind: int, factors: dict[str, np.ndarray], size: int) -> np.ndarray:
     """Steps 1 to 4 of the module docstring for n images of the same shape: (n, size, size, 3) uint8.
 
-    In float64: where cosines differ in the last bit from machine to machine, the rounded bytes still agree.
+    It computes in float64. Cosines may differ in the last bit from machine to machine; the rounded bytes still agree.
     """
     x, y, radius, angle = (factors[name][:, None, None] for name in ("x", "y", "size", "rotation"))  # (n, 1, 1)
     centres = np.arange(size) + 0.5
@@ -126,8 +146,8 @@ def _draw_one_kind(kind: int, factors: dict[str, np.ndarray], size: int) -> np.n
 def _distance(kind: int, u: np.ndarray, v: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """Signed distance in pixels of (u, v) from the outline of a shape whose farthest point is at ``radius``.
 
-    Straight sides give max(distances from the sides), which is exact but for points beyond a corner; those are
-    held for nearer than they are, and the corner stays sharp.
+    For straight sides it is max(distances from the sides). This is exact except beyond a corner, where the true
+    distance is larger; so the corner stays sharp.
     """
     if kind == 0:  # pill: all points within radius/2 of a line as long as radius
         return np.hypot(np.maximum(np.abs(u) - radius / 2, 0), v) - radius / 2

@@ -1,20 +1,31 @@
 """The well-known small sets, as torchvision keeps them, brought into one form: uint8 images (N, H, W, C)."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 
-from data_utils.core import DataError
+from data_utils.errors import DataError, cause_of
 
 CLASSES = {"cifar10": "CIFAR10", "mnist": "MNIST", "fashion-mnist": "FashionMNIST", "svhn": "SVHN"}
+LABELS = 10  # every one of these sets has ten classes
 
 
-def read_split(name: str, root: Path, train: bool, download: bool) -> tuple[np.ndarray, np.ndarray]:
-    """One official split, training or test: returns (images (N, H, W, C) uint8, labels (N,) int64 in 0..9).
+def read_splits(name: str, root: Path, download: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The official splits, training and test: each is (images (N, H, W, C) uint8, labels (N,) int64 in 0..9); H = W.
 
-    Raises DataError if torchvision (for svhn also scipy) is not installed, or if the files in ``root`` are missing
-    or damaged, or cannot be downloaded.
+    Raises DataError if torchvision (for svhn also scipy) is not installed, if the files in ``root`` are missing or
+    damaged or cannot be downloaded, or if what they hold does not fit together.
     """
+    datasets = _torchvision(name)
+    splits = [_read_split(datasets, name, root, train, download) for train in (True, False)]
+    shapes = ["×".join(map(str, images.shape[1:])) for images, _ in splits]
+    if shapes[0] != shapes[1]:
+        raise _unfit(name, root, f"training images of {shapes[0]} and test images of {shapes[1]}")
+    return splits
+
+
+def _torchvision(name: str):
     packages = "torch torchvision"
     try:
         from torchvision import datasets  # only here: the rest of this project's data does without
@@ -24,24 +35,57 @@ def read_split(name: str, root: Path, train: bool, download: bool) -> tuple[np.n
             import scipy.io  # noqa: F401  torchvision reads SVHN with it, and would say so only after downloading
     except ImportError as error:
         raise DataError(f"{name} needs a package that is missing ({error}): pip install {packages}") from error
+    return datasets
 
+
+def _read_split(datasets, name: str, root: Path, train: bool, download: bool) -> tuple[np.ndarray, np.ndarray]:
     dataset = getattr(datasets, CLASSES[name])
     which = {"split": "train" if train else "test"} if name == "svhn" else {"train": train}
     try:
         split = dataset(root, download=download, **which)
     except Exception as error:  # torchvision passes on whatever the network, the disk or the parser raised
-        folder = str(root.resolve())
+        folder = os.path.abspath(root)
         if download:
-            cause = " ".join(str(error).split())  # some of these messages run over several lines
             advice = "check the connection, or delete its files there and try again"
-            raise DataError(f"{name} could not be fetched into {folder!r} and read ({cause}): {advice}") from error
+            raise DataError(
+                f"{name} could not be fetched into {folder!r} and read ({cause_of(error)}): {advice}"
+            ) from error
         advice = "add --download to fetch it, or --data-root DIR to name the folder that holds it"
         raise DataError(f"{name} is missing from the folder {folder!r} or damaged: {advice}") from error
 
-    if name == "svhn":
-        images, labels = split.data.transpose(0, 2, 3, 1), split.labels  # stored channels first
-    else:
-        images, labels = np.asarray(split.data), np.asarray(split.targets)
+    images, labels = (split.data, split.labels) if name == "svhn" else (split.data, split.targets)
+    images, labels = np.asarray(images), np.asarray(labels)
+    if name == "svhn" and images.ndim == 4:
+        images = images.transpose(0, 2, 3, 1)  # stored channels first
     if images.ndim == 3:  # the grey sets have no axis for channels
         images = images[..., None]
+    if name == "svhn" and labels.ndim == 0:  # torchvision squeezes a single label too far
+        labels = labels[None]
+    if (problem := _problem(images, labels)) is not None:
+        raise _unfit(name, root, f"{problem} in its {'training' if train else 'test'} split")
     return images, labels.astype(np.int64)
+
+
+def _problem(images: np.ndarray, labels: np.ndarray) -> str | None:
+    """What a split holds that it cannot hold, None if all is well."""
+    if images.ndim != 4 or images.dtype != np.uint8:
+        return f"an array of shape {images.shape} and type {images.dtype} instead of bytes of images"
+    if not images.size:
+        return "no images"
+    if images.shape[1] != images.shape[2]:
+        return f"images of {images.shape[1]}×{images.shape[2]} pixels, which are not square,"
+    if labels.shape != (len(images),):
+        count = str(len(labels)) if labels.ndim == 1 else f"an array {labels.shape} of"
+        return f"{len(images)} images and {count} labels"
+    if labels.dtype.kind not in "iu":
+        return f"labels of type {labels.dtype} instead of integers"
+    if len(wrong := labels[(labels < 0) | (labels >= LABELS)]):
+        return f"the label {wrong[0]}, which is not from 0 to {LABELS - 1},"
+    return None
+
+
+def _unfit(name: str, root: Path, what: str) -> DataError:
+    return DataError(
+        f"the files of {name} in the folder {os.path.abspath(root)!r} hold {what}: delete them and fetch them again "
+        f"with --download"
+    )

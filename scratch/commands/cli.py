@@ -18,6 +18,16 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *arguments, **settings):
         super().__init__(*arguments, **{"allow_abbrev": False, **settings})
 
+    def parse_known_args(self, args=None, namespace=None):
+        args = sys.argv[1:] if args is None else list(args)
+        for argument in args:
+            if argument == "--":  # what follows are no options
+                break
+            name, equals, value = argument.partition("=")
+            if name.startswith("-") and equals and value == "--":  # of this argparse makes an empty list
+                self.error(f"argument {name}: expected a value, '--' was given")
+        return super().parse_known_args(args, namespace)
+
     def error(self, message):
         raise InputError(f"{message} (see {self.prog} --help)")
 

@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from scratch.figures.pictures import GAP, tile
+from scratch.figures.text import fold, legend, title
 
 
 def information_figure(found, rows=20):
@@ -18,11 +19,11 @@ def information_figure(found, rows=20):
         if share >= 0.005:
             axes.text(column, row, f"{share:.2f}", ha="center", va="center", fontsize=7,
                       color="white" if share > 0.5 else "black")
-    names = [f"{name}\n{gap:.2f}" for name, gap in zip(found.names, found.gaps, strict=True)]
+    names = [f"{fold(name, 1.2, 8)}\n{gap:.2f}" for name, gap in zip(found.names, found.gaps, strict=True)]
     axes.set_xticks(range(F), names, fontsize=8)
     axes.set_yticks(range(len(order)), [f"z{dimension}" for dimension in order], fontsize=8)
     axes.set_xlabel("factor, and its gap", fontsize=9)
-    axes.set_title(f"I(z; factor) / H(factor); their gap on average {found.mig:.3f}", fontsize=9)
+    title(axes, f"I(z; factor) / H(factor); their gap on average {found.mig:.3f}", size=9)
     return figure
 
 
@@ -35,13 +36,14 @@ def scatter_figure(space, colour, values, data_name):
     if values is None:
         axes.scatter(space.codes[:, first], space.codes[:, second], **style)
     elif np.issubdtype(values.dtype, np.integer) and len(np.unique(values)) <= 10:
-        for number, value in enumerate(np.unique(values)):
-            chosen = space.codes[values == value]
-            axes.scatter(chosen[:, first], chosen[:, second], color=f"C{number}", label=str(value), **style)
-        axes.legend(title=colour, fontsize=8, markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
+        found = np.unique(values)
+        points = [axes.scatter(*space.codes[values == value][:, [first, second]].T, color=f"C{number}", **style)
+                  for number, value in enumerate(found)]
+        legend(axes, points, map(str, found), inches=1, title=fold(colour, 1, 10), markerscale=2, loc="center left",
+               bbox_to_anchor=(1, 0.5))
     else:
         points = axes.scatter(space.codes[:, first], space.codes[:, second], c=values, cmap="twilight", **style)
-        figure.colorbar(points, label=colour)
+        figure.colorbar(points, label=fold(colour, 4, 10))
     if space.has_prior:
         angles = np.linspace(0, 2 * np.pi, 200)
         for radius in (1, 2):
@@ -51,7 +53,7 @@ def scatter_figure(space, colour, values, data_name):
     for dimension, set_label in ((first, axes.set_xlabel), (second, axes.set_ylabel)):
         set_label(f"z{dimension}  ({space.unit.format(space.importance[dimension])})")
     what = "posterior means; circles: 1σ and 2σ of the prior" if space.has_prior else "codes"
-    axes.set_title(f"{len(space.codes)} held-out images of {data_name}: {what}", fontsize=9)
+    title(axes, f"{len(space.codes)} held-out images of {data_name}: {what}", size=9)
     return figure
 
 
@@ -61,7 +63,7 @@ def grid_figure(images, name, space):
     return image_grid(images, f"{name}: decoded at quantiles of {source}")
 
 
-def image_grid(images, title):
+def image_grid(images, heading):
     """A figure of images (R, C, H, W, channels) in rows and columns, without a label."""
     figure = Figure(figsize=(6, 6 * len(images) / len(images[0]) + 0.35), layout="constrained")
     axes = figure.add_subplot()
@@ -69,5 +71,5 @@ def image_grid(images, title):
     gap = np.ones((GAP, *strips[0].shape[1:]))
     axes.imshow(np.concatenate([part for strip in strips for part in (gap, strip)][1:]), interpolation="nearest")
     axes.set_axis_off()
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(fold(heading, 5.7, 10), fontsize=10)
     return figure

@@ -6,6 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from data_utils import printable
+from scratch.figures.text import DPI, LINE, fold, legend, lines, title, width_of
 from scratch.runs.run import write_atomically
 
 GAP = 2  # white pixels between images
@@ -14,7 +16,7 @@ GAP = 2  # white pixels between images
 def save_figure(figure, path):
     """Write a figure as PNG, complete or not at all. Returns the path."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
+    figure.savefig(buffer, format="png", dpi=DPI)
     write_atomically(path, buffer.getvalue())
     return path
 
@@ -28,21 +30,26 @@ def tile(images):
     return strip
 
 
-def image_rows(rows, title):
-    """A figure with a row of images (N, H, W, C) for every (label, images)."""
+def image_rows(rows, heading):
+    """A figure with a row of images (N, H, W, C) for every (label, images), under a heading."""
     columns = max(len(images) for _, images in rows)
-    label_width = 0.09 * max(len(label) for label, _ in rows) + 0.1
+    longest = max(width_of(printable(label), 9) for label, _ in rows)
+    inches = max(3, longest / 3)  # a row has room for four lines
+    label_width = max(width_of(line, 9) for label, _ in rows for line in lines(label, inches, 9)) + 0.18
     width = max(columns * 0.75 + label_width, 4.0)
-    figure = Figure(figsize=(width, len(rows) * 0.78 + 0.45))
-    height = figure.get_figheight()
-    figure.suptitle(title, fontsize=10, y=1 - 0.08 / height, va="top")
+    heading = fold(heading, width - 0.2, 10)
+    head = max(0.42, 0.11 + 10 * LINE * (heading.count("\n") + 1))
+    height = len(rows) * 0.78 + head + 0.03
+    figure = Figure(figsize=(width, height))
+    figure.suptitle(heading, fontsize=10, y=1 - 0.08 / height, va="top")
     for index, (label, images) in enumerate(rows):
-        bottom = 1 - (0.42 + (index + 1) * 0.78) / height
+        bottom = 1 - (head + (index + 1) * 0.78) / height
         axes = figure.add_axes((label_width / width, bottom, 1 - (label_width + 0.05) / width, 0.74 / height))
         axes.imshow(tile(images), interpolation="nearest", aspect="equal")
         axes.set_anchor("W")
         axes.set_axis_off()
-        figure.text((label_width - 0.08) / width, bottom + 0.37 / height, label, ha="right", va="center", fontsize=9)
+        beside = (label_width - 0.08) / width, bottom + 0.37 / height
+        figure.text(*beside, fold(label, inches, 9), ha="right", va="center", fontsize=9)
     return figure
 
 
@@ -51,15 +58,15 @@ def loss_curves(metrics):
     ours = [name.removeprefix("held_out_") for name in metrics[0] if name.startswith("held_out_")]
     names = [name for name in ours if not name.startswith("epoch_perplexity")]
     columns = min(3, len(names))
-    lines = -(-len(names) // columns)
-    figure = Figure(figsize=(3.6 * columns, 2.7 * lines), layout="constrained")
+    depth = -(-len(names) // columns)
+    figure = Figure(figsize=(3.6 * columns, 2.7 * depth), layout="constrained")
     epochs = [entry["epoch"] for entry in metrics]
     for index, name in enumerate(names):
-        axes = figure.add_subplot(lines, columns, index + 1)
+        axes = figure.add_subplot(depth, columns, index + 1)
         for label, key in (("training", name), ("held out", f"held_out_{name}")):
             if key in metrics[0]:
                 axes.plot(epochs, [entry[key] for entry in metrics], marker=".", label=label)
-        axes.set_title("PSNR (dB)" if name == "psnr" else name.replace("_", " "), fontsize=10)
+        title(axes, "PSNR (dB)" if name == "psnr" else name.replace("_", " "))
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
@@ -70,21 +77,19 @@ def loss_curves(metrics):
 def run_curves(runs, names):
     """Metrics of several runs over their epochs, a panel each: runs is {label: metrics}, names the metrics to draw."""
     columns = min(2, len(names))
-    lines = -(-len(names) // columns)
-    figure = Figure(figsize=(5 * columns, 3 * lines), layout="constrained")
+    depth = -(-len(names) // columns)
+    figure = Figure(figsize=(5 * columns, 3 * depth), layout="constrained")
     for index, name in enumerate(names):
-        axes = figure.add_subplot(lines, columns, index + 1)
-        for label, metrics in runs.items():
-            axes.plot([entry["epoch"] for entry in metrics], [entry[name] for entry in metrics], marker=".",
-                      label=label)
+        axes = figure.add_subplot(depth, columns, index + 1)
+        curves = [axes.plot([entry["epoch"] for entry in metrics], [entry[name] for entry in metrics], marker=".")[0]
+                  for metrics in runs.values()]
         if "codes_used" in name or "perplexity" in name:  # from a collapsed codebook to a whole one
             axes.set_yscale("log")
-        axes.set_title(name.replace("_", " "), fontsize=10)
+        title(axes, name.replace("_", " "))
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", fontsize=8)
+    legend(figure, curves, runs, inches=1.5 * columns, loc="outside right upper")
     return figure
 
 
@@ -104,7 +109,7 @@ def codebook_use(counts_by_level):
     axes.set_yscale("log")
     axes.set_xlabel("code, by frequency")
     axes.set_ylabel("share of all positions")
-    axes.set_title(f"{' and '.join(titles)} codes used on the held-out images", fontsize=10)
+    title(axes, f"{' and '.join(titles)} codes used on the held-out images")
     return figure
 
 
@@ -116,7 +121,7 @@ def kl_per_dimension(kl):
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("latent dimension, by its KL")
     axes.set_ylabel("KL to the prior (nats)")
-    axes.set_title(f"rate: {np.sum(kl):.4g} nats, over {len(kl)} dimensions, on the held-out images", fontsize=10)
+    title(axes, f"rate: {np.sum(kl):.4g} nats, over {len(kl)} dimensions, on the held-out images")
     return figure
 
 
@@ -125,15 +130,15 @@ def explained_variance(shares, points, data_name):
     above it: points is {label: [(numbers in the code, share), …]}, those of a label joined."""
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot(np.arange(1, len(shares) + 1), shares, color="0.5", label="PCA")
-    for label, runs in points.items():
-        axes.plot(*zip(*sorted(runs), strict=True), "o:", linewidth=1, label=label)
+    curves = axes.plot(np.arange(1, len(shares) + 1), shares, color="0.5")
+    for runs in points.values():
+        curves += axes.plot(*zip(*sorted(runs), strict=True), "o:", linewidth=1)
     axes.set_xscale("log")
     axes.set_xlabel("numbers in the code")
     axes.set_ylabel("share of variance explained")
-    axes.set_title(f"held-out images of {data_name}", fontsize=10)
+    title(axes, f"held-out images of {data_name}")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    legend(axes, curves, ["PCA", *points], inches=3)
     return figure
 
 
@@ -144,27 +149,29 @@ def score_histograms(pairs, areas, inside_label, outside_label):
     the 0.5th and the 99.5th percentile of both is counted in the outermost ones.
     """
     columns = min(2, len(pairs))
-    lines = -(-len(pairs) // columns)
-    figure = Figure(figsize=(4.5 * columns, 2.6 * lines + 0.4), layout="constrained")
+    depth = -(-len(pairs) // columns)
+    figure = Figure(figsize=(4.5 * columns, 2.6 * depth + 0.4), layout="constrained")
     for index, (name, sets) in enumerate(pairs.items()):
-        axes = figure.add_subplot(lines, columns, index + 1)
+        axes = figure.add_subplot(depth, columns, index + 1)
         low, high = np.percentile(np.concatenate(sets), [0.5, 99.5])
-        for scores, label in zip(sets, (inside_label, outside_label), strict=True):
+        bars = []
+        for scores in sets:
             shares = np.full(len(scores), 1 / len(scores))
-            axes.hist(scores.clip(low, high), bins=np.linspace(low, high, 61), weights=shares, alpha=0.55, label=label)
-        axes.set_title(f"{name.replace('_', ' ').replace('elbo', 'ELBO')}: AUROC {areas[name]:.3f}", fontsize=10)
+            edges = np.linspace(low, high, 61)
+            bars.append(axes.hist(scores.clip(low, high), bins=edges, weights=shares, alpha=0.55)[2])
+        title(axes, f"{name.replace('_', ' ').replace('elbo', 'ELBO')}: AUROC {areas[name]:.3f}")
         axes.set_ylabel("share of the set")
         axes.grid(alpha=0.3)
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9)
+    labels = inside_label, outside_label
+    legend(figure, bars, labels, inches=1.6 * columns, size=9, loc="outside lower center", ncols=2)
     return figure
 
 
-def neighbours(queries, found, title):
+def neighbours(queries, found, heading):
     """Each of the queries (Q, H, W, C) and beside it, in a row for each {label: (Q, k, H, W, C)}, its neighbours."""
     rows, blank = [], np.ones_like(queries[:1])
     for number, query in enumerate(queries):
         for index, (label, images) in enumerate(found.items()):
             first = query[None] if index == 0 else blank
             rows.append((label, np.concatenate([first, blank, images[number]])))
-    return image_rows(rows, title)
+    return image_rows(rows, heading)

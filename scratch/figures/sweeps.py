@@ -6,6 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from scratch.figures.text import fold, grow, legend, literal, title
+
 COLUMNS = {  # figure: (heading, format); those that a run has
     "rate": ("rate", ".2f"), "distortion": ("distortion", ".2f"), "elbo": ("ELBO", ".2f"),
     "bits_per_dim": ("bits/dim", ".3f"), "importance_weighted_bound": ("log p(x) ≥", ".2f"),
@@ -40,25 +42,27 @@ def rate_distortion_curve(axes, rows):
     first = next(iter(axes))
     figure = Figure(figsize=(7, 5), layout="constrained")
     plot = figure.add_subplot()
-    for number, (label, group) in enumerate(lines_of(axes, rows).items()):
+    groups = lines_of(axes, rows)
+    curves = []
+    for number, group in enumerate(groups.values()):
         rate, distortion = (np.array([row[name] for row in group]) for name in ("rate", "distortion"))
         order = np.argsort(rate)
-        plot.plot(rate[order], distortion[order], marker="o", markersize=4, linewidth=1, label=label)
+        curves += plot.plot(rate[order], distortion[order], marker="o", markersize=4, linewidth=1)
         up = number % 2 == 0  # neighbouring lines have their labels on different sides
         for row in group:
-            plot.annotate(row["settings"][first], (row["rate"], row["distortion"]), fontsize=7,
+            plot.annotate(fold(row["settings"][first], 1.5, 7), (row["rate"], row["distortion"]), fontsize=7,
                           xytext=(5, 4) if up else (-5, -4), textcoords="offset points",
                           ha="left" if up else "right", va="bottom" if up else "top")
     best = max(row["elbo"] for row in rows)
     bounds = plot.get_xlim(), plot.get_ylim()
-    plot.axline((0, -best), slope=-1, color="0.6", linestyle="--", linewidth=1, label=f"ELBO {best:.4g}, the best")
+    curves.append(plot.axline((0, -best), slope=-1, color="0.6", linestyle="--", linewidth=1))
     plot.set_xlim(bounds[0])
     plot.set_ylim(bounds[1])
     plot.set_xlabel("rate: KL(q(z | x) ‖ p(z)), nats")
     plot.set_ylabel("distortion: −log p(x | z), nats")
-    plot.set_title(f"held-out images; a point a run, labelled with its {first}", fontsize=10)
+    title(plot, f"held-out images; a point a run, labelled with its {first}")
     plot.grid(alpha=0.3)
-    plot.legend(fontsize=8)
+    legend(plot, curves, [*groups, f"ELBO {best:.4g}, the best"], inches=3.5)
     return figure
 
 
@@ -70,12 +74,14 @@ def over_option(axes, rows):
     columns = min(2, len(names))
     depth = -(-len(names) // columns)
     figure = Figure(figsize=(4.5 * columns, 3.2 * depth + 0.4), layout="constrained")
-    at, numeric = positions(values)
+    (at, numeric), groups = positions(values), lines_of(axes, rows)
     for index, name in enumerate(names):
         plot = figure.add_subplot(depth, columns, index + 1)
-        for label, group in lines_of(axes, rows).items():
+        curves = [
             plot.plot([at[row["settings"][first]] for row in group], [row[name] for row in group],
-                      marker="o", markersize=4, linewidth=1 if numeric else 0, label=label)
+                      marker="o", markersize=4, linewidth=1 if numeric else 0)[0]
+            for group in groups.values()
+        ]
         ends, from_zero = PANELS[name]
         if from_zero:
             plot.set_ylim(bottom=min(0, plot.get_ylim()[0]))
@@ -84,12 +90,14 @@ def over_option(axes, rows):
             plot.xaxis.set_minor_formatter(NullFormatter())
         if name == "active_units":
             plot.yaxis.set_major_locator(MaxNLocator(integer=True))
-        plot.set_xticks(list(at.values()), list(at), fontsize=8, **({} if numeric else dict(rotation=20, ha="right")))
-        plot.set_xlabel(first)
+        ticks = [fold(value, 2, 8) for value in at]
+        plot.set_xticks(list(at.values()), ticks, fontsize=8, **({} if numeric else dict(rotation=20, ha="right")))
+        plot.set_xlabel(literal(first))
         plot.set_ylabel(ends)
         plot.grid(alpha=0.3)
-    if len(lines_of(axes, rows)) > 1:
-        figure.legend(*plot.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
+    grow(figure, depth * max(tick.count("\n") for tick in ticks), size=8)
+    if len(groups) > 1:
+        legend(figure, curves, groups, inches=1.2 * columns, loc="outside upper center", ncols=3)
     return figure
 
 

@@ -1,14 +1,15 @@
 """The options of training: which examples, how long, on what. Those of the optimisers stand in optim.py."""
 
+from data_utils import NAMES
 from scratch.optim import LR, OPTIMIZER
-from scratch.options.option import Choice, Flag, Option, Text, Whole
+from scratch.options.option import Choice, Flag, Option, Text, Whole, listed
 
 IMAGES = (
     Option("data", Text("a name such as shapes", "NAME"), "shapes",
-           "shapes, shapes:SHAPE,SHAPE, cifar10, mnist, fashion-mnist, svhn or folder:PATH", group="images"),
+           f"the images: {listed(NAMES, 'or')}", group="images"),
     Option("data_root", Text("a folder", "DIR"), "data", "folder of torchvision's sets", may_change=True,
            group="images"),
-    Option("image_size", Whole(1, 2**14), None, "side of the images in pixels; none: the data's own", group="images"),
+    Option("image_size", Whole(1, 4096), None, "side of the images in pixels; none: the data's own", group="images"),
     Option("limit", Whole(1), None, "use only the first N images of each split", group="images"),
 )
 

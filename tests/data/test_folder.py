@@ -1,10 +1,17 @@
 """Folders of pictures: every format arrives as the same square RGB bytes, and what cannot be used is named."""
 
+import os
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from data_utils import DataError, load
+from data_utils import DataError, load, pictures
+from data_utils.pictures import find_pictures, picture_formats, read_picture
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
@@ -65,6 +72,100 @@ def test_sixteen_bit_grey(tmp_path, stored, expected):
     assert_colour(load_twice(tmp_path, picture, ".png"), expected)
 
 
+def tiff(path, pixels, sample_format=1, photometric=1, bits=None):
+    """Write grey pixels (H, W) as an uncompressed TIFF by hand: Pillow writes neither 12 bits nor a white of zero."""
+    height, width = pixels.shape
+    bits = bits or 8 * pixels.dtype.itemsize
+    if bits == 12:  # two pixels in three bytes
+        first, second = pixels.reshape(-1, 2).astype(int).T
+        data = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], axis=1).astype(np.uint8).tobytes()
+    else:
+        data = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: height, 279: len(data),
+            339: sample_format}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    directory = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory)
+
+
+def grey_ramp(white, dtype):
+    """(16, 16) of the 256 values i · white // 255, and the rounding-free bytes i that they stand for."""
+    return (np.arange(256) * white // 255).reshape(16, 16).astype(dtype)
+
+
+def assert_ramp(path):
+    """Within the one step that flooring loses, a file of grey_ramp is the ramp from black to white."""
+    difference = read_picture(path, 16)[..., 0].ravel().astype(int) - np.arange(256)
+    assert set(difference) <= {0, -1}, path
+
+
+@pytest.mark.parametrize("white", [255, 65535])
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32])
+def test_in_32_bits_the_range_says_what_is_white(tmp_path, white, dtype):
+    tiff(tmp_path / "a.tiff", grey_ramp(white, dtype), sample_format=2 if dtype == np.int32 else 1)
+    with Image.open(tmp_path / "a.tiff") as opened:
+        assert opened.mode == "I"
+    assert_ramp(tmp_path / "a.tiff")
+
+
+def test_32_bits_as_pillow_writes_them(tmp_path):
+    Image.fromarray(grey_ramp(255, np.int32)).save(tmp_path / "a.tiff")
+    assert_ramp(tmp_path / "a.tiff")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype"), [(-1, 200, np.int32), (0, 65536, np.int32), (0, 2**31, np.uint32), (-5, 3, np.int16)]
+)
+def test_values_without_an_agreed_white_are_refused(tmp_path, low, high, dtype):
+    pixels = np.zeros((8, 8), dtype)
+    pixels[0, 0], pixels[0, 1] = low, high
+    tiff(tmp_path / "a.tiff", pixels, sample_format=1 if dtype == np.uint32 else 2)
+    with pytest.raises(DataError, match=rf"a\.tiff.*its grey values go from {low} to {high}, where 8 bits hold"):
+        read_picture(tmp_path / "a.tiff", 8)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16])
+def test_a_dark_tiff_of_16_bits_stays_dark(tmp_path, dtype):
+    tiff(tmp_path / "a.tiff", np.full((8, 8), 255, dtype), sample_format=2 if dtype == np.int16 else 1)
+    assert_colour(read_picture(tmp_path / "a.tiff", 8), 0)
+
+
+@pytest.mark.parametrize("file", ["a.png", "a.tiff", "a.pgm"])
+def test_a_dark_picture_of_16_bits_stays_dark(tmp_path, file):
+    picture = Image.fromarray(np.full((8, 8), 255, np.uint16))
+    picture.save(tmp_path / file)
+    assert_colour(read_picture(tmp_path / file, 8), 0)
+
+
+def test_a_dark_png_of_16_bits_stays_dark_where_pillow_opens_it_in_32(tmp_path):
+    """Older versions of Pillow give mode "I" for the PNG that newer ones give "I;16" for."""
+    Image.fromarray(np.full((8, 8), 514, np.uint16)).save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as opened:
+        older = opened.convert("I")
+        older.format = opened.format
+    assert older.mode == "I"
+    assert_colour(np.asarray(pictures._eight_bit(older, older)), 2)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_16_bits_in_either_byte_order(tmp_path, order):
+    mode = "I;16" if order == "<" else "I;16B"
+    pixels = grey_ramp(65535, np.dtype(np.uint16).newbyteorder(order))
+    Image.frombytes(mode, (16, 16), pixels.tobytes()).save(tmp_path / "a.tiff")
+    assert_ramp(tmp_path / "a.tiff")
+
+
+def test_12_bits(tmp_path):
+    tiff(tmp_path / "a.tiff", grey_ramp(4095, np.uint16), bits=12)
+    assert_ramp(tmp_path / "a.tiff")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_white_of_zero_is_white(tmp_path, dtype):
+    tiff(tmp_path / "a.tiff", np.zeros((8, 8), dtype), photometric=0)
+    assert_colour(read_picture(tmp_path / "a.tiff", 8), 255)
+
+
 def test_transparency_shows_white(tmp_path):
     picture = halves(mode="RGBA")
     picture.putalpha(Image.fromarray(np.repeat([[255], [0]], 20, axis=0).repeat(40, axis=1).astype(np.uint8)))
@@ -107,6 +208,64 @@ def test_the_middle_is_cut_out(tmp_path):
     assert_colour(image[:, 1:-1], RED)  # the outermost columns take in a trace of their neighbours
 
 
+# --- what is no picture ---------------------------------------------------------------------------------------------
+
+
+def test_formats_that_pillow_cannot_read_are_no_pictures():
+    assert {"PNG", "JPEG", "TIFF", "GIF", "WEBP", "BMP", "PPM", "FITS"} <= set(picture_formats())
+    assert not {"HDF5", "BUFR", "GRIB", "WMF", "MPEG", "EPS", "PDF"} & set(picture_formats())
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("a.h5", b"\x89HDF\r\n\x1a\n" + bytes(500)),
+        ("a.bufr", b"BUFR" + bytes(500)),
+        ("a.grib", b"GRIB" + bytes(3) + b"\1" + bytes(500)),
+        ("a.emf", b"\1\0\0\0" + bytes(36) + b" EMF" + bytes(500)),
+        ("a.mpg", b"\0\0\1\xb3" + bytes(500)),
+        ("a.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"),
+        ("a.ps", b"%!PS-Adobe-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"),
+        ("a.pdf", b"%PDF-1.4\n"),
+    ],
+)
+def test_such_files_are_passed_over_and_refused_as_pictures(tmp_path, file, content):
+    (tmp_path / file).write_bytes(content)
+    ending = Path(file).suffix
+    with pytest.raises(DataError, match=rf"holds no pictures \(passed over: \{ending}\): put some there"):
+        load(f"folder:{tmp_path}")
+    numbered(tmp_path, 2)
+    assert len(find_pictures(tmp_path)) == 2
+    (tmp_path / file).rename(tmp_path / "z.png")  # under the name of a picture it is still none
+    with pytest.raises(DataError, match=r"z\.png' cannot be read \(cannot identify"):
+        load(f"folder:{tmp_path}")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with a name")
+def test_pipes_and_devices_are_passed_over(tmp_path):
+    numbered(tmp_path, 2)
+    os.mkfifo(tmp_path / "pipe.png")
+    for device in ("/dev/zero", "/dev/random"):
+        if os.path.exists(device):
+            (tmp_path / f"{device[5:]}.png").symlink_to(device)
+    assert [path.name for path in find_pictures(tmp_path)] == ["000.png", "001.png"]
+    for name in ("pipe.png", "zero.png"):  # one that becomes such a thing while the folder is read
+        with pytest.raises(DataError, match=rf"{name}' cannot be read \(it is not a regular file\)"):
+            read_picture(tmp_path / name, 8)
+
+
+@pytest.mark.parametrize("start", [b"", b"RIFF\0\0\0\0WEBPVP8 ", b"\0\0\0\x1cftypavif"], ids=["zeros", "webp", "avif"])
+def test_an_enormous_file_is_refused_unread(tmp_path, start):
+    with open(tmp_path / "a.png", "wb") as file:
+        file.write(start)
+        try:
+            file.truncate(2**36)  # sparse: it takes no room
+        except OSError:
+            pytest.skip("this file system does not hold sparse files")
+    with pytest.raises(DataError, match=r"a\.png' cannot be read \(its 68719476736 bytes are more than the 1073741824"):
+        read_picture(tmp_path / "a.png", 8)
+
+
 # --- which pictures -------------------------------------------------------------------------------------------------
 
 
@@ -120,6 +279,65 @@ def test_subfolders_are_searched_and_hidden_and_other_files_are_not(tmp_path):
     data = load(f"folder:{tmp_path}")
     assert data.describe() == f"folder:{tmp_path}: 1 training and 1 held-out images of 32×32×3"
     assert data.factors == data.held_out_factors == {}
+
+
+def picture(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (9, 9), RED).save(path)
+
+
+def found(folder):
+    return [path.relative_to(folder).as_posix() for path in find_pictures(folder)]
+
+
+def test_linked_folders_are_searched(tmp_path):
+    picture(tmp_path / "elsewhere/cats/deep/a.png")
+    picture(tmp_path / "elsewhere/b.png")
+    picture(tmp_path / "pictures/dogs/c.png")
+    (tmp_path / "pictures/cats").symlink_to(tmp_path / "elsewhere/cats")
+    (tmp_path / "pictures/d.png").symlink_to(tmp_path / "elsewhere/b.png")
+    assert found(tmp_path / "pictures") == ["cats/deep/a.png", "d.png", "dogs/c.png"]
+    (tmp_path / "link").symlink_to("pictures")
+    assert found(tmp_path / "link") == found(tmp_path / "pictures")
+
+
+def test_a_folder_counts_once_under_its_own_path(tmp_path):
+    picture(tmp_path / "elsewhere/a.png")
+    picture(tmp_path / "pictures/m/b.png")
+    for link in ("a", "z", "m/n"):
+        (tmp_path / "pictures" / link).symlink_to(tmp_path / "pictures/m")
+    assert found(tmp_path / "pictures") == ["m/b.png"]
+    for link in ("x", "y"):  # a folder with links alone: the first one, in order
+        (tmp_path / "pictures" / link).symlink_to(tmp_path / "elsewhere")
+    assert found(tmp_path / "pictures") == ["m/b.png", "x/a.png"]
+
+
+def test_links_in_circles_end(tmp_path):
+    picture(tmp_path / "one/two/a.png")
+    (tmp_path / "one/two/up").symlink_to("../..")
+    (tmp_path / "one/self").symlink_to("self")
+    (tmp_path / "one/b.png").symlink_to("b.png")
+    (tmp_path / "ping").symlink_to("pong")
+    (tmp_path / "pong").symlink_to("ping")
+    assert found(tmp_path) == ["one/two/a.png"]
+
+
+def test_links_to_nothing_and_hidden_links_are_passed_over(tmp_path):
+    picture(tmp_path / "a.png")
+    picture(tmp_path / ".hidden/b.png")
+    (tmp_path / "c.png").symlink_to("nothing.png")
+    (tmp_path / "folder").symlink_to("nowhere")
+    (tmp_path / ".link").symlink_to(".hidden")
+    assert found(tmp_path) == ["a.png"]
+    (tmp_path / "link").symlink_to(".hidden")  # a link with a name is a wish to see what is there
+    assert found(tmp_path) == ["a.png", "link/b.png"]
+
+
+def test_the_order_is_that_of_the_paths_as_text(tmp_path):
+    names = ["b/a.png", "b.png", "b-a.png", "a/z/a.png", "B.png", "a.png", "é.png"]
+    for name in names:
+        picture(tmp_path / name)
+    assert found(tmp_path) == sorted(names)
 
 
 @pytest.mark.parametrize(("count", "held_out"), [(2, 1), (9, 1), (30, 3)])
@@ -215,6 +433,116 @@ def test_floating_point_pixels_are_refused(tmp_path):
         Image.fromarray(np.ones((9, 9), np.float32)).save(tmp_path / name)
     with pytest.raises(DataError, match=r"[ab]\.tiff.* floating-point numbers have no agreed white"):
         load(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize("where", ["", "below", "below/link"])
+def test_a_folder_that_cannot_be_read_says_so(tmp_path, monkeypatch, where):
+    numbered(tmp_path, 2)
+    (tmp_path / "below").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "below/link").symlink_to(tmp_path / "elsewhere")
+    closed, scandir = os.path.join(tmp_path, where).rstrip("/"), os.scandir
+
+    def guarded(path="."):
+        if os.fspath(path) == closed:
+            raise PermissionError(13, "Permission denied", closed)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(DataError, match=f"the folder '{closed}' cannot be read .Permission denied.: change its perm"):
+        load(f"folder:{tmp_path}")
+
+
+def test_a_path_that_cannot_be_followed_says_so(tmp_path, monkeypatch):
+    numbered(tmp_path, 2)
+    stat = os.stat
+
+    def guarded(path, **options):
+        if os.fspath(path) == os.fspath(closed):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", guarded)
+    closed = tmp_path
+    with pytest.raises(DataError, match=f"the folder '{tmp_path}' cannot be read .Permission denied."):
+        load(f"folder:{tmp_path}")
+    closed = tmp_path / "001.png"
+    with pytest.raises(DataError, match=f"the picture '{closed}' cannot be read .Permission denied."):
+        load(f"folder:{tmp_path}")
+
+
+def test_a_picture_that_may_not_be_opened_is_named(tmp_path, monkeypatch):
+    numbered(tmp_path, 2)
+
+    def refuse(path, **options):
+        raise PermissionError(13, "Permission denied", os.fspath(path))
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(DataError, match=r"the picture '.*/00.\.png' cannot be read \(.*Permission denied"):
+        load(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize("name", ["a\nb\x1b[31m.png", "\u202eb\x07.png", "\udcff.png"])
+def test_names_of_files_cannot_move_the_cursor(tmp_path, name):
+    halves().save(tmp_path / "good.png")
+    try:
+        (tmp_path / name).write_bytes(b"this is text")
+    except (OSError, UnicodeError):
+        pytest.skip("this file system does not hold such a name")
+    with pytest.raises(DataError) as caught:
+        load(f"folder:{tmp_path}")
+    assert str(caught.value).isprintable()
+    assert repr(name)[1:-1] in str(caught.value)
+
+
+def test_names_of_folders_cannot_move_the_cursor(tmp_path):
+    folder = tmp_path / "a\nb\x1b[31m"
+    folder.mkdir()
+    with pytest.raises(DataError, match="holds no pictures") as caught:
+        load(f"folder:{folder}")
+    assert str(caught.value).isprintable()
+    (folder / "a.x\x1b[31m").touch()
+    with pytest.raises(DataError, match="passed over") as caught:
+        load(f"folder:{folder}")
+    assert str(caught.value).isprintable()
+    numbered(folder, 2)
+    assert load(f"folder:{folder}").describe().isprintable()
+
+
+def png(width, height):
+    """The bytes of a PNG that says it has this size, and holds one line of nothing."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(10))) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [png(10**9, 10**9), png(10_000, 10_000), b"P5 1000000000 1000000000 255\n" + bytes(99), b"P5 10000 10000 255\n"],
+    ids=["png beyond the limit", "png that Pillow warns of", "ppm beyond the limit", "ppm that Pillow warns of"],
+)
+@pytest.mark.parametrize("warn", ["default", "ignore", "error"])
+def test_a_picture_that_claims_too_many_pixels_is_named(tmp_path, content, warn):
+    """Pillow warns from 89 million pixels, and raises from twice as many."""
+    (tmp_path / "a.png").write_bytes(content)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter(warn)
+        with pytest.raises(DataError, match=r"the picture .*a\.png.* cannot be read .*decompression bomb"):
+            read_picture(tmp_path / "a.png", 8)
+    assert not seen
+
+
+def test_an_error_without_words_is_named_by_its_type(tmp_path, monkeypatch):
+    halves().save(tmp_path / "a.png")
+
+    def refuse(*arguments, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(DataError, match=r"a\.png' cannot be read \(MemoryError\)"):
+        read_picture(tmp_path / "a.png", 8)
 
 
 def test_a_decompression_bomb_is_named(tmp_path, monkeypatch):

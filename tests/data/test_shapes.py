@@ -185,20 +185,51 @@ def test_colour_leaves_the_ground_and_background_leaves_the_shape():
 
 
 def test_sizes_below_four_are_refused():
-    with pytest.raises(DataError, match=r"shapes of 3×3 pixels.*at least 4"):
+    with pytest.raises(DataError, match=r"for shapes, an image size in pixels of 3 was given: .* from 4 to 4096"):
         load("shapes", image_size=3)
 
 
 @pytest.mark.parametrize("factors", [{"x": 0.5}, {**STILL, "sides": 3}], ids=["missing", "unknown"])
 def test_missing_and_unknown_factors_are_refused(factors):
-    with pytest.raises(DataError, match=r"exactly the factors shape, colour, .* not .*(x|sides)$"):
+    with pytest.raises(DataError, match=r"the factors .*(x|sides) were given: expected exactly shape, colour, "):
         draw(factors)
 
 
 @pytest.mark.parametrize("kind", [4, -1, 0.5])
 def test_shapes_that_do_not_exist_are_refused(kind):
-    with pytest.raises(DataError, match="whole number from 0 to 3: pill, square, triangle, plus"):
+    with pytest.raises(DataError, match="integer from 0 to 3: pill, square, triangle, plus"):
         draw({**STILL, "shape": kind})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"x": np.nan}, "'x' was given as nan: expected finite numbers"),
+        ({"colour": "red"}, "'colour' was given as 'red': expected finite numbers"),
+        ({"size": np.ones((2, 2))}, r"'size' was given as array\(\[\[1\., 1\.\], \[1\., 1\.\]\]\): expected"),
+        ({"x": [0.5, 0.5], "y": [0.5, 0.5, 0.5]}, "different lengths were given .*x 2, y 3.*expected one length"),
+    ],
+)
+def test_factors_that_cannot_be_drawn_are_refused(wrong, message):
+    with pytest.raises(DataError, match=message):
+        draw({**STILL, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (dict(count=-1), "number of shapes of -1 .*expected an integer from 0 to 1000000000"),
+        (dict(count=2.5), r"number of shapes of 2\.5 "),
+        (dict(count=1, size=8.0), r"image size in pixels of 8\.0 .*expected an integer from 4 to 4096"),
+        (dict(count=1, seed=-1), "seed -1 .*expected an integer ≥ 0"),
+        (dict(count=1, stream="a"), "stream 'a' .*expected an integer ≥ 0"),
+        (dict(count=1, kinds=[4]), "kind of shape of 4 .*from 0 to 3"),
+        (dict(count=1, kinds=[]), "no kind of shape"),
+    ],
+)
+def test_what_shapes_cannot_draw_is_refused(given, message):
+    with pytest.raises(DataError, match=message):
+        shapes(**given)
 
 
 # --- load -----------------------------------------------------------------------------------------------------------

@@ -205,6 +205,141 @@ def test_a_failed_download_tells_its_cause(tmp_path, datasets, monkeypatch):
         load("mnist", root=tmp_path, download=True)
 
 
+# --- files that torchvision reads, and that do not fit together ------------------------------------------------------
+
+
+def assert_unfit(name, root, *parts):
+    """Loading is refused in one sentence with these parts, which names the folder and says what to do."""
+    with pytest.raises(DataError) as caught:
+        load(name, root=root)
+    message = str(caught.value)
+    assert message.startswith(f"the files of {name} in the folder {str(root)!r} hold ")
+    assert message.endswith(": delete them and fetch them again with --download")
+    assert all(part in message for part in parts), message
+
+
+IMAGES, LABELS = RNG.integers(0, 256, (6, 28, 28), dtype=np.uint8), np.arange(6, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("split", "said"), [("train", "in its training split"), ("t10k", "in its test split")])
+@pytest.mark.parametrize(
+    ("images", "labels", "problem"),
+    [
+        (IMAGES, LABELS[:5], "6 images and 5 labels"),
+        (IMAGES[:5], LABELS, "5 images and 6 labels"),
+        (IMAGES[:, :20], LABELS, "images of 20×28 pixels, which are not square,"),
+        (IMAGES, LABELS + 5, "the label 10, which is not from 0 to 9,"),
+        (IMAGES, LABELS + 250, "the label 250, which is not from 0 to 9,"),
+    ],
+)
+def test_idx_files_that_do_not_fit_together(mnist, split, said, images, labels, problem):
+    name, root, _ = mnist
+    raw = next(root.glob("*/raw"))
+    write_idx(raw / f"{split}-images-idx3-ubyte", images)
+    write_idx(raw / f"{split}-labels-idx1-ubyte", labels)
+    assert_unfit(name, root, f"{problem} {said}")
+
+
+@pytest.mark.parametrize("split", ["train", "t10k"])
+@pytest.mark.parametrize(
+    ("images", "labels"), [(IMAGES, LABELS[:0]), (IMAGES[:0], LABELS[:0]), (IMAGES[:, :0], LABELS)]
+)
+def test_empty_idx_files(mnist, split, images, labels):
+    """These torchvision refuses itself."""
+    name, root, _ = mnist
+    raw = next(root.glob("*/raw"))
+    write_idx(raw / f"{split}-images-idx3-ubyte", images)
+    write_idx(raw / f"{split}-labels-idx1-ubyte", labels)
+    with pytest.raises(DataError, match=f"{name} is missing from the folder .* or damaged"):
+        load(name, root=root)
+
+
+def test_splits_of_different_sizes(mnist):
+    name, root, _ = mnist
+    write_idx(next(root.glob("*/raw")) / "t10k-images-idx3-ubyte", random_images(TEST, 20, 20))
+    assert_unfit(name, root, "training images of 28×28×1 and test images of 20×20×1")
+
+
+def test_a_limit_hides_no_damage(mnist):
+    """The whole files are checked before the first images are taken."""
+    name, root, _ = mnist
+    write_idx(next(root.glob("*/raw")) / "train-labels-idx1-ubyte", LABELS[:5])
+    with pytest.raises(DataError, match="6 images and 5 labels in its training split"):
+        load(name, root=root, limit=2)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "problem"),
+    [
+        ("data_batch_2", {"labels": [1]}, "10 images and 9 labels in its training split"),
+        ("test_batch", {"labels": [1, 2, 3]}, "2 images and 3 labels in its test split"),
+        ("test_batch", {"labels": [1, 10]}, "the label 10, which is not from 0 to 9, in its test split"),
+        ("test_batch", {"labels": [-1, 1]}, "the label -1, which is not from 0 to 9, in its test split"),
+        ("test_batch", {"labels": [0.5, 1.0]}, "labels of type float64 instead of integers in its test split"),
+        ("test_batch", {"labels": ["cat", "dog"]}, "labels of type <U3 instead of integers in its test split"),
+        ("test_batch", {"labels": [[1, 2], [3, 4]]}, "2 images and an array (2, 2) of labels in its test split"),
+        ("test_batch", {"data": np.zeros((0, 3072), np.uint8), "labels": []}, "no images in its test split"),
+        ("test_batch", {"data": np.zeros((2, 3072))}, "(2, 32, 32, 3) and type float64 instead of bytes of images"),
+    ],
+)
+def test_pickles_that_do_not_fit_together(cifar10, file, content, problem):
+    root, _, _ = cifar10
+    path = root / "cifar-10-batches-py" / file
+    path.write_bytes(pickle.dumps({**pickle.loads(path.read_bytes()), **content}))
+    assert_unfit("cifar10", root, problem)
+
+
+@pytest.fixture
+def svhn_files(tmp_path, datasets, monkeypatch):
+    """SVHN as .mat files that scipy itself writes and reads: write(split, images (N, H, W, C), labels)."""
+    io = pytest.importorskip("scipy.io", reason="SciPy is not installed")
+    monkeypatch.setattr(datasets.svhn, "check_integrity", lambda path, md5: os.path.isfile(path))
+
+    def write(split, images, labels):
+        labels = np.asarray(labels)[:, None]
+        io.savemat(tmp_path / f"{split}_32x32.mat", {"X": images.transpose(1, 2, 3, 0), "y": labels})
+
+    for split in ("train", "test"):
+        write(split, random_images(4, 32, 32, 3), np.arange(1, 5, dtype=np.uint8))
+    return tmp_path, write
+
+
+def test_mat_files(svhn_files):
+    root, write = svhn_files
+    images = random_images(2, 32, 32, 3)
+    write("test", images, np.array([10, 9], np.uint8))
+    data = load("svhn", root=root)
+    np.testing.assert_array_equal(data.held_out, images)
+    assert data.held_out_factors["label"].tolist() == [0, 9]
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize(
+    ("shape", "labels", "problem"),
+    [
+        ((4, 32, 32, 3), [1, 2, 3], "4 images and 3 labels"),
+        ((4, 32, 24, 3), [1, 2, 3, 4], "images of 32×24 pixels, which are not square,"),
+        ((4, 32, 32, 3), [1, 2, 3, 11], "the label 11, which is not from 0 to 9,"),
+        ((2, 32, 32, 3), [[1, 2], [3, 4]], "2 images and an array (2, 2) of labels"),
+    ],
+)
+def test_mat_files_that_do_not_fit_together(svhn_files, split, shape, labels, problem):
+    root, write = svhn_files
+    write(split, random_images(*shape), labels)
+    assert_unfit("svhn", root, f"{problem} in its {'training' if split == 'train' else 'test'} split")
+
+
+def test_mat_files_of_different_sizes(svhn_files):
+    root, write = svhn_files
+    write("test", random_images(4, 16, 16, 3), [1, 2, 3, 4])
+    assert_unfit("svhn", root, "training images of 32×32×3 and test images of 16×16×3")
+
+
+def test_a_root_that_no_file_system_holds(datasets):
+    with pytest.raises(DataError, match=r"mnist is missing from the folder '.*a\\x00b' or damaged"):
+        load("mnist", root="a\x00b")
+
+
 # --- the real sets --------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,94 @@
+"""Text in pictures: names from outside are drawn as they are, and no line runs out of the picture.
+
+Matplotlib reads what stands between two dollar signs as mathematics, drops legend entries that begin with an
+underscore, and cuts off a title that is wider than its figure. A run, a folder or a data set may have any name.
+"""
+
+from functools import cache
+
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+
+from data_utils import printable
+
+DPI = 120  # pixels to an inch in the pictures that are written
+LINE = 1.25 / 72  # inches from one line to the next, for each point of the font's size
+
+
+def literal(text):
+    r"""The text as Matplotlib draws it letter by letter: $ escaped, and control characters except line breaks, too.
+
+    Matplotlib itself turns \$ back into $ when it draws text that holds no mathematics.
+    """
+    return "\n".join(map(printable, str(text).split("\n"))).replace("$", r"\$")
+
+
+def fold(text, inches, size):
+    """The text as `literal` gives it, in lines of at most so many inches: cut between words, or else within one."""
+    return literal("\n".join(lines(text, inches, size)))
+
+
+def lines(text, inches, size):
+    """The lines that `fold` makes of a text, before they are escaped for Matplotlib."""
+    return [part for line in str(text).split("\n") for part in _folded(printable(line), inches, size)]
+
+
+def width_of(line, size):
+    """Width in inches of a printable line in the default font of so many points, as pictures are written."""
+    return _renderer().get_text_width_height_descent(line, FontProperties(size=size), ismath=False)[0] / DPI
+
+
+def title(axes, text, size=10):
+    """Set the title of axes, folded to their width."""
+    inches = 1.15 * axes.get_position().width * axes.figure.get_figwidth()  # a title may be a little wider than they
+    axes.set_title(fold(text, inches, size), fontsize=size)
+
+
+def legend(place, handles, labels, inches, size=8, **style):
+    """A legend of axes or of a figure: each label is drawn as it is, folded to so many inches. An empty one has none.
+
+    A figure grows by the lines that folding adds. The labels are set afterwards: some versions of Matplotlib leave out
+    those with an underscore in front.
+    """
+    entries = [(handle, fold(label, inches, size)) for handle, label in zip(handles, labels, strict=True) if label]
+    drawn = place.legend([handle for handle, _ in entries], ["label"] * len(entries), fontsize=size, **style)
+    for text, (_, label) in zip(drawn.get_texts(), entries, strict=True):
+        text.set_text(label)
+    if isinstance(place, Figure):
+        grow(place, sum(label.count("\n") for _, label in entries), size)
+    return drawn
+
+
+def grow(figure, more_lines, size):
+    """Make a figure higher by so many lines of text."""
+    figure.set_figheight(figure.get_figheight() + more_lines * size * LINE)
+
+
+@cache
+def _renderer():
+    return RendererAgg(1, 1, DPI)
+
+
+def _folded(line, inches, size):
+    """A single line as a list of lines that are narrow enough."""
+    folded = []
+    while len(line) > 1 and width_of(line, size) > inches:
+        fitting = _longest_start(line, inches, size)
+        space = line.rfind(" ", 1, fitting + 1)
+        end = space if space > 0 else fitting
+        folded.append(line[:end])
+        line = line[end:].removeprefix(" ")
+    return [*folded, line]
+
+
+def _longest_start(line, inches, size):
+    """How many characters of a line fit into so many inches, at least one; found by bisection."""
+    fits, too_long = 1, len(line)
+    while too_long - fits > 1:
+        middle = (fits + too_long) // 2
+        if width_of(line[:middle], size) > inches:
+            too_long = middle
+        else:
+            fits = middle
+    return fits
