@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 import torch_ref.bottlenecks as torch_bottlenecks
-import torch_ref.quantizers as torch_quantizers
+import torch_ref.bottlenecks.vector_quantizer as torch_quantizers
 from scratch import bottlenecks
 from scratch.bottlenecks import vector_quantizer
 from scratch.bottlenecks.vector_quantizer import nearest_codes

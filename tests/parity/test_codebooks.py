@@ -19,7 +19,8 @@ from tests.support.beside_torch import (
     torch_twin,
 )
 from tests.support.cures import CURES, MOVING
-from torch_ref import codebooks, compare
+from torch_ref import compare
+from torch_ref.bottlenecks.codebook import moving_average as codebooks
 from torch_ref.training import Trainer, make_optimizer
 
 SHAPE = (16, 16, 3)

@@ -9,7 +9,7 @@ from torch import nn
 
 from scratch import layers
 from tests.support.beside_torch import check_layer
-from torch_ref.layers import ResidualBlock
+from torch_ref.layers.residual import ResidualBlock
 
 drawn = settings(max_examples=60, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32 - 1)

@@ -28,8 +28,8 @@ from tests.support.beside_torch import (
 from tests.support.variants import CORRUPTIONS as CORRUPTION_TEXTS
 from tests.support.variants import VARIANTS
 from torch_ref import compare
-from torch_ref.corruption import Corruption
 from torch_ref.models import build as build_torch
+from torch_ref.models.corruption import Corruption
 from torch_ref.training import Trainer, make_optimizer
 
 pytestmark = pytest.mark.usefixtures("each_form")

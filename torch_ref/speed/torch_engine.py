@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from scratch.accelerate.cpu.memory import retain_freed_memory
+from torch_ref.bottlenecks.vector_quantizer import VectorQuantizer
 from torch_ref.models import build
-from torch_ref.quantizers import VectorQuantizer
 from torch_ref.schedules import scheduled
 from torch_ref.speed.clock import milliseconds, milliseconds_between
 from torch_ref.training import Trainer, torch_device

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from torch_ref.codebooks import DeadCodes, MovingAverages, entropy_gap, kmeans
+from torch_ref.bottlenecks.codebook.moving_average import DeadCodes, MovingAverages, entropy_gap, kmeans
 from torch_ref.losses import vector_quantization
 
 SEARCH_ROWS = 4096  # latent vectors whose distances to all codes are held at a time

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from torch_ref.bottlenecks import (
+from torch_ref.bottlenecks.bottleneck import (
     DenseBottleneck,
     GaussianBottleneck,
     GumbelSoftmaxBottleneck,
@@ -17,10 +17,10 @@ from torch_ref.bottlenecks import (
     TwoLevelBottleneck,
     VectorQuantizedBottleneck,
 )
-from torch_ref.corruption import Corruption
+from torch_ref.bottlenecks.vector_quantizer import quantizer
 from torch_ref.losses import LIKELIHOODS
-from torch_ref.networks import convolutions, mlp, residual, start_from_truncated_normal
-from torch_ref.quantizers import quantizer
+from torch_ref.models.corruption import Corruption
+from torch_ref.networks.convolutional import convolutions, mlp, residual, start_from_truncated_normal
 from torch_ref.schedules import scheduled
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from torch_ref.bottlenecks.vector_quantizer import new_codebook
 from torch_ref.losses import free_bits_kl, gaussian_kl, kl_to_uniform
-from torch_ref.quantizers import new_codebook
 from torch_ref.schedules import scheduled
 
 

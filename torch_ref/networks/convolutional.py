@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from torch_ref.layers import ResidualBlock, Shift, normed_relu
+from torch_ref.layers.residual import ResidualBlock, Shift, normed_relu
 
 
 def convolutions(image_shape, channels, outputs, is_image, dtype, inside=0, norm="none", pooling=False):

@@ -1,0 +1,1 @@
+from torch_ref.bottlenecks.bottleneck import *  # noqa: F403

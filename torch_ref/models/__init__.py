@@ -1,0 +1,1 @@
+from torch_ref.models.autoencoder import build  # noqa: F401
