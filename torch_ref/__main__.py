@@ -10,7 +10,7 @@ from scratch.commands.cli import Parser, main
 from scratch.options.errors import InputError
 from scratch.options.training import add_train_arguments
 from torch_ref import compare, gradcheck
-from torch_ref.models import build
+from torch_ref.models import build, model_options
 from torch_ref.speed import growth
 from torch_ref.speed import table as speed_table
 from torch_ref.training import Trainer, make_optimizer
@@ -19,8 +19,9 @@ from torch_ref.training import Trainer, make_optimizer
 def make_trainer(options, image_shape):
     """The PyTorch side of `train`: the same system and optimiser from the same options."""
     torch.manual_seed(options["seed"])
+    chosen = model_options(options["model"], options)
     try:
-        model = build(options["model"], image_shape, options, dtype=getattr(torch, options["dtype"]))
+        model = build(options["model"], image_shape, chosen, dtype=getattr(torch, options["dtype"]))
     except ValueError as error:
         raise InputError(f"{error}; choose another --image-size.") from None
     try:

@@ -27,7 +27,9 @@ from scratch.optim import Adam
 from scratch.options.errors import InputError
 from scratch.options.kinds import real, whole
 from scratch.options.models import add_model_arguments, model_options, preset_for
+from torch_ref.bottlenecks import Bottleneck
 from torch_ref.models import build as build_torch
+from torch_ref.models import model_options as options_of_torch
 from torch_ref.speed import measure as speed
 
 BOUNDED_STEPS = 50  # the bounds on losses and final weights are stated for so many steps; later ones are only shown
@@ -36,7 +38,7 @@ BOUNDS = {
     "float32": {"gradients": 1e-4, "losses": 1e-4},
 }
 JUDGED_LOSSES = {"float64": BOUNDED_STEPS, "float32": 5}
-CODED = ("vqvae", "vqvae2", "dvae")  # the models whose latents are codes
+CODED = tuple(name for name, kind in Bottleneck.systems.items() if kind.has_codes)  # the models whose latents are codes
 LEAST_CODES = 16  # that a VQ-VAE uses at every step of a comparison worth its name
 DEFAULTS = {"preset": "small", "steps": 50, "dtype": "float64"}
 SPEED_DEFAULTS = {"preset": "article", "steps": 20, "dtype": "float32"}
@@ -146,7 +148,7 @@ def same_start(model, options, first_batch, rng, plain=False):
         accelerate(ours, least_channels=1)
     if model in CODED:
         use_many_codes(ours, first_batch, rng)
-    theirs = build_torch(model, image_shape, options, dtype=getattr(torch, dtype.name))
+    theirs = build_torch(model, image_shape, options_of_torch(model, options), dtype=getattr(torch, dtype.name))
     theirs.load_state_dict({name: torch.tensor(array) for name, array in ours.state_dict().items()}, strict=True)
     return ours, theirs
 
@@ -188,7 +190,7 @@ def judge(measured, dtype, agreement, in_use):
 def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64, lr=1e-3, seed=0, plain=False):
     """Train both sides for `steps` steps of Adam and compare them. Returns a dict that JSON can hold.
 
-    model    "ae", "vae", "vqvae", "vqvae2" or "dvae", "dvae"
+    model    the name of a system, one of Bottleneck.systems
     options  a preset's entries and `likelihood`, as `build` takes them
     images   (M, H, W, C) uint8
     plain    leave out scratch's accelerated forms
@@ -307,7 +309,7 @@ def add_arguments(parser):
     def default(name):
         return f"{DEFAULTS[name]}; with --speed {SPEED_DEFAULTS[name]}"
 
-    parser.add_argument("model", choices=("ae", "vae", *CODED))
+    parser.add_argument("model", choices=tuple(Bottleneck.systems))
     parser.add_argument("--data", default="shapes", help="as in train: shapes, cifar10, folder:PATH, ...")
     parser.add_argument("--data-root", help="where torchvision's sets are")
     parser.add_argument("--steps", type=whole(1), help=f"steps of Adam ({default('steps')})")

@@ -9,7 +9,7 @@ from torch import nn
 
 from scratch import layers
 from tests.support.beside_torch import check_layer
-from torch_ref.layers.residual import ResidualBlock
+from torch_ref.layers import ResidualBlock
 
 drawn = settings(max_examples=60, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32 - 1)
@@ -222,7 +222,7 @@ def test_upsample(factor, shape, seed):
 def test_residual_block(shape, hidden, seed):
     rng = np.random.default_rng(seed)
     ours = layers.ResidualBlock(shape[-1], hidden, dtype=np.float64, rng=rng)
-    theirs = ResidualBlock(shape[-1], hidden, float64)
+    theirs = ResidualBlock(shape[-1], hidden, dtype=float64)
     x = rng.standard_normal(shape)
     before = x.copy()
     check_layer(ours, theirs, x, rng)

@@ -1,26 +1,17 @@
-"""The layers of scratch's that torch.nn does not have, and what stands between two convolutions."""
-
-import math
+"""The residual block."""
 
 from torch import nn
 
-
-def normed_relu(norm, channels, dtype):
-    """[norm, ReLU] for a number of channels, or without one a ReLU alone."""
-    if norm == "group":
-        return [nn.GroupNorm(math.gcd(8, channels), channels, dtype=dtype), nn.ReLU()]
-    if norm == "batch":
-        return [nn.BatchNorm2d(channels, dtype=dtype), nn.ReLU()]
-    return [nn.ReLU()]
+from torch_ref.layers.norm import normed_relu
 
 
 class ResidualBlock(nn.Module):
     """y = x + conv1×1(relu(conv3×3(relu(x)))), with a norm before each ReLU where there is one.
 
-    No ReLU works in place: the addition needs x as it was.
+    No ReLU works in place: the addition needs x as it was. Shapes: x, y (N, channels, H, W).
     """
 
-    def __init__(self, channels, hidden, dtype, norm="none"):
+    def __init__(self, channels, hidden, norm="none", *, dtype):
         super().__init__()
         bias = norm == "none"
         self.branch = nn.Sequential(
@@ -32,14 +23,3 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x):
         return x + self.branch(x)
-
-
-class Shift(nn.Module):
-    """y = x + offset."""
-
-    def __init__(self, offset):
-        super().__init__()
-        self.offset = offset
-
-    def forward(self, x):
-        return x + self.offset

@@ -1,7 +1,4 @@
-"""The same systems under the same names: `state_dict()` is interchangeable with scratch's, in both directions.
-
-Images and feature maps are NCHW here, as PyTorch has them.
-"""
+"""An autoencoder: encoder, bottleneck, decoder and the loss. Images and feature maps are NCHW, as PyTorch has them."""
 
 import math
 from contextlib import contextmanager
@@ -9,18 +6,6 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from torch_ref.bottlenecks.bottleneck import (
-    DenseBottleneck,
-    GaussianBottleneck,
-    GumbelSoftmaxBottleneck,
-    SparseBottleneck,
-    TwoLevelBottleneck,
-    VectorQuantizedBottleneck,
-)
-from torch_ref.bottlenecks.vector_quantizer import quantizer
-from torch_ref.losses import LIKELIHOODS
-from torch_ref.models.corruption import Corruption
-from torch_ref.networks.convolutional import convolutions, mlp, residual, start_from_truncated_normal
 from torch_ref.schedules import scheduled
 
 
@@ -122,82 +107,3 @@ class Autoencoder(nn.Module):
         with self.evaluating():
             ways = torch.linspace(0, 1, steps, dtype=torch.float64).tolist()
             return torch.stack([self.decode(self.bottleneck.mix(start, end, t)) for t in ways], dim=1)
-
-
-def vector_quantization_weights(image_shape, options, grids):
-    """{term: weight}. The recipes take means over elements: the sums over an example, divided by how many they sum.
-
-    grids  {what stands behind the names of a level's terms: (rows, columns) of its codes}
-    """
-    weights = {"reconstruction": 1 / math.prod(image_shape) / options.get("data_variance", 1.0)}
-    for level, (rows, columns) in grids.items():
-        elements = rows * columns * options["code_dim"]
-        weights[f"commitment{level}"] = options["commitment"] / elements
-        if options.get("codebook_update") != "ema":
-            weights[f"codebook{level}"] = 1 / elements
-        if options.get("entropy_weight"):
-            weights[f"entropy_gap{level}"] = options["entropy_weight"]
-    return weights
-
-
-def build(model, image_shape, options, *, dtype=torch.float32):
-    """The system `model` ("ae", "vae", "vqvae", "vqvae2" or "dvae") for images of `image_shape` (H, W, C).
-
-    `options` holds channels, likelihood and what the model's bottleneck reads. The weights are PyTorch's default
-    ones, or Sonnet's where `weight_init` asks for them; torch.manual_seed decides.
-    """
-    reconstruction, code_dim = LIKELIHOODS[options["likelihood"]](dtype), options.get("code_dim")
-    outputs, is_image = reconstruction.outputs, reconstruction.is_image
-    network = options.get("network", "convolution")
-    if network == "residual":
-        # The published VQ-VAE's decoder takes the code vectors; any other bottleneck gives back what it was given.
-        latent_channels = code_dim if model == "vqvae" else options["hidden"]
-        encoder, decoder, feature_shape = residual(
-            image_shape, options, latent_channels, outputs, is_image, dtype)
-        top_channels = options["hidden"]
-    elif network == "mlp":
-        encoder, decoder, feature_shape = mlp(image_shape, options["widths"], outputs, is_image, dtype)
-    elif network == "linear":
-        if model not in ("ae", "vae") or outputs > 1:
-            raise ValueError(f"no linear network for {model} and {options['likelihood']}")
-        H, W, C = image_shape
-        encoder, decoder, feature_shape = nn.Sequential(), nn.Sequential(), (C, H, W)
-    else:
-        inside = 1 if model == "vqvae2" else 0  # halvings that the bottleneck makes
-        encoder, decoder, feature_shape, top_channels = convolutions(
-            image_shape, options["channels"], outputs, is_image, dtype, inside,
-            options.get("norm", "none"), pooling=network == "pooling")
-
-    weights = {"reconstruction": 1.0}
-    if model == "ae":
-        kind = SparseBottleneck if options.get("sparsity") else DenseBottleneck
-        bottleneck = kind(feature_shape, options["latent_dim"], dtype)
-        if options.get("sparsity"):
-            weights["l1"] = options["sparsity"]
-    elif model == "vae":
-        free_bits, capacity = options.get("free_bits", 0.0), options.get("capacity")
-        bottleneck = GaussianBottleneck(feature_shape, options["latent_dim"], dtype, free_bits, capacity)
-        optimised = "kl_free" if free_bits else "kl" if capacity is None else "kl_gap"
-        weights |= {"kl": 0.0, optimised: options["beta"]}
-    elif model == "vqvae":
-        bottleneck = VectorQuantizedBottleneck(
-            feature_shape, lambda: quantizer(options, dtype), code_dim, dtype,
-            expand=options.get("network") != "residual")
-        weights = vector_quantization_weights(image_shape, options, {"": feature_shape[1:]})
-    elif model == "vqvae2":
-        bottleneck = TwoLevelBottleneck(feature_shape, top_channels, lambda: quantizer(options, dtype), code_dim, dtype)
-        _, rows, columns = feature_shape
-        levels = {"_top": (rows // 2, columns // 2), "_bottom": (rows, columns)}
-        weights = vector_quantization_weights(image_shape, options, levels)
-    elif model == "dvae":
-        bottleneck = GumbelSoftmaxBottleneck(
-            feature_shape, options["codes"], code_dim, options["codebook_init"], options["temperature"],
-            options["hard"], dtype)
-        weights["kl"] = options["kl_weight"]
-    else:
-        raise ValueError(f"unknown model {model!r}: ae, vae, vqvae, vqvae2 or dvae")
-    corruption = Corruption(options["corruption"], image_shape) if options.get("corruption") else None
-    autoencoder = Autoencoder(encoder, bottleneck, decoder, reconstruction, weights, corruption)
-    if options.get("weight_init") == "truncated_normal":
-        autoencoder.apply(start_from_truncated_normal)
-    return autoencoder

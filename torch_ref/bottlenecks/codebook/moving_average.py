@@ -1,10 +1,7 @@
-"""What keeps the codes of a VQ-VAE in use, as separate parts that quantizers.py puts together."""
-
-import math
+"""A codebook that moving averages move."""
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 
 class MovingAverages(nn.Module):
@@ -38,40 +35,3 @@ class MovingAverages(nn.Module):
         """As if each of the codes with the indices `dead` had always had one vector a batch, the fresh one."""
         self.counts[dead] = self.weight
         self.sums[dead] = self.weight * fresh
-
-
-class DeadCodes(nn.Module):
-    """For how many steps in a row each code has not been chosen."""
-
-    def __init__(self, codebook, patience):
-        super().__init__()
-        self.patience = patience
-        self.register_buffer("idle", codebook.new_zeros(len(codebook)))
-
-    def update(self, chosen, most):
-        """Indices of the codes that have now waited long enough, the first `most` of them; these begin to wait again.
-
-        chosen (K,) says which codes were just in use.
-        """
-        self.idle.add_(1).masked_fill_(chosen, 0)
-        dead = (self.idle >= self.patience).nonzero().flatten()[:most]
-        self.idle[dead] = 0
-        return dead
-
-
-def kmeans(vectors, centres, iterations):
-    """Lloyd's algorithm from the given centres; (centres, number of vectors of each). Empty clusters stay."""
-    for _ in range(iterations):
-        members = F.one_hot(torch.cdist(vectors, centres).argmin(1), len(centres)).to(vectors)
-        counts = members.sum(0)
-        occupied = counts > 0
-        centres = centres.clone()
-        centres[occupied] = (members.T @ vectors)[occupied] / counts[occupied].unsqueeze(1)
-    return centres, counts
-
-
-def entropy_gap(z, codebook, temperature):
-    """log K - H(mean over the batch of softmax(-|z - e|^2 / T)); z (M, D). Autograd does the rest."""
-    distances = torch.cdist(z, codebook, compute_mode="donot_use_mm_for_euclid_dist").square()
-    p = F.softmax(-distances / temperature, dim=1).mean(0)
-    return math.log(len(codebook)) - torch.special.entr(p).sum()

@@ -1,0 +1,16 @@
+"""Convolutions that keep the size, and layers without weights that change it."""
+
+from torch import nn
+
+from torch_ref.networks.convolutional import halving_network
+
+
+def pooling(image_shape, reconstruction, bottleneck, options, dtype):
+    """As `convolutions`, with 3×3 convolutions that leave the size to max-pooling and upsampling."""
+
+    def convolve(*widths, bias):
+        return nn.Conv2d(*widths, 3, padding=1, bias=bias, dtype=dtype)
+
+    return halving_network(
+        image_shape, reconstruction, bottleneck, options, dtype, down=convolve, up=convolve,
+        shrink=lambda: nn.MaxPool2d(2), grow=lambda: nn.Upsample(scale_factor=2))
