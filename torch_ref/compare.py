@@ -9,7 +9,7 @@ bound, and `"ok"` says whether all of them hold.
 In float32 only the gradients and the first losses are judged. From then on two trajectories part by themselves:
 PyTorch with one thread and PyTorch with two do so as well.
 
-With --speed it is not values that are compared but times and memory: speed.py.
+With --speed times and memory are compared instead of values: torch_ref/speed.
 """
 
 import json
@@ -30,7 +30,7 @@ from scratch.options.models import add_model_arguments, model_options, preset_fo
 from torch_ref.bottlenecks import Bottleneck
 from torch_ref.models import build as build_torch
 from torch_ref.models import model_options as options_of_torch
-from torch_ref.speed import measure as speed
+from torch_ref.speed import commands as speed
 
 BOUNDED_STEPS = 50  # the bounds on losses and final weights are stated for so many steps; later ones are only shown
 BOUNDS = {

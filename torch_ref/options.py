@@ -15,10 +15,24 @@ from torch_ref.schedules import read_schedule
 class Option(NamedTuple):
     """default   the value where none is given
     check     value -> None; raises ValueError("expected ...") for a value that the option does not take
+    needs     (another option, its value) without which this one stays at its default; the value None stands for any
+              but the other's default
     """
 
     default: object
     check: Callable
+    needs: tuple | None = None
+
+
+def needing(other, value, option):
+    """The option, which counts only where another has this value."""
+    return option._replace(needs=(other, value))
+
+
+def one_of(words):
+    """a, b or c."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def nearest(name, names):
@@ -38,7 +52,7 @@ def choice(default, *others):
 
     def check(value):
         if not isinstance(value, str) or value not in words:
-            raise ValueError(f"expected {' or '.join(map(repr, words))}{nearest(value, words)}")
+            raise ValueError(f"expected {one_of(words)}{nearest(value, words)}")
 
     return Option(default, check)
 
@@ -112,14 +126,23 @@ def optional(option):
 def complete(given, declared):
     """{name: value} of every declared option: the given value, or the default. `given` holds declared names only.
 
-    Raises ValueError with the name, the value and what was expected for a value that an option does not take.
+    Raises ValueError with the name, the value and what was expected for a value that an option does not take, or that
+    would be ignored beside the others.
     """
     for name, value in given.items():
         try:
             declared[name].check(value)
         except ValueError as error:
             raise ValueError(f"{name} is {value!r}: {error}") from None
-    return {name: given.get(name, option.default) for name, option in declared.items()}
+    options = {name: given.get(name, option.default) for name, option in declared.items()}
+    for name, option in declared.items():
+        if option.needs and options[name] != option.default:
+            other, value = option.needs
+            if options[other] == declared[other].default if value is None else options[other] != value:
+                wanted = f"other than {options[other]!r}" if value is None else repr(value)
+                raise ValueError(f"{name} is {options[name]!r}, which counts only with {other} {wanted}: {other} is "
+                                 f"{options[other]!r}")
+    return options
 
 
 class Declared:

@@ -8,6 +8,7 @@ from torch import nn
 
 from torch_ref.bottlenecks.bottleneck import Bottleneck
 from torch_ref.bottlenecks.vector_quantizer import VectorQuantizer, mean_squared_error_weight, quantizer_for
+from torch_ref.options import number
 
 
 class TwoLevelBottleneck(Bottleneck, system="vqvae2"):
@@ -19,6 +20,7 @@ class TwoLevelBottleneck(Bottleneck, system="vqvae2"):
 
     halvings_inside = 1
     needs_grid = has_codes = True
+    options = {"data_variance": number(1.0, above=True)}  # noqa: RUF012
 
     def __init__(self, feature_shape, top_channels, codes, code_dim, init, quantizer=VectorQuantizer, *, dtype):
         super().__init__()

@@ -34,7 +34,6 @@ class VectorQuantizer(Declared, nn.Module):
         "code_dim": whole(8),
         "codebook_init": choice(*CODEBOOK_INITS),
         "commitment": number(0.25),
-        "data_variance": number(1.0, above=True),
     }
     prepared_from = 0  # how many batches `prepare` wants to see
 
@@ -98,6 +97,7 @@ class VectorQuantizedBottleneck(Bottleneck, system="vqvae"):
     """
 
     needs_grid = has_codes = True
+    options = {"data_variance": number(1.0, above=True)}  # noqa: RUF012
 
     def __init__(self, feature_shape, codes, code_dim, init, quantizer=VectorQuantizer, *, expand=True, dtype):
         super().__init__()

@@ -14,5 +14,5 @@ def normed_relu(norm, channels, dtype):
     if norm == "batch":
         return [nn.BatchNorm2d(channels, dtype=dtype), nn.ReLU()]
     if norm != "none":
-        raise ValueError(f"norm is {norm!r}: expected {' or '.join(map(repr, NORMS))}")
+        raise ValueError(f"norm is {norm!r}: expected one of {', '.join(NORMS)}")
     return [nn.ReLU()]

@@ -45,8 +45,9 @@ class Autoencoder(nn.Module):
 
     @contextmanager
     def evaluating(self):
-        """Evaluation mode and no graph for the duration of a `with` block; every schedule then is at its end."""
-        training, step = self.training, self.step
+        """Evaluation mode and no graph for the duration of a `with` block; every schedule then is at its end.
+        Afterwards every part has the mode that it had."""
+        training, step = {part: part.training for part in self.modules()}, self.step
         self.eval()
         self.at_step(math.inf)
         try:
@@ -54,7 +55,8 @@ class Autoencoder(nn.Module):
                 yield
         finally:
             self.at_step(step)
-            self.train(training)
+            for part, was_training in training.items():
+                part.training = was_training
 
     def encode(self, x):
         """z (N, Z) of the AE, the mean μ (N, Z) of the VAE, code indices (N, h, w) of the VQ-VAE and the dVAE, and of

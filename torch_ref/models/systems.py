@@ -31,7 +31,7 @@ def declared_options(model, network=COMMON["network"].default):
     Raises ValueError for an unknown model or network.
     """
     bottleneck = system(model)
-    complete({"network": network}, COMMON)
+    complete({"network": network}, COMMON)  # is there such a network?
     own = {} if bottleneck.own_weight_init else WEIGHT_INIT
     return COMMON | own | NETWORKS[network].options | bottleneck.declared()
 

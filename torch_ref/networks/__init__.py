@@ -1,5 +1,6 @@
 """Pairs of an encoder and a decoder, by name, for any bottleneck between them."""
 
+from torch_ref.layers.norm import NORMS
 from torch_ref.networks.convolutional import convolutions
 from torch_ref.networks.linear import linear
 from torch_ref.networks.mlp import mlp
@@ -8,7 +9,7 @@ from torch_ref.networks.pooling import pooling
 from torch_ref.networks.residual import residual
 from torch_ref.options import choice, whole, widths
 
-NORM, CHANNELS = choice("none", "group", "batch"), widths(32, 64, 128)
+NORM, CHANNELS = choice(*NORMS), widths(32, 64, 128)
 NETWORKS = {
     "convolution": Network(convolutions, {"channels": CHANNELS, "norm": NORM}),
     "pooling": Network(pooling, {"channels": CHANNELS, "norm": NORM}),

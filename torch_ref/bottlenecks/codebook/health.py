@@ -11,7 +11,7 @@ from torch_ref.bottlenecks.codebook.soft_assignment import entropy_gap
 from torch_ref.bottlenecks.codebook.unit_length import unit_length
 from torch_ref.bottlenecks.vector_quantizer import VectorQuantizer, nearest_grid
 from torch_ref.losses import vector_quantization
-from torch_ref.options import choice, number, whole
+from torch_ref.options import choice, needing, number, whole
 
 
 class CuredVectorQuantizer(VectorQuantizer, variant=True):
@@ -20,10 +20,10 @@ class CuredVectorQuantizer(VectorQuantizer, variant=True):
     options = {  # noqa: RUF012
         "codebook_init": choice(*CODEBOOK_INITS, "kmeans"),
         "codebook_update": choice("gradient", "ema"),
-        "ema_decay": number(0.99, above=True, below=1.0),
+        "ema_decay": needing("codebook_update", "ema", number(0.99, above=True, below=1.0)),
         "restart_after": whole(0, least=0),
         "entropy_weight": number(0.0),
-        "entropy_temperature": number(1.0, above=True),
+        "entropy_temperature": needing("entropy_weight", None, number(1.0, above=True)),
         "code_metric": choice("euclidean", "cosine"),
     }
 

@@ -17,4 +17,4 @@ def new_codebook(codes, code_dim, init, dtype):
         return nn.init.xavier_normal_(codebook)
     if init == "variance_scaling":
         return nn.init.kaiming_uniform_(codebook, nonlinearity="linear")  # ±√(3/D)
-    raise ValueError(f"codebook_init is {init!r}: expected {' or '.join(map(repr, CODEBOOK_INITS))}")
+    raise ValueError(f"codebook_init is {init!r}: expected one of {', '.join(CODEBOOK_INITS)}")
