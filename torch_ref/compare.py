@@ -38,7 +38,6 @@ BOUNDS = {
     "float32": {"gradients": 1e-4, "losses": 1e-4},
 }
 JUDGED_LOSSES = {"float64": BOUNDED_STEPS, "float32": 5}
-CODED = tuple(name for name, kind in Bottleneck.systems.items() if kind.has_codes)  # the models whose latents are codes
 LEAST_CODES = 16  # that a VQ-VAE uses at every step of a comparison worth its name
 DEFAULTS = {"preset": "small", "steps": 50, "dtype": "float64"}
 SPEED_DEFAULTS = {"preset": "article", "steps": 20, "dtype": "float32"}
@@ -146,7 +145,7 @@ def same_start(model, options, first_batch, rng, plain=False):
     ours = build_scratch(model, image_shape, options, dtype=dtype, rng=rng)
     if not plain:
         accelerate(ours, least_channels=1)
-    if model in CODED:
+    if Bottleneck.systems[model].has_codes:
         use_many_codes(ours, first_batch, rng)
     theirs = build_torch(model, image_shape, options_of_torch(model, options), dtype=getattr(torch, dtype.name))
     theirs.load_state_dict({name: torch.tensor(array) for name, array in ours.state_dict().items()}, strict=True)
@@ -309,7 +308,7 @@ def add_arguments(parser):
     def default(name):
         return f"{DEFAULTS[name]}; with --speed {SPEED_DEFAULTS[name]}"
 
-    parser.add_argument("model", choices=tuple(Bottleneck.systems))
+    parser.add_argument("model", choices=sorted(Bottleneck.systems))
     parser.add_argument("--data", default="shapes", help="as in train: shapes, cifar10, folder:PATH, ...")
     parser.add_argument("--data-root", help="where torchvision's sets are")
     parser.add_argument("--steps", type=whole(1), help=f"steps of Adam ({default('steps')})")
@@ -350,7 +349,7 @@ def run(arguments):
     if arguments.model == "dvae":  # under codes far apart its gradients soon bring all patches to one code
         options["codebook_init"] = "uniform"
     batch_size = arguments.batch_size or preset["batch_size"]
-    lr = arguments.lr or (preset["lr"] / 10 if arguments.model in CODED else preset["lr"])
+    lr = arguments.lr or (preset["lr"] / 10 if Bottleneck.systems[arguments.model].has_codes else preset["lr"])
     data = load(arguments.data, root=arguments.data_root, limit=arguments.steps * batch_size, seed=arguments.seed)
     result = compare(
         arguments.model, options, data.train, steps=arguments.steps, dtype=arguments.dtype,

@@ -153,7 +153,7 @@ class Declared:
     A variant is a subclass that some of the options ask for: `class SparseBottleneck(DenseBottleneck, variant=True)`.
     """
 
-    options = {}  # noqa: RUF012
+    options = {}
     variants = ()
 
     def __init_subclass__(cls, variant=False, **more):
@@ -178,6 +178,7 @@ class Declared:
         """The variant that the options ask for, or the class itself. Raises ValueError where they ask for two."""
         asked = [variant for variant in cls.variants if variant.asked_for(options)]
         if len(asked) > 1:
-            names = [" or ".join(variant.options) for variant in asked]
+            names = [" or ".join(name for name, option in variant.options.items() if options[name] != option.default)
+                     for variant in asked]
             raise ValueError(f"{' and '.join(names)} cannot be combined: leave one of them at its default")
         return asked[0] if asked else cls

@@ -1,5 +1,7 @@
 """What every bottleneck offers, and the systems by name."""
 
+import inspect
+
 import torch
 from torch import nn
 
@@ -10,16 +12,16 @@ class Bottleneck(Declared, nn.Module):
     """forward(h, noise=None) -> (features for the decoder, {name: loss term}); encode and decode are its two halves.
 
     `class GaussianBottleneck(Bottleneck, system="vae")` makes a system: `build("vae", ...)` finds it in
-    `Bottleneck.systems`. It declares its options, and says in `from_options` and `weights` what they mean.
+    `Bottleneck.systems`. It declares its options; `from_options` and `weights` say what they mean.
     """
 
-    systems = {}  # noqa: RUF012  {name: class}
+    systems = {}  # {name: class}
     halvings_inside = 0  # those of an image's halvings that it makes itself
     needs_grid = False  # True where each place of a grid of features gets a code
     has_codes = False  # True where a latent is a grid of code indices
     own_weight_init = False  # True where its first weights are its own affair
     indices = None  # the codes chosen by the last forward, where a bottleneck chooses codes
-    measured = {}  # noqa: RUF012  what else the last forward reports: {name: tensor of no dimension}
+    measured = {}  # what else the last forward reports: {name: tensor of no dimension}
     prepared_from = 0  # how many of the first batches `prepare` wants to see
 
     def __init_subclass__(cls, system=None, **more):
@@ -29,8 +31,12 @@ class Bottleneck(Declared, nn.Module):
 
     @classmethod
     def from_options(cls, options, ends, dtype):
-        """The bottleneck between the two ends of a network (torch_ref.networks.Ends); every option has a value."""
-        raise NotImplementedError(f"{cls.__name__} does not say how its options make it")
+        """The bottleneck between the two ends of a network (torch_ref.networks.network.Ends); every option has a value.
+
+        By default the constructor's arguments have the names of their options.
+        """
+        arguments = {name: options[name] for name in inspect.signature(cls).parameters if name in options}
+        return cls(ends.feature_shape, **arguments, dtype=dtype)
 
     @classmethod
     def code_channels(cls, options):

@@ -14,16 +14,12 @@ class CapacityBottleneck(GaussianBottleneck, variant=True):
     Burgess et al. (arXiv:1804.03599).
     """
 
-    options = {"capacity": optional(schedule(0.0))}  # noqa: RUF012
+    options = {"capacity": optional(schedule(0.0))}
 
     def __init__(self, feature_shape, latent_dim, capacity, dtype):
         super().__init__(feature_shape, latent_dim, dtype)
         self.schedule = capacity
         self.at_step(0)
-
-    @classmethod
-    def from_options(cls, options, ends, dtype):
-        return cls(ends.feature_shape, options["latent_dim"], options["capacity"], dtype)
 
     def weights(self, options, image_shape):
         return {"reconstruction": 1.0, "kl": 0.0, "kl_gap": options["beta"]}

@@ -11,7 +11,7 @@ from torch_ref.options import whole
 class DenseBottleneck(Bottleneck, system="ae"):
     """A vector of latent_dim numbers. Shapes: h (N, C, H, W), z (N, latent_dim)."""
 
-    options = {"latent_dim": whole(128)}  # noqa: RUF012
+    options = {"latent_dim": whole(128)}
 
     def __init__(self, feature_shape, latent_dim, dtype):
         super().__init__()
@@ -19,10 +19,6 @@ class DenseBottleneck(Bottleneck, system="ae"):
         self.reduce = nn.Linear(features, latent_dim, dtype=dtype)
         self.expand = nn.Linear(latent_dim, features, dtype=dtype)
         self.unflatten = nn.Unflatten(1, feature_shape)
-
-    @classmethod
-    def from_options(cls, options, ends, dtype):
-        return cls(ends.feature_shape, options["latent_dim"], dtype)
 
     def forward(self, h, noise=None):
         return self.decode(self.encode(h)), {}

@@ -9,15 +9,11 @@ class FreeBitsBottleneck(GaussianBottleneck, variant=True):
     """GaussianBottleneck in which `free_bits` nats of each dimension cost nothing: beta weighs kl_free, and the KL
     itself is only reported."""
 
-    options = {"free_bits": number(0.0)}  # noqa: RUF012
+    options = {"free_bits": number(0.0)}
 
     def __init__(self, feature_shape, latent_dim, free_bits, dtype):
         super().__init__(feature_shape, latent_dim, dtype)
         self.free_bits = free_bits
-
-    @classmethod
-    def from_options(cls, options, ends, dtype):
-        return cls(ends.feature_shape, options["latent_dim"], options["free_bits"], dtype)
 
     def weights(self, options, image_shape):
         return {"reconstruction": 1.0, "kl": 0.0, "kl_free": options["beta"]}

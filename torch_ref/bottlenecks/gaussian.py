@@ -13,7 +13,7 @@ from torch_ref.options import schedule, whole
 class GaussianBottleneck(Bottleneck, system="vae"):
     """A sample z of N(μ(h), σ²(h)), reparameterized, and its KL to N(0, I). Shapes: mu, logvar, z (N, latent_dim)."""
 
-    options = {"latent_dim": whole(128), "beta": schedule(0.1)}  # noqa: RUF012
+    options = {"latent_dim": whole(128), "beta": schedule(0.1)}
 
     def __init__(self, feature_shape, latent_dim, dtype):
         super().__init__()
@@ -22,10 +22,6 @@ class GaussianBottleneck(Bottleneck, system="vae"):
         self.logvar = nn.Linear(features, latent_dim, dtype=dtype)
         self.expand = nn.Linear(latent_dim, features, dtype=dtype)
         self.unflatten = nn.Unflatten(1, feature_shape)
-
-    @classmethod
-    def from_options(cls, options, ends, dtype):
-        return cls(ends.feature_shape, options["latent_dim"], dtype)
 
     def weights(self, options, image_shape):
         return {"reconstruction": 1.0, "kl": options["beta"]}

@@ -34,7 +34,7 @@ class GumbelSoftmaxBottleneck(Bottleneck, system="dvae"):
     """
 
     needs_grid = has_codes = own_weight_init = True
-    options = {  # noqa: RUF012
+    options = {
         "codes": whole(256),
         "code_dim": whole(8),
         "codebook_init": choice("normal", *(init for init in CODEBOOK_INITS if init != "normal")),

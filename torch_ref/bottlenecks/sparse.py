@@ -10,7 +10,7 @@ from torch_ref.options import schedule
 class SparseBottleneck(DenseBottleneck, variant=True):
     """DenseBottleneck behind a ReLU, with the L1 norm of the code; reports the share of zeros in it."""
 
-    options = {"sparsity": schedule(0.0)}  # noqa: RUF012
+    options = {"sparsity": schedule(0.0)}
 
     def weights(self, options, image_shape):
         return {"reconstruction": 1.0, "l1": options["sparsity"]}

@@ -20,7 +20,7 @@ class TwoLevelBottleneck(Bottleneck, system="vqvae2"):
 
     halvings_inside = 1
     needs_grid = has_codes = True
-    options = {"data_variance": number(1.0, above=True)}  # noqa: RUF012
+    options = {"data_variance": number(1.0, above=True)}
 
     def __init__(self, feature_shape, top_channels, codes, code_dim, init, quantizer=VectorQuantizer, *, dtype):
         super().__init__()

@@ -29,7 +29,7 @@ class VectorQuantizer(Declared, nn.Module):
     Shapes: z (N, D, H, W), codebook (K, D), indices (N, H, W).
     """
 
-    options = {  # noqa: RUF012
+    options = {
         "codes": whole(256),
         "code_dim": whole(8),
         "codebook_init": choice(*CODEBOOK_INITS),
@@ -97,7 +97,7 @@ class VectorQuantizedBottleneck(Bottleneck, system="vqvae"):
     """
 
     needs_grid = has_codes = True
-    options = {"data_variance": number(1.0, above=True)}  # noqa: RUF012
+    options = {"data_variance": number(1.0, above=True)}
 
     def __init__(self, feature_shape, codes, code_dim, init, quantizer=VectorQuantizer, *, expand=True, dtype):
         super().__init__()

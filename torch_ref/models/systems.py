@@ -21,7 +21,7 @@ WEIGHT_INIT = {"weight_init": choice(*WEIGHT_INITS)}  # of every bottleneck with
 def system(model):
     """The bottleneck of the system `model`. Raises ValueError for an unknown name."""
     if model not in Bottleneck.systems:
-        raise ValueError(f"unknown model {model!r}{nearest(model, Bottleneck.systems)}")
+        raise ValueError(f"unknown model {model!r}{nearest(model, sorted(Bottleneck.systems))}")
     return Bottleneck.systems[model]
 
 

@@ -78,7 +78,7 @@ def run(arguments, model):
 
 def add_speeds_arguments(parser):
     """The options of `python -m torch_ref speeds`."""
-    models = tuple(Bottleneck.systems)
+    models = tuple(sorted(Bottleneck.systems))
     parser.add_argument("--models", type=names_among(models, "model"), default=models, metavar="NAME,NAME",
                         help=f"some of {', '.join(models)} (default: all)")
     parser.add_argument("--batch-sizes", type=sizes, default=table.BATCH_SIZES, metavar="N,N",

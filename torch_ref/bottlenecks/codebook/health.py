@@ -17,7 +17,7 @@ from torch_ref.options import choice, needing, number, whole
 class CuredVectorQuantizer(VectorQuantizer, variant=True):
     """VectorQuantizer with any of: k-means initialisation, moving averages, restarts, entropy term, cosine distance."""
 
-    options = {  # noqa: RUF012
+    options = {
         "codebook_init": choice(*CODEBOOK_INITS, "kmeans"),
         "codebook_update": choice("gradient", "ema"),
         "ema_decay": needing("codebook_update", "ema", number(0.99, above=True, below=1.0)),

@@ -11,7 +11,7 @@ class ReversedVectorQuantizer(VectorQuantizer, variant=True):
     The decoder sees z itself, and nothing is quantized.
     """
 
-    options = {"straight_through": choice("right", "reversed")}  # noqa: RUF012
+    options = {"straight_through": choice("right", "reversed")}
 
     def forward(self, z):
         self.indices = self.nearest(z)
