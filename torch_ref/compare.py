@@ -1,13 +1,13 @@
-"""Scratch beside torch: one start, the same batches and the same noise, and how far the two come apart.
+"""Scratch beside torch: the same weights, the same batches and the same noise, and how far the two sides differ.
 
     python -m torch_ref compare vae --preset small --steps 50
 
 Three things are compared: every parameter's gradient at the first step, the loss at every step, and the weights
-after the first step and at the end. Two programs that round differently cannot agree in every bit, so each has a
-bound, and `"ok"` says whether all of them hold.
+after the first step and at the end. The two sides round differently and cannot agree in every bit. So each difference
+has a bound, and `"ok"` says whether all bounds hold.
 
-In float32 only the gradients and the first losses are judged. From then on two trajectories part by themselves:
-PyTorch with one thread and PyTorch with two do so as well.
+In float32 only the gradients and the first losses are judged. Later losses differ because rounding grows from step to
+step: PyTorch with one thread differs as much from PyTorch with two.
 
 With --speed times and memory are compared instead of values: torch_ref/speed.
 """
@@ -189,6 +189,8 @@ def judge(measured, dtype, agreement, in_use):
 def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64, lr=1e-3, seed=0, plain=False):
     """Train both sides for `steps` steps of Adam and compare them. Returns a dict that JSON can hold.
 
+    Raises ValueError for options that make no model.
+
     model    the name of a system, one of Bottleneck.systems
     options  a preset's entries and `likelihood`, as `build` takes them
     images   (M, H, W, C) uint8
@@ -291,10 +293,10 @@ def report(result):
 
     print("\nDifferences are relative to each tensor's largest magnitude.")
     if result["dtype"] == "float32":
-        print("In float32 only the gradients and the first five losses are judged: later trajectories part by "
-              "themselves,\nas PyTorch's own do with another number of threads.")
+        print("In float32 only the gradients and the first five losses are judged. Later losses differ through "
+              "rounding,\nas PyTorch's own do with another number of threads.")
     if result["steps"] > BOUNDED_STEPS:
-        print(f"The bounds hold for the first {BOUNDED_STEPS} steps; what comes after is shown and not judged.")
+        print(f"The bounds are for the first {BOUNDED_STEPS} steps; later steps are shown and not judged.")
     print()
     for check in result["checks"]:
         sign = "≥" if "code" in check["name"] else "≤"

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from torch_ref.bottlenecks.bottleneck import Bottleneck
-from torch_ref.bottlenecks.vector_quantizer import VectorQuantizer, mean_squared_error_weight, quantizer_for
+from torch_ref.bottlenecks.vector_quantized import mean_squared_error_weight
+from torch_ref.bottlenecks.vector_quantizer import VectorQuantizer, quantizer_for
 from torch_ref.options import number
 
 

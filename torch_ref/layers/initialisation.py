@@ -3,7 +3,9 @@
 import torch
 from torch import nn
 
-WEIGHT_INITS = ("uniform", "truncated_normal")
+from torch_ref.options import choice
+
+WEIGHT_INIT = choice("uniform", "truncated_normal")
 
 
 @torch.no_grad()

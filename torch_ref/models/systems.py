@@ -3,7 +3,7 @@
 import torch
 
 from torch_ref.bottlenecks import Bottleneck
-from torch_ref.layers.initialisation import WEIGHT_INITS, start_from_truncated_normal
+from torch_ref.layers.initialisation import WEIGHT_INIT, start_from_truncated_normal
 from torch_ref.losses import LIKELIHOODS
 from torch_ref.models.autoencoder import Autoencoder
 from torch_ref.models.corruption import Corruption, read_corruption
@@ -15,7 +15,6 @@ COMMON = {  # the options of every system
     "likelihood": choice(*LIKELIHOODS),
     "corruption": optional(Option(None, read_corruption)),
 }
-WEIGHT_INIT = {"weight_init": choice(*WEIGHT_INITS)}  # of every bottleneck without first weights of its own
 
 
 def system(model):
@@ -32,7 +31,7 @@ def declared_options(model, network=COMMON["network"].default):
     """
     bottleneck = system(model)
     complete({"network": network}, COMMON)  # is there such a network?
-    own = {} if bottleneck.own_weight_init else WEIGHT_INIT
+    own = {} if bottleneck.own_weight_init else {"weight_init": WEIGHT_INIT}
     return COMMON | own | NETWORKS[network].options | bottleneck.declared()
 
 

@@ -4,10 +4,14 @@ import math
 
 from torch import nn
 
-from torch_ref.layers.norm import normed_relu
-from torch_ref.networks.network import Ends
+from torch_ref.layers.norm import NORM, normed_relu
+from torch_ref.networks.network import Ends, network
+from torch_ref.options import widths
+
+CHANNELS = widths(32, 64, 128)
 
 
+@network("convolution", {"channels": CHANNELS, "norm": NORM})
 def convolutions(image_shape, reconstruction, bottleneck, options, dtype):
     """Ends of a strided convolution and a ReLU for each halving; the decoder mirrors the encoder.
 
@@ -17,8 +21,8 @@ def convolutions(image_shape, reconstruction, bottleneck, options, dtype):
     geometry = dict(kernel_size=4, stride=2, padding=1, dtype=dtype)
     return halving_network(
         image_shape, reconstruction, bottleneck, options, dtype,
-        down=lambda *widths, bias: nn.Conv2d(*widths, bias=bias, **geometry),
-        up=lambda *widths, bias: nn.ConvTranspose2d(*widths, bias=bias, **geometry))
+        down=lambda *channels, bias: nn.Conv2d(*channels, bias=bias, **geometry),
+        up=lambda *channels, bias: nn.ConvTranspose2d(*channels, bias=bias, **geometry))
 
 
 def halving_network(image_shape, reconstruction, bottleneck, options, dtype, *, down, up, shrink=None, grow=None):
@@ -33,7 +37,7 @@ def halving_network(image_shape, reconstruction, bottleneck, options, dtype, *, 
     depth = min(len(channels), (common & -common).bit_length() - 1)  # how often 2 divides both sides
     if depth == 0:
         raise ValueError(f"images of {H}×{W} cannot be halved: both sides have to be even")
-    widths = [C, *channels[:depth]]
+    counts = [C, *channels[:depth]]
     inside = bottleneck.halvings_inside
     depth -= inside
     if depth <= 0:
@@ -44,17 +48,17 @@ def halving_network(image_shape, reconstruction, bottleneck, options, dtype, *, 
     encoder, decoder = nn.Sequential(), nn.Sequential()
     bias = norm == "none"
     for i in range(depth):
-        encoder.append(down(widths[i], widths[i + 1], bias=bias))
-        encoder.extend(normed_relu(norm, widths[i + 1], dtype))
+        encoder.append(down(counts[i], counts[i + 1], bias=bias))
+        encoder.extend(normed_relu(norm, counts[i + 1], dtype))
         if shrink:
             encoder.append(shrink())
     for i in reversed(range(depth)):
-        width, has_bias = (widths[i], bias) if i > 0 else (reconstruction.outputs * C, True)
+        width, has_bias = (counts[i], bias) if i > 0 else (reconstruction.outputs * C, True)
         if grow:
             decoder.append(grow())
-        decoder.append(up(widths[i + 1], width, bias=has_bias))
+        decoder.append(up(counts[i + 1], width, bias=has_bias))
         if i > 0:
             decoder.extend(normed_relu(norm, width, dtype))
     if reconstruction.is_image:
         decoder.append(nn.Sigmoid())
-    return Ends(encoder, decoder, (widths[depth], H // 2**depth, W // 2**depth), widths[-1])
+    return Ends(encoder, decoder, (counts[depth], H // 2**depth, W // 2**depth), counts[-1])

@@ -2,9 +2,10 @@
 
 from torch import nn
 
-from torch_ref.networks.network import Ends
+from torch_ref.networks.network import Ends, network
 
 
+@network("linear", {}, has_grid=False)
 def linear(image_shape, reconstruction, bottleneck, options, dtype):
     """Two empty ends: the linear maps of the bottleneck are all there is. Raises ValueError for a likelihood that needs
     several outputs for each number of the image."""

@@ -10,14 +10,14 @@ class Ends(NamedTuple):
     """The two ends of a network. Between them stands a bottleneck for features of `feature_shape` (C, H, W).
 
     next_channels    the width that a further halving by the bottleneck would have
-    decodes_codes    True where the decoder takes the code vectors as they are
+    takes_codes      True where the decoder takes the code vectors as they are
     """
 
     encoder: nn.Module
     decoder: nn.Module
     feature_shape: tuple
     next_channels: int | None = None
-    decodes_codes: bool = False
+    takes_codes: bool = False
 
 
 class Network(NamedTuple):
@@ -30,3 +30,16 @@ class Network(NamedTuple):
     build: Callable
     options: dict
     has_grid: bool = True
+
+
+NETWORKS = {}  # {name: Network}
+
+
+def network(name, options, has_grid=True):
+    """A decorator that makes a function the network of this name."""
+
+    def register(build):
+        NETWORKS[name] = Network(build, options, has_grid)
+        return build
+
+    return register

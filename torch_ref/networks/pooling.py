@@ -2,14 +2,17 @@
 
 from torch import nn
 
-from torch_ref.networks.convolutional import halving_network
+from torch_ref.layers.norm import NORM
+from torch_ref.networks.convolutional import CHANNELS, halving_network
+from torch_ref.networks.network import network
 
 
+@network("pooling", {"channels": CHANNELS, "norm": NORM})
 def pooling(image_shape, reconstruction, bottleneck, options, dtype):
     """As `convolutions`, with 3×3 convolutions that leave the size to max-pooling and upsampling."""
 
-    def convolve(*widths, bias):
-        return nn.Conv2d(*widths, 3, padding=1, bias=bias, dtype=dtype)
+    def convolve(*channels, bias):
+        return nn.Conv2d(*channels, 3, padding=1, bias=bias, dtype=dtype)
 
     return halving_network(
         image_shape, reconstruction, bottleneck, options, dtype, down=convolve, up=convolve,

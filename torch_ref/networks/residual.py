@@ -5,10 +5,18 @@ import math
 from torch import nn
 
 from torch_ref.layers import ResidualBlock, Shift
-from torch_ref.layers.norm import normed_relu
-from torch_ref.networks.network import Ends
+from torch_ref.layers.norm import NORM, normed_relu
+from torch_ref.networks.network import Ends, network
+from torch_ref.options import whole
 
 
+@network("residual", {
+    "hidden": whole(128, least=2),
+    "residual_blocks": whole(2, least=0),
+    "residual_channels": whole(32),
+    "halvings": whole(2),
+    "norm": NORM,
+})
 def residual(image_shape, reconstruction, bottleneck, options, dtype):
     """Ends of strided convolutions and residual blocks, for any number of halvings.
 
