@@ -24,7 +24,7 @@ def make_trainer(options, image_shape):
         optimizer = make_optimizer(model.parameters(), options)
         trainer = Trainer(model, optimizer, options["seed"], options["device"], lr=options["lr"])
     except ValueError as error:
-        raise InputError(f"{error}.") from None
+        raise InputError(f"{str(error).removesuffix('.')}.") from None
     return trainer, sum(parameter.numel() for parameter in model.parameters())
 
 

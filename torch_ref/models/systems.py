@@ -25,7 +25,7 @@ def system(model):
 
 
 def declared_options(model, network=COMMON["network"].default):
-    """{name: Option} of all that `build` takes for a system with this network; README and docs explain each.
+    """{name: Option} of all that `build` takes for a system with this network.
 
     Raises ValueError for an unknown model or network.
     """
