@@ -293,3 +293,21 @@ def test_every_bottleneck_is_checked_against_its_twin():
     for kind in Bottleneck.systems.values():
         assert kind.__name__ not in REFERENCES and twin(kind.__name__) is kind
     assert models.build is build
+
+
+# --- the search -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [VectorQuantizer, CuredVectorQuantizer])
+def test_the_search_is_right_far_from_the_origin(kind):
+    """In float32, at an offset of 1000: ‖z‖² − 2 z·e + ‖e‖² rounds the differences away."""
+    rng = np.random.default_rng(0)
+    codes, z = (1000 + rng.standard_normal((count, 8)).astype(np.float32) for count in (64, 500))
+    exact = ((z[:, None].astype(float) - codes) ** 2).sum(-1)
+    quantizer = kind(64, 8, "normal", torch.float32)
+    quantizer.codebook.data = torch.from_numpy(codes)
+    found = quantizer.nearest(torch.from_numpy(z.T[None, :, :, None].copy())).numpy().ravel()
+    nearest, second = np.sort(exact, axis=1)[:, :2].T
+    clear = second - nearest > 1e-3
+    np.testing.assert_array_equal(found[clear], exact.argmin(1)[clear])
+    assert clear.mean() > 0.99
