@@ -1,15 +1,15 @@
-"""Scratch beside torch: one start, the same batches and the same noise, and how far the two come apart.
+"""Scratch beside torch: the same weights, the same batches and the same noise, and how far the two sides differ.
 
     python -m torch_ref compare vae --preset small --steps 50
 
 Three things are compared: every parameter's gradient at the first step, the loss at every step, and the weights
-after the first step and at the end. Two programs that round differently cannot agree in every bit, so each has a
-bound, and `"ok"` says whether all of them hold.
+after the first step and at the end. The two sides round differently and cannot agree in every bit. So each difference
+has a bound, and `"ok"` says whether all bounds hold.
 
-In float32 only the gradients and the first losses are judged. From then on two trajectories part by themselves:
-PyTorch with one thread and PyTorch with two do so as well.
+In float32 only the gradients and the first losses are judged. Later losses differ because rounding grows from step to
+step: PyTorch with one thread differs as much from PyTorch with two.
 
-With --speed it is not values that are compared but times and memory: speed.py.
+With --speed times and memory are compared instead of values: torch_ref/speed.
 """
 
 import json
@@ -27,8 +27,10 @@ from scratch.optim import Adam
 from scratch.options.errors import InputError
 from scratch.options.kinds import real, whole
 from scratch.options.models import add_model_arguments, model_options, preset_for
+from torch_ref.bottlenecks import Bottleneck
 from torch_ref.models import build as build_torch
-from torch_ref.speed import measure as speed
+from torch_ref.models import model_options as options_of_torch
+from torch_ref.speed import commands as speed
 
 BOUNDED_STEPS = 50  # the bounds on losses and final weights are stated for so many steps; later ones are only shown
 BOUNDS = {
@@ -36,7 +38,6 @@ BOUNDS = {
     "float32": {"gradients": 1e-4, "losses": 1e-4},
 }
 JUDGED_LOSSES = {"float64": BOUNDED_STEPS, "float32": 5}
-CODED = ("vqvae", "vqvae2", "dvae")  # the models whose latents are codes
 LEAST_CODES = 16  # that a VQ-VAE uses at every step of a comparison worth its name
 DEFAULTS = {"preset": "small", "steps": 50, "dtype": "float64"}
 SPEED_DEFAULTS = {"preset": "article", "steps": 20, "dtype": "float32"}
@@ -144,9 +145,9 @@ def same_start(model, options, first_batch, rng, plain=False):
     ours = build_scratch(model, image_shape, options, dtype=dtype, rng=rng)
     if not plain:
         accelerate(ours, least_channels=1)
-    if model in CODED:
+    if Bottleneck.systems[model].has_codes:
         use_many_codes(ours, first_batch, rng)
-    theirs = build_torch(model, image_shape, options, dtype=getattr(torch, dtype.name))
+    theirs = build_torch(model, image_shape, options_of_torch(model, options), dtype=getattr(torch, dtype.name))
     theirs.load_state_dict({name: torch.tensor(array) for name, array in ours.state_dict().items()}, strict=True)
     return ours, theirs
 
@@ -188,7 +189,9 @@ def judge(measured, dtype, agreement, in_use):
 def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64, lr=1e-3, seed=0, plain=False):
     """Train both sides for `steps` steps of Adam and compare them. Returns a dict that JSON can hold.
 
-    model    "ae", "vae", "vqvae", "vqvae2" or "dvae", "dvae"
+    Raises ValueError for options that make no model.
+
+    model    the name of a system, one of Bottleneck.systems
     options  a preset's entries and `likelihood`, as `build` takes them
     images   (M, H, W, C) uint8
     plain    leave out scratch's accelerated forms
@@ -290,10 +293,10 @@ def report(result):
 
     print("\nDifferences are relative to each tensor's largest magnitude.")
     if result["dtype"] == "float32":
-        print("In float32 only the gradients and the first five losses are judged: later trajectories part by "
-              "themselves,\nas PyTorch's own do with another number of threads.")
+        print("In float32 only the gradients and the first five losses are judged. Later losses differ through "
+              "rounding,\nas PyTorch's own do with another number of threads.")
     if result["steps"] > BOUNDED_STEPS:
-        print(f"The bounds hold for the first {BOUNDED_STEPS} steps; what comes after is shown and not judged.")
+        print(f"The bounds are for the first {BOUNDED_STEPS} steps; later steps are shown and not judged.")
     print()
     for check in result["checks"]:
         sign = "≥" if "code" in check["name"] else "≤"
@@ -307,7 +310,7 @@ def add_arguments(parser):
     def default(name):
         return f"{DEFAULTS[name]}; with --speed {SPEED_DEFAULTS[name]}"
 
-    parser.add_argument("model", choices=("ae", "vae", *CODED))
+    parser.add_argument("model", choices=sorted(Bottleneck.systems))
     parser.add_argument("--data", default="shapes", help="as in train: shapes, cifar10, folder:PATH, ...")
     parser.add_argument("--data-root", help="where torchvision's sets are")
     parser.add_argument("--steps", type=whole(1), help=f"steps of Adam ({default('steps')})")
@@ -348,7 +351,7 @@ def run(arguments):
     if arguments.model == "dvae":  # under codes far apart its gradients soon bring all patches to one code
         options["codebook_init"] = "uniform"
     batch_size = arguments.batch_size or preset["batch_size"]
-    lr = arguments.lr or (preset["lr"] / 10 if arguments.model in CODED else preset["lr"])
+    lr = arguments.lr or (preset["lr"] / 10 if Bottleneck.systems[arguments.model].has_codes else preset["lr"])
     data = load(arguments.data, root=arguments.data_root, limit=arguments.steps * batch_size, seed=arguments.seed)
     result = compare(
         arguments.model, options, data.train, steps=arguments.steps, dtype=arguments.dtype,

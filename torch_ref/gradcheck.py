@@ -1,15 +1,21 @@
 """`python -m scratch gradcheck` with a second witness beside finite differences: PyTorch's autograd.
 
-For every case of scratch/gradcheck/cases.py the operation is written once more, in PyTorch, and is given the same
-tensors and the same upstream gradients. The new column is the largest difference between the hand-written gradient and
+For every case of scratch/gradcheck/cases.py the operation has a reference in PyTorch, which is given the same tensors
+and the same upstream gradients. The new column is the largest difference between the hand-written gradient and
 autograd's, relative to the largest magnitude in autograd's.
+
+The reference is an entry of REFERENCES, where the operation is written once more and differently from its twin; else
+torch.nn's module of the same name; else its twin in torch_ref. So a new bottleneck needs no entry here.
 """
 
+import inspect
 import math
 
 import torch
 import torch.nn.functional as F
 
+import torch_ref.bottlenecks
+import torch_ref.layers  # noqa: F401  (so that `twin` finds what is defined there)
 from scratch.gradcheck import table
 from scratch.commands import gradcheck
 from scratch.commands.gradcheck import add_arguments  # noqa: F401  (the command takes the same arguments)
@@ -45,21 +51,6 @@ def conv_transpose2d(arguments, t, c):
     weight = t["weight"].permute(0, 3, 1, 2)
     y = F.conv_transpose2d(nchw(t["x"]), weight, t["bias"], arguments["stride"], arguments["padding"])
     return {"y": nhwc(y)}
-
-
-def shift(arguments, t, c):
-    return {"y": t["x"] + arguments["offset"]}
-
-
-def residual_block(arguments, t, c):
-    x = nchw(t["x"])
-    if "norm" in arguments:
-        h = F.relu(F.group_norm(x, x.shape[1], t["branch.0.weight"], t["branch.0.bias"]))
-        h = F.conv2d(h, t["branch.2.weight"], padding=1)
-        h = F.relu(F.group_norm(h, 1, t["branch.3.weight"], t["branch.3.bias"]))  # of 3 channels 8 makes one group
-        return {"y": nhwc(x + F.conv2d(h, t["branch.5.weight"]))}
-    h = F.conv2d(F.relu(x), t["branch.1.weight"], t["branch.1.bias"], padding=1)
-    return {"y": nhwc(x + F.conv2d(F.relu(h), t["branch.3.weight"], t["branch.3.bias"]))}
 
 
 def batch_norm(arguments, t, c):
@@ -133,69 +124,12 @@ def reversed_vector_quantizer(arguments, t, c):
         "q": q, "codebook": mean_of_sums((z.detach() - q) ** 2), "commitment": mean_of_sums((z - q.detach()) ** 2)}
 
 
-def linear(name, x, t):
-    return F.linear(x, t[f"{name}.weight"], t[f"{name}.bias"])
-
-
-def dense_bottleneck(arguments, t, c):
-    h = nchw(t["h"])
-    z = linear("reduce", h.flatten(1), t)
-    return {"y": nhwc(linear("expand", z, t).unflatten(1, h.shape[1:]))}
-
-
 def l1(arguments, t, c):
     return {"l1": mean_of_sums(t["z"].abs())}
 
 
-def sparse_bottleneck(arguments, t, c):
-    h = nchw(t["h"])
-    z = linear("reduce", h.flatten(1), t).clamp(min=0)
-    return {"y": nhwc(linear("expand", z, t).unflatten(1, h.shape[1:])), **l1(arguments, {"z": z}, c)}
-
-
-def gaussian_bottleneck(arguments, t, c):
-    h = nchw(t["h"])
-    mu, logvar = linear("mu", h.flatten(1), t), linear("logvar", h.flatten(1), t)
-    z = reparameterize(arguments, {"mu": mu, "logvar": logvar}, {"eps": c["noise"]})["z"]
-    y = linear("expand", z, t).unflatten(1, h.shape[1:])
-    rates = gaussian_kl(arguments, {"mu": mu, "logvar": logvar}, c)
-    if "free_bits" in arguments:
-        rates = free_bits({"nats": arguments["free_bits"]}, {"mu": mu, "logvar": logvar}, c)
-    if "capacity" in arguments:
-        rates["kl_gap"] = capacity_target(arguments, rates, c)["gap"]
-    return {"y": nhwc(y), **rates}
-
-
-def vector_quantized_bottleneck(arguments, t, c):
-    z = F.conv2d(nchw(t["h"]), t["project.weight"], t["project.bias"])
-    outputs = vector_quantizer(arguments, {"z": nhwc(z), "codebook": t["quantizer.codebook"]}, c)
-    y = outputs.pop("q")
-    if arguments.get("expand", True):
-        y = nhwc(F.conv2d(nchw(y), t["expand.weight"], t["expand.bias"]))
-    return {"y": y, **outputs}
-
-
 def concatenate(arguments, t, c):
     return {"y": torch.cat([t["a"], t["b"]], dim=-1)}
-
-
-def two_level_bottleneck(arguments, t, c):
-    def conv(name, x):
-        return F.conv2d(x, t[f"{name}.weight"], t[f"{name}.bias"])
-
-    def double(name, x):
-        return F.conv_transpose2d(x, t[f"{name}.weight"], t[f"{name}.bias"], stride=2, padding=1)
-
-    def quantize(level, z):
-        outputs = vector_quantizer(arguments, {"z": nhwc(z), "codebook": t[f"{level}_quantizer.codebook"]}, c)
-        return nchw(outputs.pop("q")), {f"{name}_{level}": term for name, term in outputs.items()}
-
-    h = nchw(t["h"])
-    halved = F.conv2d(h, t["top_encoder.0.weight"], t["top_encoder.0.bias"], stride=2, padding=1)
-    top, top_terms = quantize("top", conv("top_encoder.2", halved.relu()))
-    bottom, bottom_terms = quantize("bottom", conv("project", torch.cat([h, double("top_decoder", top)], dim=1)))
-    y = conv("expand", torch.cat([bottom, double("upsample", top)], dim=1))
-    return {"y": nhwc(y), **top_terms, **bottom_terms}
 
 
 def gumbel_softmax(arguments, t, c):
@@ -214,13 +148,6 @@ def categorical_kl(arguments, t, c):
 
 def code_mixture(arguments, t, c):
     return {"q": torch.einsum("...k,kd->...d", t["y"], t["weight"])}
-
-
-def gumbel_softmax_bottleneck(arguments, t, c):
-    logits = {"logits": nhwc(F.conv2d(nchw(t["h"]), t["project.weight"], t["project.bias"]))}
-    q = gumbel_softmax(arguments, logits, c)["y"] @ t["codebook.weight"]
-    y = F.conv2d(nchw(q), t["expand.weight"], t["expand.bias"])
-    return {"y": nhwc(y), **categorical_kl(arguments, logits, c)}
 
 
 def logit_laplace(arguments, t, c):
@@ -251,8 +178,6 @@ def bernoulli_from_logits(arguments, t, c):
 REFERENCES = {
     "conv2d_definition": conv2d,
     "conv_transpose2d_definition": conv_transpose2d,
-    "Shift": shift,
-    "ResidualBlock": residual_block,
     "BatchNorm2d": batch_norm,
     "Reparameterize": reparameterize,
     "GaussianKL": gaussian_kl,
@@ -266,16 +191,8 @@ REFERENCES = {
     "SoftAssignmentEntropy": soft_assignment_entropy,
     "CuredVectorQuantizer": cured_vector_quantizer,
     "ReversedVectorQuantizer": reversed_vector_quantizer,
-    "DenseBottleneck": dense_bottleneck,
     "L1": l1,
-    "SparseBottleneck": sparse_bottleneck,
-    "GaussianBottleneck": gaussian_bottleneck,
-    "FreeBitsBottleneck": gaussian_bottleneck,
-    "CapacityBottleneck": gaussian_bottleneck,
-    "VectorQuantizedBottleneck": vector_quantized_bottleneck,
-    "TwoLevelBottleneck": two_level_bottleneck,
     "Concatenate": concatenate,
-    "GumbelSoftmaxBottleneck": gumbel_softmax_bottleneck,
     "SquaredError": squared_error,
     "Gaussian": gaussian,
     "BernoulliFromLogits": bernoulli_from_logits,
@@ -283,13 +200,48 @@ REFERENCES = {
 }
 
 
-def torch_layer(name):
-    """A layer is its namesake in torch.nn, which takes the same arguments and names its parameters alike."""
+def twin(name):
+    """The module of this name in torch.nn, or else in torch_ref or wherever a twin is defined.
+
+    Raises ValueError where there is none.
+    """
+    if hasattr(torch.nn, name):
+        return getattr(torch.nn, name)
+    kinds = [kind for kind in descendants(torch.nn.Module) if kind.__name__ == name]
+    if not kinds:
+        raise ValueError(f"no PyTorch reference of {name}: expected an entry in REFERENCES, or a torch.nn.Module of "
+                         f"that name in torch_ref")
+    return kinds[-1]
+
+
+def descendants(kind):
+    """Every class below `kind`, but for PyTorch's own."""
+    for child in kind.__subclasses__():
+        if not child.__module__.startswith("torch."):
+            yield child
+        yield from descendants(child)
+
+
+def of_module(kind, first):
+    """A reference from a module that has the operation's arguments, inputs and parameter names.
+
+    Its forward takes the inputs and then the constants. It returns the output `first`, or that and {name: term}.
+    """
 
     def outputs(arguments, t, c):
-        module = getattr(torch.nn, name)(**arguments).double()
-        parameters = {key: value for key, value in t.items() if key != "x"}
-        return {"y": nhwc(torch.func.functional_call(module, parameters, nchw(t["x"]), strict=True))}
+        arguments = dict(arguments)
+        if "feature_shape" in arguments:  # (H, W, C)
+            *grid, channels = arguments["feature_shape"]
+            arguments["feature_shape"] = (channels, *grid)
+        if "dtype" in inspect.signature(kind).parameters:
+            arguments["dtype"] = torch.float64
+        module = kind(**arguments)
+        parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
+        held = buffers | {name: value for name, value in (t | c).items() if name in parameters | buffers}
+        inputs = [value if value is None else nchw(value) for name, value in (t | c).items() if name not in held]
+        result = torch.func.functional_call(module, held, tuple(inputs), strict=True)
+        y, terms = result if isinstance(result, tuple) else (result, {})
+        return {first: nhwc(y), **terms}
 
     return outputs
 
@@ -304,7 +256,10 @@ def autograd(case, trial, rng):
     }
     constants = {name: value if value is None else torch.tensor(value) for name, value in operation.constants.items()}
     name = case.name.removeprefix("Accelerated")
-    outputs = REFERENCES.get(name, torch_layer(name))(case.arguments, tensors, constants)
+    reference = REFERENCES[name] if name in REFERENCES else of_module(twin(name), next(iter(trial.upstream)))
+    outputs = reference(case.arguments, tensors, constants)
+    if outputs.keys() != trial.upstream.keys():
+        raise ValueError(f"{name} has the outputs {', '.join(trial.upstream)}, its reference {', '.join(outputs)}")
     upstream = [torch.tensor(trial.upstream[name]) for name in outputs]
     gradients = torch.autograd.grad(list(outputs.values()), list(leaves.values()), upstream)
     return {  # a gradient that is rightly zero is exactly so

@@ -11,7 +11,7 @@ class Reconstruction(nn.Module):
 
     outputs = 1  # channels of the output for each channel of an image
     is_image = False  # True where the output is the image itself
-    measured = {}  # noqa: RUF012  what it has learned itself: {name: tensor of no dimension}
+    measured = {}  # what it has learned itself: {name: tensor of no dimension}
 
     def __init__(self, dtype=torch.float32):
         """dtype is that of the parameters, of which most likelihoods have none."""

@@ -4,36 +4,44 @@ import numpy as np
 import torch
 
 from torch_ref.losses import perplexity
+from torch_ref.options import choice, complete, needing, number, schedule
 from torch_ref.schedules import scheduled
+
+OPTIONS = {
+    "optimizer": choice("adam", "sgd"),
+    "lr": schedule(1e-3, above=True),
+    "momentum": needing("optimizer", "sgd", number(0.9)),
+    "weight_decay": needing("optimizer", "adam", number(0.0)),
+}
 
 
 def torch_device(name):
     """"cpu", "gpu" or "gpu:N" as a torch.device. Raises ValueError where there is no such device."""
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "gpu") or (number and (kind == "cpu" or not number.isdigit())):
-        raise ValueError(f"unknown device {name!r}: use cpu, gpu or gpu:N.")
+        raise ValueError(f"device is {name!r}: use cpu, gpu or gpu:N")
     if kind == "cpu":
         return torch.device("cpu")
     count, index = torch.cuda.device_count(), int(number or 0)
     if index >= count:
-        raise ValueError(
-            f"--device {name}: PyTorch finds {count} NVIDIA GPU(s) here; use --device cpu or another number.")
+        raise ValueError(f"device is {name!r}: PyTorch finds {count} NVIDIA GPU(s) here; choose cpu or another number")
     return torch.device("cuda", index)
 
 
 def make_optimizer(parameters, options):
-    """The optimiser that `options` name: optimizer ("adam" or "sgd"), lr, momentum (SGD's), weight_decay (AdamW's).
+    """The optimiser that the options of a run name: optimizer ("adam" or "sgd"), lr, momentum (SGD's), weight_decay
+    (AdamW's). Those left out have the defaults of OPTIONS.
 
-    Where lr is a schedule, this is its beginning, and the trainer goes on with it.
+    Where lr is a schedule, this is its beginning, and the trainer goes on with it. Raises ValueError for a value that
+    an option does not take.
     """
+    options = complete({name: options[name] for name in OPTIONS if name in options}, OPTIONS)
     lr = scheduled(options["lr"], 0)
     if options["optimizer"] == "sgd":
         return torch.optim.SGD(parameters, lr=lr, momentum=options["momentum"])
-    if options["optimizer"] == "adam" and options["weight_decay"]:
+    if options["weight_decay"]:
         return torch.optim.AdamW(parameters, lr=lr, weight_decay=options["weight_decay"])
-    if options["optimizer"] == "adam":
-        return torch.optim.Adam(parameters, lr=lr)
-    raise ValueError(f"unknown optimizer {options['optimizer']!r}: adam or sgd")
+    return torch.optim.Adam(parameters, lr=lr)
 
 
 class Trainer:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from scratch.commands import train as commands
 from tests.support.command_line import MODELS, SMALL, caller, read_metrics, without_times
-from torch_ref.__main__ import build_parser
+from torch_ref.commands import build_parser
 
 CURED = {
     "ema": ["--codebook-update", "ema", "--ema-decay", 0.9],

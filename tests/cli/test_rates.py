@@ -7,7 +7,7 @@ import pytest
 
 from scratch.commands import train as commands
 from tests.support.command_line import MODELS, SMALL, caller, read_metrics, without_times
-from torch_ref.__main__ import build_parser
+from torch_ref.commands import build_parser
 
 ASKED = {  # options, and the metrics that a run has for them
     "free bits": (["--free-bits", 0.1], {"kl", "kl_free"}),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import MODELS, SMALL, caller, read_metrics, without_times
-from torch_ref.__main__ import build_parser
+from torch_ref.commands import build_parser
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_run_is_continued_by_the_program_that_began_it(torch_ref, scratch, tra
 @pytest.mark.parametrize("argv, part", [
     ("train gan", "'gan'"),
     ("train ae --image-size 15 --limit 4", "15×15"),
-    ("train ae --image-size 16 --limit 4 --device gpu:99", "--device cpu"),
+    ("train ae --image-size 16 --limit 4 --device gpu:99", "choose cpu"),
     ("train ae --limit 4 --plain", "--plain are options of scratch"),
     ("compare gan", "gan"),
     ("compare ae --preset published", "no recipe of ae"),

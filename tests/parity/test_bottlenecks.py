@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-import torch_ref.bottlenecks as torch_bottlenecks
-import torch_ref.quantizers as torch_quantizers
+import torch_ref.bottlenecks.vector_quantizer as torch_quantizers
 from scratch import bottlenecks
 from scratch.bottlenecks import vector_quantizer
 from scratch.bottlenecks.vector_quantizer import nearest_codes
@@ -20,6 +19,7 @@ from tests.support.beside_torch import (
     to_torch,
     torch_gradients,
 )
+from torch_ref.gradcheck import twin
 
 drawn = settings(max_examples=25, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32 - 1)
@@ -28,7 +28,7 @@ feature_shapes = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 
 
 def torch_bottleneck(name, feature_shape, *arguments, **named):
     H, W, C = feature_shape
-    return getattr(torch_bottlenecks, name)((C, H, W), *arguments, **named, dtype=torch.float64)
+    return twin(name)((C, H, W), *arguments, **named, dtype=torch.float64)
 
 
 def check_bottleneck(ours, theirs, h, noise, rng, noise_torch=None):
@@ -79,18 +79,13 @@ def test_backward_uses_the_noise_that_forward_drew():
     check_bottleneck(ours, theirs, rng.standard_normal((6, 2, 2, 3)), None, rng, noise_torch=drawn_by_ours)
 
 
-def torch_quantizer(codes, code_dim):
-    return lambda: torch_quantizers.VectorQuantizer(codes, code_dim, "normal", torch.float64)
-
-
 @drawn
 @given(feature_shapes, st.integers(1, 4), st.integers(1, 40), st.integers(1, 5), st.booleans(), seeds)
 def test_vector_quantized(feature_shape, n, codes, code_dim, expand, seed):
     rng = np.random.default_rng(seed)
     arguments = (feature_shape, codes, code_dim, "normal")
     ours = bottlenecks.VectorQuantizedBottleneck(*arguments, expand=expand, dtype=np.float64, rng=rng)
-    theirs = torch_bottleneck(
-        "VectorQuantizedBottleneck", feature_shape, torch_quantizer(codes, code_dim), code_dim, expand=expand)
+    theirs = torch_bottleneck("VectorQuantizedBottleneck", *arguments, expand=expand)
     check_bottleneck(ours, theirs, rng.standard_normal((n, *feature_shape)), None, rng)
     np.testing.assert_array_equal(ours.indices, theirs.indices)
 
@@ -102,8 +97,7 @@ def test_two_level(feature_shape, n, top_channels, codes, code_dim, seed):
     H, W, C = feature_shape
     arguments = ((2 * H, 2 * W, C), top_channels, codes, code_dim, "normal")
     ours = bottlenecks.TwoLevelBottleneck(*arguments, dtype=np.float64, rng=rng)
-    theirs = torch_bottleneck(
-        "TwoLevelBottleneck", (2 * H, 2 * W, C), top_channels, torch_quantizer(codes, code_dim), code_dim)
+    theirs = torch_bottleneck("TwoLevelBottleneck", *arguments)
     check_bottleneck(ours, theirs, rng.standard_normal((n, 2 * H, 2 * W, C)), None, rng)
     for indices, indices_torch in zip(ours.indices, theirs.indices, strict=True):
         np.testing.assert_array_equal(indices, indices_torch)

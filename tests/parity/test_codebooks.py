@@ -19,7 +19,9 @@ from tests.support.beside_torch import (
     torch_twin,
 )
 from tests.support.cures import CURES, MOVING
-from torch_ref import codebooks, compare
+from torch_ref import compare
+from torch_ref.bottlenecks.codebook.kmeans import kmeans
+from torch_ref.bottlenecks.codebook.soft_assignment import entropy_gap
 from torch_ref.training import Trainer, make_optimizer
 
 SHAPE = (16, 16, 3)
@@ -146,7 +148,7 @@ def test_kmeans():
     vectors, centres = rng.standard_normal((200, 4)), rng.standard_normal((20, 4))
     centres[3] = 100  # never the nearest
     found, counts = lloyd(vectors, centres, 7)
-    found_torch, counts_torch = codebooks.kmeans(torch.tensor(vectors), torch.tensor(centres), 7)
+    found_torch, counts_torch = kmeans(torch.tensor(vectors), torch.tensor(centres), 7)
     assert_close(found, found_torch.numpy(), 1e-12, "centres")
     np.testing.assert_array_equal(counts, counts_torch)
     np.testing.assert_array_equal(found[3], centres[3])
@@ -158,7 +160,7 @@ def test_the_entropy_term(temperature):
     rng = np.random.default_rng(0)
     z, e = rng.standard_normal((30, 4)), rng.standard_normal((9, 4))
     z_torch, e_torch = torch.tensor(z, requires_grad=True), torch.tensor(e, requires_grad=True)
-    gap_torch = codebooks.entropy_gap(z_torch, e_torch, temperature)
+    gap_torch = entropy_gap(z_torch, e_torch, temperature)
     (2.5 * gap_torch).backward()
     module = SoftAssignmentEntropy(temperature)
     assert_close(module.forward(z, e), gap_torch.detach().numpy(), 1e-12, "gap")

@@ -12,8 +12,8 @@ from scratch import layers
 from scratch.layers.initialisation import initialise_truncated_normal
 from scratch.models.autoencoder import build
 from scratch.options.presets import PRESETS
-from torch_ref.models import build as build_torch
-from torch_ref.networks import start_from_truncated_normal
+from tests.support.beside_torch import build_torch
+from torch_ref.layers.initialisation import start_from_truncated_normal
 
 CASES = [  # name, arguments, fan_in as PyTorch counts it
     ("Linear", (12, 4000), 12),

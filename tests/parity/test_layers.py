@@ -222,7 +222,7 @@ def test_upsample(factor, shape, seed):
 def test_residual_block(shape, hidden, seed):
     rng = np.random.default_rng(seed)
     ours = layers.ResidualBlock(shape[-1], hidden, dtype=np.float64, rng=rng)
-    theirs = ResidualBlock(shape[-1], hidden, float64)
+    theirs = ResidualBlock(shape[-1], hidden, dtype=float64)
     x = rng.standard_normal(shape)
     before = x.copy()
     check_layer(ours, theirs, x, rng)

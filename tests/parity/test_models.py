@@ -19,13 +19,13 @@ from tests.support.beside_torch import (
     TINY,
     assert_all_close,
     assert_close,
+    build_torch,
     to_numpy,
     to_torch,
     torch_gradients,
     torch_twin,
 )
 from torch_ref.compare import grids
-from torch_ref.models import build as build_torch
 
 pytestmark = pytest.mark.usefixtures("each_form")
 

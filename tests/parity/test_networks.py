@@ -15,12 +15,12 @@ from tests.support.beside_torch import (
     assert_all_close,
     assert_close,
     away_from_kinks,
+    build_torch,
     to_numpy,
     to_torch,
     torch_gradients,
     torch_twin,
 )
-from torch_ref.models import build as build_torch
 
 pytestmark = pytest.mark.usefixtures("each_form")
 

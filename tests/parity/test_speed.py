@@ -11,16 +11,15 @@ import torch
 
 from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.commands.cli import main
-from scratch.commands.runs import make_trainer
 from scratch.options.errors import InputError
-from torch_ref.__main__ import build_parser
-from torch_ref.speed import growth
+from torch_ref.commands import build_parser
+from torch_ref.speed import growth, report
 from torch_ref.speed import measure as speed
-from torch_ref.speed import table as speed_table
-from torch_ref.speed.measure import options_of
+from torch_ref.speed.options import options_of
 from torch_ref.speed.process import Machine, Process
-from torch_ref.speed.scratch_engine import Floor, leaves, record
+from torch_ref.speed.scratch_engine import Floor, leaves, make_trainer, record
 from torch_ref.speed.side import POOL, Side
+from torch_ref.speed.table import measure_table
 from torch_ref.speed.torch_engine import TorchEngine
 
 TINY = dict(channels=(4, 8), latent_dim=6, codes=16, code_dim=5, batch_size=2, image_size=8)
@@ -77,7 +76,7 @@ def test_speed_measures_every_side(capsys):
     assert set(explained["encoder.0"]["share_of_peak"]) == set(speed.SIDES)
     assert not explained["encoder.1"]["share_of_peak"] and set(explained["encoder.1"]["ratios"]) == set(speed.THEIRS)
 
-    speed.report(result)  # the same as tables
+    report.report(result)  # the same as tables
     out = capsys.readouterr().out
     for part in ("sgemm peak", "floor:", "The environment pins", "encoder.0", "whole step", "–"):
         assert part in out
@@ -154,7 +153,6 @@ def on_stand_in(cupy, monkeypatch):
             for name in names}
 
     monkeypatch.setattr(speed, "start", start)
-    monkeypatch.setattr(speed_table.speed, "start", start)
     yield started
     torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = False
@@ -183,7 +181,7 @@ def test_every_operation_on_a_gpu(capsys, on_stand_in):
     result = speed.measure(chosen, Machine(threads=1), steps=1, operations=True)
     assert {"encoder.1", "bottleneck.gumbel_softmax", "optimizer"} <= result["operations"]["rows"].keys()
     result["sides"]["torch"]["libraries"]["cudnn"] = 0  # which PyTorch has on a GPU alone
-    speed.report(result)
+    report.report(result)
     assert "stand-in, TF32 off, between CUDA events" in capsys.readouterr().out
 
 
@@ -202,6 +200,17 @@ def test_the_table_says_which_row_could_not_be_measured(capsys, on_stand_in, mon
     assert status == 0 and "| ae | 3 | off | too much for gpu |" in out, err
     status, out, err = call(capsys, *argv.split(), "3,2")
     assert status == 2 and err == "error: too much for gpu\n" and sizes == [2, 3, 3]
+
+
+def test_the_functions_measure_without_a_command_line(capsys, on_stand_in):
+    """They take values, return numbers and print nothing."""
+    rows = list(measure_table(["vae"], Machine(threads=1), batch_sizes=(2,), preset="small", steps=1, device="gpu"))
+    assert [(row["model"], row["batch_size"], row["tf32"]) for row in rows] == [("vae", 2, False), ("vae", 2, True)]
+    assert all(row["measured"]["sides"]["scratch"]["median"] > 0 for row in rows)
+    table = growth.measure_growth("codes", "small", Machine(threads=1), steps=1, quick=True)
+    assert [row["codes"] for row in table["rows"]] == list(growth.SWEEPS["codes"].values[: growth.QUICK_ROWS])
+    assert all(row["ratio"] > 0 for row in table["rows"])
+    assert capsys.readouterr() == ("", "")
 
 
 def test_growth_prints_markdown(capsys, monkeypatch):
@@ -233,8 +242,8 @@ def sides(monkeypatch):
 
 @pytest.mark.parametrize("name, count", [("images", growth.QUICK_ROWS), ("search", len(growth.SIDES) + 1)])
 def test_the_tables_of_loading_and_searching(sides, name, count):
-    table, text = growth.make_table(name, "small", Machine(threads=1), steps=1, quick=True)
-    lines = text.splitlines()
+    table = growth.measure_growth(name, "small", Machine(threads=1), steps=1, quick=True)
+    lines = report.growth_as_markdown(name, table).splitlines()
     assert len(lines) == 2 + count and len({line.count("|") for line in lines}) == 1
     json.dumps(table)
     if name == "images":

@@ -19,6 +19,7 @@ from scratch.options.presets import PRESETS
 from scratch.training import loop as training
 from tests.support.beside_torch import NETWORKS, RESIDUAL, TINY, assert_all_close, assert_close, torch_twin
 from torch_ref import compare
+from torch_ref.bottlenecks import Bottleneck
 from torch_ref.training import Trainer, make_optimizer, torch_device
 
 SHAPE = (16, 16, 3)
@@ -61,7 +62,7 @@ def test_fifty_steps_of_adam_in_float64(model, likelihood, plain, images):
     assert result["weights"]["50"] <= 1e-6
     first, *_, last = np.array(result["losses"]["torch"]) - entropy(images, likelihood)
     assert last < 0.9 * first, "it learned something"
-    if model in compare.CODED:
+    if Bottleneck.systems[model].has_codes:
         assert len(result["codes"]["agreement"]) == 50 and min(result["codes"]["agreement"]) == 1.0
         assert min(result["codes"]["in_use"]) >= 16
     assert result["ok"]
@@ -84,7 +85,7 @@ def test_fifty_steps_with_residual_networks(model, plain, images):
 def test_fifty_steps_with_every_network(model, network, plain, images):
     """With a BatchNorm2d its running statistics, too, are the other side's after fifty steps."""
     options = {**NETWORKS[network], "likelihood": "squared_error"}
-    lr = 2e-4 if model in compare.CODED else 1e-3  # at which enough codes stay in use
+    lr = 2e-4 if Bottleneck.systems[model].has_codes else 1e-3  # at which enough codes stay in use
     result = compare.compare(model, options, images, batch_size=16, steps=50, plain=plain, lr=lr)
     assert result["ok"], result["checks"]
     assert result["losses"]["torch"][-1] < 0.9 * result["losses"]["torch"][0], "it learned something"

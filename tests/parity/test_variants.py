@@ -6,7 +6,6 @@ import torch
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
 
-import torch_ref.bottlenecks as torch_bottlenecks
 from data_utils import load
 from scratch import bottlenecks
 from scratch.arrays import each
@@ -20,6 +19,7 @@ from tests.support.beside_torch import (
     TINY,
     assert_all_close,
     assert_close,
+    build_torch,
     to_numpy,
     to_torch,
     torch_gradients,
@@ -28,8 +28,8 @@ from tests.support.beside_torch import (
 from tests.support.variants import CORRUPTIONS as CORRUPTION_TEXTS
 from tests.support.variants import VARIANTS
 from torch_ref import compare
-from torch_ref.corruption import Corruption
-from torch_ref.models import build as build_torch
+from torch_ref.bottlenecks.sparse import SparseBottleneck
+from torch_ref.models.corruption import Corruption
 from torch_ref.training import Trainer, make_optimizer
 
 pytestmark = pytest.mark.usefixtures("each_form")
@@ -126,7 +126,7 @@ def test_the_trainers_step_alike(variant):
 def test_l1_and_its_sparse_bottleneck():
     rng = np.random.default_rng(0)
     ours = bottlenecks.SparseBottleneck((2, 3, 4), 7, dtype=np.float64, rng=rng)
-    theirs = torch_bottlenecks.SparseBottleneck((4, 2, 3), 7, torch.float64)
+    theirs = SparseBottleneck((4, 2, 3), 7, torch.float64)
     check_bottleneck(ours, theirs, rng.standard_normal((5, 2, 3, 4)), None, rng)
     share = float(ours.measured["share_of_zeros"])
     assert share == theirs.measured["share_of_zeros"] and 0 < share < 1

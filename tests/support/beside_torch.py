@@ -5,7 +5,7 @@ import torch
 
 from scratch.accelerate import accelerate
 from tests.support.closeness import assert_all_close, assert_close
-from torch_ref.models import build as build_torch
+from torch_ref import models
 
 TINY = {  # options of models that train in milliseconds
     "channels": (6, 8), "latent_dim": 5, "beta": 0.7, "codes": 32, "code_dim": 4, "codebook_init": "normal",
@@ -30,6 +30,11 @@ MODELS_AND_NETWORKS = [
     (model, network) for network in NETWORKS
     for model in ("ae", "vae", "vqvae", "vqvae2", "dvae") if network != "mlp" or model in ("ae", "vae")
 ]
+
+
+def build_torch(model, image_shape, options, **settings):
+    """Torch's model from options of which some may be other models' or the training's."""
+    return models.build(model, image_shape, models.model_options(model, options), **settings)
 
 
 def to_torch(array):

@@ -1,9 +1,10 @@
-"""The processes of a speed measurement, as the one that starts and questions them sees them."""
+"""The processes of a measurement, from the side of the process that starts them and asks them."""
 
 import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scratch.accelerate.cpu.workers import cores
@@ -21,18 +22,33 @@ def pins():
     return {name: os.environ[name] for name in PINS if name in os.environ}
 
 
+@dataclass
 class Machine:
-    """What the sides run on: threads, scratch's workers, and the environment that the processes get."""
+    """What the sides run on.
 
-    def __init__(self, threads=None, workers=None, unpinned=False, tf32=False):
-        self.threads = threads or cores()
-        # Fewer threads than there are cores: what scratch would choose by itself knows nothing of that.
-        self.workers = workers or (None if self.threads == cores() else self.threads)
-        self.tf32 = tf32
-        self.pins = {} if unpinned else pins()
-        dropped = {*THREAD_COUNTS, *(PINS if unpinned else ())}
+    threads       of each side; None for all cores
+    workers       among which scratch splits a batch; None for what scratch chooses
+    unpinned      drop the variables that pin a library's kernels
+    tf32          let both sides multiply float32 with TF32 on a GPU
+    pins          {variable: value} of the pinned kernels
+    environment   the variables that the processes get
+    """
+
+    threads: int | None = None
+    workers: int | None = None
+    unpinned: bool = False
+    tf32: bool = False
+    pins: dict = field(init=False)
+    environment: dict = field(init=False, repr=False)
+
+    def __post_init__(self):
+        self.threads = self.threads or cores()
+        # Fewer threads than there are cores: scratch's own choice knows nothing of that.
+        self.workers = self.workers or (None if self.threads == cores() else self.threads)
+        self.pins = {} if self.unpinned else pins()
+        dropped = {*THREAD_COUNTS, *(PINS if self.unpinned else ())}
         self.environment = {name: value for name, value in os.environ.items() if name not in dropped}
-        self.environment["CUPY_TF32"] = str(int(tf32))
+        self.environment["CUPY_TF32"] = str(int(self.tf32))
         # The same code as here, wherever the command is called.
         paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]
         self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
@@ -89,7 +105,7 @@ class Process:
     def died(self):
         """The error of a process that ended instead of answering."""
         return InputError(f"the process that measures {self.name!r} ended with status {self.process.wait()} before it "
-                          f"answered: what it printed stands above; where it was killed, memory may have run out.")
+                          f"answered. Its own messages stand above; if it was killed, memory may have run out.")
 
 
 def start(stack, names, options, machine):

@@ -10,7 +10,7 @@ from scratch.accelerate import accelerate_optimizer
 from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.arrays import array_module, device_module, each, to_device
 from scratch.bottlenecks.vector_quantizer import VectorQuantizer, nearest_codes, search_rows
-from scratch.commands import runs as commands
+from scratch.commands.runs import make_trainer
 from scratch.layers import Conv2d, ConvTranspose2d, Linear
 from scratch.losses import Reconstruction
 from scratch.optim import Adam
@@ -39,7 +39,7 @@ class ScratchEngine:
         return None if self.xp is np else self.xp.get_default_memory_pool().total_bytes()
 
     def make_trainer(self, options, image_shape):
-        return commands.make_trainer(options, image_shape)
+        return make_trainer(options, image_shape)
 
     def workers(self, trainer):
         """Among how many threads a trainer splits its batch."""

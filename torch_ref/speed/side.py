@@ -1,10 +1,10 @@
-"""One process of a speed measurement: `python -m torch_ref.speed.side`, which speed.py starts and talks to.
+"""One process of a measurement: `python -m torch_ref.speed.side`, which process.py starts and talks to.
 
 It reads lines of JSON on its standard input, first what it is to measure, then one request at a time, and answers each
 with a line of JSON on its standard output. Between two requests it waits and computes nothing.
 
-What is scratch's stands in speed_scratch.py, what is PyTorch's in speed_torch.py, and a process imports one of them:
-its memory is reported, and scratch's holds no torch.
+scratch_engine.py is scratch's part and torch_engine.py PyTorch's. A process imports one of them: its memory is
+reported, and that of scratch's holds no torch.
 """
 
 import json
@@ -82,7 +82,7 @@ class Side:
                       image_size=options["image_size"], seed=options["seed"]).train
         if len(images) < size:
             raise InputError(f"{options['data']} has {len(images)} training images, too few for a batch of {size}: "
-                             f"give a smaller --batch-size.")
+                             f"give a smaller batch_size.")
         self.images = images[: len(images) // size * size]  # whole batches only, so that all steps are alike
         self.trainer, parameters = self.engine.make_trainer(options, images.shape[1:])
         return {"parameters": parameters, "image_shape": list(images.shape[1:]),

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from scratch.accelerate.cpu.memory import retain_freed_memory
-from torch_ref.models import build
-from torch_ref.quantizers import VectorQuantizer
+from torch_ref.bottlenecks.vector_quantizer import VectorQuantizer
+from torch_ref.models import build, model_options
 from torch_ref.schedules import scheduled
 from torch_ref.speed.clock import milliseconds, milliseconds_between
 from torch_ref.training import Trainer, torch_device
@@ -32,7 +32,8 @@ class TorchEngine:
 
     def make_trainer(self, options, image_shape):
         torch.manual_seed(options["seed"])
-        model = build(options["model"], image_shape, options, dtype=getattr(torch, options["dtype"]))
+        chosen = model_options(options["model"], options)
+        model = build(options["model"], image_shape, chosen, dtype=getattr(torch, options["dtype"]))
         # On a CPU, Adam without either takes the parameters one by one; foreach is PyTorch's default elsewhere.
         kind = {"fused": True} if self.best else {"foreach": True}
         optimizer = torch.optim.Adam(model.parameters(), lr=scheduled(options["lr"], 0), **kind)

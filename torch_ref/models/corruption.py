@@ -1,14 +1,30 @@
 """What a denoising autoencoder's encoder sees (Vincent et al. 2010, JMLR 11). Images are (N, C, H, W)."""
 
+import math
+
 import torch
+
+MOST = {"gaussian": math.inf, "masking": 1.0, "salt_and_pepper": 1.0}  # {kind: what its amount has to be below}
+
+
+def read_corruption(text):
+    """(kind, amount) of "gaussian:0.1", "masking:0.3" or "salt_and_pepper:0.1". Raises ValueError for anything else."""
+    kind, _, number = str(text).partition(":")
+    try:
+        amount = float(number)
+    except ValueError:
+        amount = math.nan
+    if kind not in MOST or not 0 < amount < MOST[kind]:
+        raise ValueError("expected gaussian:SIGMA, masking:P or salt_and_pepper:P with SIGMA > 0 and 0 < P < 1")
+    return kind, amount
 
 
 class Corruption:
     """A corruption written as in "gaussian:0.1", "masking:0.3" or "salt_and_pepper:0.1"."""
 
     def __init__(self, text, image_shape):
-        self.kind, amount = text.split(":")
-        self.amount, self.image_shape = float(amount), image_shape
+        self.kind, self.amount = read_corruption(text)
+        self.image_shape = image_shape
 
     def draw_noise(self, count, rng, dtype):
         """(N, H, W, C) from a NumPy generator."""

@@ -1,0 +1,111 @@
+"""An autoencoder: encoder, bottleneck, decoder and the loss. Images and feature maps are NCHW, as PyTorch has them."""
+
+import math
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from torch_ref.schedules import scheduled
+
+
+class Autoencoder(nn.Module):
+    """decoder(bottleneck(encoder(x))), trained on the weighted sum of its terms. Images are (N, C, H, W) in [0, 1].
+
+    With a corruption the encoder sees corrupted images in training and in the loss. The noise then is a list: the
+    corruption's, and the bottleneck's where that one takes any.
+    """
+
+    def __init__(self, encoder, bottleneck, decoder, reconstruction, weights, corruption=None):
+        super().__init__()
+        self.encoder, self.bottleneck, self.decoder = encoder, bottleneck, decoder
+        self.reconstruction, self.corruption = reconstruction, corruption
+        self.schedules = weights
+        self.at_step(0)
+
+    def at_step(self, step):
+        """Give all that follows a schedule its value for one step of training, counted from 0 over the whole run."""
+        self.step = step
+        self.weights = {name: scheduled(weight, step) for name, weight in self.schedules.items()}
+        self.bottleneck.at_step(step)
+
+    def forward(self, x, noise=None):
+        """(output, terms): the decoder's output and the bottleneck's loss terms."""
+        if self.corruption is not None:
+            first, noise = (*(noise or ()), None, None)[:2]
+            x = self.corruption(x, first)
+        y, terms = self.bottleneck(self.encoder(x), noise)
+        return self.decoder(y), terms
+
+    def loss(self, x, noise=None):
+        """(loss, terms), all of them tensors of no dimension."""
+        output, terms = self(x, noise)
+        terms = {"reconstruction": self.reconstruction(output, x)} | terms
+        return sum(weight * terms[name] for name, weight in self.weights.items()), terms
+
+    @contextmanager
+    def evaluating(self):
+        """Evaluation mode and no graph for the duration of a `with` block; every schedule then is at its end.
+        Afterwards every part has the mode that it had."""
+        training, step = {part: part.training for part in self.modules()}, self.step
+        self.eval()
+        self.at_step(math.inf)
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.at_step(step)
+            for part, was_training in training.items():
+                part.training = was_training
+
+    def encode(self, x):
+        """z (N, Z) of the AE, the mean μ (N, Z) of the VAE, code indices (N, h, w) of the VQ-VAE and the dVAE, and of
+        the VQ-VAE-2 a list of two such grids, the top's and the bottom's."""
+        with self.evaluating():
+            return self.bottleneck.encode(self.encoder(x))
+
+    def decode(self, latents):
+        with self.evaluating():
+            return self.reconstruction.mean(self.decoder(self.bottleneck.decode(latents)))
+
+    def reconstruct(self, x):
+        """Deterministic: from the VAE's mean, from the dVAE's most probable codes."""
+        return self.decode(self.encode(x))
+
+    @property
+    def numpy_dtype(self):
+        return torch.empty(0, dtype=next(self.parameters()).dtype).numpy().dtype
+
+    def draw_noise(self, count, rng, corruption_rng=None):
+        """The noise of `count` images from a NumPy generator, so that both sides can be given the same; or None. What
+        corrupts them comes after it, or from a generator of its own."""
+        noise = self.bottleneck.draw_noise(count, rng, self.numpy_dtype)
+        if self.corruption is None:
+            return noise
+        corrupting = self.corruption.draw_noise(count, corruption_rng or rng, self.numpy_dtype)
+        return [part for part in (corrupting, noise) if part is not None]
+
+    def sample(self, count, prior, rng):
+        """`count` new images from latents drawn by `prior.draw(count, rng, dtype)`, a NumPy array or a list of them."""
+        latents, device = prior.draw(count, rng, self.numpy_dtype), next(self.parameters()).device
+        if isinstance(latents, list):
+            return self.decode([torch.from_numpy(grid).to(device) for grid in latents])
+        return self.decode(torch.from_numpy(latents).to(device))
+
+    def variations(self, x, count, rng):
+        """(N, count, C, H, W): each image decoded from `count` draws z ~ q(z | x), of the VAE or the dVAE."""
+        if not hasattr(self.bottleneck, "draw"):
+            raise ValueError("variations need a code that is drawn at random, as the VAE's is; this model's is not")
+        with self.evaluating():
+            h = self.encoder(x)
+            draws = [self.bottleneck.draw_noise(len(x), rng, self.numpy_dtype) for _ in range(count)]
+            noises = [torch.from_numpy(draw).to(h) for draw in draws]
+            noises = [noise.movedim(-1, 1) for noise in noises]  # a vector's only axis of features is where it was
+            return torch.stack([self.decode(self.bottleneck.draw(h, noise)) for noise in noises], dim=1)
+
+    def interpolate(self, a, b, steps):
+        """(N, steps, C, H, W): images decoded from latents on the way from those of a to those of b, both included."""
+        start, end = self.encode(a), self.encode(b)
+        with self.evaluating():
+            ways = torch.linspace(0, 1, steps, dtype=torch.float64).tolist()
+            return torch.stack([self.decode(self.bottleneck.mix(start, end, t)) for t in ways], dim=1)
