@@ -2,10 +2,10 @@
 
 import torch
 
-from scratch.commands import runs
+from scratch.commands import train as training
 from scratch.commands.cli import Parser
+from scratch.commands.options import add_train_options
 from scratch.options.errors import InputError
-from scratch.options.training import add_train_arguments
 from torch_ref import compare, gradcheck
 from torch_ref.models import build, model_options
 from torch_ref.speed import commands as speed
@@ -30,17 +30,17 @@ def make_trainer(options, image_shape):
 
 def train(arguments):
     """`train` with the same options, run folder and pictures as `python -m scratch train`."""
-    if arguments.workers or arguments.plain:
+    if arguments.workers is not None or arguments.plain is not None:
         raise InputError("--workers and --plain are options of scratch: PyTorch chooses its own threads and forms.")
-    return runs.train(arguments, make_trainer, program="torch_ref")
+    return training.train(arguments, make_trainer, program="torch_ref")
 
 
 def build_parser():
     """Every command of `python -m torch_ref` with its options."""
     parser = Parser(prog="python -m torch_ref", description="The oracle: the same systems in PyTorch.")
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser.commands = subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary, add_arguments, function in (
-        ("train", "Train a model in PyTorch, or continue such a run.", add_train_arguments, train),
+        ("train", "Train a model in PyTorch, or continue such a run.", add_train_options, train),
         ("compare", "Compare scratch with PyTorch: gradients, losses and weights, or times.",
          compare.add_arguments, compare.run),
         ("speeds", "Time training steps of both sides for several models and batch sizes.",

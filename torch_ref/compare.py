@@ -18,16 +18,17 @@ import math
 import numpy as np
 import torch
 
-from data_utils import batches, load, to_float
+from data_utils import batches
 from scratch.accelerate import accelerate
 from scratch.arrays import each
-from scratch.bottlenecks import GumbelSoftmaxBottleneck, TwoLevelBottleneck
-from scratch.models.autoencoder import build as build_scratch
+from scratch.commands.options import add_model_options, argument, given, model_names, read, whole
+from scratch.models.build import build as build_scratch
+from scratch.models.system import find_system, systems
 from scratch.optim import Adam
 from scratch.options.errors import InputError
-from scratch.options.kinds import real, whole
-from scratch.options.models import add_model_arguments, model_options, preset_for
-from torch_ref.bottlenecks import Bottleneck
+from scratch.options.option import Real
+from scratch.options.resolve import model_options, resolve, resolve_model
+from scratch.options.training import IMAGES
 from torch_ref.models import build as build_torch
 from torch_ref.models import model_options as options_of_torch
 from torch_ref.speed import commands as speed
@@ -75,27 +76,19 @@ def weight_difference(ours, theirs):
 def use_many_codes(model, x, rng):
     """Start scratch's model so that it uses many codes: a comparison in which every patch gets one code proves little.
 
-    A dVAE's logits are given a deviation of 6, so that many codes are the most probable one somewhere, and clearly
-    enough to stay it for some steps. Of two levels the bottom's latents depend on the top's codes.
+    Where codes are drawn from logits, these are given a deviation of 6, so that many codes are the most probable one
+    somewhere, and clearly enough to stay it for some steps. A later level's latents depend on the codes of those before
+    it. A model without codes stays as it is.
     """
-    bottleneck = model.bottleneck
-
-    def top(h):
-        return bottleneck.top_encoder.forward(h)
-
-    def bottom(h):
-        quantizer = bottleneck.top_quantizer
-        return bottleneck.bottom_latents(h, quantizer.lookup(quantizer.nearest(top(h))))
-
+    if not model.has_images:
+        return
     h = model.encoder.forward(x)  # in training mode: a new BatchNorm2d's running statistics know no image
     with model.evaluating():
-        if isinstance(bottleneck, TwoLevelBottleneck):
-            spread_codes(bottleneck.top_encoder.layers[-1], bottleneck.top_quantizer, lambda: top(h), rng)
-            spread_codes(bottleneck.project, bottleneck.bottom_quantizer, lambda: bottom(h), rng)
-        elif isinstance(bottleneck, GumbelSoftmaxBottleneck):
-            standardize(bottleneck.project, lambda: bottleneck.project.forward(h), deviation=6)
-        else:
-            spread_codes(bottleneck.project, bottleneck.quantizer, lambda: bottleneck.project.forward(h), rng)
+        for project, quantizer, latents in model.bottleneck.stages():
+            if quantizer is None:
+                standardize(project, lambda latents=latents: latents(h), deviation=6)
+            else:
+                spread_codes(project, quantizer, lambda latents=latents: latents(h), rng)
 
 
 def standardize(project, forward, deviation=1):
@@ -125,9 +118,10 @@ def spread_codes(project, quantizer, forward, rng):
     codebook[: len(chosen)] = z[chosen] + 0.1 * rng.standard_normal(z[chosen].shape, dtype=z.dtype)
 
 
-def to_torch(images):
-    """(N, H, W, C) in NumPy to (N, C, H, W) in PyTorch; vectors (N, Z) stay as they are."""
-    return torch.from_numpy(images).movedim(-1, 1).contiguous()
+def to_torch(examples):
+    """(N, H, W, C) in NumPy to (N, C, H, W) in PyTorch; vectors (N, Z) and tokens (N, T) stay as they are."""
+    tensor = torch.from_numpy(examples)
+    return tensor.movedim(-1, 1).contiguous() if tensor.ndim == 4 else tensor
 
 
 def batch_at(images, step, batch_size, seed):
@@ -136,18 +130,17 @@ def batch_at(images, step, batch_size, seed):
     return images[list(batches(len(images), batch_size, seed, epoch))[within]]
 
 
-def same_start(model, options, first_batch, rng, plain=False):
-    """(scratch's model, torch's model) with the same weights, for images of the batch's shape and dtype.
+def same_start(model, options, first_batch, dtype, rng, plain=False):
+    """(scratch's model, torch's model) with the same weights, for stored examples like those of the batch.
 
     Unless `plain`, every layer of scratch's that has an accelerated form has it here, few channels or many.
     """
-    image_shape, dtype = first_batch.shape[1:], first_batch.dtype
-    ours = build_scratch(model, image_shape, options, dtype=dtype, rng=rng)
+    shape = first_batch.shape[1:]
+    ours = build_scratch(model, shape, options, dtype=dtype, rng=rng)
     if not plain:
         accelerate(ours, least_channels=1)
-    if Bottleneck.systems[model].has_codes:
-        use_many_codes(ours, first_batch, rng)
-    theirs = build_torch(model, image_shape, options_of_torch(model, options), dtype=getattr(torch, dtype.name))
+    use_many_codes(ours, ours.inputs(first_batch, dtype), rng)
+    theirs = build_torch(model, shape, options_of_torch(model, ours.options), dtype=getattr(torch, dtype.name))
     theirs.load_state_dict({name: torch.tensor(array) for name, array in ours.state_dict().items()}, strict=True)
     return ours, theirs
 
@@ -191,23 +184,22 @@ def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64,
 
     Raises ValueError for options that make no model.
 
-    model    the name of a system, one of Bottleneck.systems
-    options  a preset's entries and `likelihood`, as `build` takes them
-    images   (M, H, W, C) uint8
+    model    the name of a system
+    options  as `build` takes them
+    images   (M, H, W, C) uint8, or other stored examples (M, ...)
     plain    leave out scratch's accelerated forms
     """
     dtype = np.dtype(dtype)
     rng = np.random.default_rng(seed)
     image_shape = images.shape[1:]
-    first_batch = to_float(batch_at(images, 0, batch_size, seed), dtype)
-    ours, theirs = same_start(model, options, first_batch, rng, plain)
+    ours, theirs = same_start(model, options, batch_at(images, 0, batch_size, seed), dtype, rng, plain)
     our_adam = Adam(ours.named_parameters(), lr=lr)
     their_adam = torch.optim.Adam(theirs.parameters(), lr=lr)
 
     losses = {"scratch": [], "torch": [], "difference": []}
     weights, agreement, in_use = {}, [], []
     for step in range(steps):
-        x = to_float(batch_at(images, step, batch_size, seed), dtype)
+        x = ours.inputs(batch_at(images, step, batch_size, seed), dtype)
         noise = ours.draw_noise(len(x), rng)
         for side in (ours, theirs):
             side.at_step(step)
@@ -219,7 +211,7 @@ def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64,
         if step == 0:
             our_gradients = ours.grad_dict()
             their_gradients = {name: p.grad.numpy().copy() for name, p in theirs.named_parameters()}
-        if ours.bottleneck.indices is not None:
+        if ours.has_images and ours.bottleneck.indices is not None:
             levels = list(zip(grids(ours.bottleneck), grids(theirs.bottleneck), strict=True))
             # of several levels the one that agrees least, and the one that uses the fewest codes
             agreement.append(min(float(np.mean(own == other.numpy())) for own, other in levels))
@@ -227,10 +219,10 @@ def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64,
 
         our_adam.step()
         their_adam.step()
-        if ours.bottleneck.moves:
-            choices = ours.bottleneck.draw_choices(rng)
-            ours.bottleneck.update(choices)
-            theirs.bottleneck.update(None if choices is None else torch.from_numpy(choices))
+        if ours.moves:
+            choices = ours.draw_choices(rng)
+            ours.update(choices)
+            theirs.update(None if choices is None else torch.from_numpy(choices))
         if step + 1 in (1, min(steps, BOUNDED_STEPS), steps):
             weights[step + 1] = weight_difference(ours, theirs)
 
@@ -310,23 +302,25 @@ def add_arguments(parser):
     def default(name):
         return f"{DEFAULTS[name]}; with --speed {SPEED_DEFAULTS[name]}"
 
-    parser.add_argument("model", choices=sorted(Bottleneck.systems))
-    parser.add_argument("--data", default="shapes", help="as in train: shapes, cifar10, folder:PATH, ...")
-    parser.add_argument("--data-root", help="where torchvision's sets are")
-    parser.add_argument("--steps", type=whole(1), help=f"steps of Adam ({default('steps')})")
+    parser.add_argument("model", help=", ".join(systems()))
+    for option in IMAGES[:2]:
+        parser.add_argument(option.flag, dest=option.name, metavar=option.kind.metavar,
+                            help=f"{option.help} (default: {option.default})")
+    parser.add_argument("--steps", type=whole(1), metavar="N", help=f"steps of Adam ({default('steps')})")
     parser.add_argument("--dtype", choices=tuple(BOUNDS), help=f"({default('dtype')})")
-    parser.add_argument("--batch-size", type=whole(1), help="images a step (the preset's)")
+    parser.add_argument("--batch-size", type=whole(1), metavar="N", help="images a step (default: the preset's)")
     parser.add_argument(
-        "--lr", type=real(0, inclusive=False),
-        help="Adam's (the preset's; a tenth of it where there are codes, which fall out of use in ten steps otherwise)")
-    parser.add_argument("--seed", type=whole(0), default=0)
+        "--lr", type=argument(Real(0, included=False)), metavar="X",
+        help="Adam's (default: the preset's; a tenth of it where there are codes, which fall out of use in ten steps "
+             "otherwise)")
+    parser.add_argument("--seed", type=whole(0), default=0, metavar="N", help="(default: 0)")
     parser.add_argument("--plain", action="store_true", help="leave out scratch's accelerated forms")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    add_model_arguments(parser)
+    add_model_options(parser)
     speed.add_arguments(parser)
 
 
-def resolve(arguments):
+def fill_in(arguments):
     """Fill in the defaults of the kind of comparison asked for. Raises InputError for an option of the other kind."""
     if arguments.speed and arguments.lr is not None:
         raise InputError("--lr cannot be given with --speed: a step takes as long with one learning rate as another.")
@@ -340,23 +334,34 @@ def resolve(arguments):
             setattr(arguments, name, default)
 
 
+def chosen_options(arguments):
+    """{option: value} of what makes the model, as the command line gives it. Raises InputError."""
+    known = model_options(find_system(arguments.model))
+    texts = {name: text for name, text in given(arguments).items() if name in model_names()}
+    chosen = read(arguments.model, texts, model_options)
+    resolved = resolve_model(arguments.model, {"preset": arguments.preset, **chosen})
+    return {name: resolved[name] for name in known}
+
+
 def run(arguments):
     """Compare as the command line asks; the exit status: 0, or 1 when a bound is broken."""
-    resolve(arguments)
-    options = model_options(arguments)
-    arguments.likelihood = options["likelihood"]
+    fill_in(arguments)
+    options = chosen_options(arguments)
     if arguments.speed:
         return speed.run(arguments, options)
-    preset = preset_for(arguments.model, arguments.preset)
-    if arguments.model == "dvae":  # under codes far apart its gradients soon bring all patches to one code
+    images = {"data": arguments.data, "data_root": arguments.data_root}
+    recipe = resolve(arguments.model, {"preset": arguments.preset, "seed": arguments.seed,
+                                       **{name: value for name, value in images.items() if value is not None}})
+    if options.get("codebook_init") == "normal":  # under codes far apart gradients soon bring all patches to one code
         options["codebook_init"] = "uniform"
-    batch_size = arguments.batch_size or preset["batch_size"]
-    lr = arguments.lr or (preset["lr"] / 10 if Bottleneck.systems[arguments.model].has_codes else preset["lr"])
-    data = load(arguments.data, root=arguments.data_root, limit=arguments.steps * batch_size, seed=arguments.seed)
+    batch_size = arguments.batch_size or recipe["batch_size"]
+    lr = arguments.lr or (recipe["lr"] / 10 if "codes" in options else recipe["lr"])
+    data = find_system(arguments.model).load_data({**recipe, "limit": arguments.steps * batch_size})
     result = compare(
         arguments.model, options, data.train, steps=arguments.steps, dtype=arguments.dtype,
         batch_size=batch_size, lr=lr, seed=arguments.seed, plain=arguments.plain)
-    result |= {name: getattr(arguments, name) for name in ("preset", "plain", "likelihood", "data")}
+    result |= {"preset": arguments.preset, "plain": arguments.plain, "likelihood": options.get("likelihood"),
+               "data": recipe["data"]}
     if arguments.json:
         print(json.dumps(result, indent=2))
     else:

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 
 import torch_ref.bottlenecks
 import torch_ref.layers  # noqa: F401  (so that `twin` finds what is defined there)
-from scratch.gradcheck import table
 from scratch.commands import gradcheck
 from scratch.commands.gradcheck import add_arguments  # noqa: F401  (the command takes the same arguments)
+from scratch.gradcheck import table
 
 BOUND = 1e-12
 

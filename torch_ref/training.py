@@ -1,8 +1,11 @@
 """One training step in PyTorch, behind the methods of scratch's trainer: NumPy arrays, NHWC, at the border."""
 
+import copy
+
 import numpy as np
 import torch
 
+from data_utils import to_float
 from torch_ref.losses import perplexity
 from torch_ref.options import choice, complete, needing, number, schedule
 from torch_ref.schedules import scheduled
@@ -62,6 +65,19 @@ class Trainer:
         if isinstance(optimizer, torch.optim.SGD):
             self.moments = {"velocity": "momentum_buffer"}
 
+    def inputs(self, stored, dtype):
+        """What `step` takes of stored examples: images as floats in [0, 1]; anything else as it is."""
+        return to_float(stored, dtype) if stored.ndim == 4 else stored
+
+    @property
+    def prepared_from(self):
+        """How many of the first batches `prepare` wants to see."""
+        return self.model.prepared_from
+
+    def try_one(self, examples):
+        """A forward in training mode that leaves no trace. Raises what the model raises."""
+        copy.deepcopy(self.model).train().loss(self.to_tensor(examples))
+
     def prepare(self, batches):
         """Show the bottleneck of a new model the first batches of images (N, H, W, C)."""
         stream = np.random.SeedSequence(self.seed, spawn_key=(0, 0))
@@ -84,7 +100,7 @@ class Trainer:
         loss.backward()
         self.optimizer.step()
         stream = np.random.SeedSequence(self.seed, spawn_key=(epoch, step, 0))
-        self.model.bottleneck.update(self.to_tensor(self.model.bottleneck.draw_choices(np.random.default_rng(stream))))
+        self.model.update(self.to_tensor(self.model.draw_choices(np.random.default_rng(stream))))
         self.steps += 1
         return observed
 

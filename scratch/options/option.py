@@ -87,7 +87,9 @@ def nearest(name, known):
     known = list(known)
     folded = {str(one).casefold(): one for one in known}
     near = difflib.get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.6)
-    return f": did you mean {folded[near[0]]!r}?" if near else f": choose {listed(known, 'or')}." if len(known) <= 12 else "."
+    if near:
+        return f": did you mean {folded[near[0]]!r}?"
+    return f": choose {listed(known, 'or')}." if len(known) <= 12 else "."
 
 
 @dataclass(frozen=True)

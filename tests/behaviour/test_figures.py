@@ -60,7 +60,8 @@ def information(name):
 
 def space():
     codes = np.random.default_rng(0).normal(size=(20, 2))
-    return SimpleNamespace(codes=codes, most_important=lambda count: (0, 1), unit="{:.2f}", importance=[1.0, 2.0])
+    return SimpleNamespace(codes=codes, most_important=lambda count: (0, 1), unit="{:.2f}", importance=[1.0, 2.0],
+                           has_prior=True)
 
 
 TRAINED = SimpleNamespace(options={"model": "vae"})
@@ -80,11 +81,11 @@ FIGURES = {  # what the picture is: (it, with a name from outside; the words tha
     "scores": (lambda name: pictures.score_histograms({"elbo": SCORES}, {"elbo": 0.5}, name, "outside"), "{}"),
     "information": (lambda name: latents.information_figure(information(name)), "{}"),
     "scatter: data": (
-        lambda name: latents.scatter_figure(TRAINED, space(), "label", np.arange(20) % 3, name),
+        lambda name: latents.scatter_figure(space(), "label", np.arange(20) % 3, name),
         "20 held-out images of {}: posterior means; circles: 1σ and 2σ of the prior",
     ),
-    "scatter: classes": (lambda name: latents.scatter_figure(TRAINED, space(), name, np.arange(20) % 3, "d"), "{}"),
-    "scatter: colours": (lambda name: latents.scatter_figure(TRAINED, space(), name, np.arange(20) / 20, "d"), "{}"),
+    "scatter: classes": (lambda name: latents.scatter_figure(space(), name, np.arange(20) % 3, "d"), "{}"),
+    "scatter: colours": (lambda name: latents.scatter_figure(space(), name, np.arange(20) / 20, "d"), "{}"),
     "grid": (lambda name: latents.image_grid(IMAGES[:9].reshape(3, 3, 8, 8, 3), name), "{}"),
     "rate and distortion": (lambda name: sweeps.rate_distortion_curve(AXES, sweep_rows(name)), "codebook {}"),
     "over an option": (lambda name: sweeps.over_option(AXES, sweep_rows(name)), "codebook {}"),

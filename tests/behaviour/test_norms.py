@@ -122,9 +122,7 @@ def test_an_image_is_encoded_alike_whatever_stands_beside_it():
 
 def test_k_means_begins_from_features_of_training():
     """By the running statistics of a new model, which know no image, they would lie elsewhere."""
-    model = new_model("vqvae", norm="batch", codebook_init="kmeans", codebook_update="gradient", ema_decay=0.99,
-                      restart_after=0, entropy_weight=0.0, entropy_temperature=1.0, code_metric="euclidean",
-                      straight_through="right")
+    model = new_model("vqvae", norm="batch", codebook_init="kmeans", codebook_update="gradient")
     trainer, x = Trainer(model, None, seed=0), images(64)
     trainer.prepare([x] * model.bottleneck.prepared_from)
     _, terms = model.loss(x)

@@ -9,7 +9,7 @@ import pytest
 
 from scratch.layers import ReLU
 from scratch.losses import SquaredError
-from scratch.training import loop as training
+from scratch.training.trainer import Trainer
 from tests.cli.test_errors import assert_one_sentence
 from tests.gpu_emulated.stand_in import limited
 from tests.support.command_line import MODELS, SMALL

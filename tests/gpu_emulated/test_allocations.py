@@ -18,11 +18,10 @@ from scratch.accelerate import accelerate, accelerate_on_gpu, accelerate_optimiz
 from scratch.bottlenecks.vector_quantizer import nearest_codes
 from scratch.layers import ReLU
 from scratch.optim import make_optimizer
-from scratch.options.presets import PRESETS
 from scratch.training.trainer import Trainer
 from tests.gpu_emulated.stand_in import counting, installed
 from tests.support.cures import CURES
-from tests.support.models import build
+from tests.support.models import build, run_options
 from tests.support.rates import RATES
 
 STORED = Path(__file__).with_name("allocations.json")
@@ -50,7 +49,7 @@ VARIANTS = {  # what is done to a new model and its optimiser before they train
 def count_step(row, variant):
     """The figures of one training step in float32. Not of the first, which may set something up."""
     model, preset, changes = MODELS[row]
-    options = {"likelihood": "squared_error", **PRESETS[preset], **changes}
+    options = run_options(model, preset=preset, **changes)
     images = np.random.default_rng(0).random((options["batch_size"], 32, 32, 3), np.float32)
     with installed():
         network = build(model, images.shape[1:], options, rng=np.random.default_rng(0))

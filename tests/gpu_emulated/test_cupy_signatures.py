@@ -12,7 +12,7 @@ from scratch.commands.devices import survey
 from scratch.gradcheck.cases import CASES
 from scratch.instruments.elbo import kl_and_distortion
 from scratch.instruments.importance import importance_weighted_bound
-from scratch.instruments.posteriors import posterior_class
+from scratch.instruments.posteriors import posterior_kind
 from scratch.losses import LIKELIHOODS
 from scratch.models.priors import CodeFrequencies, FittedGaussian
 from scratch.optim import make_optimizer
@@ -72,7 +72,7 @@ def use(name, likelihood, optimizer, form, dtype, **changes):
         model.variations(x, 2, np.random.default_rng(0))
     if model.random:
         model.loss(x)  # without noise given: the bottleneck and the corruption draw their own
-    if posterior_class(model):
+    if posterior_kind(model):
         noise = model.bottleneck.draw_noise(len(x), np.random.default_rng(0))
         noise = noise if noise is None else to_device(noise, "gpu")
         kl_and_distortion(model, x, noise)

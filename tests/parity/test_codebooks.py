@@ -8,18 +8,19 @@ from data_utils import load
 from scratch.bottlenecks import SoftAssignmentEntropy
 from scratch.bottlenecks.codebook.kmeans import lloyd
 from scratch.models.autoencoder import build
-from scratch.training import loop as training
+from scratch.optim import make_optimizer as make_scratch_optimizer
+from scratch.training.trainer import Trainer as ScratchTrainer
 from tests.support.beside_torch import (
     TINY,
     assert_all_close,
     assert_close,
+    compared,
     to_numpy,
     to_torch,
     torch_gradients,
     torch_twin,
 )
 from tests.support.cures import CURES, MOVING
-from torch_ref import compare
 from torch_ref.bottlenecks.codebook.kmeans import kmeans
 from torch_ref.bottlenecks.codebook.soft_assignment import entropy_gap
 from torch_ref.training import Trainer, make_optimizer
@@ -40,7 +41,7 @@ def trainers(changes, dtype=np.float64):
     ours = build("vqvae", SHAPE, options, dtype=dtype, rng=np.random.default_rng(0))
     ours.encoder.layers[2].bias.value += 0.5
     theirs = torch_twin(ours, "vqvae", SHAPE, options)
-    return (training.Trainer(ours, training.make_optimizer(ours.named_parameters(), options), 4),
+    return (ScratchTrainer(ours, make_scratch_optimizer(ours.named_parameters(), options), 4),
             Trainer(theirs, make_optimizer(theirs.parameters(), options), 4))
 
 
@@ -100,7 +101,7 @@ def test_fifty_steps(cure):
 def test_compare(cure):
     images = load("shapes", limit=80, image_size=16).train
     options = {**TINY, "likelihood": "squared_error", **CURES[cure]}
-    result = compare.compare("vqvae", options, images, steps=50, dtype="float64", batch_size=16, lr=3e-4)
+    result = compared("vqvae", options, images, steps=50, dtype="float64", batch_size=16, lr=3e-4)
     assert result["ok"], result["checks"]
 
 

@@ -11,8 +11,8 @@ from torch import nn
 from scratch import layers
 from scratch.layers.initialisation import initialise_truncated_normal
 from scratch.models.autoencoder import build
-from scratch.options.presets import PRESETS
 from tests.support.beside_torch import build_torch
+from tests.support.models import run_options
 from torch_ref.layers.initialisation import start_from_truncated_normal
 
 CASES = [  # name, arguments, fan_in as PyTorch counts it
@@ -82,7 +82,7 @@ def test_truncated_normal(name, arguments, fan_in):
 
 @pytest.mark.parametrize("model", ["ae", "vae", "vqvae", "vqvae2"])
 def test_a_model_begins_so_with_its_codebook_as_it_was(model):
-    chosen = {**PRESETS["small"], "likelihood": "squared_error"}
+    chosen = run_options(model)
     plain = build(model, (16, 16, 3), chosen, rng=np.random.default_rng(0)).state_dict()
     chosen["weight_init"] = "truncated_normal"
     ours = build(model, (16, 16, 3), chosen, rng=np.random.default_rng(0)).state_dict()

@@ -11,10 +11,10 @@ from safetensors.torch import load_file as load_torch
 from safetensors.torch import save_file as save_torch
 
 from scratch.arrays import each
+from scratch.bottlenecks import Bottleneck
 from scratch.losses import LIKELIHOODS
 from scratch.models.autoencoder import build
 from scratch.models.priors import CodeFrequencies, StandardNormal
-from scratch.options.presets import MODEL_OPTIONS, PRESETS
 from tests.support.beside_torch import (
     TINY,
     assert_all_close,
@@ -25,6 +25,7 @@ from tests.support.beside_torch import (
     torch_gradients,
     torch_twin,
 )
+from tests.support.models import run_options
 from torch_ref.compare import grids
 
 pytestmark = pytest.mark.usefixtures("each_form")
@@ -78,7 +79,7 @@ def test_outputs_terms_and_gradients(model, image_shape, likelihood, dtype, boun
     assert_all_close(terms, {name: term.detach() for name, term in terms_torch.items()}, bound)
     assert_all_close(gradients, torch_gradients(theirs), bound)
     assert all(np.abs(gradient).max() > 0 for gradient in gradients.values())
-    if "codes" in MODEL_OPTIONS[model]:
+    if Bottleneck.systems[model].needs_grid:
         for grid, grid_torch in zip(grids(ours.bottleneck), grids(theirs.bottleneck), strict=True):
             np.testing.assert_array_equal(grid, grid_torch)
 
@@ -159,7 +160,7 @@ def test_interpolate(model):
 def test_sample(model):
     ours, theirs, x = twins(model)
     prior = StandardNormal(TINY["latent_dim"])
-    if "codes" in MODEL_OPTIONS[model]:
+    if Bottleneck.systems[model].needs_grid:
         prior = CodeFrequencies(ours.encode(x), TINY["codes"])
     images = ours.sample(5, prior, np.random.default_rng(3))
     images_torch = theirs.sample(5, prior, np.random.default_rng(3))
@@ -243,7 +244,7 @@ def test_strict_loading_refuses_what_does_not_fit(model):
     ("ae", {}, 9_711_235), ("vae", {}, 13_906_563), ("vqvae", {}, 1_907_715), ("vqvae", {"codes": 32}, 1_387_523),
     ("dvae", {}, 2_927_491), ("dvae", {"likelihood": "logit_laplace"}, 2_927_491 + 3 * (64 * 16 + 1))])
 def test_the_article_s_parameter_counts(model, changes, expected):
-    options = {**PRESETS["article"], "likelihood": "squared_error", **changes}
+    options = run_options(model, preset="article", **changes)
     assert build(model, (32, 32, 3), options).parameter_count() == expected
     theirs = build_torch(model, (32, 32, 3), options)
     assert sum(parameter.numel() for parameter in theirs.parameters()) == expected
@@ -254,7 +255,7 @@ def test_the_article_s_parameter_counts(model, changes, expected):
 def test_both_sides_halve_an_image_equally_often(size, depth, model):
     if model == "vqvae2" and depth == 1:
         pytest.skip("a vqvae2 halves twice")
-    options = {**PRESETS["small"], "channels": (2, 3, 4), "likelihood": "bernoulli"}
+    options = run_options(model, channels=(2, 3, 4), likelihood="bernoulli")
     ours = build(model, (*size, 1), options)
     theirs = build_torch(model, (*size, 1), options)
     shapes = {name: tuple(tensor.shape) for name, tensor in theirs.state_dict().items()}

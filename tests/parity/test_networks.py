@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from scratch.models.autoencoder import build
-from scratch.options.presets import PRESETS
 from tests.support.beside_torch import (
     MODELS_AND_NETWORKS,
     NETWORKS,
@@ -21,10 +20,11 @@ from tests.support.beside_torch import (
     torch_gradients,
     torch_twin,
 )
+from tests.support.models import run_options
 
 pytestmark = pytest.mark.usefixtures("each_form")
 
-PUBLISHED = {**PRESETS["published"], "likelihood": "squared_error"}
+PUBLISHED = run_options("vqvae", preset="published")
 
 
 def twins(model, image_shape=(8, 12, 3), likelihood="squared_error", dtype=np.float64, **changes):
@@ -86,11 +86,11 @@ def compare(ours, theirs, x, bound):
 def test_the_usual_vae_of_mnist():
     """784–400–20–400–784: 314,000 weights, twice 8,020, 8,400 and 314,384, under the names of their places."""
     for model, parameters in (("vae", 652_824), ("ae", 652_824 - 8_020)):
-        ours, theirs = (side(model, (28, 28, 1), PRESETS["mlp"]) for side in (build, build_torch))
+        ours, theirs = (side(model, (28, 28, 1), run_options(model, preset="mlp")) for side in (build, build_torch))
         assert ours.parameter_count() == sum(p.numel() for p in theirs.parameters()) == parameters
         shapes = {name: tuple(tensor.shape) for name, tensor in theirs.state_dict().items()}
         assert {name: array.shape for name, array in ours.state_dict().items()} == shapes
-    vae = build("vae", (28, 28, 1), PRESETS["mlp"])
+    vae = build("vae", (28, 28, 1), run_options("vae", preset="mlp"))
     assert [type(layer).__name__ for layer in vae.encoder.layers] == ["Flatten", "Linear", "ReLU", "Unflatten"]
     assert [type(layer).__name__ for layer in vae.decoder.layers] == ["ReLU", "Flatten", "Linear", "Unflatten"]
     matrices = {name: array.shape for name, array in vae.state_dict().items() if array.ndim == 2}

@@ -9,8 +9,9 @@ import torch
 from scratch import optim
 from scratch.layers import ConvTranspose2d
 from scratch.models.autoencoder import build
+from scratch.optim import make_optimizer as make_scratch_optimizer
 from scratch.schedules import Schedule
-from scratch.training import loop as training
+from scratch.training.trainer import Trainer as ScratchTrainer
 from tests.support.beside_torch import TINY, assert_all_close, load_into_torch, torch_twin
 from torch_ref.schedules import scheduled
 from torch_ref.training import Trainer, make_optimizer
@@ -77,7 +78,7 @@ def test_two_trainers_follow_one_schedule(optimizer):
     settings = {"optimizer": optimizer, "lr": lr, "momentum": 0.9, "weight_decay": 0.0}
     ours = build("vae", (8, 8, 1), options, dtype=np.float64, rng=rng)
     theirs = torch_twin(ours, "vae", (8, 8, 1), options)
-    ours = training.Trainer(ours, training.make_optimizer(ours.named_parameters(), settings), 0)
+    ours = ScratchTrainer(ours, make_scratch_optimizer(ours.named_parameters(), settings), 0)
     theirs = Trainer(theirs, make_optimizer(theirs.parameters(), settings), 0, lr=lr)
     for step in range(5):
         x = rng.uniform(size=(4, 8, 8, 1))

@@ -7,19 +7,20 @@ import torch
 from data_utils import load
 from scratch.bottlenecks import FreeBits
 from scratch.models.autoencoder import build
+from scratch.optim import make_optimizer as make_scratch_optimizer
 from scratch.schedules import Schedule
-from scratch.training import loop as training
+from scratch.training.trainer import Trainer as ScratchTrainer
 from tests.support.beside_torch import (
     TINY,
     assert_all_close,
     assert_close,
+    compared,
     to_numpy,
     to_torch,
     torch_gradients,
     torch_twin,
 )
 from tests.support.rates import RATES
-from torch_ref import compare
 from torch_ref import losses as torch_losses
 from torch_ref.schedules import scheduled
 from torch_ref.training import Trainer, make_optimizer
@@ -34,7 +35,7 @@ def trainers(rate, dtype=np.float64):
     options = {**TINY, "likelihood": "squared_error", **ADAM, **RATES[rate]}
     ours = build("vae", SHAPE, options, dtype=dtype, rng=np.random.default_rng(0))
     theirs = torch_twin(ours, "vae", SHAPE, options)
-    return (training.Trainer(ours, training.make_optimizer(ours.named_parameters(), options), 4),
+    return (ScratchTrainer(ours, make_scratch_optimizer(ours.named_parameters(), options), 4),
             Trainer(theirs, make_optimizer(theirs.parameters(), options), 4))
 
 
@@ -76,7 +77,7 @@ def test_fifty_steps(rate):
 @each_rate
 def test_compare(rate):
     images = load("shapes", limit=80, image_size=16).train
-    result = compare.compare(
+    result = compared(
         "vae", {**TINY, "likelihood": "squared_error", **RATES[rate]}, images, steps=50, batch_size=16)
     assert result["ok"], result["checks"]
 

@@ -15,9 +15,10 @@ from scratch.layers import Conv2d, ReLU
 from scratch.losses import LIKELIHOODS
 from scratch.models.autoencoder import build
 from scratch.optim import Adam
-from scratch.options.presets import PRESETS
-from scratch.training import loop as training
-from tests.support.beside_torch import NETWORKS, RESIDUAL, TINY, assert_all_close, assert_close, torch_twin
+from scratch.optim import make_optimizer as make_scratch_optimizer
+from scratch.options.presets import PRESETS, Preset
+from scratch.training.trainer import Trainer as ScratchTrainer
+from tests.support.beside_torch import NETWORKS, RESIDUAL, TINY, assert_all_close, assert_close, compared, torch_twin
 from torch_ref import compare
 from torch_ref.bottlenecks import Bottleneck
 from torch_ref.training import Trainer, make_optimizer, torch_device
@@ -47,7 +48,7 @@ def entropy(images, likelihood):
 def run_compare(model, images, likelihood="squared_error", **settings):
     """`compare` with accelerated forms, unless `plain`."""
     lr = {"vqvae": 3e-4, "vqvae2": 2e-4, "dvae": 3e-4}.get(model, 1e-3)  # at which enough codes stay in use
-    return compare.compare(model, {**TINY, "likelihood": likelihood}, images, batch_size=16, lr=lr, **settings)
+    return compared(model, {**TINY, "likelihood": likelihood}, images, batch_size=16, lr=lr, **settings)
 
 
 @each_likelihood
@@ -73,7 +74,7 @@ def test_fifty_steps_of_adam_in_float64(model, likelihood, plain, images):
 def test_fifty_steps_with_residual_networks(model, plain, images):
     options = {**RESIDUAL, "likelihood": "squared_error"}
     lr = 2e-4 if model in ("vqvae2", "dvae") else 1e-3  # at which enough codes stay in use
-    result = compare.compare(model, options, images, batch_size=16, steps=50, plain=plain, lr=lr)
+    result = compared(model, options, images, batch_size=16, steps=50, plain=plain, lr=lr)
     assert result["ok"], result["checks"]
     assert result["losses"]["torch"][-1] < 0.9 * result["losses"]["torch"][0], "it learned something"
 
@@ -86,7 +87,7 @@ def test_fifty_steps_with_every_network(model, network, plain, images):
     """With a BatchNorm2d its running statistics, too, are the other side's after fifty steps."""
     options = {**NETWORKS[network], "likelihood": "squared_error"}
     lr = 2e-4 if Bottleneck.systems[model].has_codes else 1e-3  # at which enough codes stay in use
-    result = compare.compare(model, options, images, batch_size=16, steps=50, plain=plain, lr=lr)
+    result = compared(model, options, images, batch_size=16, steps=50, plain=plain, lr=lr)
     assert result["ok"], result["checks"]
     assert result["losses"]["torch"][-1] < 0.9 * result["losses"]["torch"][0], "it learned something"
 
@@ -161,7 +162,7 @@ def command_line(*arguments):
 
 
 def test_the_command_line(monkeypatch, capsys):
-    monkeypatch.setitem(PRESETS, "small", {**PRESETS["small"], **TINY})
+    monkeypatch.setitem(PRESETS, "small", Preset(TINY))
     assert command_line("vae", "--steps", "3", "--batch-size", "8", "--json") == 0
     result = json.loads(capsys.readouterr().out)
     assert result["ok"] is True and result["model"] == "vae" and len(result["losses"]["torch"]) == 3
@@ -190,7 +191,7 @@ def trainers(model, optimizer="adam", seed=4, dtype=np.float64):
     options = {**TINY, "likelihood": "squared_error", **OPTIMIZERS[optimizer]}
     ours = build(model, SHAPE, options, dtype=dtype, rng=np.random.default_rng(0))
     theirs = torch_twin(ours, model, SHAPE, options)
-    return (training.Trainer(ours, training.make_optimizer(ours.named_parameters(), options), seed),
+    return (ScratchTrainer(ours, make_scratch_optimizer(ours.named_parameters(), options), seed),
             Trainer(theirs, make_optimizer(theirs.parameters(), options), seed))
 
 

@@ -11,8 +11,9 @@ from scratch import bottlenecks
 from scratch.arrays import each
 from scratch.models.autoencoder import build
 from scratch.models.corruption import CORRUPTIONS, read_corruption
-from scratch.networks.convolutional import check_linear
-from scratch.training import loop as training
+from scratch.optim import make_optimizer as make_scratch_optimizer
+from scratch.training.held_out import held_out_generators, held_out_metrics
+from scratch.training.trainer import Trainer as ScratchTrainer
 from tests.parity.test_bottlenecks import check_bottleneck
 from tests.parity.test_training import OPTIMIZERS, SHAPE, compare_answers, some_images
 from tests.support.beside_torch import (
@@ -20,6 +21,7 @@ from tests.support.beside_torch import (
     assert_all_close,
     assert_close,
     build_torch,
+    compared,
     to_numpy,
     to_torch,
     torch_gradients,
@@ -27,7 +29,6 @@ from tests.support.beside_torch import (
 )
 from tests.support.variants import CORRUPTIONS as CORRUPTION_TEXTS
 from tests.support.variants import VARIANTS
-from torch_ref import compare
 from torch_ref.bottlenecks.sparse import SparseBottleneck
 from torch_ref.models.corruption import Corruption
 from torch_ref.training import Trainer, make_optimizer
@@ -98,7 +99,7 @@ def test_fifty_steps_of_adam_in_float64(variant, images):
     model, changes = VARIANTS[variant]
     options = {**TINY, "likelihood": "squared_error", **changes}
     lr = LEARNING_RATES.get(model, 1e-3)
-    result = compare.compare(model, options, images, batch_size=16, steps=50, lr=lr)
+    result = compared(model, options, images, batch_size=16, steps=50, lr=lr)
     assert result["ok"], result["checks"]
     assert result["losses"]["torch"][-1] < 0.95 * result["losses"]["torch"][0], "it learned something"
 
@@ -110,16 +111,16 @@ def test_the_trainers_step_alike(variant):
     options = {**TINY, "likelihood": "squared_error", **OPTIMIZERS["adam"], **changes}
     ours = build(model, SHAPE, options, dtype=np.float64, rng=np.random.default_rng(0))
     theirs = torch_twin(ours, model, SHAPE, options)
-    trainer = training.Trainer(ours, training.make_optimizer(ours.named_parameters(), options), 4)
+    trainer = ScratchTrainer(ours, make_scratch_optimizer(ours.named_parameters(), options), 4)
     other = Trainer(theirs, make_optimizer(theirs.parameters(), options), 4)
     x = some_images(8)
     for step in range(4):
         compare_answers(trainer, other, trainer.step(x, 2, step), other.step(x, 2, step))
     assert_all_close(trainer.state()[0], other.state()[0], 1e-9)
-    noise, noise_torch = (side.draw_noise(8, *training.held_out_generators()) for side in (trainer, other))
+    noise, noise_torch = (side.draw_noise(8, *held_out_generators()) for side in (trainer, other))
     compare_answers(trainer, other, trainer.evaluate(x, noise), other.evaluate(x, noise_torch))
     pixels = np.rint(255 * x).astype(np.uint8)
-    metrics, metrics_torch = (training.held_out_metrics(side, pixels, 3, np.float64) for side in (trainer, other))
+    metrics, metrics_torch = (held_out_metrics(side, pixels, 3, np.float64) for side in (trainer, other))
     assert metrics == pytest.approx(metrics_torch, rel=1e-9)
 
 
@@ -153,5 +154,3 @@ def test_neither_side_has_a_linear_network_for_grids_or_two_outputs(model, likel
     for build_side in (build, build_torch):
         with pytest.raises(ValueError, match="linear"):
             build_side(model, (8, 8, 3), options)
-    with pytest.raises(ValueError, match="--network linear"):
-        check_linear(model, likelihood)

@@ -5,7 +5,8 @@ import torch
 
 from scratch.accelerate import accelerate
 from tests.support.closeness import assert_all_close, assert_close
-from torch_ref import models
+from tests.support.models import options_of
+from torch_ref import compare, models
 
 TINY = {  # options of models that train in milliseconds
     "channels": (6, 8), "latent_dim": 5, "beta": 0.7, "codes": 32, "code_dim": 4, "codebook_init": "normal",
@@ -35,6 +36,11 @@ MODELS_AND_NETWORKS = [
 def build_torch(model, image_shape, options, **settings):
     """Torch's model from options of which some may be other models' or the training's."""
     return models.build(model, image_shape, models.model_options(model, options), **settings)
+
+
+def compared(model, options, images, **settings):
+    """What `compare` finds, of those of the options that the model has."""
+    return compare.compare(model, options_of(model, options), images, **settings)
 
 
 def to_torch(array):

@@ -28,5 +28,5 @@ def build(model, image_shape, options, *, dtype=np.float32, rng=None):
 
 
 def run_options(model, **given):
-    """Every option of a run."""
+    """Every option of a run, such as those of a preset."""
     return resolve(model, given)

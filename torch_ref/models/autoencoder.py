@@ -58,6 +58,16 @@ class Autoencoder(nn.Module):
             for part, was_training in training.items():
                 part.training = was_training
 
+    @property
+    def prepared_from(self):
+        return self.bottleneck.prepared_from
+
+    def draw_choices(self, rng):
+        return self.bottleneck.draw_choices(rng)
+
+    def update(self, choices=None):
+        self.bottleneck.update(choices)
+
     def encode(self, x):
         """z (N, Z) of the AE, the mean μ (N, Z) of the VAE, code indices (N, h, w) of the VQ-VAE and the dVAE, and of
         the VQ-VAE-2 a list of two such grids, the top's and the bottom's."""

@@ -6,8 +6,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from scratch.options.kinds import whole
-from scratch.options.training import DEFAULTS
+from scratch.commands.options import whole
+from scratch.options.training import IMAGES
 from torch_ref.bottlenecks import Bottleneck
 from torch_ref.speed import growth, report, table
 from torch_ref.speed.measure import measure
@@ -63,7 +63,8 @@ def run(arguments, model):
     """Measure as the command line asks, a model with these options; the exit status."""
     options = options_of(
         arguments.model, arguments.preset, data=arguments.data, data_root=arguments.data_root, dtype=arguments.dtype,
-        seed=arguments.seed, device=arguments.device or "cpu", **model)
+        seed=arguments.seed, device=arguments.device or "cpu")
+    options |= model
     options["batch_size"] = arguments.batch_size or options["batch_size"]
     result = measure(options, machine_of(arguments), steps=arguments.steps, operations=arguments.operations)
     if arguments.json:
@@ -87,7 +88,7 @@ def add_speeds_arguments(parser):
     parser.add_argument("--device", default="cpu", metavar="NAME", help="of both sides: cpu (default), gpu or gpu:N")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(default: float32)")
     parser.add_argument("--data", default="shapes", help="as in train (default: shapes)")
-    parser.add_argument("--data-root", default=DEFAULTS["data_root"], help="folder of torchvision's sets")
+    parser.add_argument("--data-root", default=IMAGES[1].default, help="folder of torchvision's sets")
     parser.add_argument("--steps", type=whole(1), default=table.STEPS, metavar="N",
                         help=f"timed steps a side (default: {table.STEPS})")
     parser.add_argument("--out", metavar="PATH", help="write PATH.md and PATH.json, anew after each row")

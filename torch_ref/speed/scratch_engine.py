@@ -10,10 +10,10 @@ from scratch.accelerate import accelerate_optimizer
 from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.arrays import array_module, device_module, each, to_device
 from scratch.bottlenecks.vector_quantizer import VectorQuantizer, nearest_codes, search_rows
-from scratch.commands.runs import make_trainer
 from scratch.layers import Conv2d, ConvTranspose2d, Linear
 from scratch.losses import Reconstruction
 from scratch.optim import Adam
+from scratch.training.make import make_trainer
 from torch_ref.speed.clock import milliseconds, milliseconds_between
 
 
