@@ -4,6 +4,7 @@ A function that computes begins with `xp = array_module(x)` and uses `xp` as if 
 decided at import time and nothing is global, so one process can run NumPy and CuPy side by side.
 """
 
+import numbers
 from functools import lru_cache
 
 import numpy as np
@@ -63,6 +64,11 @@ def each(function, *latents):
     if isinstance(latents[0], list):
         return [function(*grids) for grids in zip(*latents, strict=True)]
     return function(*latents)
+
+
+def is_integer(value):
+    """Is it a whole number, Python's or NumPy's? True and False are none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def generator(xp, seed, *path):

@@ -7,6 +7,7 @@ import numpy as np
 from scratch.arrays import array_module
 from scratch.bottlenecks.bottleneck import Bottleneck
 from scratch.layers import Flatten, Linear, Unflatten
+from scratch.layers.checks import check_floating
 from scratch.losses import batch_mean_of_sums
 from scratch.module import Module
 
@@ -21,6 +22,7 @@ class Reparameterize(Module):
     """
 
     def check(self, mu, logvar, eps):
+        check_floating(self, mu)
         for name, given in (("logvar", logvar), ("eps", eps)):  # noise of one row would be broadcast to all in silence
             if given.shape != mu.shape or given.dtype != mu.dtype:
                 raise ValueError(f"Reparameterize takes mu, logvar and eps of one shape and dtype, got mu {mu.shape} "
@@ -46,6 +48,7 @@ class GaussianKL(Module):
     """
 
     def forward(self, mu, logvar):
+        check_floating(self, mu, logvar)
         variance = array_module(logvar).exp(logvar)
         self.save(mu, variance)
         return batch_mean_of_sums(0.5 * (mu * mu + variance - 1 - logvar))

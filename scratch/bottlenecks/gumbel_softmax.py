@@ -8,7 +8,7 @@ from scratch.arrays import array_module
 from scratch.bottlenecks.bottleneck import Bottleneck
 from scratch.bottlenecks.vector_quantizer import initial_codebook, nearest_codes
 from scratch.layers import Conv2d
-from scratch.layers.linear import check_input
+from scratch.layers.checks import check_floating, check_input
 from scratch.losses import batch_mean_of_sums
 from scratch.module import Module, Parameter
 from scratch.schedules import Schedule
@@ -63,6 +63,7 @@ class GumbelSoftmax(Module):
         self.hard = hard
 
     def forward(self, a, g, temperature):
+        check_floating(self, a)
         xp = array_module(a)
         y = xp.exp(log_softmax(perturbed(a, g) * (1 / temperature)))
         self.save(y, temperature)
@@ -88,6 +89,7 @@ class CategoricalKL(Module):
     """
 
     def forward(self, a):
+        check_floating(self, a)
         ratio = log_softmax(a)
         p = array_module(a).exp(ratio)
         ratio += math.log(a.shape[-1])

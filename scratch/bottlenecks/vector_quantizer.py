@@ -7,7 +7,7 @@ import numpy as np
 from scratch.arrays import array_module
 from scratch.bottlenecks.bottleneck import Bottleneck
 from scratch.layers import Conv2d
-from scratch.layers.linear import check_input
+from scratch.layers.checks import check_input
 from scratch.losses import batch_mean_of_sums
 from scratch.module import Module, Parameter, Sequential
 

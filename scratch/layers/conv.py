@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from scratch.arrays import column_sums
-from scratch.layers.linear import check_input, uniform_parameter
+from scratch.layers.checks import check_input, size
+from scratch.layers.linear import uniform_parameter
 from scratch.layers.patches import Window, pair
 from scratch.module import Module
 
@@ -26,6 +27,7 @@ class Conv2d(Module):
 
     def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, *,
                  bias=True, dtype=np.float32, rng=None):
+        in_channels, out_channels = size(in_channels, "in_channels"), size(out_channels, "out_channels")
         rng = rng or np.random.default_rng()
         self.window = Window(kernel_size, stride, padding, dilation)
         fan_in = in_channels * math.prod(self.window.kernel)
@@ -78,6 +80,7 @@ class ConvTranspose2d(Module):
 
     def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, *,
                  dilation=1, bias=True, dtype=np.float32, rng=None):
+        in_channels, out_channels = size(in_channels, "in_channels"), size(out_channels, "out_channels")
         rng = rng or np.random.default_rng()
         self.window = Window(kernel_size, stride, padding, dilation)
         self.output_padding = pair(output_padding, "output_padding", 0)

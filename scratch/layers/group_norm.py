@@ -3,7 +3,7 @@
 import numpy as np
 
 from scratch.arrays import column_sums
-from scratch.layers.linear import check_input
+from scratch.layers.checks import check_input
 from scratch.layers.standardize import standardize, standardize_backward
 from scratch.module import Module, Parameter
 

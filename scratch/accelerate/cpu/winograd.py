@@ -14,7 +14,7 @@ A transposed convolution goes forward as ∂L/∂d does. The result is equal to 
 from scratch.accelerate.cpu.filtering import FILTERINGS, both_ways
 from scratch.arrays import array_module, column_sums
 from scratch.layers import Conv2d, ConvTranspose2d
-from scratch.layers.linear import check_input
+from scratch.layers.checks import check_input
 
 CACHED = 2**20  # bytes of images whose differences are taken at a time: with fewer the threads wait for each other
 

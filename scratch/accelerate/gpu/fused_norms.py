@@ -4,7 +4,7 @@ from scratch.accelerate.gpu.fused import fused
 from scratch.arrays import array_module, column_sums
 from scratch.layers import BatchNorm2d, GroupNorm
 from scratch.layers.batch_norm import column_means
-from scratch.layers.linear import check_input
+from scratch.layers.checks import check_input
 
 
 @fused
