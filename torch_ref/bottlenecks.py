@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from torch_ref.codebooks import nearest_codes
 from torch_ref.losses import free_bits_kl, gaussian_kl, kl_to_uniform
 from torch_ref.quantizers import new_codebook
 from torch_ref.schedules import scheduled
@@ -325,4 +326,4 @@ class GumbelSoftmaxBottleneck(Bottleneck):
     def mix(self, a, b, t):
         """The codes nearest to the points between the code vectors of a and b."""
         between = torch.lerp(F.embedding(a, self.codebook.weight), F.embedding(b, self.codebook.weight), t)
-        return torch.cdist(between.flatten(0, -2), self.codebook.weight).argmin(1).view(a.shape)
+        return nearest_codes(between.flatten(0, -2), self.codebook.weight).view(a.shape)

@@ -7,6 +7,16 @@ from torch import nn
 from torch.nn import functional as F
 
 
+def nearest_codes(vectors, codebook):
+    """(M,) indices of the codes (K, D) nearest to vectors (M, D).
+
+    cdist multiplies out ‖v − e‖² where there are many. The mean of the codes, taken from both, changes no distance, and
+    keeps what it multiplies near zero.
+    """
+    centre = codebook.mean(0)
+    return torch.cdist(vectors - centre, codebook - centre).argmin(1)
+
+
 class MovingAverages(nn.Module):
     """Codes as debiased exponential moving averages: van den Oord et al. (arXiv:1711.00937), appendix A.1, in the form
     of Sonnet's VectorQuantizerEMA (sonnet/src/nets/vqvae.py)."""
@@ -62,7 +72,7 @@ class DeadCodes(nn.Module):
 def kmeans(vectors, centres, iterations):
     """Lloyd's algorithm from the given centres; (centres, number of vectors of each). Empty clusters stay."""
     for _ in range(iterations):
-        members = F.one_hot(torch.cdist(vectors, centres).argmin(1), len(centres)).to(vectors)
+        members = F.one_hot(nearest_codes(vectors, centres), len(centres)).to(vectors)
         counts = members.sum(0)
         occupied = counts > 0
         centres = centres.clone()

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from torch_ref.codebooks import DeadCodes, MovingAverages, entropy_gap, kmeans
+from torch_ref.codebooks import DeadCodes, MovingAverages, entropy_gap, kmeans, nearest_codes
 from torch_ref.losses import vector_quantization
 
 SEARCH_ROWS = 4096  # latent vectors whose distances to all codes are held at a time
@@ -48,7 +48,7 @@ class VectorQuantizer(nn.Module):
     def nearest(self, z):
         vectors = z.movedim(1, -1)
         rows = vectors.flatten(0, -2).split(SEARCH_ROWS)
-        return torch.cat([torch.cdist(row, self.codebook).argmin(1) for row in rows]).view(vectors.shape[:-1])
+        return torch.cat([nearest_codes(row, self.codebook) for row in rows]).view(vectors.shape[:-1])
 
     def lookup(self, indices):
         return F.embedding(indices, self.codebook).movedim(-1, 1)
@@ -111,7 +111,7 @@ class CuredVectorQuantizer(VectorQuantizer):
     def nearest(self, z):
         vectors, codebook = self.compared(z, 1).movedim(1, -1), self.compared(self.codebook, 1)
         rows = vectors.flatten(0, -2).split(SEARCH_ROWS)
-        return torch.cat([torch.cdist(row, codebook).argmin(1) for row in rows]).view(vectors.shape[:-1])
+        return torch.cat([nearest_codes(row, codebook) for row in rows]).view(vectors.shape[:-1])
 
     def lookup(self, indices):
         return F.embedding(indices, self.compared(self.codebook, 1)).movedim(-1, 1)

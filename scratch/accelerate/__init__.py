@@ -5,10 +5,12 @@ order, or in fewer kernels on a GPU; workers.py shares a batch among threads; me
 leaves all of it out.
 """
 
+from scratch.accelerate.blocks import HELD_ON_CPU
 from scratch.accelerate.cpu import winograd
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
 from scratch.accelerate.gpu import fused_bottlenecks, fused_layers, fused_losses, fused_norms, fused_optim
 from scratch.accelerate.gpu.kernels import KernelWindow
+from scratch.bottlenecks import VectorQuantizer
 from scratch.layers import Conv2d, ConvTranspose2d
 
 FORMS = {Conv2d: winograd.WinogradConv2d, ConvTranspose2d: winograd.WinogradConvTranspose2d}
@@ -24,6 +26,8 @@ def accelerate(module, least_channels=LEAST_CHANNELS):
         window = getattr(part, "window", None)
         if type(part) in FORMS and winograd.fits(part, least_channels):
             part.__class__ = FORMS[type(part)]
+        elif isinstance(part, VectorQuantizer):
+            part.held = HELD_ON_CPU
         elif window is not None and window.dilation == (1, 1):
             window.__class__ = BlockwiseWindow
     return module

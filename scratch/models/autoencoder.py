@@ -106,14 +106,15 @@ class Autoencoder(Module):
     @contextmanager
     def evaluating(self):
         """Evaluation mode for the duration of a `with` block; every schedule then is at its end."""
-        training, step = self.training, self.step
+        modes, step = [(module, module.training) for module in self.modules()], self.step
         self.eval()
         self.at_step(math.inf)
         try:
             yield
         finally:
             self.at_step(step)
-            self.train(training)
+            for module, training in modes:
+                module.training = training
 
     def encode(self, x):
         """The latent of each image: the AE's z (N, Z), the VAE's mean μ (N, Z), code indices (N, h, w) of the VQ-VAE

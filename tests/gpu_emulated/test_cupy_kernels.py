@@ -16,6 +16,7 @@ from scratch.losses import LIKELIHOODS
 from scratch.models.autoencoder import build
 from scratch.training.loop import Trainer, make_optimizer
 from tests.gpu_emulated import stand_in, stand_in_kernels
+from tests.support.cures import CURES
 from tests.support.rates import RATES
 from tests.support.tiny import NETWORKS, OPTIONS, images
 from tests.support.variants import VARIANTS
@@ -23,7 +24,7 @@ from tests.support.variants import VARIANTS
 STEPS = [  # (model, options beside the usual ones)
     *((model, {"likelihood": likelihood}) for model in ("vae", "vqvae2", "dvae") for likelihood in LIKELIHOODS),
     *(("ae", network) for network in NETWORKS.values()), *(("vae", rate) for rate in RATES.values()),
-    *VARIANTS.values(), ("dvae", {"hard": True}),
+    *VARIANTS.values(), ("dvae", {"hard": True}), ("vqvae", CURES["all"]),
 ]
 OPTIMIZERS = [
     dict(optimizer="adam", lr=1e-3, weight_decay=0.01), dict(optimizer="adam", lr=1e-3, weight_decay=0.0),

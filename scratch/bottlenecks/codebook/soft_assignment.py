@@ -3,6 +3,7 @@
 import math
 
 from scratch.arrays import array_module
+from scratch.layers.checks import check_floating
 from scratch.module import Module
 
 
@@ -13,6 +14,8 @@ class SoftAssignmentEntropy(Module):
 
     over all M positions of a batch at once. It couples the examples of a batch, and is no sum over an example.
     Shapes: z (M, D), e (K, D), gap a scalar. Arrays of M × K are held. ‖zₘ‖² is the same for all k: softmax drops it.
+    The mean of the codes is taken from both z and e first, as in the search for the nearest (vector_quantizer.py): it
+    changes no distance, and numbers far from zero would lose theirs in the product.
 
         gₖ = ∂gap/∂p̄ₖ = log p̄ₖ + 1
         sₘₖ = ∂gap/∂aₘₖ = pₘₖ (gₖ − Σⱼ pₘⱼ gⱼ) / M            with Σₖ sₘₖ = 0
@@ -28,7 +31,9 @@ class SoftAssignmentEntropy(Module):
         self.temperature = temperature
 
     def forward(self, z, e):
-        xp = array_module(z)
+        check_floating(self, z, e)
+        xp, centre = array_module(z), e.mean(axis=0)
+        z, e = z - centre, e - centre
         p = z @ e.T
         p -= (e * e).sum(axis=1) / 2
         p *= 2 / self.temperature
