@@ -5,7 +5,6 @@ decided at import time and nothing is global, so one process can run NumPy and C
 """
 
 import numbers
-from functools import lru_cache
 
 import numpy as np
 
@@ -81,15 +80,11 @@ def generator(xp, seed, *path):
     return xp.random.default_rng(key if xp is np else int(key.generate_state(1, np.uint64)[0]))
 
 
-def column_sums(rows):
+def ones(count, like):
+    """A vector of so many ones, of the dtype and on the device of an array."""
+    return array_module(like).ones(count, like.dtype)
+
+
+def column_sums(rows, ones=ones):
     """Σ_r rows[r, c] of a matrix (R, C), as the product 1ᵀ·rows: for few columns much faster than sum(axis=0)."""
-    xp, count = array_module(rows), rows.shape[0]
-    ones = xp.ones(count, rows.dtype) if xp is np else ones_on_gpu(xp, rows.device.id, count, rows.dtype)
-    return ones @ rows
-
-
-@lru_cache(maxsize=32)
-def ones_on_gpu(xp, device, count, dtype):
-    """A vector of ones on the current GPU, the one with the number `device`, that is kept: each new one would be a
-    kernel more."""
-    return xp.ones(count, dtype)
+    return ones(len(rows), rows) @ rows

@@ -10,6 +10,7 @@ from scratch.accelerate.cpu import winograd
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
 from scratch.accelerate.gpu import fused_bottlenecks, fused_layers, fused_losses, fused_norms, fused_optim
 from scratch.accelerate.gpu.kernels import KernelWindow
+from scratch.accelerate.gpu.sums import column_sums
 from scratch.bottlenecks import VectorQuantizer
 from scratch.layers import Conv2d, ConvTranspose2d
 
@@ -39,6 +40,8 @@ def accelerate_on_gpu(module):
         part.__class__ = FORMS_ON_GPU.get(type(part), type(part))
         if hasattr(part, "window"):
             part.window.__class__ = KernelWindow
+        if hasattr(part, "column_sums"):
+            part.column_sums = column_sums
     return module
 
 

@@ -105,13 +105,19 @@ def disagreement(trial):
             return f"forward's {name} has shape {output.shape}, its surrogate's {expected[name].shape}"
         difference, scale = np.max(np.abs(output - expected[name])), np.max(np.abs(expected[name]))
         if not difference <= ROUNDING * max(scale, 1.0):
-            return f"forward's {name} differs from its surrogate's by {difference:.1e}, where the largest is {scale:.1e}"
+            return f"forward's {name} is off its surrogate's by {difference:.1e} where the largest is {scale:.1e}"
     return ""
 
 
 def check(operation, rng):
-    """`finite_differences` of one trial of the operation. Its tensors are moved in place and put back."""
-    return finite_differences(attempt(operation, rng), rng)
+    """`finite_differences` of one trial of the operation. Its tensors are moved in place and put back.
+
+    Raises ValueError where the values of forward are not those of its surrogate.
+    """
+    trial = attempt(operation, rng)
+    if reason := disagreement(trial):
+        raise ValueError(reason)
+    return finite_differences(trial, rng)
 
 
 def of_module(module, inputs, forward, backward, constants=None, surrogate=None):

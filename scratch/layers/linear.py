@@ -29,6 +29,8 @@ class Linear(Module):
     PyTorch keeps W as (O, I); the state dict transposes.
     """
 
+    column_sums = staticmethod(column_sums)
+
     def __init__(self, in_features, out_features, bias=True, *, dtype=np.float32, rng=None):
         in_features, out_features = size(in_features, "in_features"), size(out_features, "out_features")
         rng = rng or np.random.default_rng()
@@ -47,6 +49,6 @@ class Linear(Module):
     def backward(self, dy):
         (x,) = self.recall()
         if self.bias:
-            self.bias.accumulate(column_sums(dy))
+            self.bias.accumulate(self.column_sums(dy))
         self.weight.accumulate(x.T @ dy)
         return dy @ self.weight.value.T if self.needs_input_gradient else None
