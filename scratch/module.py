@@ -216,5 +216,9 @@ class Sequential(Module):
 
     def backward(self, dy):
         for layer in reversed(self.layers):
+            if dy is None:  # a layer behind this one was told that nobody needs its input gradient
+                for module in layer.modules():
+                    module.saved = None
+                continue
             dy = layer.backward(dy)
         return dy

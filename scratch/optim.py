@@ -24,7 +24,7 @@ class Optimizer:
         if len({id(parameter) for parameter in parameters.values()}) < len(parameters):
             raise InputError("an optimiser was given one parameter under several names, and would update it once for "
                              "each: give it Module.named_parameters(), which has every parameter once")
-        self.parameters = parameters
+        self.parameters = dict(parameters)
         self.schedule = Schedule(lr)
         self.steps = 0
         self.state = {

@@ -10,7 +10,7 @@ import torch
 from scratch.accelerate import accelerate, accelerate_on_gpu, accelerate_optimizer
 from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.arrays import to_host
-from scratch.layers import BatchNorm2d, Conv2d, Linear, ReLU
+from scratch.layers import AvgPool2d, BatchNorm2d, Conv2d, Linear, ReLU
 from scratch.module import Module, Parameter, Sequential
 from scratch.optim import SGD, Adam
 from scratch.options.errors import InputError
@@ -317,6 +317,21 @@ def test_an_optimiser_refuses_one_parameter_under_two_names():
     parameter = Parameter(np.ones(3))
     with pytest.raises(InputError, match=r"named_parameters\(\)"):
         Adam({"a": parameter, "b": parameter})
+
+
+def test_what_stands_before_a_first_layer_without_an_input_gradient_is_passed_over():
+    rng = np.random.default_rng(0)
+    network = Sequential(AvgPool2d(2), ReLU(), Conv2d(3, 2, 3, rng=rng))
+    x = rng.random((2, 8, 8, 3), np.float32)
+    dy = np.ones_like(network.forward(x))
+    assert network.backward(dy).shape == x.shape
+    expected = network.grad_dict()
+    network.zero_grad()
+    network.layers[-1].needs_input_gradient = False
+    network.forward(x)
+    assert network.backward(dy) is None
+    same(network.grad_dict(), expected)
+    assert all(module.saved is None for module in network.modules())
 
 
 # --- pickles ----------------------------------------------------------------------------------------------------------
