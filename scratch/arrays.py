@@ -66,7 +66,7 @@ def each(function, *latents):
 
 
 def is_integer(value):
-    """Is it a whole number, Python's or NumPy's? True and False are none."""
+    """Is it an integer, Python's or NumPy's? True and False do not count as integers."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 

@@ -1,4 +1,4 @@
-"""What a layer refuses at its door: an input of another shape, dtype or device, and sizes that are no counts."""
+"""What a layer refuses at its door: an input of another shape, dtype or device, and sizes other than integers."""
 
 from scratch.arrays import array_module, is_integer
 

@@ -97,6 +97,17 @@ def test_soft_assignments_far_from_the_origin(dtype, offset, bound):
         assert_close(ours, theirs, bound)
 
 
+@pytest.mark.parametrize("dtype, temperature", [
+    (np.float32, 1e-30), (np.float32, 1e-38), (np.float32, 1e-40), (np.float64, 1e-300)])
+def test_soft_assignments_at_a_temperature_near_zero_are_the_hard_ones(dtype, temperature):
+    codes, z = np.array([[0.0, 0], [1, 0], [0, 2]], dtype), np.array([[0.1, 0], [0.2, 0], [0.9, 0], [0, 1.8]], dtype)
+    entropy = SoftAssignmentEntropy(temperature)
+    share = np.array([2, 1, 1]) / 4
+    assert entropy.forward(z, codes) == pytest.approx(np.log(3) + (share * np.log(share)).sum(), rel=1e-6)
+    for gradient in entropy.backward():
+        np.testing.assert_array_equal(gradient, np.zeros_like(gradient))
+
+
 def test_neighbours_far_from_the_origin():
     rng = np.random.default_rng(0)
     train, queries = (np.round(rng.standard_normal((n, 3)) * 1024) / 1024 for n in (200, 50))

@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from scratch.arrays import array_module
 from scratch.layers.checks import check_floating
 from scratch.module import Module
@@ -36,8 +38,9 @@ class SoftAssignmentEntropy(Module):
         z, e = z - centre, e - centre
         p = z @ e.T
         p -= (e * e).sum(axis=1) / 2
-        p *= 2 / self.temperature
-        p -= p.max(axis=1, keepdims=True)
+        p -= p.max(axis=1, keepdims=True)  # before the division, which of a small T overflows
+        with np.errstate(over="ignore"):  # to −∞, whose exponential is 0
+            p /= self.temperature / 2
         xp.exp(p, out=p)
         p /= p.sum(axis=1, keepdims=True)
         mean = p.sum(axis=0) / len(p)
@@ -49,5 +52,6 @@ class SoftAssignmentEntropy(Module):
         z, e, p, log_mean = self.recall()
         # gₖ without its + 1, which the difference below takes away again
         s = (log_mean - (p @ log_mean)[:, None]) * p
-        s *= dgap * 2 / (self.temperature * len(p))
+        s *= dgap * 2 / len(p)
+        s /= self.temperature
         return s @ e, s.T @ z - e * s.sum(axis=0)[:, None]
