@@ -4,7 +4,7 @@ A function that computes begins with `xp = array_module(x)` and uses `xp` as if 
 decided at import time and nothing is global, so one process can run NumPy and CuPy side by side.
 """
 
-from functools import lru_cache
+import numbers
 
 import numpy as np
 
@@ -65,6 +65,11 @@ def each(function, *latents):
     return function(*latents)
 
 
+def is_integer(value):
+    """Is it an integer, Python's or NumPy's? True and False do not count as integers."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def generator(xp, seed, *path):
     """A random generator of module `xp` whose stream follows from non-negative integers: a seed and a path below it.
 
@@ -75,15 +80,11 @@ def generator(xp, seed, *path):
     return xp.random.default_rng(key if xp is np else int(key.generate_state(1, np.uint64)[0]))
 
 
-def column_sums(rows):
+def ones(count, like):
+    """A vector of so many ones, of the dtype and on the device of an array."""
+    return array_module(like).ones(count, like.dtype)
+
+
+def column_sums(rows, ones=ones):
     """Σ_r rows[r, c] of a matrix (R, C), as the product 1ᵀ·rows: for few columns much faster than sum(axis=0)."""
-    xp, count = array_module(rows), rows.shape[0]
-    ones = xp.ones(count, rows.dtype) if xp is np else ones_on_gpu(xp, rows.device.id, count, rows.dtype)
-    return ones @ rows
-
-
-@lru_cache(maxsize=32)
-def ones_on_gpu(xp, device, count, dtype):
-    """A vector of ones on the current GPU, the one with the number `device`, that is kept: each new one would be a
-    kernel more."""
-    return xp.ones(count, dtype)
+    return ones(len(rows), rows) @ rows

@@ -11,6 +11,7 @@ import numpy as np
 
 from scratch.arrays import array_module
 from scratch.layers.activation import sigmoid
+from scratch.layers.checks import check_floating
 from scratch.module import Module, Parameter
 
 
@@ -52,6 +53,7 @@ class Reconstruction(Module):
         if output.shape != expected or output.dtype != x.dtype:
             raise ValueError(f"{type(self).__name__} compares images {tuple(x.shape)} {x.dtype} with an output "
                              f"{expected} {x.dtype}, got one of {tuple(output.shape)} {output.dtype}")
+        check_floating(self, x)
 
 
 class SquaredError(Reconstruction):

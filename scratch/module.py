@@ -11,6 +11,7 @@ The contract of the whole project is two methods:
 import numpy as np
 
 from scratch.arrays import array_module, to_device, to_host
+from scratch.options.errors import InputError
 
 
 class Parameter:
@@ -18,12 +19,24 @@ class Parameter:
 
     `to_torch` is the order of axes that turns our layout into PyTorch's (None: the same), so that a state dict
     can speak PyTorch's layouts while the value keeps the one its matrix product wants.
+
+    The value is always C-contiguous: an optimiser writes through flat views of it. An array in another memory order
+    is copied when it is assigned; any other array is kept as it is.
     """
 
     def __init__(self, value, to_torch=None):
         self.value = value
         self.grad = None
         self.to_torch = to_torch or tuple(range(value.ndim))
+
+    @property
+    def value(self):
+        return self._value
+
+    @value.setter
+    def value(self, array):
+        array_module(array)  # refuses what is no array
+        self._value = array if array.flags.c_contiguous else array.copy(order="C")
 
     def accumulate(self, gradient):
         """grad += gradient, where no gradient yet counts as zero. The array given now belongs to the parameter."""
@@ -37,10 +50,45 @@ class Parameter:
         return array_module(self.value).zeros_like(self.value) if self.grad is None else self.grad
 
     def in_torch_layout(self, array):
-        return np.asarray(to_host(array).transpose(self.to_torch), order="C")
+        """A copy on the host, in PyTorch's layout."""
+        return np.array(to_host(array).transpose(self.to_torch), order="C")
 
     def in_own_layout(self, array):
         return array.transpose(np.argsort(self.to_torch))
+
+    def ready_to_load(self, name, given):
+        """`given`, an array in PyTorch's layout, as one in the layout and dtype and on the device of the value.
+
+        Raises InputError, which calls the array `name`, for what is no array, or one of another shape or kind.
+        """
+        expected = tuple(self.value.shape[axis] for axis in self.to_torch)
+        xp, kinds = array_module(self.value), "f" if self.value.dtype.kind == "f" else "iu"
+        if not is_array_of(given, np, xp):
+            raise InputError(f"{name} is a {type(given).__name__}; expected a NumPy array of shape {expected}")
+        if given.dtype.kind not in kinds:
+            kind = "floating-point numbers" if kinds == "f" else "integers"
+            raise InputError(f"{name} has dtype {given.dtype}; expected {kind}, for the model's are {self.value.dtype}")
+        if given.shape != expected:
+            raise InputError(f"{name} has shape {tuple(given.shape)}; this model expects {expected}")
+        return xp.asarray(self.in_own_layout(given).astype(self.value.dtype, copy=False))
+
+
+def is_array_of(x, *modules):
+    """Is x an array, or a scalar with a dtype, of one of these array modules?"""
+    try:
+        return array_module(x) in modules
+    except TypeError:
+        return False
+
+
+def check_names(what, given, expected):
+    """Raise InputError where a dict of arrays has other names than the expected ones."""
+    if not isinstance(given, dict):
+        raise InputError(f"{what} is a {type(given).__name__}; expected a dict of arrays by name")
+    if missing := expected - given.keys():
+        raise InputError(f"{what} lacks {', '.join(sorted(missing))}")
+    if unknown := given.keys() - expected:
+        raise InputError(f"{what} has {', '.join(sorted(map(str, unknown)))}, which this model does not know")
 
 
 class Buffer(Parameter):
@@ -71,21 +119,29 @@ class Module:
         return [(name, part) for name, part in vars(self).items() if isinstance(part, Module)]
 
     def modules(self):
-        """This module and, recursively, all of its parts."""
-        yield self
+        """This module and, recursively, all of its parts; a part that stands in two places comes once."""
+        found = {id(self): self}
         for _, child in self.children():
-            yield from child.modules()
+            found |= {id(module): module for module in child.modules() if id(module) not in found}
+        return iter(found.values())
 
     def named_state(self, prefix=""):
-        """{dotted name: Parameter or Buffer} of this module and all of its parts, in order of definition."""
+        """{dotted name: Parameter or Buffer} of this module and all of its parts, in order of definition.
+
+        One that stands in two places, such as a tied weight, has a name for each, as in PyTorch's state dict.
+        """
         state = {prefix + name: part for name, part in vars(self).items() if isinstance(part, Parameter)}
         for name, child in self.children():
             state |= child.named_state(f"{prefix}{name}.")
         return state
 
     def named_parameters(self):
-        """{dotted name: Parameter}: what an optimiser trains."""
-        return {name: part for name, part in self.named_state().items() if not isinstance(part, Buffer)}
+        """{dotted name: Parameter}: what an optimiser trains. A tied weight comes once, under its first name."""
+        first = {}
+        for name, part in self.named_state().items():
+            if not isinstance(part, Buffer):
+                first.setdefault(id(part), (name, part))
+        return dict(first.values())
 
     def parameter_count(self):
         return sum(parameter.value.size for parameter in self.named_parameters().values())
@@ -111,31 +167,37 @@ class Module:
         return self
 
     def state_dict(self):
-        """{name: NumPy array} in PyTorch's names and layouts."""
+        """{name: NumPy array} in PyTorch's names and layouts. The arrays are copies, which training leaves alone."""
         return {name: part.in_torch_layout(part.value) for name, part in self.named_state().items()}
 
     def grad_dict(self):
-        """The gradients, in the names and layouts of `state_dict`; zeros where nothing flowed."""
-        return {
-            name: part.in_torch_layout(part.gradient()) for name, part in self.named_parameters().items()
-        }
+        """The gradients, copied, in the layouts of `state_dict` and under the names of `named_parameters`; zeros where
+        nothing flowed."""
+        return {name: part.in_torch_layout(part.gradient()) for name, part in self.named_parameters().items()}
 
     def load_state_dict(self, state):
         """Write a state dict into the parameters in place, in their dtype and on their device.
 
-        Raises ValueError, before anything is written, when a name is missing, unknown, or of another shape.
+        All or nothing: raises InputError, before anything is written, where a name is missing or unknown, an array
+        is of another shape or kind, or the names of one tied weight hold different values.
         """
-        own = self.named_state()
-        if missing := own.keys() - state.keys():
-            raise ValueError(f"the state dict lacks {', '.join(sorted(missing))}")
-        if unknown := state.keys() - own.keys():
-            raise ValueError(f"the state dict has {', '.join(sorted(unknown))}, which this model does not know")
+        for part, array in self.ready_to_load(state):
+            part.value[...] = array
+
+    def ready_to_load(self, state):
+        """[(Parameter or Buffer, array to write into its value)] of a state dict; raises as `load_state_dict` does."""
+        own, first = self.named_state(), {}
+        check_names("the state dict", state, own.keys())
         for name, part in own.items():
-            expected = tuple(part.value.shape[axis] for axis in part.to_torch)
-            if state[name].shape != expected:
-                raise ValueError(f"{name} has shape {tuple(state[name].shape)}; this model expects {expected}")
-        for name, part in own.items():
-            part.value[...] = array_module(part.value).asarray(part.in_own_layout(state[name]))
+            array = part.ready_to_load(name, state[name])
+            if id(part) not in first:
+                first[id(part)] = name, part, array
+                continue
+            known, _, before = first[id(part)]
+            if not ((before == array) | (before != before)).all():  # NaN counts as equal to itself
+                raise InputError(f"{known} and {name} are one tensor in this model, and the state dict has two: "
+                                 f"give both the same values")
+        return [(part, array) for _, part, array in first.values()]
 
 
 class Sequential(Module):
@@ -154,5 +216,9 @@ class Sequential(Module):
 
     def backward(self, dy):
         for layer in reversed(self.layers):
+            if dy is None:  # a layer behind this one was told that nobody needs its input gradient
+                for module in layer.modules():
+                    module.saved = None
+                continue
             dy = layer.backward(dy)
         return dy

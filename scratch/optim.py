@@ -4,7 +4,9 @@ import math
 
 import numpy as np
 
-from scratch.arrays import array_module
+from scratch.arrays import array_module, is_integer
+from scratch.module import check_names
+from scratch.options.errors import InputError
 from scratch.options.option import Choice, Option, Real, Scheduled
 from scratch.schedules import Schedule
 
@@ -20,7 +22,10 @@ class Optimizer:
     moments = ()
 
     def __init__(self, parameters, lr):
-        self.parameters = parameters
+        if len({id(parameter) for parameter in parameters.values()}) < len(parameters):
+            raise InputError("an optimiser was given one parameter under several names, and would update it once for "
+                             "each: give it Module.named_parameters(), which has every parameter once")
+        self.parameters = dict(parameters)
         self.schedule = Schedule(lr)
         self.steps = 0
         self.state = {
@@ -60,7 +65,7 @@ class Optimizer:
         raise NotImplementedError
 
     def state_dict(self):
-        """{"moment.parameter name": NumPy array}, in PyTorch's layouts as the parameters themselves."""
+        """{"moment.parameter name": NumPy array}, copies, in PyTorch's layouts as the parameters themselves."""
         return {
             f"{moment}.{name}": self.parameters[name].in_torch_layout(array)
             for moment, arrays in self.state.items()
@@ -68,12 +73,23 @@ class Optimizer:
         }
 
     def load_state_dict(self, state, steps):
-        """Write the moments back in place and set the number of steps taken."""
-        for moment, arrays in self.state.items():
-            for name, array in arrays.items():
-                own = self.parameters[name].in_own_layout(state[f"{moment}.{name}"])
-                array[...] = array_module(array).asarray(own)
-        self.steps = steps
+        """Write the moments back in place and set the number of steps taken.
+
+        All or nothing: raises InputError, before anything is written, where a name is missing or unknown, an array
+        is of another shape or kind, or steps is no count.
+        """
+        for array, given in self.ready_to_load(state, steps):
+            array[...] = given
+        self.steps = int(steps)
+
+    def ready_to_load(self, state, steps):
+        """[(moment, array to write into it)] of a state dict; raises as `load_state_dict` does."""
+        own = {f"{moment}.{name}": (array, self.parameters[name])
+               for moment, arrays in self.state.items() for name, array in arrays.items()}
+        check_names("the optimiser's state", state, own.keys())
+        if not is_integer(steps) or steps < 0:
+            raise InputError(f"an optimiser has made a number of steps, an integer ≥ 0, got {steps!r}")
+        return [(array, parameter.ready_to_load(name, state[name])) for name, (array, parameter) in own.items()]
 
 
 class SGD(Optimizer):

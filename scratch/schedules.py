@@ -2,12 +2,26 @@
 
 import math
 
-SHAPES = {
-    "linear": lambda start, end, t: start + (end - start) * t,
-    "cosine": lambda start, end, t: end + (start - end) * (1 + math.cos(math.pi * t)) / 2,
-    "exponential": lambda start, end, t: start * (end / start) ** t,
-    "cyclical": lambda start, end, t: start + (end - start) * min(2 * t, 1.0),
-}
+from scratch.options.errors import InputError
+
+
+def linear(start, end, t):
+    return start + (end - start) * t
+
+
+def cosine(start, end, t):
+    return end + (start - end) * (1 + math.cos(math.pi * t)) / 2
+
+
+def exponential(start, end, t):
+    return start * (end / start) ** t
+
+
+def cyclical(start, end, t):
+    return linear(start, end, min(2 * t, 1.0))
+
+
+SHAPES = {"linear": linear, "cosine": cosine, "exponential": exponential, "cyclical": cyclical}
 
 
 class Schedule:
@@ -26,7 +40,7 @@ class Schedule:
         cyclical      start + (end − start)·min(2t, 1)
 
     Written as text it is "linear:0:6.6:5000", that is shape:start:end:steps; a number alone is a constant.
-    Raises ValueError for anything else.
+    Raises InputError for anything else.
     """
 
     def __init__(self, text):
@@ -34,19 +48,23 @@ class Schedule:
         try:
             if numbers:
                 self.start, self.end, steps = map(float, numbers)
-                self.shape, self.steps = SHAPES[shape], int(steps)
+                self.shape = SHAPES[shape]
             else:
-                self.start = self.end = float(shape)
-                self.shape, self.steps = SHAPES["linear"], 1
+                self.start, steps = float(shape), 1.0
+                self.end, self.shape = self.start, linear
         except (KeyError, ValueError):
-            raise ValueError(f"{text!r} is no schedule: a number, or {', '.join(SHAPES)} as in linear:0:1:5000 "
-                             f"(from 0 to 1 in 5000 steps)") from None
+            raise InputError(f"expected a number or a schedule, {', '.join(SHAPES)} as in linear:0:1:5000 (from 0 to 1 "
+                             f"in 5000 steps), got {text!r}") from None
         self.repeats = shape == "cyclical"
         least = 2 if self.repeats else 1  # a cycle of one step would never leave its start
-        if self.steps < least or not (math.isfinite(self.start) and math.isfinite(self.end)):
-            raise ValueError(f"{text!r} is no schedule: its numbers have to be finite and its steps at least {least}")
-        if shape == "exponential" and min(self.start, self.end) <= 0:
-            raise ValueError(f"{text!r} is no schedule: an exponential one goes from one positive number to another")
+        if not steps.is_integer() or steps < least:
+            raise InputError(f"a schedule's steps are an integer ≥ {least}, got {text!r}")
+        self.steps = int(steps)
+        if not math.isfinite(self.end - self.start):
+            raise InputError(f"a schedule goes from one finite number to another, got {text!r}")
+        if shape == "exponential" and not (min(self.start, self.end) > 0 and 0 < self.end / self.start < math.inf):
+            raise InputError(f"an exponential schedule goes from one positive number to another, and their quotient is "
+                             f"one that a float holds, got {text!r}")
 
     def __call__(self, step):
         if self.repeats and step < math.inf:

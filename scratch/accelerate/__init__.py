@@ -5,10 +5,13 @@ order, or in fewer kernels on a GPU; workers.py shares a batch among threads; me
 leaves all of it out.
 """
 
+from scratch.accelerate.blocks import HELD_ON_CPU
 from scratch.accelerate.cpu import winograd
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
 from scratch.accelerate.gpu import fused_bottlenecks, fused_layers, fused_losses, fused_norms, fused_optim
 from scratch.accelerate.gpu.kernels import KernelWindow
+from scratch.accelerate.gpu.sums import column_sums
+from scratch.bottlenecks import VectorQuantizer
 from scratch.layers import Conv2d, ConvTranspose2d
 
 FORMS = {Conv2d: winograd.WinogradConv2d, ConvTranspose2d: winograd.WinogradConvTranspose2d}
@@ -24,6 +27,8 @@ def accelerate(module, least_channels=LEAST_CHANNELS):
         window = getattr(part, "window", None)
         if type(part) in FORMS and winograd.fits(part, least_channels):
             part.__class__ = FORMS[type(part)]
+        elif isinstance(part, VectorQuantizer):
+            part.held = HELD_ON_CPU
         elif window is not None and window.dilation == (1, 1):
             window.__class__ = BlockwiseWindow
     return module
@@ -35,6 +40,8 @@ def accelerate_on_gpu(module):
         part.__class__ = FORMS_ON_GPU.get(type(part), type(part))
         if hasattr(part, "window"):
             part.window.__class__ = KernelWindow
+        if hasattr(part, "column_sums"):
+            part.column_sums = column_sums
     return module
 
 

@@ -2,6 +2,7 @@
 
 from scratch.arrays import array_module
 from scratch.bottlenecks.gaussian import GaussianBottleneck
+from scratch.layers.checks import check_floating
 from scratch.module import Module
 from scratch.options.option import Option, Scheduled
 from scratch.schedules import Schedule
@@ -28,6 +29,7 @@ class CapacityTarget(Module):
         self.capacity = self.schedule(step)
 
     def forward(self, kl):
+        check_floating(self, kl)
         excess = kl - self.capacity
         self.save(excess)
         return abs(excess)

@@ -2,6 +2,7 @@
 
 from scratch.arrays import array_module
 from scratch.bottlenecks.gaussian import GaussianBottleneck
+from scratch.layers.checks import check_floating
 from scratch.module import Module
 from scratch.options.option import Option, Real
 
@@ -25,6 +26,7 @@ class FreeBits(Module):
         self.nats = nats
 
     def forward(self, mu, logvar):
+        check_floating(self, mu, logvar)
         xp = array_module(mu)
         variance = xp.exp(logvar)
         k = (0.5 * (mu * mu + variance - 1 - logvar)).sum(axis=0) / len(mu)

@@ -9,6 +9,7 @@ from scratch.bottlenecks.bottleneck import Bottleneck
 from scratch.bottlenecks.dense import LATENT_DIM
 from scratch.bottlenecks.posterior import Posterior
 from scratch.layers import Flatten, Linear, Unflatten
+from scratch.layers.checks import check_floating
 from scratch.losses import batch_mean_of_sums
 from scratch.module import Module
 from scratch.options.option import Option, Scheduled
@@ -24,6 +25,7 @@ class Reparameterize(Module):
     """
 
     def check(self, mu, logvar, eps):
+        check_floating(self, mu)
         for name, given in (("logvar", logvar), ("eps", eps)):  # noise of one row would be broadcast to all in silence
             if given.shape != mu.shape or given.dtype != mu.dtype:
                 raise ValueError(f"Reparameterize takes mu, logvar and eps of one shape and dtype, got mu {mu.shape} "
@@ -49,6 +51,7 @@ class GaussianKL(Module):
     """
 
     def forward(self, mu, logvar):
+        check_floating(self, mu, logvar)
         variance = array_module(logvar).exp(logvar)
         self.save(mu, variance)
         return batch_mean_of_sums(0.5 * (mu * mu + variance - 1 - logvar))

@@ -9,7 +9,7 @@ from scratch.bottlenecks.bottleneck import Bottleneck
 from scratch.bottlenecks.posterior import Posterior
 from scratch.bottlenecks.vector_quantizer import CODE_DIM, CODEBOOK_INIT, CODES, initial_codebook, nearest_codes
 from scratch.layers import Conv2d
-from scratch.layers.linear import check_input
+from scratch.layers.checks import check_floating, check_input
 from scratch.losses import batch_mean_of_sums
 from scratch.module import Module, Parameter
 from scratch.options.option import Choice, Flag, Option, Scheduled
@@ -65,6 +65,7 @@ class GumbelSoftmax(Module):
         self.hard = hard
 
     def forward(self, a, g, temperature):
+        check_floating(self, a)
         xp = array_module(a)
         y = xp.exp(log_softmax(perturbed(a, g) * (1 / temperature)))
         self.save(y, temperature)
@@ -90,6 +91,7 @@ class CategoricalKL(Module):
     """
 
     def forward(self, a):
+        check_floating(self, a)
         ratio = log_softmax(a)
         p = array_module(a).exp(ratio)
         ratio += math.log(a.shape[-1])

@@ -5,6 +5,7 @@ import numpy as np
 from scratch.arrays import array_module
 from scratch.bottlenecks.dense import DenseBottleneck
 from scratch.layers import ReLU
+from scratch.layers.checks import check_floating
 from scratch.losses import batch_mean_of_sums
 from scratch.module import Module
 from scratch.options.option import Option, Scheduled
@@ -20,6 +21,7 @@ class L1(Module):
     """
 
     def forward(self, z):
+        check_floating(self, z)
         self.save(z)
         return batch_mean_of_sums(array_module(z).abs(z))
 

@@ -5,34 +5,45 @@ import math
 import numpy as np
 
 from scratch.arrays import array_module
-from scratch.layers.linear import check_input
+from scratch.layers.checks import check_input
 from scratch.losses import batch_mean_of_sums
 from scratch.module import Module, Parameter
 from scratch.options.option import Choice, Option, Real, Whole
 
-SEARCH_BLOCK = 2**21  # distances held at a time: 8 MB in float32
-SEARCH_BLOCK_ON_GPU = 2**25  # 128 MB: there each block starts kernels of its own, and a small one leaves it idle
+HELD = 2**22  # distances held at a time
 
 
-def search_rows(xp, codes):
-    """Of how many vectors the distances to so many codes are held at a time."""
-    return max(1, (SEARCH_BLOCK if xp is np else SEARCH_BLOCK_ON_GPU) // codes)
+def offsets(codebook, centre):
+    """(e − c, ½ (e − c)²), elementwise."""
+    e = codebook - centre
+    return e, 0.5 * e * e
 
 
-def nearest_codes(z, codebook):
-    """indices[m] = argmin_k ‖z_m − e_k‖², the first one in a tie.
+def centred(codebook, offsets=offsets):
+    """(c, e − c, ½‖e − c‖²) with c = the mean of the codes: (D,), (K, D), (K,)."""
+    centre = codebook.mean(axis=0)
+    e, half_squares = offsets(codebook, centre)
+    return centre, e, half_squares.sum(axis=1)
 
-    Shapes: z (M, D), codebook (K, D), indices (M,) of int64. With ‖z − e‖² = ‖z‖² − 2 (z·e − ½‖e‖²), and ‖z‖² the same
-    for every k, the nearest code has the largest z·e_k − ½‖e_k‖²: one matrix product for a block of rows at a time, and
-    never an array of M × K × D.
+
+def nearest_codes(z, codebook, held=HELD, offsets=offsets):
+    """indices[m] = argmin_k ‖z_m − e_k‖², of equal codes the first.
+
+    Shapes: z (M, D), codebook (K, D), indices (M,) of int64. With z' = z − c and e' = e − c for any c,
+
+        ‖z − e‖² = ‖z'‖² − 2 (z'·e' − ½‖e'‖²)
+
+    and ‖z'‖² is the same for every k: the nearest code has the largest z'·e'_k − ½‖e'_k‖². That is one matrix product
+    for a block of rows at a time, of `held` distances, and never an array of M × K × D. c is the mean of the codes: of
+    numbers far from zero the products would round away what tells one code from the next.
     """
     xp = array_module(z)
-    half_squared_norms = (codebook * codebook).sum(axis=1) / 2
+    centre, e, half_squared_norms = centred(codebook, offsets)
     indices = xp.empty(len(z), xp.int64)
-    rows = search_rows(xp, len(codebook))
+    rows = max(1, held // len(codebook))
     for start in range(0, len(z), rows):
         block = slice(start, start + rows)
-        closeness = z[block] @ codebook.T
+        closeness = (z[block] - centre) @ e.T
         closeness -= half_squared_norms
         closeness.argmax(axis=1, out=indices[block])
     return indices
@@ -54,7 +65,7 @@ def perplexity(counts):
     """
     xp = array_module(counts)
     p = counts / counts.sum()
-    return xp.exp(-(p * xp.log(xp.where(p > 0, p, 1))).sum())
+    return xp.exp(-(p * xp.log(xp.maximum(p, float(np.finfo(p.dtype).tiny)))).sum())
 
 
 def sums_by_code(vectors, indices, codes):
@@ -111,6 +122,7 @@ class VectorQuantizer(Module):
         ∂L/∂e_j = ∂L/∂codebook · Σ_{positions with k = j} 2 (e_j − z) / N
     """
 
+    held = HELD  # how many distances a search holds at a time
     moves = False  # True where `update` does something (codebook_health.py)
     chooses = False  # True where it makes random choices
     prepared_from = 0  # how many batches `prepare` wants to see
@@ -159,9 +171,8 @@ class VectorQuantizer(Module):
         """The indices (N, ...) of the codes nearest to z (N, ..., D)."""
         return self.search(self.latent_vectors(z), self.code_vectors())
 
-    @staticmethod
-    def search(z, e):
-        return nearest_codes(z.reshape(-1, e.shape[1]), e).reshape(z.shape[:-1])
+    def search(self, z, e):
+        return nearest_codes(z.reshape(-1, e.shape[1]), e, self.held).reshape(z.shape[:-1])
 
     def lookup(self, indices):
         """The code vectors (N, ..., D) of indices (N, ...)."""

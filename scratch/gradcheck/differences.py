@@ -14,7 +14,9 @@ fail. u is random because with u = 1 errors cancel, such as a flipped kernel's.
 Finite differences say nothing across a kink, so cases.py steps around each: inputs of ReLU and LeakyReLU keep 0.1
 away from 0 and MaxPool2d's values differ by 0.1, where a step moves a value by some 1e-5. A vector quantizer is all
 steps, and its straight-through backward is deliberately not the derivative of its forward. It is the derivative of
-another function, `straight_through` in cases.py, and is checked against it.
+another function, its surrogate (surrogates.py), and is checked against it. That function shares forward's values where
+nothing is moved: `disagreement` compares them, for a backward that fits the surrogate proves nothing of a forward that
+computes something else.
 
 (Central differences and a random direction as in Chainer's gradient_check; Tokui et al. 2019, arXiv:1908.00213)
 """
@@ -27,6 +29,7 @@ import numpy as np
 STEP = 1e-5
 DIRECTIONS = 3  # tried for each tensor; the largest difference counts
 BOUND = 1e-7
+ROUNDING = 1e-12  # by what part of the largest number forward and surrogate may differ
 
 
 @dataclass
@@ -88,9 +91,33 @@ def finite_differences(trial, rng):
     return differences
 
 
+def disagreement(trial):
+    """A sentence on where forward and surrogate differ, at the tensors as they are; "" where nothing does."""
+    if trial.operation.surrogate is None:
+        return ""
+    outputs, expected = (
+        {name: np.array(output) for name, output in evaluate().items()}
+        for evaluate in (trial.operation.forward, trial.operation.surrogate))
+    if outputs.keys() != expected.keys():
+        return f"forward gives {', '.join(outputs)}, its surrogate {', '.join(expected)}"
+    for name, output in outputs.items():
+        if output.shape != expected[name].shape:
+            return f"forward's {name} has shape {output.shape}, its surrogate's {expected[name].shape}"
+        difference, scale = np.max(np.abs(output - expected[name])), np.max(np.abs(expected[name]))
+        if not difference <= ROUNDING * max(scale, 1.0):
+            return f"forward's {name} is off its surrogate's by {difference:.1e} where the largest is {scale:.1e}"
+    return ""
+
+
 def check(operation, rng):
-    """`finite_differences` of one trial of the operation. Its tensors are moved in place and put back."""
-    return finite_differences(attempt(operation, rng), rng)
+    """`finite_differences` of one trial of the operation. Its tensors are moved in place and put back.
+
+    Raises ValueError where the values of forward are not those of its surrogate.
+    """
+    trial = attempt(operation, rng)
+    if reason := disagreement(trial):
+        raise ValueError(reason)
+    return finite_differences(trial, rng)
 
 
 def of_module(module, inputs, forward, backward, constants=None, surrogate=None):

@@ -1,6 +1,7 @@
 """Elementwise activations. Each saves the one array from which its derivative is cheapest to write."""
 
 from scratch.arrays import array_module
+from scratch.layers.checks import check_floating
 from scratch.module import Module
 
 
@@ -18,6 +19,7 @@ class ReLU(Module):
     """
 
     def forward(self, x):
+        check_floating(self, x)
         y = array_module(x).maximum(x, 0)
         self.save(y)
         return y
@@ -37,6 +39,7 @@ class LeakyReLU(Module):
         self.negative_slope = negative_slope
 
     def forward(self, x):
+        check_floating(self, x)
         self.save(x > 0)
         return array_module(x).where(x > 0, x, self.negative_slope * x)
 
@@ -52,6 +55,7 @@ class Sigmoid(Module):
     """
 
     def forward(self, x):
+        check_floating(self, x)
         y = sigmoid(x)
         self.save(y)
         return y
@@ -68,6 +72,7 @@ class Tanh(Module):
     """
 
     def forward(self, x):
+        check_floating(self, x)
         y = array_module(x).tanh(x)
         self.save(y)
         return y
@@ -84,6 +89,7 @@ class SiLU(Module):
     """
 
     def forward(self, x):
+        check_floating(self, x)
         s = sigmoid(x)
         self.save(x, s)
         return x * s

@@ -3,14 +3,14 @@
 import numpy as np
 
 from scratch.arrays import array_module, column_sums
-from scratch.layers.linear import check_input
+from scratch.layers.checks import check_input
 from scratch.layers.standardize import standardize, standardize_backward
 from scratch.module import Buffer, Module, Parameter
 
 
 def column_means(rows):
     """The mean of each column of a matrix."""
-    return column_sums(rows) / len(rows)
+    return column_sums(rows) / max(len(rows), 1)  # of none there is no mean, and nothing to take it from
 
 
 class BatchNorm2d(Module):
@@ -46,7 +46,7 @@ class BatchNorm2d(Module):
         C = self.weight.value.size
         check_input(self, x, ("N", "H", "W", C), self.weight.value)
         rows = x.reshape(-1, C)
-        if self.training:
+        if self.training and len(rows):
             if len(rows) < 2:
                 raise ValueError("BatchNorm2d cannot take a variance over a batch of a single pixel: give it more")
             x_hat, inverse, mean, variance = standardize(rows, column_means, self.eps)
@@ -55,7 +55,8 @@ class BatchNorm2d(Module):
         else:
             inverse = 1 / array_module(x).sqrt(self.running_var.value + self.eps)
             x_hat = (rows - self.running_mean.value) * inverse
-            self.save()
+            self.num_batches_tracked.value += self.training  # a batch of no image, which tells nothing of the images
+            self.save(x_hat, inverse)
         return (x_hat * self.weight.value + self.bias.value).reshape(x.shape)
 
     def backward(self, dy):

@@ -1,6 +1,7 @@
 """Two feature maps as one."""
 
 from scratch.arrays import array_module
+from scratch.layers.checks import check_floating
 from scratch.module import Module
 
 
@@ -11,6 +12,7 @@ class Concatenate(Module):
     """
 
     def forward(self, a, b):
+        check_floating(self, a, b)
         self.save(a.shape[-1])
         return array_module(a).concatenate([a, b], axis=-1)
 

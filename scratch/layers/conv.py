@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from scratch.arrays import column_sums
-from scratch.layers.linear import check_input, uniform_parameter
+from scratch.layers.checks import check_input, size
+from scratch.layers.linear import uniform_parameter
 from scratch.layers.patches import Window, pair
 from scratch.module import Module
 
@@ -24,8 +25,11 @@ class Conv2d(Module):
     (O, C, KH, KW); the state dict permutes. (LeCun et al. 1989, Backpropagation applied to handwritten zip code)
     """
 
+    column_sums = staticmethod(column_sums)
+
     def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, *,
                  bias=True, dtype=np.float32, rng=None):
+        in_channels, out_channels = size(in_channels, "in_channels"), size(out_channels, "out_channels")
         rng = rng or np.random.default_rng()
         self.window = Window(kernel_size, stride, padding, dilation)
         fan_in = in_channels * math.prod(self.window.kernel)
@@ -51,7 +55,7 @@ class Conv2d(Module):
         N, I, J, _ = dy.shape
         dy = dy.reshape(N * I * J, O)
         if self.bias:
-            self.bias.accumulate(column_sums(dy))
+            self.bias.accumulate(self.column_sums(dy))
         self.weight.accumulate((P.T @ dy).reshape(KH, KW, C, O))
         if not self.needs_input_gradient:
             return None
@@ -76,8 +80,11 @@ class ConvTranspose2d(Module):
     are the outputs that one input reaches. (Zeiler et al. 2010, Deconvolutional networks)
     """
 
+    column_sums = staticmethod(column_sums)
+
     def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, *,
                  dilation=1, bias=True, dtype=np.float32, rng=None):
+        in_channels, out_channels = size(in_channels, "in_channels"), size(out_channels, "out_channels")
         rng = rng or np.random.default_rng()
         self.window = Window(kernel_size, stride, padding, dilation)
         self.output_padding = pair(output_padding, "output_padding", 0)
@@ -108,7 +115,7 @@ class ConvTranspose2d(Module):
         C, KH, KW, O = self.weight.value.shape
         N, H, W, _ = dy.shape
         if self.bias:
-            self.bias.accumulate(column_sums(dy.reshape(N * H * W, O)))
+            self.bias.accumulate(self.column_sums(dy.reshape(N * H * W, O)))
         D = self.window.im2col(dy, (I, J)).reshape(N * I * J, KH * KW * O)
         self.weight.accumulate((x.T @ D).reshape(C, KH, KW, O))
         dx = D @ self.weight.value.reshape(C, KH * KW * O).T

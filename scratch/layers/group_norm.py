@@ -3,7 +3,7 @@
 import numpy as np
 
 from scratch.arrays import column_sums
-from scratch.layers.linear import check_input
+from scratch.layers.checks import check_input
 from scratch.layers.standardize import standardize, standardize_backward
 from scratch.module import Module, Parameter
 
@@ -47,5 +47,5 @@ class GroupNorm(Module):
         """The mean over the pixels and the channels of each group, at each of these channels: (N, 1, 1, C)."""
         N, H, W, C = x.shape
         of_channels = x.reshape(N, H * W, C).mean(axis=1)  # first, because long rows are added faster than short ones
-        of_groups = of_channels.reshape(N, self.num_groups, -1).mean(axis=2)
+        of_groups = of_channels.reshape(N, self.num_groups, C // self.num_groups).mean(axis=2)
         return of_groups.repeat(C // self.num_groups, axis=1).reshape(N, 1, 1, C)

@@ -1,10 +1,11 @@
-"""The fully connected layer, and what the layers with weights have in common."""
+"""The fully connected layer, and how PyTorch's layers begin."""
 
 import math
 
 import numpy as np
 
-from scratch.arrays import array_module, column_sums
+from scratch.arrays import column_sums
+from scratch.layers.checks import check_input, size
 from scratch.module import Module, Parameter
 
 
@@ -18,24 +19,6 @@ def uniform_parameter(shape, fan_in, dtype, rng, to_torch=None):
     return Parameter(rng.uniform(-bound, bound, shape).astype(dtype), to_torch)
 
 
-def check_shape(layer, x, shape):
-    """Refuse an input of another shape; `shape` has names for what is free, such as ("N", "H", "W", 3)."""
-    fixed = [(axis, size) for axis, size in enumerate(shape) if not isinstance(size, str)]
-    if x.ndim != len(shape) or any(x.shape[axis] != size for axis, size in fixed):
-        expected = ", ".join(map(str, shape))
-        raise ValueError(f"{type(layer).__name__} takes an input of shape ({expected}), got {tuple(x.shape)}")
-
-
-def check_input(layer, x, shape, weight):
-    """Refuse at the layer's door what would otherwise be broadcast, upcast or misread."""
-    check_shape(layer, x, shape)
-    name = type(layer).__name__
-    if x.dtype != weight.dtype:
-        raise TypeError(f"{name} has {weight.dtype} weights, got a {x.dtype} input: convert one of them")
-    if array_module(x) is not array_module(weight):
-        raise TypeError(f"{name} has its weights on another device than its input: move one of them")
-
-
 class Linear(Module):
     """y = x W + b.
 
@@ -46,7 +29,10 @@ class Linear(Module):
     PyTorch keeps W as (O, I); the state dict transposes.
     """
 
+    column_sums = staticmethod(column_sums)
+
     def __init__(self, in_features, out_features, bias=True, *, dtype=np.float32, rng=None):
+        in_features, out_features = size(in_features, "in_features"), size(out_features, "out_features")
         rng = rng or np.random.default_rng()
         self.weight = uniform_parameter((in_features, out_features), in_features, dtype, rng, to_torch=(1, 0))
         self.bias = uniform_parameter((out_features,), in_features, dtype, rng) if bias else None
@@ -63,6 +49,6 @@ class Linear(Module):
     def backward(self, dy):
         (x,) = self.recall()
         if self.bias:
-            self.bias.accumulate(column_sums(dy))
+            self.bias.accumulate(self.column_sums(dy))
         self.weight.accumulate(x.T @ dy)
         return dy @ self.weight.value.T if self.needs_input_gradient else None

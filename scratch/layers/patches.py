@@ -7,15 +7,15 @@ With these two a convolution is one matrix product. They are linear and each oth
 so the backward of one is the other. (Chellapilla et al. 2006, High performance convolutional neural networks)
 """
 
-from scratch.arrays import array_module
+from scratch.arrays import array_module, is_integer
 
 
 def pair(value, name, least):
-    """An int or a pair of ints, as a pair, each at least `least`."""
-    both = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, tuple | list) else ()
-    if len(both) != 2 or not all(isinstance(v, int) and v >= least for v in both):
+    """An integer or a pair of integers, as a pair of ints, each ≥ least."""
+    both = (value, value) if is_integer(value) else tuple(value) if isinstance(value, tuple | list) else ()
+    if len(both) != 2 or not all(is_integer(v) and v >= least for v in both):
         raise ValueError(f"{name} takes an integer or a pair of integers of at least {least}, got {value!r}")
-    return both
+    return tuple(int(v) for v in both)
 
 
 class Window:

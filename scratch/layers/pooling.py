@@ -1,7 +1,7 @@
 """Pooling and upsampling: layers without weights that change the size of a feature map."""
 
 from scratch.arrays import array_module
-from scratch.layers.linear import check_shape
+from scratch.layers.checks import check_floating, check_shape
 from scratch.layers.patches import Window, pair
 from scratch.module import Module
 
@@ -26,13 +26,19 @@ class MaxPool2d(Module):
         self.window = pooling_window(kernel_size, stride, padding, dilation)
 
     def forward(self, x):
+        check_floating(self, x)
         check_shape(self, x, ("N", "H", "W", "C"))
         N, H, W, C = x.shape
         I, J = self.window.positions((H, W))
         KH, KW = self.window.kernel
         patches = self.window.im2col(x, (I, J), pad_value=-float("inf")).reshape(N, I, J, KH * KW, C)
-        self.save(patches.argmax(axis=3), (H, W))
-        return patches.max(axis=3)
+        y, winner = patches.max(axis=3), patches.argmax(axis=3)
+        if any(self.window.padding):  # where all of a window is −∞, the padding is no candidate
+            xp = array_module(x)
+            inside = self.window.im2col(xp.ones((1, H, W, 1), x.dtype), (I, J)).reshape(1, I, J, KH * KW, 1)
+            winner = xp.where(y == -xp.inf, inside.argmax(axis=3), winner)
+        self.save(winner, (H, W))
+        return y
 
     def backward(self, dy):
         winner, size = self.recall()
@@ -57,6 +63,7 @@ class AvgPool2d(Module):
         self.count_include_pad = count_include_pad
 
     def forward(self, x):
+        check_floating(self, x)
         check_shape(self, x, ("N", "H", "W", "C"))
         N, H, W, C = x.shape
         positions = self.window.positions((H, W))
@@ -88,6 +95,7 @@ class Upsample(Module):
         self.factor = pair(scale_factor, "scale_factor", 1)
 
     def forward(self, x):
+        check_floating(self, x)
         check_shape(self, x, ("N", "H", "W", "C"))
         self.save(x.shape)
         return x.repeat(self.factor[0], axis=1).repeat(self.factor[1], axis=2)

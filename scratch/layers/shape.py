@@ -6,7 +6,7 @@ layer behind a Flatten has PyTorch's weights, transposed and nothing more.
 
 import math
 
-from scratch.layers.linear import check_shape
+from scratch.layers.checks import check_floating, check_shape, size
 from scratch.module import Module
 
 
@@ -17,6 +17,7 @@ class Flatten(Module):
     """
 
     def forward(self, x):
+        check_floating(self, x)
         self.save(x.shape)
         if x.ndim == 2:
             return x
@@ -41,10 +42,11 @@ class Unflatten(Module):
     def __init__(self, dim, unflattened_size):
         if dim != 1 or len(unflattened_size) != 3:
             raise ValueError(f"Unflatten takes dim 1 and a size (C, H, W), got dim {dim} and {unflattened_size}")
-        self.unflattened_size = tuple(unflattened_size)
+        self.unflattened_size = tuple(size(length, "unflattened_size") for length in unflattened_size)
 
     def forward(self, x):
         C, H, W = self.unflattened_size
+        check_floating(self, x)
         check_shape(self, x, ("N", C * H * W))
         self.save()
         return x.reshape(len(x), C, H, W).transpose(0, 2, 3, 1)

@@ -1,5 +1,6 @@
 """A constant added to everything."""
 
+from scratch.layers.checks import check_floating
 from scratch.module import Module
 
 
@@ -14,6 +15,7 @@ class Shift(Module):
         self.offset = offset
 
     def forward(self, x):
+        check_floating(self, x)
         self.save()
         return x + self.offset
 

@@ -108,5 +108,7 @@ class Trainer:
         return self.model.state_dict(), self.optimizer.state_dict(), self.optimizer.steps
 
     def load(self, weights, moments, steps):
+        """Write them back. All or nothing: raises InputError, before anything is written, where one does not fit."""
+        self.optimizer.ready_to_load(moments, steps)
         self.model.load_state_dict(weights)
         self.optimizer.load_state_dict(moments, steps)

@@ -1,12 +1,14 @@
 """What follows the step: its values, and that every part of training asks for the right step."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 
 from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.optim import SGD, Adam
+from scratch.options.errors import InputError
 from scratch.schedules import Schedule
 from scratch.training.trainer import Trainer
 from tests.support.tiny import images, new_model
@@ -29,9 +31,11 @@ def test_values(text, values):
 @pytest.mark.parametrize("text", [
     "", "fast", "linear", "linear:0:1", "linear:0:1:0", "linear:0:1:2:3", "step:0:1:5", "linear:0:x:5", "nan",
     "linear:0:inf:5", "exponential:1:0:5", "exponential:-1:1:5", "cyclical:0:1", "cyclical:0:1:1",
+    "inf", None, True, "linear:1:1:1e400", "linear:1e-3:0:inf", "linear:1e-3:0:nan", "linear:0:1:2.5",
+    "linear:-1e308:1e308:5", "exponential:1e-300:1e300:5", "exponential:1e300:1e-300:5",
 ])
-def test_what_is_no_schedule_is_refused(text):
-    with pytest.raises(ValueError, match="is no schedule"):
+def test_what_is_no_schedule_is_refused_in_one_sentence(text):
+    with pytest.raises(InputError, match=rf"schedule.* got {re.escape(repr(text))}$"):
         Schedule(text)
 
 

@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from scratch.bottlenecks import VectorQuantizedBottleneck, VectorQuantizer, vector_quantizer
+from scratch.bottlenecks import VectorQuantizedBottleneck, VectorQuantizer
 from scratch.bottlenecks.vector_quantizer import code_counts, initial_codebook, nearest_codes, perplexity
 
 K, D = 7, 4
@@ -62,21 +62,19 @@ def test_the_terms_are_never_negative_even_where_the_expanded_distance_would_be(
 
 
 @pytest.mark.parametrize("block", [1, 50, 10**9])
-def test_search_in_blocks_is_search_at_once(monkeypatch, block):
+def test_search_in_blocks_is_search_at_once(block):
     rng = np.random.default_rng(0)
     z, codebook = rng.standard_normal((101, 8)), rng.standard_normal((13, 8))
     expected = ((z[:, None] - codebook) ** 2).sum(axis=-1).argmin(axis=1)
-    monkeypatch.setattr(vector_quantizer, "SEARCH_BLOCK", block)
-    np.testing.assert_array_equal(nearest_codes(z, codebook), expected)
+    np.testing.assert_array_equal(nearest_codes(z, codebook, held=block), expected)
 
 
-def test_search_holds_a_block_of_distances_and_no_more(monkeypatch):
+def test_search_holds_a_block_of_distances_and_no_more():
     N, K, D = 8192, 512, 32
     rng = np.random.default_rng(0)
     z, codebook = rng.standard_normal((N, D), np.float32), rng.standard_normal((K, D), np.float32)
-    monkeypatch.setattr(vector_quantizer, "SEARCH_BLOCK", 2**17)
     tracemalloc.start()
-    nearest_codes(z, codebook)
+    nearest_codes(z, codebook, held=2**17)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4 * N * K / 4  # not even a quarter of all distances, let alone the D times as much of all differences

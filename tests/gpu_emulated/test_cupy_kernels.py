@@ -16,6 +16,7 @@ from scratch.losses import LIKELIHOODS
 from scratch.optim import make_optimizer
 from scratch.training.trainer import Trainer
 from tests.gpu_emulated import stand_in, stand_in_kernels
+from tests.support.cures import CURES
 from tests.support.models import build
 from tests.support.rates import RATES
 from tests.support.tiny import NETWORKS, OPTIONS, images
@@ -24,7 +25,7 @@ from tests.support.variants import VARIANTS
 STEPS = [  # (model, options beside the usual ones)
     *((model, {"likelihood": likelihood}) for model in ("vae", "vqvae2", "dvae") for likelihood in LIKELIHOODS),
     *(("ae", network) for network in NETWORKS.values()), *(("vae", rate) for rate in RATES.values()),
-    *VARIANTS.values(), ("dvae", {"hard": True}),
+    *VARIANTS.values(), ("dvae", {"hard": True}), ("vqvae", CURES["all"]),
 ]
 OPTIMIZERS = [
     dict(optimizer="adam", lr=1e-3, weight_decay=0.01), dict(optimizer="adam", lr=1e-3, weight_decay=0.0),

@@ -208,12 +208,12 @@ def test_the_reversed_straight_through_line_quantizes_nothing():
     assert z_torch.grad.abs().max() > 0.1
 
 
-def check_search(z, codebook, rounding):
+def check_search(z, codebook, rounding, held=vector_quantizer.HELD):
     """DESIGN trap 16: compare distances first, then the indices wherever no other code is as near up to rounding."""
     exact = ((z[:, None].astype(np.longdouble) - codebook[None]) ** 2).sum(-1)
     quantizer = torch_quantizers.VectorQuantizer(*codebook.shape, "normal", dtype=torch.from_numpy(codebook).dtype)
     quantizer.codebook.data = torch.from_numpy(codebook)
-    sides = nearest_codes(z, codebook), quantizer.nearest(torch.from_numpy(z)).numpy()
+    sides = nearest_codes(z, codebook, held), quantizer.nearest(torch.from_numpy(z)).numpy()
     nearest, second = np.sort(exact, axis=1)[:, :2].T
     scale = (z.astype(np.longdouble) ** 2).sum(1) + (codebook.astype(np.longdouble) ** 2).sum(1).max()
     clear = second - nearest > rounding * scale
@@ -241,9 +241,8 @@ def test_search_in_blocks(monkeypatch, block):
     """Where one block ends and the next begins makes no difference, on either side."""
     rng = np.random.default_rng(0)
     z, codebook = rng.standard_normal((100, 4)), rng.standard_normal((41, 4))
-    monkeypatch.setattr(vector_quantizer, "SEARCH_BLOCK", block)
     monkeypatch.setattr(torch_quantizers, "SEARCH_ROWS", max(1, block // 41))
-    check_search(z, codebook, 1e-13)
+    check_search(z, codebook, 1e-13, held=block)
 
 
 def test_search_of_a_code_itself_and_of_an_exact_tie():

@@ -7,9 +7,10 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from scratch.accelerate import accelerate_optimizer
+from scratch.accelerate.blocks import held_on
 from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.arrays import array_module, device_module, each, to_device
-from scratch.bottlenecks.vector_quantizer import VectorQuantizer, nearest_codes, search_rows
+from scratch.bottlenecks.vector_quantizer import VectorQuantizer, nearest_codes
 from scratch.layers import Conv2d, ConvTranspose2d, Linear
 from scratch.losses import Reconstruction
 from scratch.optim import Adam
@@ -81,7 +82,7 @@ class ScratchEngine:
 
     def search(self, z, codebook):
         z, codebook = self.xp.asarray(z), self.xp.asarray(codebook)
-        return lambda: nearest_codes(z, codebook)
+        return lambda: nearest_codes(z, codebook, held_on(self.xp))
 
 
 def name_of(cupy):
@@ -213,7 +214,7 @@ class Products:
     def allocate(self, xp, dtype, rng):
         """Y holds the result of the forward, and stands for ∂L/∂Y in the backward."""
         M, K, N = self.M, self.K, self.N
-        self.rows = search_rows(xp, N) if self.is_search else M
+        self.rows = max(1, held_on(xp) // N) if self.is_search else M
         self.X = xp.asarray(rng.standard_normal((M, K), dtype))
         W = xp.asarray(rng.standard_normal((N, K) if self.is_search else (K, N), dtype))
         self.W = W.T if self.is_search else W

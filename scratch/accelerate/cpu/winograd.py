@@ -12,9 +12,9 @@ A transposed convolution goes forward as ∂L/∂d does. The result is equal to 
 """
 
 from scratch.accelerate.cpu.filtering import FILTERINGS, both_ways
-from scratch.arrays import array_module, column_sums
+from scratch.arrays import array_module
 from scratch.layers import Conv2d, ConvTranspose2d
-from scratch.layers.linear import check_input
+from scratch.layers.checks import check_input
 
 CACHED = 2**20  # bytes of images whose differences are taken at a time: with fewer the threads wait for each other
 
@@ -163,7 +163,7 @@ class WinogradConv2d(FewerProducts, Conv2d):
     def backward(self, dy):
         tiles, V, U = self.recall()
         if self.bias:
-            self.bias.accumulate(column_sums(dy.reshape(-1, dy.shape[-1])))
+            self.bias.accumulate(self.column_sums(dy.reshape(-1, dy.shape[-1])))
         dm = tiles.from_positions(dy)
         self.accumulate_from(V.swapaxes(1, 2) @ dm)
         return tiles.to_image(dm @ U.swapaxes(1, 2)) if self.needs_input_gradient else None
@@ -194,7 +194,7 @@ class WinogradConvTranspose2d(FewerProducts, ConvTranspose2d):
     def backward(self, dy):
         tiles, m, U = self.recall()
         if self.bias:
-            self.bias.accumulate(column_sums(dy.reshape(-1, dy.shape[-1])))
+            self.bias.accumulate(self.column_sums(dy.reshape(-1, dy.shape[-1])))
         dV = tiles.from_image(dy)
         self.accumulate_from(m.swapaxes(1, 2) @ dV)
         return tiles.to_positions(dV @ U.swapaxes(1, 2)) if self.needs_input_gradient else None

@@ -35,6 +35,12 @@ def replica(model):
     return copy.deepcopy(model, {id(array): array for array in shared})
 
 
+def share_values(model, replica):
+    """Give a replica the arrays that the model has by now: an array that was assigned to a parameter is a new one."""
+    for part, copied in zip(model.named_state().values(), replica.named_state().values(), strict=True):
+        copied.value = part.value
+
+
 class ParallelTrainer(Trainer):
     """A Trainer on the CPU whose steps are shared out among `workers` threads.
 
@@ -87,6 +93,8 @@ class ParallelTrainer(Trainer):
 
     def share_out(self, work, images, noise):
         """[(share, what `work` answered)] of every worker that has images at all."""
+        for worker in self.workers:
+            share_values(self.model, worker.model)
         bounds = [len(images) * i // len(self.workers) for i in range(len(self.workers) + 1)]
         tasks = [
             (worker, images[a:b], noise if noise is None else each(lambda part, share=slice(a, b): part[share], noise),

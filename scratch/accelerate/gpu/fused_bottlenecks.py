@@ -4,12 +4,17 @@ import math
 
 import numpy as np
 
+from scratch.accelerate.blocks import HELD_ON_GPU
 from scratch.accelerate.gpu.fused import fused
 from scratch.accelerate.gpu.fused_losses import squared_difference
 from scratch.arrays import array_module
-from scratch.bottlenecks import CuredVectorQuantizer, VectorQuantizer
+from scratch.bottlenecks import CuredVectorQuantizer, UnitLength, VectorQuantizer
+from scratch.bottlenecks.codebook.unit_length import divided as plain_divided
+from scratch.bottlenecks.codebook.unit_length import divided_backward as plain_divided_backward
 from scratch.bottlenecks.gaussian import GaussianKL, Reparameterize
 from scratch.bottlenecks.gumbel_softmax import CategoricalKL, GumbelSoftmax, GumbelSoftmaxBottleneck, perturbed
+from scratch.bottlenecks.vector_quantizer import nearest_codes
+from scratch.bottlenecks.vector_quantizer import offsets as plain_offsets
 from scratch.losses import batch_mean_of_sums
 
 # --- the VAE's --------------------------------------------------------------------------------------------------------
@@ -71,6 +76,9 @@ class FusedGaussianKL(GaussianKL):
 # --- the VQ-VAE's -----------------------------------------------------------------------------------------------------
 
 
+offsets = fused(plain_offsets)
+
+
 @fused
 def straight_through(dq, residual, weight):
     """∂L/∂q + weight · (z − q)."""
@@ -78,7 +86,12 @@ def straight_through(dq, residual, weight):
 
 
 class FusedVectorQuantizer(VectorQuantizer):
-    """VectorQuantizer, z − q with its square one kernel, ∂L/∂z another."""
+    """VectorQuantizer, z − q with its square one kernel, ∂L/∂z another; in the search, what is squared of the codes."""
+
+    held = HELD_ON_GPU
+
+    def search(self, z, e):
+        return nearest_codes(z.reshape(-1, e.shape[1]), e, self.held, offsets).reshape(z.shape[:-1])
 
     def quantize(self, z, e, k):
         q = e[k]
@@ -92,6 +105,15 @@ class FusedVectorQuantizer(VectorQuantizer):
         scale = 2 / len(residual)
         de = self.scatter(residual * (-scale * dterms["codebook"]), k) if "codebook" in dterms else None
         return straight_through(dq, residual, scale * dterms["commitment"]), de
+
+
+divided, divided_backward = fused(plain_divided), fused(plain_divided_backward)
+
+
+class FusedUnitLength(UnitLength):
+    """UnitLength, one kernel beside its sum forward and one backward."""
+
+    divided, divided_backward = staticmethod(divided), staticmethod(divided_backward)
 
 
 class FusedCuredVectorQuantizer(CuredVectorQuantizer, FusedVectorQuantizer):
@@ -189,6 +211,7 @@ class FusedGumbelSoftmaxBottleneck(GumbelSoftmaxBottleneck):
 FORMS = {
     Reparameterize: FusedReparameterize, GaussianKL: FusedGaussianKL,
     VectorQuantizer: FusedVectorQuantizer, CuredVectorQuantizer: FusedCuredVectorQuantizer,
+    UnitLength: FusedUnitLength,
     GumbelSoftmax: FusedGumbelSoftmax, CategoricalKL: FusedCategoricalKL,
     GumbelSoftmaxBottleneck: FusedGumbelSoftmaxBottleneck,
 }

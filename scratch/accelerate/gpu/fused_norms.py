@@ -1,10 +1,10 @@
 """The norms of layers/group_norm.py and layers/batch_norm.py, what stands between their means one kernel each."""
 
 from scratch.accelerate.gpu.fused import fused
-from scratch.arrays import array_module, column_sums
+from scratch.accelerate.gpu.sums import column_means, column_sums
+from scratch.arrays import array_module
 from scratch.layers import BatchNorm2d, GroupNorm
-from scratch.layers.batch_norm import column_means
-from scratch.layers.linear import check_input
+from scratch.layers.checks import check_input
 
 
 @fused

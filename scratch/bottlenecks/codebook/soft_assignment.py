@@ -2,7 +2,10 @@
 
 import math
 
+import numpy as np
+
 from scratch.arrays import array_module
+from scratch.layers.checks import check_floating
 from scratch.module import Module
 from scratch.options.option import Option, Real
 
@@ -19,6 +22,8 @@ class SoftAssignmentEntropy(Module):
 
     over all M positions of a batch at once. It couples the examples of a batch, and is no sum over an example.
     Shapes: z (M, D), e (K, D), gap a scalar. Arrays of M × K are held. ‖zₘ‖² is the same for all k: softmax drops it.
+    The mean of the codes is taken from both z and e first, as in the search for the nearest (vector_quantizer.py): it
+    changes no distance, and numbers far from zero would lose theirs in the product.
 
         gₖ = ∂gap/∂p̄ₖ = log p̄ₖ + 1
         sₘₖ = ∂gap/∂aₘₖ = pₘₖ (gₖ − Σⱼ pₘⱼ gⱼ) / M            with Σₖ sₘₖ = 0
@@ -34,11 +39,14 @@ class SoftAssignmentEntropy(Module):
         self.temperature = temperature
 
     def forward(self, z, e):
-        xp = array_module(z)
+        check_floating(self, z, e)
+        xp, centre = array_module(z), e.mean(axis=0)
+        z, e = z - centre, e - centre
         p = z @ e.T
         p -= (e * e).sum(axis=1) / 2
-        p *= 2 / self.temperature
-        p -= p.max(axis=1, keepdims=True)
+        p -= p.max(axis=1, keepdims=True)  # before the division, which of a small T overflows
+        with np.errstate(over="ignore"):  # to −∞, whose exponential is 0
+            p /= self.temperature / 2
         xp.exp(p, out=p)
         p /= p.sum(axis=1, keepdims=True)
         mean = p.sum(axis=0) / len(p)
@@ -50,5 +58,6 @@ class SoftAssignmentEntropy(Module):
         z, e, p, log_mean = self.recall()
         # gₖ without its + 1, which the difference below takes away again
         s = (log_mean - (p @ log_mean)[:, None]) * p
-        s *= dgap * 2 / (self.temperature * len(p))
+        s *= dgap * 2 / len(p)
+        s /= self.temperature
         return s @ e, s.T @ z - e * s.sum(axis=0)[:, None]

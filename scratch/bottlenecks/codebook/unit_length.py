@@ -1,6 +1,7 @@
 """Vectors at unit length: what makes the nearest code that of the smallest angle."""
 
 from scratch.arrays import array_module
+from scratch.layers.checks import check_floating
 from scratch.module import Module
 from scratch.options.option import Choice, Option
 
@@ -10,28 +11,39 @@ CODE_METRIC = Option("code_metric", Choice(("euclidean", "cosine")), "euclidean"
 SHORTEST = 1e-12  # a vector shorter than this is divided by it, so that zero stays zero
 
 
-def lengths(x):
-    """‖x‖ over the last axis, which stays, with SHORTEST as the least value."""
+def divided(x, squared_norm):
+    """x / max(‖x‖, s)."""
     xp = array_module(x)
-    return xp.maximum(xp.sqrt((x * x).sum(axis=-1, keepdims=True)), SHORTEST)
+    return x / xp.maximum(xp.sqrt(squared_norm), SHORTEST)
+
+
+def divided_backward(dy, y, squared_norm, along_y):
+    """∂L/∂x from ∂L/∂y and ⟨y, ∂L/∂y⟩."""
+    xp = array_module(y)
+    norm = xp.sqrt(squared_norm)
+    return (dy - y * (along_y * (norm >= SHORTEST))) / xp.maximum(norm, SHORTEST)
 
 
 class UnitLength(Module):
-    """y = x / ‖x‖ over the last axis.
+    """y = x / max(‖x‖, s) over the last axis, with s = 10⁻¹².
 
     Between unit vectors ‖ẑ − ê‖² = 2 − 2 cos(z, e): the nearest code is the one of the largest cosine, and no code is
     out of reach for being long. (Yu et al. 2022, arXiv:2110.04627, section 3.2)
     Shapes: x, y (..., D).
 
         ∂L/∂x = (∂L/∂y − y ⟨y, ∂L/∂y⟩) / ‖x‖         what points along y changes no direction
+        ∂L/∂x = ∂L/∂y / s         where ‖x‖ < s: there y = x / s
     """
 
+    divided, divided_backward = staticmethod(divided), staticmethod(divided_backward)
+
     def forward(self, x):
-        length = lengths(x)
-        y = x / length
-        self.save(y, length)
+        check_floating(self, x)
+        squared_norm = (x * x).sum(axis=-1, keepdims=True)
+        y = self.divided(x, squared_norm)
+        self.save(y, squared_norm)
         return y
 
     def backward(self, dy):
-        y, length = self.recall()
-        return (dy - y * (y * dy).sum(axis=-1, keepdims=True)) / length
+        y, squared_norm = self.recall()
+        return self.divided_backward(dy, y, squared_norm, (y * dy).sum(axis=-1, keepdims=True))

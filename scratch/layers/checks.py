@@ -1,0 +1,41 @@
+"""What a layer refuses at its door: an input of another shape, dtype or device, and sizes other than integers."""
+
+from scratch.arrays import array_module, is_integer
+
+
+def check_shape(layer, x, shape):
+    """Refuse an input of another shape; `shape` has names for what is free, such as ("N", "H", "W", 3)."""
+    fixed = [(axis, size) for axis, size in enumerate(shape) if not isinstance(size, str)]
+    if x.ndim != len(shape) or any(x.shape[axis] != size for axis, size in fixed):
+        expected = ", ".join(map(str, shape))
+        raise ValueError(f"{type(layer).__name__} takes an input of shape ({expected}), got {tuple(x.shape)}")
+
+
+def check_floating(layer, *inputs):
+    """Refuse integers, booleans and complex numbers, and inputs of several dtypes: uint8 2 − 3 would be 255."""
+    for x in inputs:
+        array_module(x)  # refuses what is no array
+        if x.dtype.kind != "f":
+            raise TypeError(f"{type(layer).__name__} takes floating-point numbers, got {x.dtype}: convert them first, "
+                            f"as with astype(np.float32)")
+        if x.dtype != inputs[0].dtype:
+            raise TypeError(f"{type(layer).__name__} takes inputs of one dtype, got {inputs[0].dtype} and {x.dtype}: "
+                            f"convert one of them")
+
+
+def check_input(layer, x, shape, weight):
+    """Refuse what would otherwise be broadcast, upcast or misread."""
+    check_shape(layer, x, shape)
+    name = type(layer).__name__
+    if x.dtype != weight.dtype:
+        raise TypeError(f"{name} has {weight.dtype} weights, got a {x.dtype} input: convert one of them")
+    check_floating(layer, x)
+    if array_module(x) is not array_module(weight):
+        raise TypeError(f"{name} has its weights on another device than its input: move one of them")
+
+
+def size(value, name, least=1):
+    """An integer ≥ least, NumPy's integers too, as a Python int; anything else raises ValueError."""
+    if not is_integer(value) or value < least:
+        raise ValueError(f"{name} takes an integer ≥ {least}, got {value!r}")
+    return int(value)
