@@ -11,6 +11,7 @@ from scratch.instruments.bits import rates, report
 from scratch.instruments.pca import beside_pca, explained_by_components, principal_components
 from scratch.options.errors import InputError
 from scratch.runs.latents import read_latents, write_latents, write_npz
+from scratch.runs.run import same_file
 from scratch.runs.trained import PICTURED, save_picture
 
 
@@ -29,9 +30,15 @@ def encode(arguments):
 def decode(arguments):
     """Read what `encode` wrote, write the decoded images (uint8) to a .npz and the first of them to a picture."""
     trained = open_run(arguments)
+    path = destination(arguments, trained, "decoded.npz")
+    if path.suffix == ".png":
+        raise InputError(f"--out {path} names a picture; decode writes arrays, and a picture beside them: "
+                         f"give --out {path.with_suffix('.npz')}.")
+    for written in (path, path.with_suffix(".png")):
+        if same_file(written, arguments.file):
+            raise InputError(f"decode would write {written} over the file that it reads: name another --out.")
     latents = read_latents(Path(arguments.file), trained)
     images = trained.decode(latents)
-    path = destination(arguments, trained, "decoded.npz")
     write_npz(path, images=np.rint(255 * images.clip(0, 1)).astype(np.uint8))
     print(f"wrote {path}: images {images.shape}")
     title = f"{trained.options['model']}: decoded from {Path(arguments.file).name}"

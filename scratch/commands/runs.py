@@ -1,6 +1,8 @@
 """What the command line does with a run: train it, judge it, draw it."""
 
 import json
+import shlex
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from scratch.instruments.denoising import denoising, new_corruption
 from scratch.instruments.report import check_samples, measure, report_measures
 from scratch.options.errors import InputError
 from scratch.options.training import resolve, resolve_resumed
-from scratch.runs.run import Run, describe_data, versions
+from scratch.runs.run import AlreadyARun, NeverSaved, Run, describe_data, versions
 from scratch.runs.trained import (
     Trained,
     build_model,
@@ -61,13 +63,14 @@ def train(arguments, make_trainer=make_trainer, program="scratch"):
     """Train a new run, or continue one. torch_ref passes its own `make_trainer`."""
     start = continue_run if arguments.resume else begin_run
     run, data, trainer, progress = start(arguments, make_trainer, program)
-    try:
-        fit(trainer, data, run, progress, on_epoch=report_epoch)
-    except Interrupted:
-        print(f"Stopped and saved. Go on with: python -m {program} train --resume {run.folder}")
-        return 130
-    if run.metrics():
-        draw_pictures(run, data)
+    with run:
+        try:
+            fit(trainer, data, run, progress, on_epoch=report_epoch)
+        except Interrupted:
+            print(f"Stopped and saved. Go on with: python -m {program} train --resume {run.folder}")
+            return 130
+        if run.metrics():
+            draw_pictures(run, data)
     return 0
 
 
@@ -83,7 +86,14 @@ def begin_run(arguments, make_trainer, program):
         "parameters": parameters,
         "versions": versions(),
     }
-    run = Run.create(arguments.out or free_folder(options), config)
+    folder = arguments.out or free_folder(options)
+    try:
+        run = Run.create(folder, config)
+    except AlreadyARun:
+        raise InputError(f"{folder} holds a run already: name another --out, or continue with --resume {folder}."
+                         ) from None
+    if run.began_anew:
+        print(f"{run.folder} holds a run that was never saved: it begins anew.")
     print(f"{options['model']} with {parameters:,} parameters on {data.describe()}; writing to {run.folder}")
     with memory_for(options["batch_size"], options["device"]):
         prepare(trainer, data, options)
@@ -92,7 +102,11 @@ def begin_run(arguments, make_trainer, program):
 
 def continue_run(arguments, make_trainer, program):
     """(run, data, trainer, progress) of a run as it was when it was last saved."""
-    run, tensors, position = Run.resume(arguments.resume)
+    try:
+        run, tensors, position = Run.resume(arguments.resume)
+    except NeverSaved as error:
+        raise InputError(f"{arguments.resume} holds a run that was never saved: begin it anew with "
+                         f"{command_of(error.config, arguments.resume)}") from None
     if run.config["program"] != program:
         raise InputError(f"{run.folder} was trained by {run.config['program']}: continue it there.")
     run.config["options"] = resolve_resumed(arguments, run.options)
@@ -101,10 +115,7 @@ def continue_run(arguments, make_trainer, program):
         raise InputError(f"the data has changed since {run.folder} was trained: {data.describe()}, "
                          f"where the run had {run.config['data']}.")
     trainer, _ = make_trainer(run.options, data.train.shape[1:])
-    try:
-        progress = run.restore(trainer, tensors, position)
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{run.folder}/resume.safetensors does not fit its own config: {error}.") from None
+    progress = run.restore(trainer, tensors, position)
     run.write_config()
     for name, now in trainer.environment().items():
         if (before := position["environment"].get(name)) != now:
@@ -114,6 +125,19 @@ def continue_run(arguments, make_trainer, program):
         end = "steps" if run.options["steps"] else "epochs"
         print(f"Its {run.options[end]} {end[:-1]}(s) are done; a larger --{end} trains on.")
     return run, data, trainer, progress
+
+
+def command_of(config, folder):
+    """The `train` command that begins a run with the options of this config."""
+    options = config["options"]
+    usual = resolve(Namespace(model=options["model"], preset=options["preset"]))
+    words = ["python", "-m", config["program"], "train", options["model"], "--preset", options["preset"]]
+    for name, value in options.items():
+        if value != usual[name] and value is not None and value is not False:
+            option = f"--{name.replace('_', '-')}"
+            value = ",".join(map(str, value)) if isinstance(value, list) else value
+            words += [option] if value is True else [f"{option}={value}"]
+    return shlex.join([*words, f"--out={folder}"])
 
 
 def load_data(options, download=False):
@@ -176,7 +200,9 @@ def check_images(trained, data):
 
 def destination(arguments, trained, name):
     """Where a command writes: --out, or the run's own folder."""
-    return Path(arguments.out) if arguments.out else trained.run.folder / name
+    path = Path(arguments.out) if arguments.out else trained.run.folder / name
+    trained.run.check_destination(path)
+    return path
 
 
 def evaluate(arguments):
@@ -291,6 +317,9 @@ def curves(arguments):
             raise InputError(f"{label} has finished no epoch yet: there is nothing to draw of it.")
     common = set.intersection(*(set(entry) for metrics in runs.values() for entry in metrics)) - {"epoch"}
     wanted = arguments.metric or [name for name in COMPARED if name in common]
+    if not wanted:
+        raise InputError(f"the runs share no metric of {', '.join(COMPARED)}: name one with --metric; they share "
+                         f"{', '.join(sorted(common)) or 'none'}.")
     for name in wanted:
         if name not in common:
             raise InputError(f"not every run has a metric {name!r}; they share {', '.join(sorted(common))}.")

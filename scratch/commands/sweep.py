@@ -5,7 +5,6 @@ again, takes a sweep up where it stopped. Each run is a run like any other, in a
 """
 
 import itertools
-import json
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from scratch.figures.sweeps import draw, print_table
 from scratch.instruments.mutual_information import mig_of_run
 from scratch.options.errors import InputError
 from scratch.options.training import MAY_CHANGE_ON_RESUME, add_train_arguments, given, resolve
-from scratch.runs.run import Run, read_position, write_atomically
+from scratch.runs.descriptions import EVALUATION, SWEEP
+from scratch.runs.run import Run, read_position
 from scratch.runs.trained import Trained
 from scratch.training.loop import Diverged, Progress, steps_to_do
 
@@ -73,7 +73,7 @@ def sweep(arguments):
 def report(folder, axes, rows, diverged):
     """Write sweep.json and the pictures, and print the table."""
     found = {"over": axes, "runs": rows, "diverged": diverged}
-    write_atomically(folder / "sweep.json", (json.dumps(found, indent=2) + "\n").encode())
+    SWEEP.write(folder / "sweep.json", found)
     print_table(rows)
     print(f"wrote {folder / 'sweep.json'}")
     draw(folder, axes, rows)
@@ -170,14 +170,14 @@ def evaluated(planned):
     path = planned.folder / "evaluation.json"
     if path.exists():
         try:
-            found = json.loads(path.read_text())
+            found = EVALUATION.read(path)
             if found["about"] == about:
                 return found["figures"]
-        except (ValueError, KeyError, TypeError):
+        except InputError:
             pass  # measured again
     run = Run.open(planned.folder)
     trained, data = Trained(run, planned.options["device"]), load_data(planned.options, planned.arguments.download)
     figures = {"parameters": run.config["parameters"], **measure_all(trained, data.held_out)}
     figures |= mig_of_run(trained, data)
-    write_atomically(path, (json.dumps({"about": about, "figures": figures}) + "\n").encode())
+    EVALUATION.write(path, {"about": about, "figures": figures}, indent=None)
     return figures
