@@ -40,10 +40,10 @@ def migrated(config):
 
     Options of other models, which older folders held too, are left out.
     """
-    options = config["options"]
-    if options.get("model") not in MODEL_OPTIONS:
-        raise InputError(f"is {options.get('model')!r}; expected {' or '.join(MODEL_OPTIONS)}", "model")
-    foreign = foreign_options(options["model"])
+    options, model = config["options"], config["options"].get("model")
+    if model not in list(MODEL_OPTIONS):
+        raise InputError(f"is {model!r}; expected {' or '.join(MODEL_OPTIONS)}", "model")
+    foreign = foreign_options(model)
     options = {name: value for name, value in {**OLDER, **options}.items() if name not in foreign}
     return {**config, "options": check_options(options)}
 

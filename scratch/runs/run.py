@@ -7,7 +7,6 @@ resume.safetensors says where the run stands, and resuming brings the other file
 of a run that was never saved, and training into it begins anew.
 """
 
-import contextlib
 import json
 import os
 import platform
@@ -132,9 +131,8 @@ class Run:
         for name in (*described.FILES, *described.PICTURES):
             if name in names and not own:
                 raise InputError(f"{folder} holds a {name} that train did not write: choose another folder.")
-        for name in LINES:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.folder / name)
+        for name in LINES.keys() & set(names):
+            os.unlink(self.folder / name)
         remove_leftovers(self.folder)
         return own
 

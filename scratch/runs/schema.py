@@ -6,6 +6,7 @@
 Numbers, text and objects are those of JSON. An Array is a tensor of a safetensors or .npz file.
 """
 
+import difflib
 import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -173,7 +174,8 @@ class Record:
         for key, entry in value.items():
             kind = known.get(key, self.others)
             if kind is None:
-                raise Mismatch(inside(where, key), "unknown", "one of " + ", ".join(known) if known else "nothing")
+                nearest = difflib.get_close_matches(key, known, 5, 0)
+                raise Mismatch(inside(where, key), "unknown", f"an entry such as {', '.join(nearest)}")
             kind.check(entry, inside(where, key))
 
 

@@ -6,6 +6,7 @@ import pytest
 from data_utils import to_float
 from data_utils.core import Data
 from scratch import optim
+from scratch.__main__ import build_parser
 from scratch.arrays import each, generator, to_device, to_host
 from scratch.instruments.elbo import kl_and_distortion
 from scratch.instruments.importance import importance_weighted_bound
@@ -13,7 +14,8 @@ from scratch.instruments.vectors import latent_vectors
 from scratch.losses import LIKELIHOODS
 from scratch.models.autoencoder import build
 from scratch.models.priors import CodeFrequencies, FittedGaussian
-from scratch.runs.run import Run
+from scratch.options.training import resolve
+from scratch.runs.run import Run, describe_data, versions
 from scratch.training import loop as training
 from scratch.training.loop import Progress, Totals, Trainer, fit, make_optimizer
 from tests.gpu_emulated.stand_in import DeviceArray, counting
@@ -310,8 +312,9 @@ def data():
 
 
 def new_run(folder):
-    options = dict(epochs=2, batch_size=8, seed=0, device="gpu", dtype="float32", model="any")
-    return Run.create(folder, {"options": options, "data": {"image_shape": [16, 16, 3]}})
+    arguments = build_parser().parse_args("train ae --epochs 2 --batch-size 8 --device gpu".split())
+    config = {"program": "scratch", "options": resolve(arguments), "data": describe_data(data()), "parameters": 0}
+    return Run.create(folder, {**config, "versions": versions()})
 
 
 @each_model
@@ -323,6 +326,7 @@ def test_training_checkpoints_and_resumes_on_the_device(cupy, tmp_path, name):
     first, run = new_trainer(name, "gpu"), new_run(tmp_path / "parts")
     run.options["epochs"] = 1
     fit(first, data(), run, Progress())
+    run.close()
     resumed, (run, tensors, position) = new_trainer(name, "gpu"), Run.resume(tmp_path / "parts")
     progress = run.restore(resumed, tensors, position)
     run.options["epochs"] = 2
