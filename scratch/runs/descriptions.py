@@ -18,7 +18,7 @@ import numpy as np
 
 from scratch.options.errors import InputError
 from scratch.runs.files import Document
-from scratch.runs.schema import Array, Either, Json, Listed, Real, Record, Text, Whole
+from scratch.runs.schema import Array, Either, Json, Listed, Real, Record, Text, Whole, shown
 
 RESUME_FORMAT = "autoencoders-from-scratch resume 1"
 LATENTS_FORMAT = "autoencoders-from-scratch codes 1"
@@ -135,14 +135,17 @@ def latents(shapes, dtype, codes):
 
 def check_position(position, config, place):
     """Raises InputError where a position is none that a run of this config comes to."""
-    images, batch_size = config["data"]["training_images"], config["options"]["batch_size"]
-    an_epoch = math.ceil(images / batch_size)
+    options, totals = config["options"], position["totals"]
+    an_epoch = math.ceil(config["data"]["training_images"] / options["batch_size"])
     step, updates = position["step"], (position["epoch"] - 1) * an_epoch + position["step"]
     for name, found, expected in (
-        ("step", step, step if step < an_epoch else f"less than {an_epoch}, the steps of an epoch"),
+        ("step", step, min(step, an_epoch - 1)),
         ("updates", position["updates"], updates),
-        ("totals.examples", position["totals"]["examples"], step * batch_size),
-        ("step_means.step", position["step_means"]["step"], updates if config["options"]["log_steps"] else None),
+        ("totals.examples", totals["examples"], step * options["batch_size"]),
+        ("step_means.step", position["step_means"]["step"], updates if options["log_steps"] else None),
     ):
         if expected is not None and found != expected:
             raise InputError(f"{place}: {name} is {found}; expected {expected}: {POSITION.advice}.")
+    if odd := totals["sums"].keys() ^ totals["latest"].keys():
+        raise InputError(f"{place}: totals.sums and totals.latest differ in {shown(', '.join(sorted(odd)))}; "
+                         f"expected the same names: {POSITION.advice}.")
