@@ -12,6 +12,7 @@ from scratch.instruments.pca import beside_pca, explained_by_components, princip
 from scratch.options.errors import InputError
 from scratch.runs.latents import read_latents, write_latents, write_npz
 from scratch.runs.run import same_file
+from scratch.runs.schema import shown
 from scratch.runs.trained import PICTURED, save_picture
 
 
@@ -32,11 +33,11 @@ def decode(arguments):
     trained = open_run(arguments)
     path = destination(arguments, trained, "decoded.npz")
     if path.suffix == ".png":
-        raise InputError(f"--out {path} names a picture; decode writes arrays, and a picture beside them: "
-                         f"give --out {path.with_suffix('.npz')}.")
+        raise InputError(f"--out {shown(path)} names a picture; decode writes arrays, and a picture beside them: "
+                         f"give --out {shown(path.with_suffix('.npz'))}.")
     for written in (path, path.with_suffix(".png")):
         if same_file(written, arguments.file):
-            raise InputError(f"decode would write {written} over the file that it reads: name another --out.")
+            raise InputError(f"decode would write {shown(written)} over the file that it reads: name another --out.")
     latents = read_latents(Path(arguments.file), trained)
     images = trained.decode(latents)
     write_npz(path, images=np.rint(255 * images.clip(0, 1)).astype(np.uint8))

@@ -18,6 +18,7 @@ from scratch.instruments.report import check_samples, measure, report_measures
 from scratch.options.errors import InputError
 from scratch.options.training import resolve, resolve_resumed
 from scratch.runs.run import AlreadyARun, NeverSaved, Run, describe_data, versions
+from scratch.runs.schema import shown
 from scratch.runs.trained import (
     Trained,
     build_model,
@@ -90,10 +91,10 @@ def begin_run(arguments, make_trainer, program):
     try:
         run = Run.create(folder, config)
     except AlreadyARun:
-        raise InputError(f"{folder} holds a run already: name another --out, or continue with --resume {folder}."
-                         ) from None
+        raise InputError(f"{shown(folder)} holds a run already: name another --out, or continue with --resume "
+                         f"{shown(folder)}.") from None
     if run.began_anew:
-        print(f"{run.folder} holds a run that was never saved: it begins anew.")
+        print(f"{shown(run.folder)} holds a run that was never saved: it begins anew.")
     print(f"{options['model']} with {parameters:,} parameters on {data.describe()}; writing to {run.folder}")
     with memory_for(options["batch_size"], options["device"]):
         prepare(trainer, data, options)
@@ -105,8 +106,8 @@ def continue_run(arguments, make_trainer, program):
     try:
         run, tensors, position = Run.resume(arguments.resume)
     except NeverSaved as error:
-        raise InputError(f"{arguments.resume} holds a run that was never saved: begin it anew with "
-                         f"{command_of(error.config, arguments.resume)}") from None
+        raise InputError(f"{shown(arguments.resume)} holds a run that was never saved: begin it anew with "
+                         f"{shown(command_of(error.config, arguments.resume))}") from None
     if run.config["program"] != program:
         raise InputError(f"{run.folder} was trained by {run.config['program']}: continue it there.")
     run.config["options"] = resolve_resumed(arguments, run.options)
@@ -311,7 +312,10 @@ def labelled(folders):
 
 def curves(arguments):
     """Draw metrics of several runs over their epochs, in one figure."""
-    runs = {label: Run.open(folder).metrics() for label, folder in labelled(arguments.runs).items()}
+    opened = {label: Run.open(folder) for label, folder in labelled(arguments.runs).items()}
+    for run in opened.values():
+        run.check_destination(arguments.out)
+    runs = {label: run.metrics() for label, run in opened.items()}
     for label, metrics in runs.items():
         if not metrics:
             raise InputError(f"{label} has finished no epoch yet: there is nothing to draw of it.")

@@ -78,7 +78,8 @@ ABOUT = Document(
     }),
     "give decode what encode wrote",
 )
-figures = Record(others=Either((number, Text(), Listed(number), None)))
+figure = Real(finite=False, nan=True)  # a ratio of nothing to nothing, such as the gap of a factor that never varies
+figures = Record(others=Either((figure, Text(), Listed(figure), None)))
 EVALUATION = Document(
     Record({"about": Record({"version": Whole(), "updates": Whole()}), "figures": figures}),
     "remove it, and it is measured again",

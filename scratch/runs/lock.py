@@ -43,8 +43,11 @@ class Lock:
                     raise InputError(f"{shown(self.path.parent)} is being written by {holder(handle)}: "
                                      f"wait until it has finished, or choose another folder.")
                 if is_still(handle, self.path):
+                    if (content := os.read(handle, 20)) and not content.isdigit():
+                        raise InputError(f"{shown(self.path)} is a file of another program: choose another folder.")
                     with contextlib.suppress(OSError):
                         os.ftruncate(handle, 0)
+                        os.lseek(handle, 0, os.SEEK_SET)
                         os.write(handle, str(os.getpid()).encode())
                     return handle
             except BaseException:

@@ -8,6 +8,7 @@ Numbers, text and objects are those of JSON. An Array is a tensor of a safetenso
 
 import difflib
 import math
+import sys
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -74,18 +75,23 @@ class Whole:
 
 @dataclass(frozen=True)
 class Real:
-    """A number of at least `least`; an infinite one only where `finite` is False, and never NaN."""
+    """A number of at least `least`; an infinite one only where `finite` is False, and NaN only where `nan` is True."""
 
     least: float = -math.inf
     finite: bool = True
+    nan: bool = False
 
     @property
     def expected(self):
         return f"a{' finite' if self.finite else ''} number{between(self.least, math.inf)}"
 
     def check(self, value, where=""):
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not value >= self.least or (self.finite and not math.isfinite(value)):
+        too_large = isinstance(value, int) and abs(value) > sys.float_info.max
+        if isinstance(value, bool) or not isinstance(value, int | float) or too_large:
+            raise Mismatch(where, found(value), self.expected)
+        if value != value and self.nan:
+            return
+        if not value >= self.least or (self.finite and not abs(value) < math.inf):
             raise Mismatch(where, found(value), self.expected)
 
 

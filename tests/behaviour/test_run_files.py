@@ -67,6 +67,8 @@ def mutations(value, where=()):
     (Whole(), 3, True, "a.b is true; expected an integer ≥ 0"),
     (Whole(), 3, 3.0, "a.b is 3.0; expected an integer ≥ 0"),
     (Real(0), 0, math.inf, "a.b is inf; expected a finite number ≥ 0"),
+    (Real(), 10**30, 10**400, "a.b is 100000000000000000000000000000000000 ...; expected a finite number"),
+    (Real(), 1e300, math.nan, "a.b is nan; expected a finite number"),
     (Real(finite=False), math.inf, math.nan, "a.b is nan; expected a number"),
     (Real(), 1, "1", "a.b is '1'; expected a finite number"),
     (Text(("x", "y")), "y", "z\n\x1b", "a.b is 'z\\n\\x1b'; expected 'x' or 'y'"),
@@ -161,6 +163,20 @@ def test_what_is_no_file_or_far_too_large_is_refused_at_once(scratch, trained, t
         assert_one_sentence(scratch(*command), name)
         assert time.monotonic() - started < 5, what
         assert {path.name for path in folder.iterdir()} == before
+
+
+def test_names_with_control_characters_stay_on_one_line(scratch, trained):  # noqa: F811
+    odd = "a\nb\x1b[31m"
+    os.rename(trained("ae"), odd)
+    command = ["train", "ae", *SMALL, *MODELS["ae"], "--out"]
+    for argv in (["evaluate", f"{odd}x"], ["train", "--resume", f"{odd}x"], [*command, odd], [*command, f"{odd}/x\n/y\0"],
+                 ["decode", odd, "c\n.npz"], ["encode", odd, "--out", f"{odd}/config.json"]):
+        assert_one_sentence(scratch(*argv), "\\n")
+    Path(odd, "checkpoint.safetensors").write_bytes(b"")
+    assert_one_sentence(scratch("evaluate", odd), "a\\nb\\x1b[31m/checkpoint.safetensors")
+    (Path(odd) / "resume.safetensors").unlink()
+    (Path(odd) / "checkpoint.safetensors").unlink()
+    assert_one_sentence(scratch("train", "--resume", odd), "never saved", "a\\nb")
 
 
 def test_a_folder_that_cannot_be_read_is_not_empty(scratch, trained, monkeypatch):  # noqa: F811
@@ -645,7 +661,8 @@ def test_decode_writes_over_nothing_that_it_reads(scratch, encoded):  # noqa: F8
         assert_one_sentence(scratch("decode", folder, "c.npz", "--out", out), "over the file that it reads")
     assert_one_sentence(scratch("decode", folder, "c.npz", "--out", "y.png"), "y.npz")
     assert_one_sentence(scratch("decode", folder, "c.npz", "--out", f"{folder}/resume.safetensors"), "the run itself")
-    assert_one_sentence(scratch("encode", folder, "--out", f"{folder}/config.json"), "the run itself")
+    for command in (["encode", folder], ["sample", folder], ["curves", folder]):
+        assert_one_sentence(scratch(*command, "--out", f"{folder}/config.json"), "config.json", "the run itself")
     assert Path("c.npz").read_bytes() == whole and not Path("y.png").exists()
     assert scratch("decode", folder, "c.npz", "--out", "y.npz").status == 0 and Path("y.png").exists()
 
@@ -672,6 +689,8 @@ def test_every_mutation_of_an_evaluation_is_read_or_refused(tmp_path):
     path = tmp_path / "evaluation.json"
     described.EVALUATION.write(path, whole)
     assert described.EVALUATION.read(path) == whole
+    described.EVALUATION.write(path, {**whole, "figures": {"mig": math.nan}})
+    assert math.isnan(described.EVALUATION.read(path)["figures"]["mig"])
     for where, changed in mutations(whole):
         path.write_text(json.dumps(changed))
         try:

@@ -135,6 +135,11 @@ def test_what_cannot_be_a_lock(tmp_path):
     with pytest.raises((InputError, OSError), match="lock"):
         Lock(tmp_path)
     (tmp_path / ".lock").rmdir()
+    (tmp_path / ".lock").write_text("of another program")
+    with pytest.raises(InputError, match="of another program"):
+        Lock(tmp_path)
+    assert (tmp_path / ".lock").read_text() == "of another program"
+    (tmp_path / ".lock").unlink()
     os.mkfifo(tmp_path / ".lock")
     started = time.monotonic()
     with pytest.raises(InputError, match="a named pipe"):
