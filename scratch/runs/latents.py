@@ -83,7 +83,11 @@ def write_latents(path, trained, latents):
         latents = each(lambda grid: grid.astype(smallest_integers(trained.codes)), latents)
     arrays, origin = named(trained, latents), about(trained)
     ABOUT.check(origin, path)
-    kind_of(trained, origin["shapes"]).check(arrays)
+    try:
+        kind_of(trained, origin["shapes"]).check(arrays)
+    except Mismatch as mismatch:
+        raise InputError(f"{shown(path)} is not written: {mismatch}: encode other images, or with another run."
+                         ) from None
     if (size := sum(array.nbytes for array in arrays.values())) > LARGEST:
         raise InputError(f"{shown(path)} would hold {size:,} bytes, and such a file has at most {LARGEST:,}: "
                          f"encode fewer images.")
@@ -110,8 +114,9 @@ def read_latents(path, trained):
                         f"{shown(path)} was encoded by the {shown(theirs['model'])} "
                         f"{shown(theirs['fingerprint'][:12])}, and {folder} holds the {own['model']} "
                         f"{own['fingerprint'][:12]}: decode it with the run that encoded it.")
-                if theirs != own:
-                    raise Mismatch("about", f"of shapes {theirs['shapes']}", f"{own['shapes']}")
+                for name, value in own.items():
+                    if theirs[name] != value:
+                        raise Mismatch(f"about.{name}", shown(json.dumps(theirs[name])[:80]), json.dumps(value))
                 kind = kind_of(trained, own["shapes"])
                 names = [name.removesuffix(".npy") for name in archive.namelist()]
                 kind.check({name: read_form(archive, name) for name in names if name != "about"})

@@ -169,8 +169,9 @@ def test_names_with_control_characters_stay_on_one_line(scratch, trained):  # no
     odd = "a\nb\x1b[31m"
     os.rename(trained("ae"), odd)
     command = ["train", "ae", *SMALL, *MODELS["ae"], "--out"]
-    for argv in (["evaluate", f"{odd}x"], ["train", "--resume", f"{odd}x"], [*command, odd], [*command, f"{odd}/x\n/y\0"],
-                 ["decode", odd, "c\n.npz"], ["encode", odd, "--out", f"{odd}/config.json"]):
+    for argv in (["evaluate", f"{odd}x"], ["train", "--resume", f"{odd}x"], [*command, odd],
+                 [*command, f"{odd}/x\n/y\0"], ["decode", odd, "c\n.npz"],
+                 ["encode", odd, "--out", f"{odd}/config.json"]):
         assert_one_sentence(scratch(*argv), "\\n")
     Path(odd, "checkpoint.safetensors").write_bytes(b"")
     assert_one_sentence(scratch("evaluate", odd), "a\\nb\\x1b[31m/checkpoint.safetensors")
@@ -665,6 +666,15 @@ def test_decode_writes_over_nothing_that_it_reads(scratch, encoded):  # noqa: F8
         assert_one_sentence(scratch(*command, "--out", f"{folder}/config.json"), "config.json", "the run itself")
     assert Path("c.npz").read_bytes() == whole and not Path("y.png").exists()
     assert scratch("decode", folder, "c.npz", "--out", "y.npz").status == 0 and Path("y.png").exists()
+
+
+def test_latents_that_are_not_finite_are_not_written(scratch, encoded, monkeypatch):  # noqa: F811
+    folder, _ = encoded("ae")
+    before = snapshot(folder)
+    encode = Trained.encode
+    monkeypatch.setattr(Trained, "encode", lambda self, images: encode(self, images) * np.float32(np.nan))
+    assert_one_sentence(scratch("encode", folder), "codes.npz is not written", "latents is not finite")
+    assert snapshot(folder) == before
 
 
 def test_encode_leaves_no_half_file(scratch, encoded, monkeypatch):  # noqa: F811
