@@ -19,7 +19,10 @@ from scratch.figures.of_run import PICTURED
 from scratch.instruments.bits import psnr, rates
 from scratch.instruments.pca import beside_pca, explained_by_components, principal_components
 from scratch.instruments.vector_codes import check_vector_code
+from scratch.options.errors import InputError
 from scratch.runs.latents import read_latents, write_latents, write_npz
+from scratch.runs.run import same_file
+from scratch.runs.schema import shown
 
 
 def add(subparsers):
@@ -52,9 +55,15 @@ def decode(arguments):
     """Read what `encode` wrote, write the decoded images (uint8) to a .npz and the first of them to a picture."""
     trained = open_run(arguments)
     trained.needs_images("decode")
+    path = destination(arguments, trained, "decoded.npz")
+    if path.suffix == ".png":
+        raise InputError(f"--out {shown(path)} names a picture; decode writes arrays, and a picture beside them: "
+                         f"give --out {shown(path.with_suffix('.npz'))}.")
+    for written in (path, path.with_suffix(".png")):
+        if same_file(written, arguments.file):
+            raise InputError(f"decode would write {shown(written)} over the file that it reads: name another --out.")
     latents = read_latents(Path(arguments.file), trained)
     images = trained.decode(latents)
-    path = destination(arguments, trained, "decoded.npz")
     write_npz(path, images=np.rint(255 * images.clip(0, 1)).astype(np.uint8))
     print(f"wrote {path}: images {images.shape}")
     title = f"{trained.options['model']}: decoded from {Path(arguments.file).name}"

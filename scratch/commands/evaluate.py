@@ -66,16 +66,20 @@ def report_measures(found):
 
 def curves(arguments):
     """Draw metrics of several runs over their epochs, in one figure."""
-    runs = {label: Run.open(folder).metrics() for label, folder in labelled(arguments.runs).items()}
+    opened = {label: Run.open(folder) for label, folder in labelled(arguments.runs).items()}
+    for run in opened.values():
+        run.check_destination(arguments.out)
+    runs = {label: run.metrics() for label, run in opened.items()}
     for label, metrics in runs.items():
         if not metrics:
             raise InputError(f"{label} has finished no epoch yet: there is nothing to draw of it.")
     common = set.intersection(*(set(entry) for metrics in runs.values() for entry in metrics)) - {"epoch"}
     wanted = arguments.metric or [name for name in COMPARED if name in common]
+    if not wanted:
+        raise InputError(f"the runs share no metric of {', '.join(COMPARED)}: name one with --metric; they share "
+                         f"{', '.join(sorted(common)) or 'none'}.")
     for name in wanted:
         if name not in common:
             raise InputError(f"not every run has a metric {name!r}; they share {', '.join(sorted(common))}.")
-    if not wanted:
-        raise InputError("the runs share no metric that is usually drawn: name one with --metric.")
     save_picture(figures.run_curves(runs, wanted), Path(arguments.out))
     return 0

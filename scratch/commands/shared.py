@@ -72,8 +72,10 @@ def held_out_images(trained, data, indices):
 
 
 def destination(arguments, trained, name):
-    """Where a command writes: --out, or the run's own folder."""
-    return Path(arguments.out) if arguments.out else trained.run.folder / name
+    """Where a command writes: --out, or the run's own folder. Raises InputError for a file of the run itself."""
+    path = Path(arguments.out) if arguments.out else trained.run.folder / name
+    trained.run.check_destination(path)
+    return path
 
 
 def save_picture(figure, path):

@@ -5,7 +5,6 @@ up where it stopped. Each run is a run like any other, in a folder named after i
 """
 
 import itertools
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,10 @@ from scratch.models.system import find_system
 from scratch.options.errors import InputError
 from scratch.options.option import nearest
 from scratch.options.resolve import resolve, run_options
-from scratch.runs.run import Run, read_position, write_atomically
+from scratch.runs.descriptions import EVALUATION, SWEEP
+from scratch.runs.files import make_folder, present
+from scratch.runs.lock import Lock
+from scratch.runs.run import Run, read_position
 from scratch.runs.session import begin, resume
 from scratch.runs.trained import Trained
 from scratch.training.loop import Interrupted, fit, steps_to_do
@@ -58,7 +60,16 @@ def sweep(arguments):
     plans = plan(arguments, axes)
     for planned in plans:
         check_same_run(planned)
-    rows, left_out = [], []
+    make_folder(arguments.out)
+    with Lock(arguments.out):
+        return swept(arguments, axes, plans)
+
+
+def swept(arguments, axes, plans):
+    """Train and judge what was planned; the exit status."""
+    folder, rows, left_out = Path(arguments.out), [], []
+    if present(folder / "sweep.json"):
+        SWEEP.read(folder / "sweep.json")  # complains where it is another program's
     for number, planned in enumerate(plans, 1):
         runs_with(arguments, planned.options)
         try:
@@ -80,7 +91,7 @@ def sweep(arguments):
             continue
         rows.append({"name": planned.name, "settings": planned.settings, **evaluated(planned, arguments.download)})
     if rows:
-        report(Path(arguments.out), axes, rows, left_out)
+        report(folder, axes, rows, left_out)
     return 1 if left_out else 0
 
 
@@ -93,16 +104,15 @@ def train(planned, download):
     else:
         data = find_system(planned.options["model"]).load_data(planned.options, download)
         session = begin(planned.options, data, planned.folder)
-    fit(session.trainer, session.data, session.run, session.progress, on_epoch=report_epoch)
-    trained = Trained(session.run, planned.options["device"])
-    for name, figure in pictures_of(trained, session.run.metrics(), session.data):
-        save_picture(figure, planned.folder / name)
+    with session.run as run:
+        fit(session.trainer, session.data, run, session.progress, on_epoch=report_epoch)
+        for name, figure in pictures_of(Trained(run, planned.options["device"]), run.metrics(), session.data):
+            save_picture(figure, planned.folder / name)
 
 
 def report(folder, axes, rows, left_out):
     """Write sweep.json and the pictures, and print the table."""
-    found = {"over": axes, "runs": rows, "diverged": left_out}
-    write_atomically(folder / "sweep.json", (json.dumps(found, indent=2) + "\n").encode())
+    SWEEP.write(folder / "sweep.json", {"over": axes, "runs": rows, "diverged": left_out})
     print_table(rows)
     print(f"wrote {folder / 'sweep.json'}")
     if all("rate" in row for row in rows):
@@ -189,15 +199,15 @@ def evaluated(planned, download):
     path = planned.folder / "evaluation.json"
     if path.exists():
         try:
-            found = json.loads(path.read_text())
+            found = EVALUATION.read(path)
             if found["about"] == about:
                 return found["figures"]
-        except (ValueError, KeyError, TypeError):
+        except InputError:
             pass  # measured again
     run = Run.open(planned.folder)
     trained = Trained(run, planned.options["device"])
     data = find_system(planned.options["model"]).load_data(planned.options, download)
     figures = {"parameters": run.config["parameters"], **measure_all(trained, data.held_out)}
     figures |= mig_of_run(trained, data)
-    write_atomically(path, (json.dumps({"about": about, "figures": figures}) + "\n").encode())
+    EVALUATION.write(path, {"about": about, "figures": figures}, indent=None)
     return figures

@@ -1,5 +1,7 @@
 """The command `train`: a new run, or a run continued."""
 
+import shlex
+
 from scratch.commands.options import add_train_options, given, read
 from scratch.commands.shared import report_epoch, save_picture
 from scratch.commands.shortages import runs_with
@@ -8,7 +10,8 @@ from scratch.models.system import find_system, systems
 from scratch.options.errors import InputError
 from scratch.options.option import listed
 from scratch.options.resolve import resolve
-from scratch.runs.run import Run
+from scratch.runs.run import AlreadyARun, NeverSaved, Run
+from scratch.runs.schema import shown
 from scratch.runs.session import begin, free_folder, is_finished, resume
 from scratch.runs.trained import Trained
 from scratch.training.loop import Interrupted, fit
@@ -27,15 +30,16 @@ def train(arguments, make_trainer=make_trainer, program="scratch"):
     start = continue_run if arguments.resume else begin_run
     session = start(arguments, make_trainer, program)
     runs_with(arguments, session.run.options, " in a new run; what this one has saved is kept")
-    try:
-        fit(session.trainer, session.data, session.run, session.progress, on_epoch=report_epoch)
-    except Interrupted:
-        print(f"Stopped and saved. Go on with: python -m {program} train --resume {session.run.folder}")
-        return 130
-    if metrics := session.run.metrics():
-        trained = Trained(session.run, session.run.options["device"] if program == "scratch" else "cpu")
-        for name, figure in pictures_of(trained, metrics, session.data):
-            save_picture(figure, session.run.folder / name)
+    with session.run as run:
+        try:
+            fit(session.trainer, session.data, run, session.progress, on_epoch=report_epoch)
+        except Interrupted:
+            print(f"Stopped and saved. Go on with: python -m {program} train --resume {run.folder}")
+            return 130
+        if metrics := run.metrics():
+            trained = Trained(run, run.options["device"] if program == "scratch" else "cpu")
+            for name, figure in pictures_of(trained, metrics, session.data):
+                save_picture(figure, run.folder / name)
     return 0
 
 
@@ -53,11 +57,17 @@ def begin_run(arguments, make_trainer, program):
 
     def announce(run):
         runs_with(arguments, options)
+        if run.began_anew:
+            print(f"{shown(run.folder)} holds a run that was never saved: it begins anew.")
         parameters = run.config["parameters"]
-        print(f"{options['model']} with {parameters:,} parameters on {data.describe()}; writing to {run.folder}")
+        print(f"{options['model']} with {parameters:,} parameters on {data.describe()}; writing to {shown(run.folder)}")
 
-    return begin(options, data, arguments.out or free_folder(options), program=program, make_trainer=make_trainer,
-                 on_ready=announce)
+    folder = arguments.out or free_folder(options)
+    try:
+        return begin(options, data, folder, program=program, make_trainer=make_trainer, on_ready=announce)
+    except AlreadyARun:
+        raise InputError(f"{shown(folder)} holds a run already: name another --out, or continue with --resume "
+                         f"{shown(folder)}.") from None
 
 
 def continue_run(arguments, make_trainer, program):
@@ -66,7 +76,11 @@ def continue_run(arguments, make_trainer, program):
         raise InputError("a resumed run keeps its own options: a model cannot be given with --resume.")
     if arguments.out:
         raise InputError("a resumed run stays in its own folder: --out cannot be given with --resume.")
-    model = Run.open_config(arguments.resume)["options"]["model"]
+    try:
+        model = Run.open_config(arguments.resume)["options"]["model"]
+    except NeverSaved as error:
+        raise InputError(f"{shown(arguments.resume)} holds a run that was never saved: begin it anew with "
+                         f"{shown(command_of(error.config, arguments.resume))}") from None
     session = resume(arguments.resume, read(model, given(arguments)), program=program, make_trainer=make_trainer,
                      download=arguments.download)
     for note in session.notes:
@@ -77,3 +91,16 @@ def continue_run(arguments, make_trainer, program):
         end = "steps" if options["steps"] else "epochs"
         print(f"Its {options[end]} {end[:-1]}(s) are done; a larger --{end} trains on.")
     return session
+
+
+def command_of(config, folder):
+    """The `train` command that begins a run with the options of this config."""
+    options = config["options"]
+    usual = resolve(options["model"], {"preset": options["preset"]})
+    words = ["python", "-m", config["program"], "train", options["model"], "--preset", options["preset"]]
+    for name, value in options.items():
+        if value != usual[name] and value is not None and value is not False:
+            option = f"--{name.replace('_', '-')}"
+            value = ",".join(map(str, value)) if isinstance(value, list) else value
+            words += [option] if value is True else [f"{option}={value}"]
+    return shlex.join([*words, f"--out={folder}"])

@@ -11,16 +11,28 @@ A latent means nothing to any other weights than those it came from, so `decode`
 import hashlib
 import io
 import json
+import lzma
+import math
+import warnings
 import zipfile
+import zlib
 
 import numpy as np
 
 from scratch.arrays import each
 from scratch.bottlenecks.bottleneck import level_name
 from scratch.options.errors import InputError
-from scratch.runs.run import write_atomically
+from scratch.runs.descriptions import ABOUT
+from scratch.runs.descriptions import LATENTS_FORMAT as FORMAT
+from scratch.runs.descriptions import latents as kind_of_latents
+from scratch.runs.files import opened, parsed, write_atomically
+from scratch.runs.schema import Form, Mismatch, shown
 
-FORMAT = "autoencoders-from-scratch codes 1"
+LARGEST = 2**31  # bytes of a file of latents
+LARGEST_ABOUT = 2**20  # bytes that `about` takes in memory
+# What zipfile, its decompressors and NumPy's reader raise at bytes that are damaged, encrypted or of another kind.
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, RuntimeError, EOFError, SyntaxError, OverflowError,
+              MemoryError, UserWarning, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 
 def fingerprint(model):
@@ -69,38 +81,81 @@ def write_latents(path, trained, latents):
     """Write what `trained` encoded. Returns {name: array} of what was written."""
     if trained.codes:
         latents = each(lambda grid: grid.astype(smallest_integers(trained.codes)), latents)
-    arrays = named(trained, latents)
-    write_npz(path, **arrays, about=np.array(json.dumps(about(trained))))
+    arrays, origin = named(trained, latents), about(trained)
+    ABOUT.check(origin, path)
+    try:
+        kind_of(trained, origin["shapes"]).check(arrays)
+    except Mismatch as mismatch:
+        raise InputError(f"{shown(path)} is not written: {mismatch}: encode other images, or with another run."
+                         ) from None
+    if (size := sum(array.nbytes for array in arrays.values())) > LARGEST:
+        raise InputError(f"{shown(path)} would hold {size:,} bytes, and such a file has at most {LARGEST:,}: "
+                         f"encode fewer images.")
+    write_npz(path, **arrays, about=np.array(json.dumps(origin)))
     return arrays
+
+
+def kind_of(trained, shapes):
+    """The description of the arrays of this model's latents; `shapes` stand behind N."""
+    dtype = smallest_integers(trained.codes) if trained.codes else trained.dtype
+    return kind_of_latents(shapes, dtype, trained.codes)
 
 
 def read_latents(path, trained):
     """The latents of a file, as `trained` decodes them. Raises InputError where they are not its own."""
-    own = about(trained)
-    try:
-        with np.load(path) as file:
-            theirs = json.loads(str(file["about"]))
-            if theirs["format"] != FORMAT:
-                raise ValueError
-            origin = f"the {theirs['model']} {theirs['fingerprint'][:12]}"
-            arrays = {name: file[name] for name in theirs["shapes"]}
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
-        raise InputError(f"{path} is no file of {FORMAT!r}: give decode what encode wrote.") from None
-    if theirs["fingerprint"] != own["fingerprint"]:
-        raise InputError(f"{path} was encoded by {origin}, and {trained.run.folder} holds the {own['model']} "
-                         f"{own['fingerprint'][:12]}: decode it with the run that encoded it.")
-    for name, array in arrays.items():
-        check(path, trained, name, array, own["shapes"][name])
+    own, folder = about(trained), shown(trained.run.folder)
+    with opened(path, LARGEST) as file:
+        try:
+            with warnings.catch_warnings(action="error"), zipfile.ZipFile(file) as archive:
+                theirs = parsed(str(read_array(archive, "about", LARGEST_ABOUT)[()]))
+                ABOUT.kind.check(theirs)
+                if theirs["fingerprint"] != own["fingerprint"]:
+                    raise InputError(
+                        f"{shown(path)} was encoded by the {shown(theirs['model'])} "
+                        f"{shown(theirs['fingerprint'][:12])}, and {folder} holds the {own['model']} "
+                        f"{own['fingerprint'][:12]}: decode it with the run that encoded it.")
+                for name, value in own.items():
+                    if theirs[name] != value:
+                        raise Mismatch(f"about.{name}", shown(json.dumps(theirs[name])[:80]), json.dumps(value))
+                kind = kind_of(trained, own["shapes"])
+                names = [name.removesuffix(".npy") for name in archive.namelist()]
+                kind.check({name: read_form(archive, name) for name in names if name != "about"})
+                arrays = {name: read_array(archive, name, LARGEST) for name in own["shapes"]}
+                kind.check(arrays)
+        except InputError:
+            raise
+        except Mismatch as mismatch:
+            raise InputError(f"{shown(path)} holds what {folder} does not decode: {mismatch}: "
+                             f"{ABOUT.advice}.") from None
+        except UNREADABLE as error:
+            raise InputError(f"{shown(path)} is damaged or not a file of {FORMAT!r} ({shown(error)}): "
+                             f"{ABOUT.advice}.") from None
+    counts = {name: len(array) for name, array in arrays.items()}
+    if len(set(counts.values())) > 1:
+        raise InputError(f"{shown(path)} holds the codes of unlike numbers of images, {counts}: {ABOUT.advice}.")
     latents = [array.astype(np.int64 if trained.codes else trained.dtype) for array in arrays.values()]
     return latents if len(latents) > 1 else latents[0]
 
 
-def check(path, trained, name, array, shape):
-    """Raises InputError for an array that is none of this model's, in a file that claims it is."""
-    kind = smallest_integers(trained.codes) if trained.codes else trained.dtype
-    if list(array.shape[1:]) != shape or not len(array) or array.dtype.kind != kind.kind:
-        raise InputError(f"{path} holds {name} {array.shape} {array.dtype}; "
-                         f"{trained.run.folder} decodes (N, {', '.join(map(str, shape))}) {kind}.")
-    if trained.codes and array.max() >= trained.codes:
-        raise InputError(f"{path} holds {name} up to {array.max()}; "
-                         f"the codebook of {trained.run.folder} has 0 to {trained.codes - 1}.")
+def read_form(archive, name):
+    """The Form of an array of an open .npz archive, from the first bytes of its entry."""
+    with archive.open(f"{name}.npy") as entry:
+        shape, _, dtype = read_start(entry)
+    return Form(str(dtype), shape)
+
+
+def read_start(entry):
+    """(shape, Fortran order, dtype) at the start of a .npy entry."""
+    if np.lib.format.read_magic(entry) == (1, 0):
+        return np.lib.format.read_array_header_1_0(entry)
+    return np.lib.format.read_array_header_2_0(entry)
+
+
+def read_array(archive, name, limit):
+    """An array of at most `limit` bytes of an open .npz archive."""
+    with archive.open(f"{name}.npy") as entry:
+        shape, _, dtype = read_start(entry)
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize > limit:
+            raise ValueError(f"{name} is {dtype} {shape}, more than {limit:,} bytes of numbers")
+    with archive.open(f"{name}.npy") as entry:
+        return np.lib.format.read_array(entry, allow_pickle=False)

@@ -1,52 +1,54 @@
 """A run: its options, its folder, its metrics, its checkpoints, and how it is taken up again.
 
-    config.json             every option, the data, the versions, the parameter count
-    metrics.jsonl           a JSON object an epoch
-    steps.jsonl             with --log-steps L: one every L updates, the means over them
-    checkpoint.safetensors  the weights alone, in PyTorch's names and layouts
-    resume.safetensors      all that continuing needs: weights, optimiser moments, position, and the config itself
-
-Every file is written beside its place and renamed into it, so that a kill at any moment leaves the last good one. Only
-to steps.jsonl lines are appended as they come; resuming cuts off those that came after the last checkpoint.
+What the files hold stands in descriptions.py. Every file is written beside its place and renamed into it, so that a
+kill at any moment leaves the last good one; only to steps.jsonl lines are appended as they come. A save writes the
+metrics first, then resume.safetensors, which holds everything, then the checkpoint. So whatever a kill leaves,
+resume.safetensors says where the run stands, and resuming brings the other files to there. A folder without it is that
+of a run that was never saved, and training into it begins anew.
 """
 
 import json
 import os
 import platform
-import tempfile
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
 from scratch.options.errors import InputError
+from scratch.runs import descriptions as described
+from scratch.runs.descriptions import CONFIG, METRICS, POSITION, STEPS
+from scratch.runs.files import (
+    make_folder,
+    names_in,
+    parsed,
+    present,
+    read_header,
+    read_tensors,
+    remove_leftovers,
+    write_atomically,
+)
+from scratch.runs.lock import Lock
+from scratch.runs.migrate import migrated, migrated_position
+from scratch.runs.schema import Mismatch, shown
 from scratch.training.progress import Diverged, Progress, StepMeans, Totals
 
-FORMAT = "autoencoders-from-scratch resume 1"
+LINES = {"metrics.jsonl": METRICS, "steps.jsonl": STEPS}
 
 
-def write_atomically(path, content):
-    """Write bytes to a temporary file in the same folder, and rename it to `path` when it is complete on the disk."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+class AlreadyARun(InputError):
+    """The folder for a new run holds one that was saved."""
 
 
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+class NeverSaved(InputError):
+    """The folder holds the config of a run and nothing to continue from; `config` is that."""
+
+    def __init__(self, message, config):
+        super().__init__(message)
+        self.config = config
 
 
 def versions():
@@ -71,7 +73,14 @@ def describe_data(data):
 
 
 class Run:
-    """A run's folder and config."""
+    """A run's folder and config. Whoever writes into the folder holds its lock; reading asks for none.
+
+    The lock is taken when a run is created, resumed or first written to, and released by `close`, at the end of a
+    `with` block, or with the run itself.
+    """
+
+    began_anew = False  # True where `create` found a run that was never saved
+    lock = None
 
     def __init__(self, folder, config):
         self.folder, self.config = Path(folder), config
@@ -80,60 +89,94 @@ class Run:
     def options(self):
         return self.config["options"]
 
+    def hold(self):
+        """Be the one that writes into the folder. Raises InputError where another is."""
+        if self.lock is None:
+            self.lock = Lock(self.folder)
+
+    def close(self):
+        """Let others write into the folder."""
+        if self.lock is not None:
+            self.lock.close()
+            self.lock = None
+
+    @contextmanager
+    def closed_on_error(self):
+        """Within a `with` block, an exception closes the run."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
     @classmethod
     def create(cls, folder, config):
-        """A new run in a folder that holds none yet."""
-        folder = Path(folder)
-        if any((folder / name).exists() for name in ("checkpoint.safetensors", "resume.safetensors")):
-            raise InputError(f"{folder} holds a run already: name another --out, or continue with --resume {folder}.")
-        folder.mkdir(parents=True, exist_ok=True)
+        """A new run, in a folder that holds none that was saved, and nothing else of the names that a run writes."""
+        make_folder(folder)
         run = cls(folder, config)
-        run.write_config()
+        run.hold()
+        with run.closed_on_error():
+            run.began_anew = run.make_room()
+            run.write_config()
         return run
+
+    def make_room(self):
+        """Remove what a run left that was never saved. Was there one? Raises InputError for any other file there."""
+        folder, names = shown(self.folder), names_in(self.folder)
+        if "resume.safetensors" in names:
+            raise AlreadyARun(f"{folder} holds a run already: continue that one, or choose another folder.")
+        if "checkpoint.safetensors" in names:
+            raise InputError(f"{folder} holds the weights of a run and no resume.safetensors to continue it from: "
+                             f"choose another folder.")
+        own = "config.json" in names and is_config(self.folder / "config.json")
+        for name in (*described.FILES, *described.PICTURES):
+            if name in names and not own:
+                raise InputError(f"{folder} holds a {name} that train did not write: choose another folder.")
+        for name in LINES.keys() & set(names):
+            os.unlink(self.folder / name)
+        remove_leftovers(self.folder)
+        return own
 
     @staticmethod
     def open_config(folder):
         """The config that continuing a run would use, from the header of its resume.safetensors."""
-        return read_position(Path(folder) / "resume.safetensors")[0]
+        return read_position(checked_resume(folder))[0]
 
     @classmethod
     def open(cls, folder):
-        """A run that was trained before."""
+        """A run that was trained before, for reading."""
         path = Path(folder) / "config.json"
-        try:
-            config = json.loads(path.read_text())
-            config["options"]["model"], config["data"]["image_shape"]
-        except FileNotFoundError:
-            raise InputError(f"{folder} holds no config.json: name a folder that train wrote.") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path} is no config of a run ({error}): restore it, or train again.") from None
-        return cls(folder, config)
+        if not present(path):
+            raise InputError(f"{shown(folder)} holds no config.json: name a folder that train wrote.")
+        return cls(folder, checked_config(CONFIG.read(path), path))
 
     def write_config(self):
-        write_atomically(self.folder / "config.json", (json.dumps(self.config, indent=2) + "\n").encode())
+        self.hold()
+        CONFIG.write(self.folder / "config.json", self.config)
 
     def metrics(self):
         """The metrics written so far, an object an epoch."""
         return self.read_lines("metrics.jsonl")
 
     def read_lines(self, name):
-        """The JSON objects of a file of lines; a line cut off by a kill is passed over."""
-        path, objects = self.folder / name, []
-        for line in path.read_text().splitlines() if path.exists() else []:
-            try:
-                objects.append(json.loads(line))
-            except ValueError:
-                continue
-        return objects
+        """The JSON objects of metrics.jsonl or steps.jsonl; none where there is no such file."""
+        path = self.folder / name
+        return LINES[name].read_lines(path) if present(path) else []
 
     def write_lines(self, name, objects):
-        content = "".join(json.dumps(entry) + "\n" for entry in objects)
-        write_atomically(self.folder / name, content.encode())
+        self.hold()
+        LINES[name].write_lines(self.folder / name, objects)
 
     def append_steps(self, line):
         """Add an object to steps.jsonl."""
-        with open(self.folder / "steps.jsonl", "a") as file:
-            file.write(json.dumps(line) + "\n")
+        self.hold()
+        STEPS.append_line(self.folder / "steps.jsonl", line)
 
     def save(self, trainer, progress, metrics=None):
         """Save where training stands, and the metrics of a finished epoch. Raises Diverged at weights not finite."""
@@ -141,10 +184,6 @@ class Run:
         for name, value in weights.items():
             if not np.isfinite(value).all():
                 raise Diverged(f"{name} is not finite after step {steps}")
-        if metrics is not None:
-            earlier = [m for m in self.metrics() if m["epoch"] < metrics["epoch"]]
-            self.write_lines("metrics.jsonl", [*earlier, metrics])
-        write_atomically(self.folder / "checkpoint.safetensors", save(weights))
         tensors = {f"model.{name}": value for name, value in weights.items()}
         tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
         totals = asdict(progress.totals)
@@ -152,63 +191,128 @@ class Run:
         position = {"epoch": progress.epoch, "step": progress.step, "updates": steps, "totals": totals}
         position["step_means"] = asdict(progress.step_means)
         position["environment"] = trainer.environment()
-        metadata = {"format": FORMAT, "config": json.dumps(self.config), "position": json.dumps(position)}
+        POSITION.check(position, self.folder / "resume.safetensors")
+        metadata = {
+            "format": described.RESUME_FORMAT, "config": json.dumps(self.config), "position": json.dumps(position)}
+        self.hold()
+        if metrics is not None:
+            earlier = [m for m in self.metrics() if m["epoch"] < metrics["epoch"]]
+            self.write_lines("metrics.jsonl", [*earlier, metrics])
         write_atomically(self.folder / "resume.safetensors", save(tensors, metadata=metadata))
+        write_atomically(self.folder / "checkpoint.safetensors", save(weights))
 
     @classmethod
     def resume(cls, folder):
         """(run, tensors, position) from resume.safetensors alone."""
-        path = Path(folder) / "resume.safetensors"
-        tensors = read_tensors(path)
-        config, position = read_position(path)
-        return cls(folder, config), tensors, position
+        path = checked_resume(folder)
+        run = cls(folder, {})
+        run.hold()
+        with run.closed_on_error():
+            run.config, position = read_position(path)
+            return run, read_tensors(path), position
 
     def restore(self, trainer, tensors, position):
-        """Put the trainer where the tensors say, cut the metrics back to there, and return the progress."""
+        """Put the trainer where the tensors say, bring the folder's files to there, and return the progress.
+
+        Raises InputError, before anything is changed, where the tensors are not the trainer's or a file is damaged.
+        """
+        path, sums = self.folder / "resume.safetensors", position["totals"]["sums"]
+        weights, moments, _ = trainer.state()
+        try:
+            described.resumable(weights, moments, sums, self.options.get("codes")).check(tensors)
+        except Mismatch as mismatch:
+            raise InputError(f"{shown(path)} does not fit its own config: {mismatch}: restore it, or train again."
+                             ) from None
+        # Where --steps ended in the middle of an epoch, the epoch has its line already, until it ends once more.
+        begun = position["epoch"] + (position["step"] > 0)
+        metrics = [m for m in self.metrics() if m["epoch"] < begun]
+        steps = [line for line in self.read_lines("steps.jsonl") if line["step"] <= position["updates"]]
+        self.hold()
+
         parts = {"model": {}, "optimizer": {}, "counts": {}}
         for name, value in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = value
         trainer.load(parts["model"], parts["optimizer"], position["updates"])
-        for leftover in self.folder.glob(".*.safetensors.*"):  # a write that a kill cut short
-            leftover.unlink()
-        # Where --steps ended in the middle of an epoch, the epoch has its line already, until it ends once more.
-        begun = position["epoch"] + (position["step"] > 0)
-        self.write_lines("metrics.jsonl", [m for m in self.metrics() if m["epoch"] < begun])
-        if steps := self.read_lines("steps.jsonl"):
-            self.write_lines("steps.jsonl", [line for line in steps if line["step"] <= position["updates"]])
+        remove_leftovers(self.folder)
+        write_atomically(self.folder / "checkpoint.safetensors", save(parts["model"]))
+        self.write_lines("metrics.jsonl", metrics)
+        if steps or present(self.folder / "steps.jsonl"):
+            self.write_lines("steps.jsonl", steps)
         totals = Totals(**position["totals"], counts=parts["counts"])
-        step_means = StepMeans(**position.get("step_means", {"step": position["updates"]}))
-        return Progress(position["epoch"], position["step"], totals, step_means)
+        return Progress(position["epoch"], position["step"], totals, StepMeans(**position["step_means"]))
 
     def load_weights(self, model):
         """Read checkpoint.safetensors into a model that the config built."""
         path = self.folder / "checkpoint.safetensors"
+        if not present(path):
+            raise InputError(f"{shown(path)} does not exist: name a run that has finished an epoch, or continue this "
+                             f"one.")
         try:
-            model.load_state_dict(read_tensors(path))
-        except ValueError as error:
-            model = self.options["model"]
-            raise InputError(f"{path} does not fit the {model} that config.json describes: {error}.") from None
+            model.load_state_dict(read_tensors(path, described.weights(model.state_dict())))
+        except Mismatch as mismatch:
+            raise InputError(f"{shown(path)} does not fit the {self.options['model']} that config.json describes: "
+                             f"{mismatch}: restore it, or train again.") from None
         return model
+
+    def check_destination(self, path):
+        """Raises InputError where what a command writes would take the place of a file of this run."""
+        for name in described.FILES:
+            if same_file(path, self.folder / name):
+                raise InputError(f"{shown(path)} is a file of the run itself: choose another name.")
+
+
+def same_file(path, other):
+    """Do two paths name one file, which need not exist?"""
+    return os.path.realpath(path) == os.path.realpath(other)
+
+
+def is_config(path):
+    """Did train write this config.json?"""
+    try:
+        CONFIG.read(path)
+    except InputError:
+        return False
+    return True
+
+
+def checked_config(config, path):
+    """The config of a run, described as CONFIG, with every option of its model. `path` says where it stands."""
+    try:
+        return migrated(config)
+    except InputError as error:
+        where = f"options.{error.option}" if error.option else "options:"
+        raise InputError(f"{shown(path)}: {where} {shown(error.message)}: {CONFIG.advice}.") from None
+
+
+def checked_resume(folder):
+    """The path of a run's resume.safetensors. Raises InputError, or NeverSaved, where there is none."""
+    path = Path(folder) / "resume.safetensors"
+    if not present(path):
+        raise nothing_to_resume(Path(folder))
+    return path
+
+
+def nothing_to_resume(folder):
+    """The InputError for a folder without a resume.safetensors."""
+    path = folder / "config.json"
+    if present(path) and not present(folder / "checkpoint.safetensors"):
+        config = checked_config(CONFIG.read(path), path)
+        return NeverSaved(f"{shown(folder)} holds a run that was never saved: begin it anew.", config)
+    return InputError(f"{shown(folder / 'resume.safetensors')} does not exist: name a run that train has saved.")
 
 
 def read_position(path):
     """(config, position) of a resume.safetensors, from its header alone."""
+    metadata = read_header(path)
+    if metadata.get("format") != described.RESUME_FORMAT or not {"config", "position"} <= metadata.keys():
+        raise InputError(f"{shown(path)} was not written by train: name a run that it wrote.")
+    config = checked_config(CONFIG.checked(metadata["config"], f"{path}, config"), f"{path}, config")
+    place = f"{shown(path)}, position"
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-        if metadata.get("format") != FORMAT:
-            raise KeyError("format")
-        return json.loads(metadata["config"]), json.loads(metadata["position"])
-    except (KeyError, ValueError, SafetensorError) as error:
-        raise InputError(f"{path} was not written by train ({error}): name a run that it wrote.") from None
-
-
-def read_tensors(path):
-    """{name: NumPy array} of a safetensors file."""
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist: name a run that has finished an epoch.") from None
-    except SafetensorError as error:
-        raise InputError(f"{path} is damaged or no safetensors file ({error}): restore it, or train again.") from None
+        position = migrated_position(parsed(metadata["position"]))
+    except ValueError as error:
+        raise InputError(f"{place} is not JSON ({shown(error)}): {POSITION.advice}.") from None
+    POSITION.check(position, place)
+    described.check_position(position, config, place)
+    return config, position

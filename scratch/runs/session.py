@@ -40,8 +40,9 @@ def begin(options, data, folder=None, *, program="scratch", make_trainer=make_tr
         "versions": versions(),
     }
     run = Unsaved(config) if folder is None else Run.create(folder, config)
-    on_ready(run)
-    prepare(trainer, data, options)
+    with run.closed_on_error():
+        on_ready(run)
+        prepare(trainer, data, options)
     return Session(trainer, data, run, Progress())
 
 
@@ -51,6 +52,12 @@ def resume(folder, given, *, program="scratch", make_trainer=make_trainer, downl
     data   the examples, where they are no data set that the options name
     """
     run, tensors, position = Run.resume(folder)
+    with run.closed_on_error():
+        return continued(run, tensors, position, given, program, make_trainer, download, data)
+
+
+def continued(run, tensors, position, given, program, make_trainer, download, data):
+    """The Session of a run from what its resume.safetensors holds. Nothing is written before all of it fits."""
     if run.config["program"] != program:
         raise InputError(f"{run.folder} was trained by {run.config['program']}: continue it there.")
     run.config["options"] = resolve_resumed(run.options, given)
@@ -60,10 +67,7 @@ def resume(folder, given, *, program="scratch", make_trainer=make_trainer, downl
         raise InputError(f"the data has changed since {run.folder} was trained: {data.describe()}, "
                          f"where the run had {run.config['data']}.")
     trainer, _ = make_trainer(run.options, data.train.shape[1:])
-    try:
-        progress = run.restore(trainer, tensors, position)
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{run.folder}/resume.safetensors does not fit its own config: {error}.") from None
+    progress = run.restore(trainer, tensors, position)
     run.write_config()
     notes = []
     for name, now in trainer.environment().items():

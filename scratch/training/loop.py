@@ -9,6 +9,7 @@ import math
 import signal
 import threading
 import time
+from contextlib import nullcontext
 
 from tqdm.auto import tqdm
 
@@ -35,6 +36,15 @@ class Unsaved:
 
     def metrics(self):
         return self.history
+
+    def closed_on_error(self):
+        return nullcontext()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        """There is nothing to close."""
 
     def save(self, trainer, progress, metrics=None):
         if metrics is not None:

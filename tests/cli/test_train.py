@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -259,11 +260,17 @@ def test_resume_needs_its_one_file_alone_and_cuts_the_metrics_back(scratch, trai
     (folder / "checkpoint.safetensors").unlink()
     with open(folder / "metrics.jsonl", "a") as file:
         file.write('{"epoch": 3, "loss": 1}\n{"epoch": 4, "lo')  # as a kill between two files may leave it
-    (folder / ".resume.safetensors.x1y2").write_bytes(b"cut short")
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    (folder / f".resume.safetensors.{process.pid}-0a1b2c3d.tmp").write_bytes(b"cut short")
+    (folder / f".metrics.jsonl.{os.getpid()}-0a1b2c3d.tmp").write_bytes(b"of a process that had this number before")
+    living, backup = folder / f".x.png.{os.getppid()}-0a1b2c3d.tmp", folder / ".resume.safetensors.bak"
+    for kept in (living, backup):
+        kept.write_bytes(b"somebody's")
     assert scratch("train", "--resume", folder, "--epochs", 4).status == 0
     assert [entry["epoch"] for entry in read_metrics(folder)] == [1, 2, 3, 4]
     assert all("held_out_psnr" in entry for entry in read_metrics(folder))
-    assert not list(folder.glob(".*"))
+    assert set(folder.glob(".*")) == {living, backup}
 
 
 def test_resume_says_when_the_blas_differs(scratch, trained, monkeypatch):
@@ -351,25 +358,111 @@ def test_a_learning_rate_far_too_large_ends_in_one_sentence(scratch):
     assert not Path("runs/ae-small-shapes/checkpoint.safetensors").exists()
 
 
-def test_a_disk_that_fills_up_loses_nothing(scratch, monkeypatch):
+WRITES = ["config.json", "metrics.jsonl", "resume.safetensors", "checkpoint.safetensors"]  # of a run's first epoch
+
+
+@pytest.mark.parametrize("writes", range(len(WRITES) + 3))
+def test_a_disk_that_fills_up_loses_nothing(scratch, monkeypatch, writes):
+    """At any of the writes, those of the first save among them: the run goes on, or begins anew, as if it had been one.
+    """
     options = ["ae", *SMALL, *MODELS["ae"]]
-    scratch("train", *options, "--epochs", 1, "--out", "good")
+    scratch("train", *options, "--epochs", 2, "--out", "whole")
     write, calls = os.fsync, []
 
     def full(file):
         calls.append(file)
-        if len(calls) > 4:  # config, and metrics, checkpoint and resume of the first epoch
+        if len(calls) > writes:
             raise OSError(28, "No space left on device")
         return write(file)
 
     monkeypatch.setattr(os, "fsync", full)
-    result = scratch("train", *options, "--epochs", 3, "--out", "full")
-    assert result.status == 2 and "No space left on device" in result.err and result.err.count("\n") == 1
-    assert Path("full/checkpoint.safetensors").read_bytes() == Path("good/checkpoint.safetensors").read_bytes()
-    assert not list(Path("full").glob(".*"))
+    result = scratch("train", *options, "--epochs", 2, "--out", "full")
+    name = [*WRITES, *WRITES[1:]][writes]
+    assert result.status == 2 and result.err == (
+        f"error: cannot read or write 'full/{name}': No space left on device.\n")
+    assert sorted(path.name for path in Path("full").iterdir()) == sorted(WRITES[:writes])
     monkeypatch.setattr(os, "fsync", write)
-    assert scratch("train", "--resume", "full").status == 0
-    assert len(read_metrics("full")) == 3
+    if "resume.safetensors" in WRITES[:writes]:
+        assert scratch("train", "--resume", "full").status == 0
+    else:
+        again = scratch("train", *options, "--epochs", 2, "--out", "full")
+        assert again.status == 0 and ("begins anew" in again.out) == (writes > 0)
+    for run in ("whole", "full"):
+        assert [entry["epoch"] for entry in read_metrics(run)] == [1, 2]
+    assert without_times(read_metrics("full")) == without_times(read_metrics("whole"))
+    assert Path("full/checkpoint.safetensors").read_bytes() == Path("whole/checkpoint.safetensors").read_bytes()
+
+
+def leave_unsaved(scratch, monkeypatch, *options):
+    """A folder `run` as a kill before the first save leaves it, with lines of steps and metrics."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save", lambda *arguments: os.kill(os.getpid(), signal.SIGKILL))
+        if (process := os.fork()) == 0:
+            scratch("train", *options, "--out", "run")
+    os.waitpid(process, 0)
+    with open("run/metrics.jsonl", "a") as file:
+        file.write('{"epoch": 1, "loss": 1}\n')
+
+
+def test_a_run_that_was_never_saved_begins_anew(scratch, monkeypatch):
+    """With nothing of its predecessor's lines; and who would continue it is told the command that begins it again."""
+    options = [*BY_STEPS, "--steps", 4, "--lr", "cosine:1e-3:1e-4:9", "--data", "shapes:pill,plus"]
+    assert scratch("train", *options, "--out", "whole").status == 0
+    leave_unsaved(scratch, monkeypatch, *options)
+    assert len(read_steps("run")) == 1 and not Path("run/resume.safetensors").exists()
+    refused = scratch("train", "--resume", "run")
+    assert refused.status == 2 and "never saved" in refused.err and refused.err.count("\n") == 1
+    command = refused.err.partition("begin it anew with ")[2].rstrip()
+    assert command.startswith("python -m scratch train vqvae ")
+    again = scratch(*shlex.split(command)[3:])
+    assert again.status == 0 and "begins anew" in again.out, again.err
+    assert Path("run/checkpoint.safetensors").read_bytes() == Path("whole/checkpoint.safetensors").read_bytes()
+    assert without_times(read_metrics("run")) == without_times(read_metrics("whole"))
+    assert read_steps("run") == read_steps("whole")
+    own, expected = (json.loads(Path(run, "config.json").read_text()) for run in ("run", "whole"))
+    assert own == expected
+
+
+def test_a_kill_between_the_files_of_a_save_leaves_a_run_to_continue(scratch, trained):
+    """resume.safetensors is there and the checkpoint is not, or is an older one: resuming writes it."""
+    folder = Path(trained("ae"))
+    whole = (folder / "checkpoint.safetensors").read_bytes()
+    (folder / "checkpoint.safetensors").unlink()
+    refused = scratch("evaluate", folder)
+    assert refused.status == 2 and "continue" in refused.err
+    for _ in range(2):
+        assert scratch("train", "--resume", folder).status == 0
+        assert (folder / "checkpoint.safetensors").read_bytes() == whole
+        (folder / "checkpoint.safetensors").write_bytes(b"older")
+
+
+def test_weights_without_anything_to_continue_from(scratch, trained):
+    """As an older version left them when it was killed in its first save: both ways name a command that works."""
+    folder = Path(trained("ae"))
+    (folder / "resume.safetensors").unlink()
+    whole = (folder / "checkpoint.safetensors").read_bytes()
+    options = ["ae", *SMALL, *MODELS["ae"], "--epochs", 1]
+    refused = scratch("train", *options, "--out", folder)
+    assert refused.status == 2 and "choose another folder" in refused.err
+    assert scratch("train", "--resume", folder).status == 2
+    assert (folder / "checkpoint.safetensors").read_bytes() == whole
+    assert scratch("train", *options, "--out", "another").status == 0 and scratch("evaluate", folder).status == 0
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "steps.jsonl", "curves.png", "samples.png"])
+def test_the_files_of_another_program_stay(scratch, name):
+    Path("theirs").mkdir()
+    Path("theirs", name).write_text('{"port": 8080}')
+    refused = scratch("train", "ae", *SMALL, *MODELS["ae"], "--out", "theirs")
+    assert refused.status == 2 and f"theirs holds a {name} that train did not write" in refused.err
+    assert Path("theirs", name).read_text() == '{"port": 8080}' and len(list(Path("theirs").iterdir())) == 1
+
+
+def test_other_files_beside_a_run_are_no_hindrance(scratch):
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("notes")
+    assert scratch("train", "ae", *SMALL, *MODELS["ae"], "--epochs", 1, "--out", "mine").status == 0
+    assert Path("mine/notes.txt").read_text() == "notes"
 
 
 def test_scratch_trains_where_torch_is_not_installed(tmp_path):

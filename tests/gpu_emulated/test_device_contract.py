@@ -13,14 +13,14 @@ from scratch.instruments.vectors import latent_vectors
 from scratch.losses import LIKELIHOODS
 from scratch.models.priors import CodeFrequencies, FittedGaussian
 from scratch.optim import make_optimizer
-from scratch.runs.run import Run
+from scratch.runs.run import Run, describe_data, versions
 from scratch.training import loop as training
 from scratch.training.loop import fit
 from scratch.training.progress import Progress, Totals
 from scratch.training.trainer import Trainer
 from tests.gpu_emulated.stand_in import DeviceArray, counting
 from tests.support.cures import CURES, MOVING
-from tests.support.models import build
+from tests.support.models import build, run_options
 from tests.support.rates import RATES
 from tests.support.tiny import NETWORKS, OPTIONS, RESIDUAL, images
 from tests.support.variants import VARIANTS
@@ -313,8 +313,9 @@ def data():
 
 
 def new_run(folder):
-    options = dict(epochs=2, batch_size=8, seed=0, device="gpu", dtype="float32", model="any")
-    return Run.create(folder, {"options": options, "data": {"image_shape": [16, 16, 3]}})
+    options = run_options("ae", epochs=2, batch_size=8, device="gpu")
+    config = {"program": "scratch", "options": options, "data": describe_data(data()), "parameters": 0}
+    return Run.create(folder, {**config, "versions": versions()})
 
 
 @each_model
@@ -326,6 +327,7 @@ def test_training_checkpoints_and_resumes_on_the_device(cupy, tmp_path, name):
     first, run = new_trainer(name, "gpu"), new_run(tmp_path / "parts")
     run.options["epochs"] = 1
     fit(first, data(), run, Progress())
+    run.close()
     resumed, (run, tensors, position) = new_trainer(name, "gpu"), Run.resume(tmp_path / "parts")
     progress = run.restore(resumed, tensors, position)
     run.options["epochs"] = 2

@@ -1,0 +1,152 @@
+"""The files of a run, each described once: what it may hold, and what to do where it holds something else.
+
+    config.json             Config: every option, the data, the versions, the parameter count
+    metrics.jsonl           Metrics, an object an epoch
+    steps.jsonl             Steps: with log_steps L one every L updates, the means over them
+    checkpoint.safetensors  weights(...): those alone, in PyTorch's names and layouts
+    resume.safetensors      the tensors of `resumable`; in its header the config and the position, a Position
+    codes.npz               about, an About, and the arrays of `latents`
+    evaluation.json         Evaluation: what `sweep` measured of the run
+    sweep.json              Sweep, in the folder above the runs
+
+Reading and writing both go by these descriptions, and so do the messages about a file that is otherwise.
+"""
+
+import math
+
+import numpy as np
+
+from scratch.options.errors import InputError
+from scratch.runs.files import Document
+from scratch.runs.schema import Array, Either, Json, Listed, Real, Record, Text, Whole, shown
+
+RESUME_FORMAT = "autoencoders-from-scratch resume 1"
+LATENTS_FORMAT = "autoencoders-from-scratch codes 1"
+PROGRAMS = ("scratch", "torch_ref")
+LARGEST_SIDE = 2**16  # of an image, in pixels
+# The files that training writes, beside temporary ones and the lock.
+FILES = ("config.json", "metrics.jsonl", "steps.jsonl", "checkpoint.safetensors", "resume.safetensors")
+PICTURES = tuple(f"{name}.png" for name in (
+    "curves", "reconstructions", "samples", "interpolation", "variations", "codebook"))
+
+side = Whole(1, LARGEST_SIDE)
+number = Real(finite=False)  # the PSNR of a perfect reconstruction is infinite
+image_shape = Listed(side, length=3)
+
+CONFIG = Document(
+    Record({
+        "program": Text(PROGRAMS),
+        "options": Record(others=Json()),  # migrate.py checks them against their declarations
+        "data": Record({
+            "name": Text(),
+            "image_shape": image_shape,
+            "training_images": Whole(1),
+            "held_out_images": Whole(1),
+        }),
+        "parameters": Whole(),
+        "versions": Record(others=Text()),
+    }, others=Json()),
+    "restore it, or train again",
+)
+METRICS = Document(Record({"epoch": Whole(1)}, others=number), "restore it, or remove it: a run goes on without")
+STEPS = Document(Record({"step": Whole(1)}, others=number), "restore it, or remove it: a run goes on without")
+POSITION = Document(
+    Record({
+        "epoch": Whole(1),
+        "step": Whole(),
+        "updates": Whole(),
+        "totals": Record({
+            "sums": Record(others=Real()),
+            "examples": Whole(),
+            "seconds": Real(0),
+            "pending": Listed(Json(), length=0),
+            "latest": Record(others=number),
+        }),
+        "step_means": Record({"step": Whole(), "sums": Record(others=Real())}),
+        "environment": Record(others=Text()),
+    }),
+    "restore it, or train again",
+)
+ABOUT = Document(
+    Record({
+        "format": Text((LATENTS_FORMAT,)),
+        "model": Text(),
+        "fingerprint": Text(),
+        "codes": Either((Whole(1), None)),
+        "shapes": Record(others=Listed(side)),
+        "image_shape": image_shape,
+    }),
+    "give decode what encode wrote",
+)
+figure = Real(finite=False, nan=True)  # a ratio of nothing to nothing, such as the gap of a factor that never varies
+figures = Record(others=Either((figure, Text(), Listed(figure), None)))
+EVALUATION = Document(
+    Record({"about": Record({"version": Whole(), "updates": Whole()}), "figures": figures}),
+    "remove it, and it is measured again",
+)
+SWEEP = Document(
+    Record({
+        "over": Record(others=Listed(Text())),
+        "runs": Listed(Record({"name": Text(), "settings": Record(others=Text())}, others=figures.others)),
+        "diverged": Listed(Text()),
+    }),
+    "run the sweep again",
+)
+
+NEVER_NEGATIVE = (".running_var", ".num_batches_tracked", ".counts", ".idle")  # the buffers that count or measure
+
+
+def array_like(array, **bounds):
+    return Array(str(array.dtype), tuple(array.shape), **bounds)
+
+
+def weights(state):
+    """The kind of the tensors in checkpoint.safetensors, for a model whose state dict is `state`."""
+    return Record({
+        name: array_like(value, least=0 if name.endswith(NEVER_NEGATIVE) else -math.inf)
+        for name, value in state.items()
+    })
+
+
+def moments(state):
+    """The kind of an optimiser's moments. Those of squares, Adam's v, are never negative; overflown ones are infinite.
+    """
+    return Record({
+        name: array_like(value, least=0 if name.startswith("v.") else -math.inf, finite=False)
+        for name, value in state.items()
+    })
+
+
+def resumable(state, optimizer_state, sums, codes):
+    """The kind of the tensors in resume.safetensors.
+
+    In the middle of an epoch they hold how often each of the K codes was used, for every perplexity among the sums.
+    """
+    kinds = {f"model.{name}": kind for name, kind in weights(state).entries.items()}
+    kinds |= {f"optimizer.{name}": kind for name, kind in moments(optimizer_state).entries.items()}
+    levels = [name.removeprefix("perplexity").removeprefix("_") for name in sums if name.startswith("perplexity")]
+    return Record(kinds | {f"counts.{level}": Array("int64", (codes,), least=0) for level in levels})
+
+
+def latents(shapes, dtype, codes):
+    """The kind of the arrays in a file of latents: {name: shape behind N}, and K of a model with a codebook."""
+    bounds = {"least": 0, "most": codes - 1} if codes else {}
+    return Record({name: Array(str(np.dtype(dtype)), (None, *shape), **bounds) for name, shape in shapes.items()})
+
+
+def check_position(position, config, place):
+    """Raises InputError where a position is none that a run of this config comes to."""
+    options, totals = config["options"], position["totals"]
+    an_epoch = math.ceil(config["data"]["training_images"] / options["batch_size"])
+    step, updates = position["step"], (position["epoch"] - 1) * an_epoch + position["step"]
+    for name, found, expected in (
+        ("step", step, min(step, an_epoch - 1)),
+        ("updates", position["updates"], updates),
+        ("totals.examples", totals["examples"], step * options["batch_size"]),
+        ("step_means.step", position["step_means"]["step"], updates if options["log_steps"] else None),
+    ):
+        if expected is not None and found != expected:
+            raise InputError(f"{place}: {name} is {found}; expected {expected}: {POSITION.advice}.")
+    if odd := totals["sums"].keys() ^ totals["latest"].keys():
+        raise InputError(f"{place}: totals.sums and totals.latest differ in {shown(', '.join(sorted(odd)))}; "
+                         f"expected the same names: {POSITION.advice}.")

@@ -1,0 +1,33 @@
+"""Run folders written before this program, brought to what it writes: all that older folders lack stands here."""
+
+from scratch.models.system import find_system, systems
+from scratch.options.resolve import checked, run_options
+
+# Options that came later. An older folder was trained as their defaults say.
+LATER = (
+    "codebook_update", "ema_decay", "restart_after", "entropy_weight", "entropy_temperature", "code_metric",
+    "straight_through", "free_bits", "capacity", "network", "weight_init", "norm", "sparsity", "corruption",
+    "data_variance", "widths", "hidden", "residual_blocks", "residual_channels", "halvings", "optimizer", "momentum",
+    "weight_decay", "workers", "plain", "steps", "log_steps", "image_size", "limit",
+)
+
+
+def migrated(config):
+    """A config with every option of its model, checked. Raises InputError, with `option` set where it is about one.
+
+    Options of other models, which older folders held too, are left out.
+    """
+    options = config["options"]
+    system = find_system(options.get("model"))
+    known = run_options(system)
+    elsewhere = {name for other in systems().values() for name in run_options(other)} - known.keys()
+    options = {name: value for name, value in options.items() if name not in elsewhere}
+    older = {name: known[name].default for name in LATER if name in known and name not in options}
+    return {**config, "options": checked({**older, **options})}
+
+
+def migrated_position(position):
+    """A position with the means over steps, which older folders lack."""
+    if not isinstance(position, dict) or "step_means" in position:
+        return position
+    return {**position, "step_means": {"step": 0, "sums": {}}}
