@@ -76,10 +76,19 @@ def generator(xp, seed, *path):
 
 
 def column_sums(rows):
-    """Σ_r rows[r, c] of a matrix (R, C), as the product 1ᵀ·rows: for few columns much faster than sum(axis=0)."""
-    xp, count = array_module(rows), rows.shape[0]
-    ones = xp.ones(count, rows.dtype) if xp is np else ones_on_gpu(xp, rows.device.id, count, rows.dtype)
-    return ones @ rows
+    """Σ_r rows[r, c] of a matrix (R, C), as products 1ᵀ·rows: for few columns much faster than sum(axis=0).
+
+    On the CPU a product adds up its rows one after the other, and a long sum in float32 loses digits to rounding: 256
+    rows are added at a time, and their sums likewise.
+    """
+    xp, count, group = array_module(rows), rows.shape[0], 256
+    if xp is not np:
+        return ones_on_gpu(xp, rows.device.id, count, rows.dtype) @ rows
+    ones, rest = np.ones(count if count < 2 * group else group, rows.dtype), count % group
+    if count < 2 * group:
+        return ones @ rows
+    sums = column_sums(ones @ rows[: count - rest].reshape(-1, group, rows.shape[1]))
+    return sums + ones[:rest] @ rows[count - rest :] if rest else sums
 
 
 @lru_cache(maxsize=32)

@@ -35,7 +35,7 @@ def make_trainer(options, image_shape):
     rng = np.random.default_rng(options["seed"])
     model = build_model(options, image_shape, options["device"], rng)
     optimizer = make_optimizer(model.named_parameters(), options)
-    if options["device"] != "cpu" and not options["plain"]:
+    if not options["plain"]:
         accelerate_optimizer(optimizer)
     workers = number_of_workers(options, model)
     if workers > 1:

@@ -17,7 +17,8 @@ from scratch.bottlenecks import (
     TwoLevelBottleneck,
     VectorQuantizedBottleneck,
 )
-from scratch.bottlenecks.gumbel_softmax import log_softmax, perturbed
+from scratch.bottlenecks.gaussian import gaussian_kl
+from scratch.bottlenecks.gumbel_softmax import LEAST_LOG_RATIO, above_uniform, log_ratio, perturbed
 from scratch.options.errors import InputError
 
 
@@ -33,7 +34,7 @@ class Gaussian:
         self.mu, self.logvar = bottleneck.posterior(h)
 
     def kl(self):
-        return 0.5 * (self.mu * self.mu + array_module(self.mu).exp(self.logvar) - 1 - self.logvar)
+        return gaussian_kl(self.mu, self.logvar)
 
     def draw(self, eps):
         z = self.reparameterize.forward(self.mu, self.logvar, eps)
@@ -50,11 +51,11 @@ class Categorical:
 
     def __init__(self, bottleneck, h):
         self.a = bottleneck.project.forward(h)
-        self.log_ratio = log_softmax(self.a) + math.log(bottleneck.codes)
+        self.log_ratio = log_ratio(self.a)
 
     def kl(self):
-        q = array_module(self.a).exp(log_softmax(self.a))
-        return (q * self.log_ratio).sum(axis=-1).reshape(len(q), -1)
+        ratio = array_module(self.a).maximum(self.log_ratio, LEAST_LOG_RATIO)
+        return above_uniform(ratio).mean(axis=-1).reshape(len(ratio), -1)
 
     def draw(self, g):
         xp, indices = array_module(self.a), perturbed(self.a, g).argmax(axis=-1)

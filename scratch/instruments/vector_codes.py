@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scratch.bottlenecks.gaussian import gaussian_kl
 from scratch.instruments.posteriors import Gaussian, gaussian_posteriors, posterior_class
 from scratch.options.errors import InputError
 
@@ -40,7 +41,7 @@ def code_space(trained, images):
     check_vector_code(trained, "a direction")
     if posterior_class(trained.model) is Gaussian:
         mu, logvar = gaussian_posteriors(trained, images)
-        kl = 0.5 * (mu * mu + np.exp(logvar) - 1 - logvar).mean(axis=0, dtype=np.float64)
+        kl = gaussian_kl(mu, logvar).mean(axis=0, dtype=np.float64)
         Z = mu.shape[1]
         return CodeSpace(mu, kl, np.zeros(Z), np.ones(Z), "KL {:.2f}")
     z = trained.encode(images)

@@ -24,6 +24,7 @@ from scratch.bottlenecks import (
     VectorQuantizer,
 )
 from scratch.bottlenecks.bottleneck import level_name
+from scratch.elementwise import elementwise
 from scratch.layers.initialisation import initialise_truncated_normal
 from scratch.losses import LIKELIHOODS
 from scratch.models.corruption import CORRUPTIONS, read_corruption
@@ -33,6 +34,13 @@ from scratch.options.presets import CODEBOOK
 from scratch.schedules import Schedule
 
 
+def weighted_sum(*terms_and_weights):
+    """Σ weight · term, given all terms and then all weights."""
+    count = len(terms_and_weights) // 2
+    terms, weights = terms_and_weights[:count], terms_and_weights[count:]
+    return sum(weight * term for term, weight in zip(terms, weights, strict=True))
+
+
 class Autoencoder(Module):
     """output = decoder(bottleneck(encoder(x))),   loss = Σ weights[name] · term[name].
 
@@ -40,6 +48,8 @@ class Autoencoder(Module):
     averaged over the batch. A weight is a number or a schedule (schedules.py). Images x are (N, H, W, C) in [0, 1].
     With a corruption (corruption.py) the encoder sees a corrupted x; the reconstruction loss still compares with x.
     """
+
+    total = elementwise(weighted_sum)
 
     def __init__(self, encoder, bottleneck, decoder, reconstruction, weights, corruption=None):
         self.encoder, self.bottleneck, self.decoder = encoder, bottleneck, decoder
@@ -93,7 +103,7 @@ class Autoencoder(Module):
         """(loss, terms): scalars that stay on the device."""
         output, terms = self.forward(x, noise)
         terms = {"reconstruction": self.reconstruction.loss(output, x), **terms}
-        return sum(self.weights[name] * term for name, term in terms.items()), terms
+        return self.total(*terms.values(), *(self.weights[name] for name in terms)), terms
 
     def backward(self, scale=1.0):
         """Adds scale · ∂loss/∂parameter to the gradient of every parameter, for the loss last computed."""

@@ -20,6 +20,7 @@ from scratch.arrays import device_module, each, generator, to_device, to_host
 from scratch.bottlenecks.bottleneck import level_name
 from scratch.bottlenecks.vector_quantizer import code_counts, perplexity
 from scratch.commands.shortages import memory_for
+from scratch.losses import psnr
 from scratch.optim import SGD, Adam
 
 HELD_OUT_SEED = 20140416  # the noise of held-out example i is the i-th draw from this seed, whatever the batch size
@@ -234,8 +235,7 @@ def held_out_metrics(trainer, images, batch_size, dtype, when="now"):
         totals.read(trainer)
         squared_error += float(trainer.read_array(errors).sum(dtype=np.float64))
     mse = squared_error / images.size
-    psnr = -10 * math.log10(mse) if mse > 0 else math.inf
-    return {f"held_out_{name}": value for name, value in {**totals.means(), "psnr": psnr}.items()}
+    return {f"held_out_{name}": value for name, value in {**totals.means(), "psnr": psnr(mse)}.items()}
 
 
 class StopRequest:
