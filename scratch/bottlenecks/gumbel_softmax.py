@@ -141,8 +141,7 @@ def categorical_kl_backward(p, weighted, divergence, scale):
 
 
 class CategoricalKL(Module):
-    """KL(softmax(a) ‖ uniform) = Σₖ pₖ rₖ with rₖ = log pₖ + log K, in nats, summed over positions and averaged over the
-    batch.
+    """KL(softmax(a) ‖ uniform) = Σₖ pₖ rₖ with rₖ = log pₖ + log K, in nats, summed over positions, averaged over N.
 
     Shapes: a (N, ..., K), kl a scalar between 0 and positions · log K. It is that of the distribution the codes are
     drawn from, without noise or temperature. log p is a log-softmax, finite where p underflows to 0.

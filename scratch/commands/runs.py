@@ -8,6 +8,7 @@ import numpy as np
 from data_utils import load
 from scratch.accelerate import accelerate_optimizer
 from scratch.accelerate.cpu.workers import ParallelTrainer, sensible_workers
+from scratch.accelerate.gpu.check import choose_form
 from scratch.arrays import device_module
 from scratch.commands.shortages import memory_for
 from scratch.figures import pictures as figures
@@ -33,10 +34,13 @@ def make_trainer(options, image_shape):
     """The scratch side of `train`: a model and its optimiser on their device."""
     device_module(options["device"])  # complains before anything is built
     rng = np.random.default_rng(options["seed"])
-    model = build_model(options, image_shape, options["device"], rng)
+    on_gpu = options["device"] != "cpu"
+    model = build_model({**options, "plain": options["plain"] or on_gpu}, image_shape, options["device"], rng)
     optimizer = make_optimizer(model.named_parameters(), options)
-    if not options["plain"]:
+    if not options["plain"] and not on_gpu:
         accelerate_optimizer(optimizer)
+    elif not options["plain"] and (problem := choose_form(model, optimizer, image_shape)):
+        print(problem)
     workers = number_of_workers(options, model)
     if workers > 1:
         trainer = ParallelTrainer(model, optimizer, options["seed"], workers)

@@ -52,11 +52,11 @@ class BatchNorm2d(Standardizing):
         if self.training:
             if len(rows) < 2:
                 raise ValueError("BatchNorm2d cannot take a variance over a batch of a single pixel: give it more")
-            y, mean, variance = self.standardize(rows)
-            self.track(mean, variance, len(rows))
+            y, (mean, rest), variance = self.standardize(rows)
+            self.track(mean + rest, variance, len(rows))
             return y.reshape(x.shape)
         inverse = self.inverse_deviation(self.running_var.value, self.eps)
-        _, y = self.scale_and_shift(rows - self.running_mean.value, inverse, self.weight.value, self.bias.value)
+        y = self.scale_and_shift(rows - self.running_mean.value, inverse, self.weight.value, self.bias.value)
         self.save()
         return y.reshape(x.shape)
 

@@ -10,9 +10,9 @@ from scratch.module import Module
 
 
 def centre(x, mu):
-    """(x − μ, (x − μ)²)."""
-    centred = x - mu
-    return centred, centred * centred
+    """x ← x − μ, in place. Returns (x − μ)²."""
+    x -= mu
+    return x * x
 
 
 def inverse_deviation(variance, eps):
@@ -21,9 +21,9 @@ def inverse_deviation(variance, eps):
 
 
 def scale_and_shift(centred, inverse, weight, bias):
-    """(x̂, γ x̂ + β) of x − μ and 1/s."""
-    x_hat = centred * inverse
-    return x_hat, x_hat * weight + bias
+    """x̂ = (x − μ)/s, in place of x − μ. Returns γ x̂ + β."""
+    centred *= inverse
+    return centred * weight + bias
 
 
 def products(dy, x_hat, weight):
@@ -50,8 +50,8 @@ class Standardizing(Module):
         ∂L/∂x̂ = γ ∂L/∂y       ∂L/∂γ = Σ x̂ ∂L/∂y       ∂L/∂β = Σ ∂L/∂y       over all but the channels
         ∂L/∂x = (∂L/∂x̂ − mean(∂L/∂x̂) − x̂ mean(x̂ ∂L/∂x̂)) / s
 
-    μ is taken in two parts, mean(x) and mean(x − mean(x)): where μ is large beside σ, rounding throws the first off, and
-    the second finds by how much.
+    μ is taken in two parts, mean(x) and mean(x − mean(x)): where μ is large beside σ, rounding throws the first off,
+    and the second finds by how much.
     """
 
     centre, inverse_deviation = elementwise(centre), elementwise(inverse_deviation)
@@ -59,16 +59,15 @@ class Standardizing(Module):
     products, take_out = elementwise(products), elementwise(take_out)
 
     def standardize(self, x):
-        """(y, μ, σ²); x̂ and 1/s are saved."""
+        """(y, the two parts of μ, σ²); x̂ and 1/s are saved."""
         mu = self.mean(x)
-        centred = x - mu
-        rest = self.mean(centred)
-        centred, squares = self.centre(centred, rest)
-        variance = self.mean(squares)
+        x_hat = x - mu
+        rest = self.mean(x_hat)
+        variance = self.mean(self.centre(x_hat, rest))
         inverse = self.inverse_deviation(variance, self.eps)
-        x_hat, y = self.scale_and_shift(centred, inverse, self.weight.value, self.bias.value)
+        y = self.scale_and_shift(x_hat, inverse, self.weight.value, self.bias.value)
         self.save(x_hat, inverse)
-        return y, mu + rest, variance
+        return y, (mu, rest), variance
 
     def standardize_backward(self, dy):
         """∂L/∂x; the gradients of γ and β are accumulated."""
