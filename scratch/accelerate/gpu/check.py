@@ -83,9 +83,9 @@ def agree(plain, fast, x, noise, fast_noise=None):
     for name, gradient in expected.items():
         if problem := off(gradient, found[name], noise):
             return f"has a gradient of {name} that {problem}"
-    expected, found = plain.state_dict(), fast.state_dict()
+    expected, found = plain.state_dict(), fast.state_dict()  # in which a forward moves running statistics
     for name, value in expected.items():
-        if value.dtype == x.dtype and (problem := off(value, found[name])):  # what a forward moves, as running statistics
+        if value.dtype == x.dtype and (problem := off(value, found[name])):
             return f"has a {name} that {problem}"
     return None
 
