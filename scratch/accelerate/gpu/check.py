@@ -28,20 +28,28 @@ def choose_form(model, optimizer, image_shape):
 
     Returns None, or a sentence that says why both stay plain. What is trained is left as it is otherwise.
     """
-    plain, fast = copy.deepcopy((model, optimizer)), copy.deepcopy((model, optimizer))
     try:
-        accelerate_on_gpu(fast[0])
-        accelerate_optimizer(fast[1])
-        difference = step_differs(plain, fast, image_shape)
+        problem = compare(model, optimizer, image_shape)
     except MemoryError:
-        raise
+        problem = "there is too little memory to compare a step with them with a plain one"
     except Exception as error:  # whatever a compiler, a driver or an array module may raise
-        difference = f"failed with {type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    if difference:
-        return f"The faster forms for a GPU are left out: a step with them {difference}."
+        problem = f"a step with them failed with {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    pool = array_module(next(iter(optimizer.parameters.values())).value).get_default_memory_pool()
+    pool.free_all_blocks()  # which held the copies
+    if problem:
+        return f"The faster forms for a GPU are left out: {problem}."
     accelerate_on_gpu(model)
     accelerate_optimizer(optimizer)
     return None
+
+
+def compare(model, optimizer, image_shape):
+    """What is wrong with a step in the fused forms, in words, or None; taken by copies."""
+    plain, fast = copy.deepcopy((model, optimizer)), copy.deepcopy((model, optimizer))
+    accelerate_on_gpu(fast[0])
+    accelerate_optimizer(fast[1])
+    difference = step_differs(plain, fast, image_shape)
+    return difference and f"a step with them {difference}"
 
 
 def step_differs(plain, fast, image_shape):
