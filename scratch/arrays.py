@@ -86,5 +86,14 @@ def ones(count, like):
 
 
 def column_sums(rows, ones=ones):
-    """Σ_r rows[r, c] of a matrix (R, C), as the product 1ᵀ·rows: for few columns much faster than sum(axis=0)."""
-    return ones(len(rows), rows) @ rows
+    """Σ_r rows[r, c] of a matrix (R, C), as products 1ᵀ·rows: for few columns much faster than sum(axis=0).
+
+    On the CPU a product adds up its rows one after the other, and a long sum in float32 loses digits to rounding: 256
+    rows are added at a time, and their sums likewise.
+    """
+    count, group = len(rows), 256
+    if array_module(rows) is not np or count < 2 * group:
+        return ones(count, rows) @ rows
+    rest = count % group
+    sums = column_sums(ones(group, rows) @ rows[: count - rest].reshape(-1, group, rows.shape[1]), ones)
+    return sums + ones(rest, rows) @ rows[count - rest :] if rest else sums

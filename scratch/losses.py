@@ -12,12 +12,20 @@ import numpy as np
 from scratch.arrays import array_module
 from scratch.layers.activation import sigmoid
 from scratch.layers.checks import check_floating
-from scratch.module import Module, Parameter
+from scratch.module import Module, Parameter, elementwise
 
 
 def batch_mean_of_sums(values):
     """(1/N) Σₙ Σ values[n, …]: summed inside each example, averaged over the batch."""
     return values.sum() / len(values)
+
+
+def psnr(mse):
+    """The peak signal-to-noise ratio in dB, −10 log₁₀ of the mean squared error of values in [0, 1], a number or an
+    array on the host; infinite where there is no error."""
+    with np.errstate(divide="ignore"):
+        decibels = -10 * np.log10(mse)
+    return decibels if np.ndim(mse) else float(decibels)
 
 
 class Reconstruction(Module):
@@ -56,6 +64,12 @@ class Reconstruction(Module):
         check_floating(self, x)
 
 
+def squared_difference(y, x):
+    """((y − x)², y − x)."""
+    difference = y - x
+    return difference * difference, difference
+
+
 class SquaredError(Reconstruction):
     """L = (1/N) Σₙ Σ (y − x)²: a Gaussian with fixed variance ½, up to a constant. The output y is the image.
 
@@ -68,12 +82,13 @@ class SquaredError(Reconstruction):
 
     constant = 0.5 * math.log(math.pi)
     is_image = True
+    formula = elementwise(squared_difference)
 
     def elements(self, y, x):
         self.check(y, x)
-        difference = y - x
+        squares, difference = self.formula(y, x)
         self.save(difference)
-        return difference * difference
+        return squares
 
     def backward(self, dL=1.0):
         (difference,) = self.recall()
@@ -81,6 +96,12 @@ class SquaredError(Reconstruction):
 
     def mean(self, y):
         return y
+
+
+def gaussian(y, x, log_sigma):
+    """(½ ((y − x)/σ)² + log σ + ½ log 2π, (y − x)/σ)."""
+    deviation = (y - x) * array_module(y).exp(-log_sigma)
+    return 0.5 * deviation * deviation + (log_sigma + 0.5 * math.log(2 * math.pi)), deviation
 
 
 class Gaussian(Reconstruction):
@@ -97,6 +118,7 @@ class Gaussian(Reconstruction):
     """
 
     is_image = True
+    formula = elementwise(gaussian)
     LEAST_LOG_SIGMA = -6.0
 
     def __init__(self, dtype=np.float32):
@@ -115,9 +137,9 @@ class Gaussian(Reconstruction):
     def elements(self, y, x):
         self.check(y, x)
         log_sigma = self.clipped()
-        deviation = (y - x) * array_module(y).exp(-log_sigma)
+        nats, deviation = self.formula(y, x, log_sigma)
         self.save(deviation, log_sigma)
-        return 0.5 * deviation * deviation + (log_sigma + 0.5 * math.log(2 * math.pi))
+        return nats
 
     def backward(self, dL=1.0):
         deviation, log_sigma = self.recall()
@@ -135,6 +157,17 @@ class Gaussian(Reconstruction):
         return {"sigma": array_module(log_sigma).exp(log_sigma)[0]}
 
 
+def bernoulli(a, x):
+    """−[x log σ(a) + (1 − x) log(1 − σ(a))] = max(a, 0) − a x + log(1 + e^(−|a|))."""
+    xp = array_module(a)
+    return xp.maximum(a, 0) - a * x + xp.log1p(xp.exp(-xp.abs(a)))
+
+
+def bernoulli_backward(a, x, scale):
+    """(σ(a) − x) · scale."""
+    return (sigmoid(a) - x) * scale
+
+
 class BernoulliFromLogits(Reconstruction):
     """L = (1/N) Σₙ Σ −[x log σ(a) + (1 − x) log(1 − σ(a))]: binary cross-entropy, from logits a.
 
@@ -150,19 +183,35 @@ class BernoulliFromLogits(Reconstruction):
     """
 
     is_density = False
+    formula, derivative = elementwise(bernoulli), elementwise(bernoulli_backward)
 
     def elements(self, a, x):
         self.check(a, x)
-        xp = array_module(a)
         self.save(a, x)
-        return xp.maximum(a, 0) - a * x + xp.log1p(xp.exp(-xp.abs(a)))
+        return self.formula(a, x)
 
     def backward(self, dL=1.0):
         a, x = self.recall()
-        return (sigmoid(a) - x) * (dL / len(a))
+        return self.derivative(a, x, dL / len(a))
 
     def mean(self, a):
         return sigmoid(a)
+
+
+def logit_laplace(mu, s, x):
+    """(ln 2b + ln(x′ (1 − x′)) + |d|, d, ln b) with x′ = φ(x), b = exp(s) + b₀ and d = (logit(x′) − μ) / b."""
+    xp, epsilon = array_module(x), LogitLaplace.EPSILON
+    x = (1 - 2 * epsilon) * x + epsilon
+    log_b = xp.logaddexp(s, LogitLaplace.LOG_LEAST_SCALE)
+    deviation = (xp.log(x / (1 - x)) - mu) * xp.exp(-log_b)
+    return math.log(2) + log_b + xp.log(x * (1 - x)) + xp.abs(deviation), deviation, log_b
+
+
+def logit_laplace_backward(deviation, log_b, s, scale):
+    """(−sign(d)/b, (1 − |d|) exp(s)/b) · scale."""
+    xp = array_module(s)
+    dmu = -xp.sign(deviation) * xp.exp(-log_b) * scale
+    return dmu, (1 - xp.abs(deviation)) * xp.exp(s - log_b) * scale
 
 
 class LogitLaplace(Reconstruction):
@@ -188,23 +237,19 @@ class LogitLaplace(Reconstruction):
     EPSILON = 0.1
     constant = -math.log(1 - 2 * EPSILON)
     LOG_LEAST_SCALE = math.log((1 - 2 * EPSILON) * 2 / 255)
+    formula, derivative = elementwise(logit_laplace), elementwise(logit_laplace_backward)
 
     def elements(self, output, x):
         self.check(output, x)
-        xp = array_module(x)
         mu, s = self.parts(output)
-        x = (1 - 2 * self.EPSILON) * x + self.EPSILON
-        log_b = xp.logaddexp(s, self.LOG_LEAST_SCALE)
-        deviation = (xp.log(x / (1 - x)) - mu) * xp.exp(-log_b)
+        nats, deviation, log_b = self.formula(mu, s, x)
         self.save(deviation, log_b, s)
-        return math.log(2) + log_b + xp.log(x * (1 - x)) + xp.abs(deviation)
+        return nats
 
     def backward(self, dL=1.0):
         deviation, log_b, s = self.recall()
-        xp, scale = array_module(s), dL / len(s)
-        dmu = xp.sign(deviation) * xp.exp(-log_b) * -scale
-        ds = (1 - xp.abs(deviation)) * xp.exp(s - log_b) * scale
-        return xp.concatenate([dmu, ds], axis=-1)
+        gradients = self.derivative(deviation, log_b, s, dL / len(s))
+        return array_module(s).concatenate(gradients, axis=-1)
 
     def mean(self, output):
         """φ⁻¹(σ(μ)), of the median μ, within [0, 1]."""

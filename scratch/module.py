@@ -91,6 +91,19 @@ def check_names(what, given, expected):
         raise InputError(f"{what} has {', '.join(sorted(map(str, unknown)))}, which this model does not know")
 
 
+class elementwise(staticmethod):
+    """Marks a function as an elementwise formula of a class:
+
+        class Tanh(Module):
+            derivative = elementwise(tanh_backward)
+
+    and `self.derivative(dy, y)` calls it, as a staticmethod would. The mark says that each number of the result depends
+    on the numbers at the same place alone, so that one kernel of a GPU can compute all of it (accelerate/gpu/forms.py).
+    Such a function has operators, ufuncs, where and clip; no shape, no index, no sum. What changes from call to call
+    is an argument, a number too.
+    """
+
+
 class Buffer(Parameter):
     """State that belongs to a model but is not trained by gradients, such as running statistics."""
 

@@ -1,16 +1,12 @@
 """Optimisers. Each holds the parameters by name, and its state by the same names."""
 
-import math
 
-import numpy as np
 
 from scratch.arrays import array_module, is_integer
-from scratch.module import check_names
+from scratch.module import check_names, elementwise
 from scratch.options.errors import InputError
 from scratch.options.option import Choice, Option, Real, Scheduled
 from scratch.schedules import Schedule
-
-BLOCK = 2**17  # elements updated at a time, so that a block's operands stay in the CPU's cache
 
 
 class Optimizer:
@@ -42,26 +38,10 @@ class Optimizer:
         """One update. A parameter to which no gradient flowed counts as having a zero gradient."""
         self.steps += 1
         for name, parameter in self.parameters.items():
-            gradient = parameter.gradient()
-            if array_module(gradient) is not np:  # on a GPU every operation on every block starts a kernel
-                self.update(parameter.value, gradient, *(self.state[moment][name] for moment in self.moments))
-                continue
-            gradient = gradient.reshape(-1)
-            for block in self.blocks(name):
-                self.update_block(name, block, gradient[block])
-
-    def blocks(self, name):
-        """Slices of a parameter, flattened, that an update on the CPU takes one at a time."""
-        return [slice(start, start + BLOCK) for start in range(0, self.parameters[name].value.size, BLOCK)]
-
-    def update_block(self, name, block, gradient):
-        """Update one slice of a parameter from the same slice of its gradient."""
-        arrays = (self.parameters[name].value, *(self.state[moment][name] for moment in self.moments))
-        value, *moments = (array.reshape(-1)[block] for array in arrays)
-        self.update(value, gradient, *moments)
+            self.update(parameter.value, parameter.gradient(), *(self.state[moment][name] for moment in self.moments))
 
     def update(self, value, gradient, *moments):
-        """The rule itself, in place, on one parameter, its gradient and its moments, or on the same piece of each."""
+        """The rule itself, in place, on one parameter, its gradient and its moments."""
         raise NotImplementedError
 
     def state_dict(self):
@@ -92,27 +72,44 @@ class Optimizer:
         return [(array, parameter.ready_to_load(name, state[name])) for name, (array, parameter) in own.items()]
 
 
+def sgd(theta, g, v, momentum, lr):
+    """v ← momentum·v + g,   θ ← θ − lr·v."""
+    v *= momentum
+    v += g
+    theta -= lr * v
+
+
 class SGD(Optimizer):
     """v ← momentum·v + g,       θ ← θ − lr·v.       (Polyak 1964, in PyTorch's form)"""
 
     moments = ("velocity",)
     options = (Option("momentum", Real(0), 0.9, "share of the velocity that is kept"),)
+    rule = elementwise(sgd)
 
     def __init__(self, parameters, lr=1e-2, momentum=0.0):
         super().__init__(parameters, lr)
         self.momentum = momentum
 
     def update(self, value, gradient, velocity):
-        velocity *= self.momentum
-        velocity += gradient
-        value -= self.lr * velocity
+        self.rule(value, gradient, velocity, self.momentum, self.lr)
+
+
+def adam(theta, g, m, v, beta1, rest1, beta2, rest2, correction1, correction2, lr, eps, kept):
+    """Adam's rule with restᵢ = 1 − βᵢ, correctionᵢ = 1 − βᵢᵗ, and kept = 1 − lr·λ, or None without a decay."""
+    m *= beta1
+    m += rest1 * g
+    v *= beta2
+    v += rest2 * (g * g)
+    if kept is not None:
+        theta *= kept
+    theta -= lr * (m / correction1) / (array_module(v).sqrt(v / correction2) + eps)
 
 
 class Adam(Optimizer):
     """Adam with bias correction; a weight_decay λ makes it AdamW.
 
-        m ← m + (1 − β₁)(g − m)          m̂ = m / (1 − β₁ᵗ)
-        v ← v + (1 − β₂)(g² − v)         v̂ = v / (1 − β₂ᵗ)
+        m ← β₁ m + (1 − β₁) g           m̂ = m / (1 − β₁ᵗ)
+        v ← β₂ v + (1 − β₂) g²          v̂ = v / (1 − β₂ᵗ)
         θ ← θ − lr·λ·θ − lr · m̂ / (√v̂ + ε)
 
     (Kingma & Ba 2015, arXiv:1412.6980; the decay apart from the gradient: Loshchilov & Hutter 2019, arXiv:1711.05101)
@@ -121,28 +118,17 @@ class Adam(Optimizer):
     moments = ("m", "v")
     options = (Option("weight_decay", Real(0), 0.0, "decay λ of the weights, apart from the gradient: AdamW",
                       source="arXiv:1711.05101"),)
+    rule = elementwise(adam)
 
     def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         super().__init__(parameters, lr)
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
     def update(self, value, gradient, m, v):
-        xp, (beta1, beta2) = array_module(value), self.betas
-        change = gradient - m  # the only temporary: each more is one more pass through memory
-        change *= 1 - beta1
-        m += change
-        xp.multiply(gradient, gradient, out=change)
-        change -= v
-        change *= 1 - beta2
-        v += change
-        if self.weight_decay:
-            value *= 1 - self.lr * self.weight_decay
-        root = math.sqrt(1 - beta2**self.steps)  # √v̂ + ε = (√v + root·ε) / root
-        xp.sqrt(v, out=change)
-        change += root * self.eps
-        xp.divide(m, change, out=change)
-        change *= self.lr * root / (1 - beta1**self.steps)
-        value -= change
+        (beta1, beta2), t = self.betas, self.steps
+        kept = 1 - self.lr * self.weight_decay if self.weight_decay else None
+        self.rule(value, gradient, m, v, beta1, 1 - beta1, beta2, 1 - beta2, 1 - beta1**t, 1 - beta2**t, self.lr,
+                  self.eps, kept)
 
 
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}

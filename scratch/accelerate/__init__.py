@@ -5,20 +5,20 @@ order, or in fewer kernels on a GPU; workers.py shares a batch among threads; me
 leaves all of it out.
 """
 
-from scratch.accelerate.blocks import HELD_ON_CPU
-from scratch.accelerate.cpu import winograd
+import numpy as np
+
+from scratch.accelerate.blocks import HELD_ON_CPU, HELD_ON_GPU
+from scratch.accelerate.cpu import blockwise_optim, winograd
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
-from scratch.accelerate.gpu import fused_bottlenecks, fused_layers, fused_losses, fused_norms, fused_optim
+from scratch.accelerate.gpu.forms import form_on_gpu
 from scratch.accelerate.gpu.kernels import KernelWindow
 from scratch.accelerate.gpu.sums import column_sums
+from scratch.arrays import array_module
 from scratch.bottlenecks import VectorQuantizer
 from scratch.layers import Conv2d, ConvTranspose2d
 
 FORMS = {Conv2d: winograd.WinogradConv2d, ConvTranspose2d: winograd.WinogradConvTranspose2d}
 LEAST_CHANNELS = 16  # of a convolution; with 8 nothing was gained, with 3 it took longer
-
-ROOMS = (fused_layers, fused_norms, fused_losses, fused_bottlenecks, fused_optim)
-FORMS_ON_GPU = {plain: form for room in ROOMS for plain, form in room.FORMS.items()}
 
 
 def accelerate(module, least_channels=LEAST_CHANNELS):
@@ -37,15 +37,20 @@ def accelerate(module, least_channels=LEAST_CHANNELS):
 def accelerate_on_gpu(module):
     """Give each part of the module the form that starts fewer kernels. Returns the module."""
     for part in module.modules():
-        part.__class__ = FORMS_ON_GPU.get(type(part), type(part))
+        part.__class__ = form_on_gpu(type(part))
         if hasattr(part, "window"):
             part.window.__class__ = KernelWindow
         if hasattr(part, "column_sums"):
             part.column_sums = column_sums
+        if isinstance(part, VectorQuantizer):
+            part.held = HELD_ON_GPU
     return module
 
 
 def accelerate_optimizer(optimizer):
-    """The optimiser, in the form that updates each parameter in one kernel."""
-    optimizer.__class__ = FORMS_ON_GPU.get(type(optimizer), type(optimizer))
+    """The optimiser, in the form for where its parameters are: block by block on a CPU, in one kernel for each
+    parameter on a GPU."""
+    own, values = type(optimizer), [parameter.value for parameter in optimizer.parameters.values()]
+    on_cpu = all(array_module(value) is np for value in values)
+    optimizer.__class__ = blockwise_optim.FORMS.get(own, own) if on_cpu else form_on_gpu(own)
     return optimizer

@@ -1,9 +1,9 @@
 """Free bits: the first λ nats of each latent dimension cost nothing, so that no dimension is worth giving up."""
 
 from scratch.arrays import array_module
-from scratch.bottlenecks.gaussian import GaussianBottleneck
+from scratch.bottlenecks.gaussian import GaussianBottleneck, gaussian_kl, gaussian_kl_backward
 from scratch.layers.checks import check_floating
-from scratch.module import Module
+from scratch.module import Module, elementwise
 from scratch.options.option import Option, Real
 
 
@@ -21,22 +21,21 @@ class FreeBits(Module):
     """
 
     couples_examples = True
+    formula, derivative = elementwise(gaussian_kl), elementwise(gaussian_kl_backward)
 
     def __init__(self, nats):
         self.nats = nats
 
     def forward(self, mu, logvar):
         check_floating(self, mu, logvar)
-        xp = array_module(mu)
-        variance = xp.exp(logvar)
-        k = (0.5 * (mu * mu + variance - 1 - logvar)).sum(axis=0) / len(mu)
-        self.save(mu, variance, (k > self.nats).astype(mu.dtype))
-        return k.sum(), xp.maximum(k, self.nats).sum()
+        k = self.formula(mu, logvar).sum(axis=0) / len(mu)
+        self.save(mu, logvar, (k > self.nats).astype(mu.dtype))
+        return k.sum(), array_module(k).maximum(k, self.nats).sum()
 
     def backward(self, dkl, dfree):
-        mu, variance, above = self.recall()
+        mu, logvar, above = self.recall()
         g = (dkl + dfree * above) / len(mu)
-        return mu * g, (variance - 1) * (0.5 * g)
+        return self.derivative(mu, logvar, g)
 
 
 class FreeBitsBottleneck(GaussianBottleneck):

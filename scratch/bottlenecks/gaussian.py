@@ -11,8 +11,19 @@ from scratch.bottlenecks.posterior import Posterior
 from scratch.layers import Flatten, Linear, Unflatten
 from scratch.layers.checks import check_floating
 from scratch.losses import batch_mean_of_sums
-from scratch.module import Module
+from scratch.module import Module, elementwise
 from scratch.options.option import Option, Scheduled
+
+
+def reparameterize(mu, logvar, eps):
+    """(z, σ·ε) with z = μ + σ·ε."""
+    sigma_eps = array_module(logvar).exp(0.5 * logvar) * eps
+    return mu + sigma_eps, sigma_eps
+
+
+def reparameterize_backward(dz, sigma_eps):
+    """∂L/∂logvar = ∂L/∂z · ½ σ ε."""
+    return dz * (0.5 * sigma_eps)
 
 
 class Reparameterize(Module):
@@ -24,6 +35,8 @@ class Reparameterize(Module):
         ∂L/∂μ = ∂L/∂z       ∂L/∂logvar = ∂L/∂z · ½ σ ε
     """
 
+    formula, derivative = elementwise(reparameterize), elementwise(reparameterize_backward)
+
     def check(self, mu, logvar, eps):
         check_floating(self, mu)
         for name, given in (("logvar", logvar), ("eps", eps)):  # noise of one row would be broadcast to all in silence
@@ -33,13 +46,35 @@ class Reparameterize(Module):
 
     def forward(self, mu, logvar, eps):
         self.check(mu, logvar, eps)
-        sigma_eps = array_module(logvar).exp(0.5 * logvar) * eps
+        z, sigma_eps = self.formula(mu, logvar, eps)
         self.save(sigma_eps)
-        return mu + sigma_eps
+        return z
 
     def backward(self, dz):
         (sigma_eps,) = self.recall()
-        return dz, dz * (0.5 * sigma_eps)
+        return dz, self.derivative(dz, sigma_eps)
+
+
+def exp_above_tangent(x):
+    """eˣ − 1 − x ≥ 0: how far the exponential lies above its tangent at 0.
+
+    Near 0 the three terms cancel. There it is x² (1/2! + x/3! + … + x⁴/6!), which leaves out 4e-14 of the whole.
+    """
+    xp = array_module(x)
+    near, series = xp.clip(x, -0.01, 0.01), 1 / math.factorial(6)
+    for n in (5, 4, 3, 2):
+        series = series * near + 1 / math.factorial(n)
+    return xp.where(xp.abs(x) < 0.01, near * near * series, xp.expm1(x) - x)
+
+
+def gaussian_kl(mu, logvar):
+    """½ (μ² + σ² − 1 − log σ²) ≥ 0: KL(N(μ, σ²) ‖ N(0, 1)) in nats, number by number."""
+    return 0.5 * (mu * mu + exp_above_tangent(logvar))
+
+
+def gaussian_kl_backward(mu, logvar, scale):
+    """(μ, ½ (σ² − 1)) · scale."""
+    return mu * scale, 0.5 * array_module(logvar).expm1(logvar) * scale
 
 
 class GaussianKL(Module):
@@ -50,16 +85,16 @@ class GaussianKL(Module):
         ∂kl/∂μ = μ / N       ∂kl/∂logvar = ½ (σ² − 1) / N
     """
 
+    formula, derivative = elementwise(gaussian_kl), elementwise(gaussian_kl_backward)
+
     def forward(self, mu, logvar):
         check_floating(self, mu, logvar)
-        variance = array_module(logvar).exp(logvar)
-        self.save(mu, variance)
-        return batch_mean_of_sums(0.5 * (mu * mu + variance - 1 - logvar))
+        self.save(mu, logvar)
+        return batch_mean_of_sums(self.formula(mu, logvar))
 
     def backward(self, dkl=1.0):
-        mu, variance = self.recall()
-        scale = dkl / len(mu)
-        return mu * scale, (variance - 1) * (0.5 * scale)
+        mu, logvar = self.recall()
+        return self.derivative(mu, logvar, dkl / len(mu))
 
 
 class GaussianPosterior(Posterior):
@@ -75,7 +110,7 @@ class GaussianPosterior(Posterior):
         self.reparameterize, self.mu, self.logvar = reparameterize, mu, logvar
 
     def kl(self):
-        return 0.5 * (self.mu * self.mu + array_module(self.mu).exp(self.logvar) - 1 - self.logvar)
+        return gaussian_kl(self.mu, self.logvar)
 
     def draw(self, eps):
         z = self.reparameterize.forward(self.mu, self.logvar, eps)

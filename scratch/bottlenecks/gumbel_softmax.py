@@ -1,17 +1,17 @@
 """The discrete VAE's bottleneck: at each position one of K codes is drawn, in a form that can be differentiated."""
 
-import math
 
 import numpy as np
 
 from scratch.arrays import array_module
 from scratch.bottlenecks.bottleneck import Bottleneck
+from scratch.bottlenecks.gaussian import exp_above_tangent
 from scratch.bottlenecks.posterior import Posterior
 from scratch.bottlenecks.vector_quantizer import CODE_DIM, CODEBOOK_INIT, CODES, initial_codebook, nearest_codes
 from scratch.layers import Conv2d
 from scratch.layers.checks import check_floating, check_input
 from scratch.losses import batch_mean_of_sums
-from scratch.module import Module, Parameter
+from scratch.module import Module, Parameter, elementwise
 from scratch.options.option import Choice, Flag, Option, Scheduled
 from scratch.schedules import Schedule
 
@@ -19,24 +19,41 @@ from scratch.schedules import Schedule
 LOGIT_GAIN = 10
 
 
+def below_largest(a, largest):
+    """(a − max a, its exponential): the largest is subtracted first, so that no exponential overflows."""
+    a = a - largest
+    return a, array_module(a).exp(a)
+
+
 def log_softmax(a):
-    """aₖ − log Σⱼ exp(aⱼ) over the last axis. The largest is subtracted first, so that no exponential overflows."""
-    xp = array_module(a)
-    a = a - a.max(axis=-1, keepdims=True)
-    a -= xp.log(xp.exp(a).sum(axis=-1, keepdims=True))
+    """log p = aₖ − log Σⱼ exp(aⱼ) over the last axis."""
+    a, exponentials = below_largest(a, a.max(axis=-1, keepdims=True))
+    a -= array_module(a).log(exponentials.sum(axis=-1, keepdims=True))
     return a
 
 
-def gumbel_noise(shape, dtype, rng):
+def log_ratio(a):
+    """log p + log K = aₖ − log (1/K) Σⱼ exp(aⱼ) over the last axis: how far p is from uniform, accurate near 0."""
+    a, exponentials = below_largest(a, a.max(axis=-1, keepdims=True))
+    a -= array_module(a).log(exponentials.mean(axis=-1, keepdims=True))
+    return a
+
+
+def gumbel(u, least, largest):
+    """−log(−log u), u kept between two numbers."""
+    xp = array_module(u)
+    return -xp.log(-xp.log(xp.clip(u, least, largest)))
+
+
+def gumbel_noise(shape, dtype, rng, formula=gumbel):
     """g = −log(−log u) with u ~ U(0, 1): draws of the Gumbel(0, 1) distribution, whose distribution function is
     exp(−exp(−g)).
 
     A generator returns numbers with so many binary places, 0 among them. u is kept in [smallest normal number,
     largest number below 1], so that g is always finite.
     """
-    u = rng.random(shape, dtype=dtype)
-    xp, limits = array_module(u), np.finfo(dtype)
-    return -xp.log(-xp.log(xp.clip(u, float(limits.tiny), 1 - float(limits.epsneg))))
+    limits = np.finfo(dtype)
+    return formula(rng.random(shape, dtype=dtype), float(limits.tiny), 1 - float(limits.epsneg))
 
 
 def perturbed(a, g):
@@ -45,6 +62,21 @@ def perturbed(a, g):
         raise ValueError(f"GumbelSoftmax takes logits and noise of one shape and dtype, got logits {a.shape} "
                          f"{a.dtype} and noise {g.shape} {g.dtype}")
     return a + g
+
+
+def tempered(s, largest, temperature):
+    """exp((s − max s) / τ): the difference first, then the quotient, for 1/τ of a small τ overflows."""
+    s = s - largest
+    s /= temperature
+    return array_module(s).exp(s)
+
+
+def gumbel_softmax_backward(dy, y, mean, temperature):
+    """y (∂L/∂y − Σ y ∂L/∂y) / τ, from that sum."""
+    da = dy - mean
+    da *= y
+    da /= temperature
+    return da
 
 
 class GumbelSoftmax(Module):
@@ -59,52 +91,79 @@ class GumbelSoftmax(Module):
 
     With `hard` the output is the draw itself, the one-hot vector of argmaxₖ yₖ, and the gradient is that of the soft y
     at which it was taken: straight through, y + sg[one-hot − y] (Jang et al., section 2.2).
+
+    Below τ = 1e8 · the smallest normal number, 1e-30 in float32, y is one-hot to the last bit, and a smaller τ changes
+    nothing but that (s − max s) / τ would overflow.
     """
+
+    formula, derivative = elementwise(tempered), elementwise(gumbel_softmax_backward)
 
     def __init__(self, hard=False):
         self.hard = hard
 
     def forward(self, a, g, temperature):
         check_floating(self, a)
-        xp = array_module(a)
-        y = xp.exp(log_softmax(perturbed(a, g) * (1 / temperature)))
+        s, temperature = perturbed(a, g), max(temperature, 1e8 * float(np.finfo(a.dtype).tiny))
+        y = self.formula(s, s.max(axis=-1, keepdims=True), temperature)
+        y /= y.sum(axis=-1, keepdims=True)
         self.save(y, temperature)
         if not self.hard:
             return y
-        return (xp.arange(y.shape[-1]) == y.argmax(axis=-1)[..., None]).astype(y.dtype)
+        return (array_module(y).arange(y.shape[-1]) == y.argmax(axis=-1)[..., None]).astype(y.dtype)
 
     def backward(self, dy):
         y, temperature = self.recall()
-        da = dy - (y * dy).sum(axis=-1, keepdims=True)
-        da *= y
-        da *= 1 / temperature
-        return da
+        return self.derivative(dy, y, (y * dy).sum(axis=-1, keepdims=True), temperature)
+
+
+LEAST_LOG_RATIO = -80.0  # of CategoricalKL: p log p below it is 0 to rounding, and its exponential no overflow
+
+
+def above_uniform(ratio):
+    """K pₖ rₖ − K pₖ + 1 ≥ 0 with rₖ = log(K pₖ): the mean over k is KL(p ‖ uniform), as the mean of K pₖ is 1.
+
+    Σ pₖ rₖ is the same, but near the uniform distribution its terms cancel, and the sum can be negative.
+    """
+    return array_module(ratio).exp(ratio) * exp_above_tangent(-ratio)
+
+
+def categorical_kl(a, mean, codes):
+    """(what adds up to KL(p ‖ uniform), p, p r) with r = log(K p), from a − max a and the mean of its exponentials."""
+    xp = array_module(a)
+    ratio = xp.maximum(a - xp.log(mean), LEAST_LOG_RATIO)
+    p = xp.exp(ratio) / codes
+    return above_uniform(ratio) / codes, p, p * ratio
+
+
+def categorical_kl_backward(p, weighted, divergence, scale):
+    """(p r − p Σ p r) · scale, from p r and that sum."""
+    da = weighted - p * divergence
+    da *= scale
+    return da
 
 
 class CategoricalKL(Module):
-    """KL(softmax(a) ‖ uniform) = Σₖ pₖ (log pₖ + log K), in nats, summed over positions and averaged over the batch.
+    """KL(softmax(a) ‖ uniform) = Σₖ pₖ rₖ with rₖ = log pₖ + log K, in nats, summed over positions, averaged over N.
 
     Shapes: a (N, ..., K), kl a scalar between 0 and positions · log K. It is that of the distribution the codes are
     drawn from, without noise or temperature. log p is a log-softmax, finite where p underflows to 0.
 
-        ∂kl/∂aₖ = pₖ (log pₖ + log K − Σⱼ pⱼ (log pⱼ + log K)) / N
+        ∂kl/∂aₖ = (pₖ rₖ − pₖ Σⱼ pⱼ rⱼ) / N
     """
+
+    exponentials = elementwise(below_largest)
+    formula, derivative = elementwise(categorical_kl), elementwise(categorical_kl_backward)
 
     def forward(self, a):
         check_floating(self, a)
-        ratio = log_softmax(a)
-        p = array_module(a).exp(ratio)
-        ratio += math.log(a.shape[-1])
-        divergence = (p * ratio).sum(axis=-1, keepdims=True)
-        self.save(p, ratio, divergence)
-        return batch_mean_of_sums(divergence)
+        shifted, exponentials = self.exponentials(a, a.max(axis=-1, keepdims=True))
+        kl, p, weighted = self.formula(shifted, exponentials.mean(axis=-1, keepdims=True), a.shape[-1])
+        self.save(p, weighted)
+        return batch_mean_of_sums(kl)
 
     def backward(self, dkl=1.0):
-        p, ratio, divergence = self.recall()
-        da = ratio - divergence
-        da *= p
-        da *= dkl / len(p)
-        return da
+        p, weighted = self.recall()
+        return self.derivative(p, weighted, weighted.sum(axis=-1, keepdims=True), dkl / len(p))
 
 
 class CodeMixture(Module):
@@ -146,11 +205,11 @@ class CategoricalPosterior(Posterior):
 
     def __init__(self, a):
         self.a = a
-        self.log_ratio = log_softmax(a) + math.log(a.shape[-1])
+        self.log_ratio = log_ratio(a)
 
     def kl(self):
-        q = array_module(self.a).exp(log_softmax(self.a))
-        return (q * self.log_ratio).sum(axis=-1).reshape(len(q), -1)
+        ratio = array_module(self.a).maximum(self.log_ratio, LEAST_LOG_RATIO)
+        return above_uniform(ratio).mean(axis=-1).reshape(len(ratio), -1)
 
     def draw(self, g):
         xp, indices = array_module(self.a), perturbed(self.a, g).argmax(axis=-1)
@@ -191,6 +250,7 @@ class GumbelSoftmaxBottleneck(Bottleneck, system="dvae"):
     priors = ("code_frequencies",)
     needs_grid = True
     random = True
+    gumbel = elementwise(gumbel)
 
     def __init__(self, feature_shape, codes, code_dim, init="uniform", temperature=1.0, hard=False, *,
                  dtype=np.float32, rng=None):
@@ -231,7 +291,7 @@ class GumbelSoftmaxBottleneck(Bottleneck, system="dvae"):
         self.temperature = self.schedule(step)
 
     def draw_noise(self, count, rng):
-        return gumbel_noise((count, *self.noise_shape), self.dtype, rng)
+        return gumbel_noise((count, *self.noise_shape), self.dtype, rng, self.gumbel)
 
     def forward(self, h, noise=None):
         if noise is None:

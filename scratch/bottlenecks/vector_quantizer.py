@@ -6,8 +6,8 @@ import numpy as np
 
 from scratch.arrays import array_module
 from scratch.layers.checks import check_input
-from scratch.losses import batch_mean_of_sums
-from scratch.module import Module, Parameter
+from scratch.losses import batch_mean_of_sums, squared_difference
+from scratch.module import Module, Parameter, elementwise
 from scratch.options.option import Choice, Option, Real, Whole
 
 HELD = 2**22  # distances held at a time
@@ -106,6 +106,11 @@ def initial_codebook(how, codes, code_dim, dtype, rng):
     raise ValueError(f"a codebook is initialised uniform, normal, xavier or variance_scaling, not {how!r}")
 
 
+def straight_through(dq, residual, weight):
+    """∂L/∂q + weight · (z − q)."""
+    return dq + residual * weight
+
+
 class VectorQuantizer(Module):
     """q = e_k with k = argmin_j ‖z − e_j‖², at every position.       (van den Oord et al. 2017, arXiv:1711.00937)
 
@@ -126,6 +131,7 @@ class VectorQuantizer(Module):
     moves = False  # True where `update` does something (codebook_health.py)
     chooses = False  # True where it makes random choices
     prepared_from = 0  # how many batches `prepare` wants to see
+    formula, derivative = elementwise(squared_difference), elementwise(straight_through)
 
     def __init__(self, codes, code_dim, init="uniform", *, dtype=np.float32, rng=None):
         self.codebook = Parameter(initial_codebook(init, codes, code_dim, dtype, rng or np.random.default_rng()))
@@ -147,9 +153,9 @@ class VectorQuantizer(Module):
     def quantize(self, z, e, k):
         """(q, terms) from latents, codes and indices."""
         q = e[k]
-        residual = z - q
+        squares, residual = self.formula(z, q)
         self.save(residual, k)
-        distance = batch_mean_of_sums(residual * residual)
+        distance = batch_mean_of_sums(squares)
         return q, {"codebook": distance, "commitment": distance}
 
     def gradients(self, dq, dterms):
@@ -157,7 +163,7 @@ class VectorQuantizer(Module):
         residual, k = self.recall()
         scale = 2 / len(residual)
         de = self.scatter(residual * (-scale * dterms["codebook"]), k) if "codebook" in dterms else None
-        return dq + residual * (scale * dterms["commitment"]), de
+        return self.derivative(dq, residual, scale * dterms["commitment"]), de
 
     def latent_vectors(self, z):
         """z (N, ..., D) as it is compared with the codes: here as it is."""

@@ -29,6 +29,8 @@ def train(arguments, make_trainer=make_trainer, program="scratch"):
     """Train a new run, or continue one. torch_ref passes its own `make_trainer`."""
     start = continue_run if arguments.resume else begin_run
     session = start(arguments, make_trainer, program)
+    for note in session.notes:
+        print(note)
     runs_with(arguments, session.run.options, " in a new run; what this one has saved is kept")
     with session.run as run:
         try:
@@ -83,8 +85,6 @@ def continue_run(arguments, make_trainer, program):
                          f"{shown(command_of(error.config, arguments.resume))}") from None
     session = resume(arguments.resume, read(model, given(arguments)), program=program, make_trainer=make_trainer,
                      download=arguments.download)
-    for note in session.notes:
-        print(note)
     progress, options = session.progress, session.run.options
     print(f"Continuing {session.run.folder} after {progress.epoch - 1} epoch(s) and {progress.step} step(s).")
     if is_finished(session):

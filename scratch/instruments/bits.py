@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from scratch.bottlenecks.vector_quantizer import code_counts
+from scratch.losses import psnr
 from scratch.options.errors import InputError
 
 QUALITIES = range(1, 101)  # of JPEG, as Pillow takes them
@@ -102,11 +103,6 @@ def jpeg_of_error(images, mse):
         else:
             high = middle
     return min(tried.values(), key=lambda found: abs(found["mse"] - mse))
-
-
-def psnr(mse):
-    """−10 log₁₀ of the mean squared error of values in [0, 1], in dB."""
-    return -10 * math.log10(mse) if mse > 0 else math.inf
 
 
 def mean_squared_error(trained, images, latents):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from data_utils import batches
-from scratch.instruments.bits import psnr
+from scratch.losses import psnr
 from scratch.models.corruption import CORRUPTIONS, read_corruption
 from scratch.training.held_out import held_out_generators
 

@@ -13,6 +13,7 @@ SSIM is scikit-image's, with the settings of Wang et al. (2004, doi:10.1109/TIP.
 import numpy as np
 
 from scratch.arrays import to_host
+from scratch.losses import psnr
 from scratch.options.errors import InputError
 
 WINDOW = 11  # pixels a side, σ = 1.5 cut off at 3.5σ
@@ -21,8 +22,7 @@ WINDOW = 11  # pixels a side, σ = 1.5 cut off at 3.5σ
 def psnr_of_each(images, others):
     """PSNR in dB of each pair of images (N, H, W, C) in [0, 1], (N,); infinite where the two are the same."""
     difference = (images - others).reshape(len(images), -1)
-    with np.errstate(divide="ignore"):
-        return -10 * np.log10((difference * difference).mean(axis=1, dtype=np.float64))
+    return psnr((difference * difference).mean(axis=1, dtype=np.float64))
 
 
 def structural_similarity(image_shape):

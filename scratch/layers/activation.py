@@ -2,14 +2,12 @@
 
 from scratch.arrays import array_module
 from scratch.layers.checks import check_floating
-from scratch.module import Module
+from scratch.module import Module, elementwise
 
 
-def sigmoid(x):
-    """σ(x) = 1 / (1 + e⁻ˣ), from e^(−|x|), which cannot overflow; accurate in both tails."""
-    xp = array_module(x)
-    e = xp.exp(-xp.abs(x))
-    return xp.where(x < 0, e, 1) / (1 + e)
+def relu_backward(dy, y):
+    """∂L/∂y · [y > 0]."""
+    return dy * (y > 0)
 
 
 class ReLU(Module):
@@ -17,6 +15,8 @@ class ReLU(Module):
 
     Any shape. The derivative at 0 is taken to be 0, as PyTorch does.
     """
+
+    derivative = elementwise(relu_backward)
 
     def forward(self, x):
         check_floating(self, x)
@@ -26,7 +26,18 @@ class ReLU(Module):
 
     def backward(self, dy):
         (y,) = self.recall()
-        return dy * (y > 0)
+        return self.derivative(dy, y)
+
+
+def leaky_relu(x, slope):
+    """(y, x > 0): y is x where it is positive, and slope · x elsewhere."""
+    positive = x > 0
+    return array_module(x).where(positive, x, slope * x), positive
+
+
+def leaky_relu_backward(dy, positive, slope):
+    """∂L/∂y, times the slope where x was not positive."""
+    return array_module(dy).where(positive, dy, slope * dy)
 
 
 class LeakyReLU(Module):
@@ -35,17 +46,32 @@ class LeakyReLU(Module):
     Any shape; a is `negative_slope`.
     """
 
+    formula, derivative = elementwise(leaky_relu), elementwise(leaky_relu_backward)
+
     def __init__(self, negative_slope=0.01):
         self.negative_slope = negative_slope
 
     def forward(self, x):
         check_floating(self, x)
-        self.save(x > 0)
-        return array_module(x).where(x > 0, x, self.negative_slope * x)
+        y, positive = self.formula(x, self.negative_slope)
+        self.save(positive)
+        return y
 
     def backward(self, dy):
         (positive,) = self.recall()
-        return array_module(dy).where(positive, dy, self.negative_slope * dy)
+        return self.derivative(dy, positive, self.negative_slope)
+
+
+def sigmoid(x):
+    """σ(x) = 1 / (1 + e⁻ˣ), from e^(−|x|), which cannot overflow; accurate in both tails."""
+    xp = array_module(x)
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x < 0, e, 1) / (1 + e)
+
+
+def sigmoid_backward(dy, y):
+    """∂L/∂y · y (1 − y)."""
+    return dy * (y * (1 - y))
 
 
 class Sigmoid(Module):
@@ -54,15 +80,22 @@ class Sigmoid(Module):
     Any shape.
     """
 
+    formula, derivative = elementwise(sigmoid), elementwise(sigmoid_backward)
+
     def forward(self, x):
         check_floating(self, x)
-        y = sigmoid(x)
+        y = self.formula(x)
         self.save(y)
         return y
 
     def backward(self, dy):
         (y,) = self.recall()
-        return dy * (y * (1 - y))
+        return self.derivative(dy, y)
+
+
+def tanh_backward(dy, y):
+    """∂L/∂y · (1 − y²)."""
+    return dy * (1 - y * y)
 
 
 class Tanh(Module):
@@ -70,6 +103,8 @@ class Tanh(Module):
 
     Any shape.
     """
+
+    derivative = elementwise(tanh_backward)
 
     def forward(self, x):
         check_floating(self, x)
@@ -79,7 +114,18 @@ class Tanh(Module):
 
     def backward(self, dy):
         (y,) = self.recall()
-        return dy * (1 - y * y)
+        return self.derivative(dy, y)
+
+
+def silu(x):
+    """(x s, s) with s = σ(x)."""
+    s = sigmoid(x)
+    return x * s, s
+
+
+def silu_backward(dy, x, s):
+    """∂L/∂y · s (1 + x (1 − s)) with s = σ(x)."""
+    return dy * (s * (1 + x * (1 - s)))
 
 
 class SiLU(Module):
@@ -88,12 +134,14 @@ class SiLU(Module):
     Any shape.
     """
 
+    formula, derivative = elementwise(silu), elementwise(silu_backward)
+
     def forward(self, x):
         check_floating(self, x)
-        s = sigmoid(x)
+        y, s = self.formula(x)
         self.save(x, s)
-        return x * s
+        return y
 
     def backward(self, dy):
         x, s = self.recall()
-        return dy * (s * (1 + x * (1 - s)))
+        return self.derivative(dy, x, s)

@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from scratch.arrays import array_module, column_sums
 from scratch.layers.checks import check_input
-from scratch.layers.standardize import standardize, standardize_backward
-from scratch.module import Buffer, Module, Parameter
+from scratch.layers.standardize import Standardizing
+from scratch.module import Buffer, Parameter, elementwise
 
 
-def column_means(rows):
-    """The mean of each column of a matrix."""
-    return column_sums(rows) / max(len(rows), 1)  # of none there is no mean, and nothing to take it from
+def move(running, of_batch, kept, momentum):
+    """running ← kept · running + momentum · of_batch, in place."""
+    running *= kept
+    running += momentum * of_batch
 
 
-class BatchNorm2d(Module):
+class BatchNorm2d(Standardizing):
     """y = γ x̂ + β,   x̂ = (x − μ) / √(σ² + ε),   μ and σ² of each channel over all n = N·H·W pixels of the batch.
 
     Shapes: x, y (N, H, W, C), all else (C,); γ is `weight`, β is `bias`.
@@ -33,6 +33,7 @@ class BatchNorm2d(Module):
     """
 
     couples_examples = True
+    move = elementwise(move)
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1, *, dtype=np.float32):
         self.eps, self.momentum = eps, momentum
@@ -49,28 +50,26 @@ class BatchNorm2d(Module):
         if self.training and len(rows):
             if len(rows) < 2:
                 raise ValueError("BatchNorm2d cannot take a variance over a batch of a single pixel: give it more")
-            x_hat, inverse, mean, variance = standardize(rows, column_means, self.eps)
-            self.track(mean, variance, len(rows))
-            self.save(x_hat, inverse)
-        else:
-            inverse = 1 / array_module(x).sqrt(self.running_var.value + self.eps)
-            x_hat = (rows - self.running_mean.value) * inverse
-            self.num_batches_tracked.value += self.training  # a batch of no image, which tells nothing of the images
-            self.save(x_hat, inverse)
-        return (x_hat * self.weight.value + self.bias.value).reshape(x.shape)
+            y, (mean, rest), variance = self.standardize(rows)
+            self.track(mean + rest, variance, len(rows))
+            return y.reshape(x.shape)
+        inverse = self.inverse_deviation(self.running_var.value, self.eps)
+        x_hat = rows - self.running_mean.value
+        y = self.scale_and_shift(x_hat, inverse, self.weight.value, self.bias.value)
+        self.num_batches_tracked.value += self.training  # a batch of no image, which tells nothing of the images
+        self.save(x_hat, inverse)
+        return y.reshape(x.shape)
 
     def backward(self, dy):
-        x_hat, inverse = self.recall()
-        rows = dy.reshape(x_hat.shape)
-        self.bias.accumulate(column_sums(rows))
-        self.weight.accumulate(column_sums(rows * x_hat))
-        dx = standardize_backward(rows * self.weight.value, x_hat, inverse, column_means)
-        return dx.reshape(dy.shape)
+        return self.standardize_backward(dy.reshape(-1, dy.shape[-1])).reshape(dy.shape)
+
+    def mean(self, rows):
+        """The mean of each channel: (C,) of rows (N·H·W, C)."""
+        return self.column_sums(rows) / max(len(rows), 1)  # of none there is no mean
 
     def track(self, mean, variance, count):
         """Move the running statistics towards those of a batch of `count` pixels, in place."""
-        unbiased = variance * (count / (count - 1))
-        for running, of_batch in ((self.running_mean, mean), (self.running_var, unbiased)):
-            running.value *= 1 - self.momentum
-            running.value += self.momentum * of_batch
+        kept, unbiased = 1 - self.momentum, count / (count - 1)
+        self.move(self.running_mean.value, mean, kept, self.momentum)
+        self.move(self.running_var.value, variance, kept, self.momentum * unbiased)
         self.num_batches_tracked.value += 1

@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from scratch.arrays import column_sums
 from scratch.layers.checks import check_input
-from scratch.layers.standardize import standardize, standardize_backward
-from scratch.module import Module, Parameter
+from scratch.layers.standardize import Standardizing
+from scratch.module import Parameter
 
 
-class GroupNorm(Module):
+class GroupNorm(Standardizing):
     """y = γ x̂ + β,   x̂ = (x − μ) / √(σ² + ε),   μ and σ² of the pixels of one image and the channels of one group.
 
     Shapes: x, y (N, H, W, C), γ (`weight`) and β (`bias`) (C,); the channels form num_groups groups of neighbours.
@@ -30,22 +29,17 @@ class GroupNorm(Module):
         self.bias = Parameter(np.zeros(num_channels, dtype))
 
     def forward(self, x):
-        C = self.weight.value.size
-        check_input(self, x, ("N", "H", "W", C), self.weight.value)
-        x_hat, inverse, _, _ = standardize(x, self.mean, self.eps)
-        self.save(x_hat, inverse)
-        return x_hat * self.weight.value + self.bias.value
+        check_input(self, x, ("N", "H", "W", self.weight.value.size), self.weight.value)
+        y, _, _ = self.standardize(x)
+        return y
 
     def backward(self, dy):
-        x_hat, inverse = self.recall()
-        C = dy.shape[-1]
-        self.bias.accumulate(column_sums(dy.reshape(-1, C)))
-        self.weight.accumulate(column_sums((dy * x_hat).reshape(-1, C)))
-        return standardize_backward(dy * self.weight.value, x_hat, inverse, self.mean)
+        return self.standardize_backward(dy)
 
     def mean(self, x):
         """The mean over the pixels and the channels of each group, at each of these channels: (N, 1, 1, C)."""
         N, H, W, C = x.shape
-        of_channels = x.reshape(N, H * W, C).mean(axis=1)  # first, because long rows are added faster than short ones
+        # Axis by axis, the longest rows first: they are added faster, and short sums lose fewer digits than a long one.
+        of_channels = x.mean(axis=1).mean(axis=1)
         of_groups = of_channels.reshape(N, self.num_groups, C // self.num_groups).mean(axis=2)
         return of_groups.repeat(C // self.num_groups, axis=1).reshape(N, 1, 1, C)

@@ -9,8 +9,16 @@ from data_utils import to_float
 from scratch.arrays import array_module, each
 from scratch.bottlenecks.vector_quantizer import code_counts
 from scratch.models.model import Model
+from scratch.module import elementwise
 from scratch.options.errors import InputError
 from scratch.schedules import Schedule
+
+
+def weighted_sum(*terms_and_weights):
+    """Σ weight · term, given all terms and then all weights."""
+    count = len(terms_and_weights) // 2
+    terms, weights = terms_and_weights[:count], terms_and_weights[count:]
+    return sum(weight * term for term, weight in zip(terms, weights, strict=True))
 
 
 class Autoencoder(Model):
@@ -22,6 +30,7 @@ class Autoencoder(Model):
     """
 
     has_images = True
+    total = elementwise(weighted_sum)
 
     def __init__(self, encoder, bottleneck, decoder, reconstruction, weights, corruption=None):
         self.encoder, self.bottleneck, self.decoder = encoder, bottleneck, decoder
@@ -75,7 +84,7 @@ class Autoencoder(Model):
         """(loss, terms): scalars that stay on the device."""
         output, terms = self.forward(x, noise)
         terms = {"reconstruction": self.reconstruction.loss(output, x), **terms}
-        return sum(self.weights[name] * term for name, term in terms.items()), terms
+        return self.total(*terms.values(), *(self.weights[name] for name in terms)), terms
 
     def backward(self, scale=1.0):
         """Adds scale · ∂loss/∂parameter to the gradient of every parameter, for the loss last computed."""

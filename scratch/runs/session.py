@@ -43,7 +43,7 @@ def begin(options, data, folder=None, *, program="scratch", make_trainer=make_tr
     with run.closed_on_error():
         on_ready(run)
         prepare(trainer, data, options)
-    return Session(trainer, data, run, Progress())
+    return Session(trainer, data, run, Progress(), list(getattr(trainer, "notes", ())))
 
 
 def resume(folder, given, *, program="scratch", make_trainer=make_trainer, download=False, data=None):
@@ -69,7 +69,7 @@ def continued(run, tensors, position, given, program, make_trainer, download, da
     trainer, _ = make_trainer(run.options, data.train.shape[1:])
     progress = run.restore(trainer, tensors, position)
     run.write_config()
-    notes = []
+    notes = list(getattr(trainer, "notes", ()))
     for name, now in trainer.environment().items():
         if (before := position["environment"].get(name)) != now:
             notes.append(f"Note: {name} was {before}, is now {now}: the run goes on, but not bit for bit as before.")

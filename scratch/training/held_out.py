@@ -1,11 +1,11 @@
 """The metrics of held-out examples."""
 
-import math
 
 import numpy as np
 
 from data_utils import batches
 from scratch.arrays import generator
+from scratch.losses import psnr
 from scratch.training.progress import Totals
 
 HELD_OUT_SEED = 20140416  # the noise of held-out example i is the i-th draw from this seed, whatever the batch size
@@ -33,6 +33,5 @@ def held_out_metrics(trainer, examples, batch_size, dtype, when="now"):
             squared_error += float(trainer.read_array(errors).sum(dtype=np.float64))
     means = totals.means()
     if errors is not None:
-        mse = squared_error / examples.size
-        means["psnr"] = -10 * math.log10(mse) if mse > 0 else math.inf
+        means["psnr"] = psnr(squared_error / examples.size)
     return {f"held_out_{name}": value for name, value in means.items()}

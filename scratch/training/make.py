@@ -5,6 +5,7 @@ import numpy as np
 from scratch.accelerate import accelerate, accelerate_on_gpu, accelerate_optimizer
 from scratch.accelerate.cpu.memory import retain_freed_memory
 from scratch.accelerate.cpu.workers import ParallelTrainer, sensible_workers
+from scratch.accelerate.gpu.check import choose_form
 from scratch.arrays import device_module
 from scratch.models.system import find_system
 from scratch.optim import make_optimizer
@@ -33,15 +34,20 @@ def make_model(options, shape, rng=None, model=None):
 
 def make_trainer(options, shape, model=None):
     """(trainer, number of parameters) of a new run, of a new model or of the one given."""
-    model = make_model(options, shape, np.random.default_rng(options["seed"]), model)
+    on_gpu, notes = options["device"] != "cpu", []
+    plain_first = {**options, "plain": options["plain"] or on_gpu}
+    model = make_model(plain_first, shape, np.random.default_rng(options["seed"]), model)
     optimizer = make_optimizer(model.named_parameters(), options)
-    if options["device"] != "cpu" and not options["plain"]:
+    if not options["plain"] and not on_gpu:
         accelerate_optimizer(optimizer)
+    elif not options["plain"] and (problem := choose_form(model, optimizer, shape)):
+        notes.append(problem)
     workers = number_of_workers(options, model)
     if workers > 1:
         trainer = ParallelTrainer(model, optimizer, options["seed"], workers)
     else:
         trainer = Trainer(model, optimizer, options["seed"], options["device"])
+    trainer.notes = notes
     return trainer, model.parameter_count()
 
 

@@ -15,6 +15,8 @@ class Trainer:
     Shapes: a batch (N, ...), such as images (N, H, W, C). Terms are scalars that stay on the device.
     """
 
+    notes = ()  # what there is to say about how it was made, in sentences
+
     def __init__(self, model, optimizer, seed, device="cpu"):
         self.model, self.optimizer = model, optimizer
         self.seed, self.device = seed, device

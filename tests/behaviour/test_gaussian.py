@@ -1,11 +1,13 @@
 """The Gaussian bottleneck: what is drawn has the asked distribution, and backward uses what forward drew."""
 
+import decimal
 import math
 
 import numpy as np
 import pytest
 
-from scratch.bottlenecks import GaussianBottleneck, GaussianKL, Reparameterize
+from scratch.bottlenecks import FreeBits, GaussianBottleneck, GaussianKL, Reparameterize
+from scratch.bottlenecks.gaussian import gaussian_kl
 
 FEATURES = (2, 2, 4)
 
@@ -72,3 +74,45 @@ def test_drawn_noise_is_standard_normal():
     assert noise.shape == (2000, 50) and noise.dtype == np.float32
     assert abs(noise.mean()) < 5 / math.sqrt(noise.size)
     assert noise.var() == pytest.approx(1, abs=5 * math.sqrt(2 / noise.size))
+
+
+# --- near a KL of 0 ---------------------------------------------------------------------------------------------------
+
+LOGVARS = [sign * 10.0**power for power in range(-30, 2) for sign in (-1, 1)] + [
+    0.0, 0.0099, 0.0101, -0.0099, -0.0101, 0.3, -0.3, -80.0, 80.0]
+
+
+def exact_kl(logvar):
+    """½ (eˣ − 1 − x) of the very number x in 80 digits."""
+    with decimal.localcontext(decimal.Context(prec=80)):
+        x = decimal.Decimal(float(logvar))
+        return float((x.exp() - 1 - x) / 2)
+
+
+@pytest.mark.parametrize("dtype, bound", [(np.float32, 5e-5), (np.float64, 1e-13)])
+@pytest.mark.parametrize("term", [GaussianKL, lambda: FreeBits(0.0)], ids=["GaussianKL", "FreeBits"])
+def test_the_kl_of_a_variance_near_1_is_accurate_and_never_negative(term, dtype, bound):
+    """exp(logvar) − 1 − logvar would be lost to rounding, and be negative half of the time."""
+    for logvar in np.array(LOGVARS, dtype):
+        mu, tensor = np.zeros((1, 1), dtype), np.array([[logvar]], dtype)
+        kl = np.ravel(term().forward(mu, tensor))[0]
+        assert kl >= 0
+        if exact_kl(logvar) > np.finfo(dtype).tiny:
+            assert kl == pytest.approx(exact_kl(logvar), rel=bound)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_gradient_of_the_kl_of_a_variance_near_1_is_accurate(dtype):
+    """½ (σ² − 1), which σ² = exp(logvar) would round to 0."""
+    logvar = np.array([LOGVARS], dtype)
+    module = GaussianKL()
+    module.forward(np.zeros_like(logvar), logvar)
+    _, dlogvar = module.backward()
+    np.testing.assert_allclose(dlogvar, 0.5 * np.expm1(logvar.astype(np.float64)), rtol=4 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_kl_of_many_variances_near_1_is_never_negative(dtype):
+    rng = np.random.default_rng(0)
+    logvar = (rng.standard_normal(20_000) * 10.0 ** rng.integers(-12, 1, 20_000)).astype(dtype)
+    assert (gaussian_kl(np.zeros_like(logvar), logvar) >= 0).all()

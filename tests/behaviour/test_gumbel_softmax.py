@@ -1,12 +1,15 @@
 """The relaxed draw: its noise, its limits, its straight-through form; and that evaluation draws codes, no mixtures."""
 
+import decimal
 import math
 
 import numpy as np
 import pytest
 
+from scratch.accelerate import accelerate_on_gpu
+from scratch.arrays import to_device, to_host
 from scratch.bottlenecks import CategoricalKL, CodeMixture, GumbelSoftmax, GumbelSoftmaxBottleneck
-from scratch.bottlenecks.gumbel_softmax import gumbel_noise, log_softmax
+from scratch.bottlenecks.gumbel_softmax import above_uniform, gumbel_noise, log_ratio, log_softmax
 from tests.support.tiny import images, new_model, train
 
 FEATURES = (2, 2, 4)
@@ -123,7 +126,68 @@ def test_extreme_logits_and_low_temperatures_neither_overflow_nor_give_nan(dtype
     np.testing.assert_allclose(log_softmax(logits), [[-math.log(2), -2e4, -1e4, -math.log(2)]], rtol=1e-4)
 
 
+@pytest.mark.parametrize("temperature", [1e-3, 1e-30, 1e-37, 1e-38, 1e-39, 1e-45, 1e-60, 1e-300, 5e-324])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("form", ["plain", "fused"])
+def test_at_the_lowest_temperatures_a_draw_is_one_hot(cupy, form, dtype, temperature):
+    """1/τ overflows in float32 from τ = 1e-39 on, and so do logits divided by τ before the largest is taken away."""
+    draw, device = GumbelSoftmax(), "gpu" if form == "fused" else "cpu"
+    if form == "fused":
+        accelerate_on_gpu(draw)
+    a, g, dy = (to_device(np.array([row], dtype), device) for row in ([0.5, 0, 1], [0.5, 2, 29], [3, -2, 5]))
+    np.testing.assert_array_equal(to_host(draw.forward(a, g, temperature)), [[0, 0, 1]])
+    np.testing.assert_array_equal(to_host(draw.backward(dy)), [[0, 0, 0]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_tie_at_the_lowest_temperature_is_shared(dtype):
+    draw = GumbelSoftmax()
+    y = draw.forward(np.array([[7, 7, -1]], dtype), np.zeros((1, 3), dtype), 1e-38)
+    np.testing.assert_array_equal(y, [[0.5, 0.5, 0]])
+
+
 # --- the KL -----------------------------------------------------------------------------------------------------------
+
+
+def exact_uniform_kl(logits):
+    """(KL(softmax ‖ uniform), its gradient, max |p r|) of the very numbers of a row, in 80 digits."""
+    with decimal.localcontext(decimal.Context(prec=80)):
+        exponentials = [decimal.Decimal(float(a)).exp() for a in logits]
+        p = [e / sum(exponentials) for e in exponentials]
+        ratio = [(len(p) * q).ln() for q in p]
+        kl = sum(q * r for q, r in zip(p, ratio, strict=True))
+        gradient = np.array([float(q * (r - kl)) for q, r in zip(p, ratio, strict=True)])
+        return float(kl), gradient, float(max(abs(q * r) for q, r in zip(p, ratio, strict=True)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("codes", [2, 5, 512])
+def test_the_kl_of_nearly_uniform_logits_is_accurate_and_never_negative(codes, dtype):
+    """Σ p (log p + log K) would be lost to rounding, and be negative half of the time."""
+    rng, eps = np.random.default_rng(0), float(np.finfo(dtype).eps)
+    for size in (0.0, *10.0 ** np.arange(-12, 2)):
+        for centre in (0.0, 3.0):
+            logits = (centre + size * rng.standard_normal(codes)).astype(dtype)
+            expected, gradient, size_of_terms = exact_uniform_kl(logits)
+            module = CategoricalKL()
+            kl, found = module.forward(logits[None]), module.backward()[0]
+            assert kl >= 0
+            assert abs(kl - expected) <= 200 * eps * expected + 4 * eps**2
+            assert np.abs(found - gradient).max() <= 16 * eps * size_of_terms + 1e-70
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_measured_rate_of_nearly_uniform_logits_is_that_of_training(dtype):
+    logits = (1e-4 * np.random.default_rng(0).standard_normal((3, 2, 2, 6))).astype(dtype)
+    kl = above_uniform(log_ratio(logits)).mean(axis=-1)
+    assert (kl >= 0).all()
+    assert kl.sum() / 3 == pytest.approx(CategoricalKL().forward(logits), rel=1e-5)
+
+
+def test_a_code_that_cannot_be_leaves_a_finite_kl():
+    logits, module = np.array([[0.0, -np.inf, 0.0, -1e5]]), CategoricalKL()
+    assert module.forward(logits) == pytest.approx(math.log(2), rel=1e-14)
+    np.testing.assert_allclose(module.backward(), 0, atol=1e-16)
 
 
 def test_the_kl_lies_between_that_of_the_uniform_distribution_and_that_of_a_single_code():

@@ -1,11 +1,15 @@
 """Optimisers against what their formulas give by hand."""
 
+import math
+
 import numpy as np
 import pytest
 
-from scratch import optim
+from scratch.accelerate import accelerate_optimizer
+from scratch.accelerate.cpu import blockwise_optim
 from scratch.module import Parameter
 from scratch.optim import SGD, Adam
+from tests.support.closeness import assert_all_close, assert_close
 
 START = np.array([1.0, -2.0, 3.0])
 GRADIENT = np.array([0.5, -1e-3, 20.0])
@@ -64,21 +68,68 @@ def test_sgd_with_momentum_has_its_closed_form(momentum):
                                rtol=1e-13)
 
 
-@pytest.mark.parametrize("kind, settings", [(SGD, {"momentum": 0.9}), (Adam, {"weight_decay": 0.1})])
-def test_an_update_in_blocks_is_the_update_at_once(monkeypatch, kind, settings):
+KINDS = [(SGD, {"momentum": 0.9}), (Adam, {"weight_decay": 0.1}), (Adam, {"betas": (0.4, 0.0)})]
+
+
+def in_blocks(block, kind, settings, dtype=np.float64, steps=3):
+    """(the value, the moments) after some steps in blocks of a size, or plainly where it is None."""
     rng = np.random.default_rng(0)
-    start, gradient = rng.standard_normal((5, 7)), rng.standard_normal((5, 7))
-    values = []
-    for block in (4, 1000):
-        monkeypatch.setattr(optim, "BLOCK", block)
-        parameter = Parameter(start.copy())
-        optimizer = kind({"w": parameter}, lr=0.1, **settings)
-        for _ in range(3):
-            parameter.grad = gradient.T.copy().T  # of the value's shape, in another memory order
+    parameter = Parameter(rng.standard_normal((5, 7)).astype(dtype))
+    optimizer = kind({"w": parameter}, lr=0.1, **settings)
+    with pytest.MonkeyPatch.context() as patch:
+        if block:
+            accelerate_optimizer(optimizer)
+            patch.setattr(blockwise_optim, "BLOCK", block)
+        for _ in range(steps):
+            gradient = rng.standard_normal((7, 5)).astype(dtype).T  # of the value's shape, in another memory order
+            parameter.grad = gradient
             optimizer.step()
-        values.append(parameter.value)
-    assert (values[0] != start).all()
-    np.testing.assert_array_equal(*values)
+    return parameter.value, optimizer.state_dict()
+
+
+@pytest.mark.parametrize("kind, settings", KINDS)
+def test_an_update_in_blocks_is_the_update_at_once(kind, settings):
+    (value, state), (other, other_state) = (in_blocks(block, kind, settings) for block in (4, 1000))
+    np.testing.assert_array_equal(value, other)
+    for name, moment in state.items():
+        np.testing.assert_array_equal(moment, other_state[name])
+
+
+@pytest.mark.parametrize("dtype, bound", [(np.float64, 1e-14), (np.float32, 2e-5)])  # float32 rounds β and 1 − β
+@pytest.mark.parametrize("kind, settings", KINDS)
+def test_blocks_give_what_the_plain_rule_gives(kind, settings, dtype, bound):
+    (value, state), (expected, plain) = (in_blocks(block, kind, settings, dtype) for block in (4, None))
+    assert_close(value, expected, bound)
+    assert_all_close(state, plain, bound)
+
+
+def of_before(value, gradient, m, v, steps, lr=0.1, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.1):
+    """The operations of Adam in the order in which every run up to now was trained."""
+    change = gradient - m
+    change *= 1 - beta1
+    m += change
+    np.multiply(gradient, gradient, out=change)
+    change -= v
+    change *= 1 - beta2
+    v += change
+    value *= 1 - lr * weight_decay
+    root = math.sqrt(1 - beta2**steps)
+    np.sqrt(v, out=change)
+    change += root * eps
+    np.divide(m, change, out=change)
+    change *= lr * root / (1 - beta1**steps)
+    value -= change
+
+
+def test_a_run_that_goes_on_in_blocks_goes_on_bit_for_bit():
+    rng = np.random.default_rng(0)
+    value, state = in_blocks(4, Adam, {"weight_decay": 0.1}, np.float32, steps=5)
+    expected = rng.standard_normal((5, 7)).astype(np.float32)
+    m, v = np.zeros_like(expected), np.zeros_like(expected)
+    for step in range(1, 6):
+        of_before(expected, rng.standard_normal((7, 5)).astype(np.float32).T, m, v, step)
+    for ours, before in ((value, expected), (state["m.w"], m), (state["v.w"], v)):
+        np.testing.assert_array_equal(ours, before)
 
 
 @pytest.mark.parametrize("kind", [SGD, Adam])

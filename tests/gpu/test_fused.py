@@ -1,10 +1,14 @@
 """What starts fewer kernels on a GPU against the plain form of the same on the same GPU."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 from scratch import layers
-from scratch.accelerate import FORMS_ON_GPU, accelerate_on_gpu, accelerate_optimizer
+from scratch.accelerate import accelerate_on_gpu, accelerate_optimizer
+from scratch.accelerate.gpu.forms import form_on_gpu
 from scratch.arrays import each, to_device, to_host
 from scratch.bottlenecks.gumbel_softmax import GumbelSoftmax, GumbelSoftmaxBottleneck
 from scratch.gradcheck.cases import CASES
@@ -15,6 +19,7 @@ from scratch.module import Parameter
 from scratch.optim import SGD, Adam, make_optimizer
 from scratch.training.trainer import Trainer
 from tests.support.closeness import assert_all_close, assert_close
+from tests.support.formulas import classes_with_formulas
 from tests.support.models import build
 from tests.support.on_device import run_case
 from tests.support.rates import RATES
@@ -52,9 +57,24 @@ def test_an_optimiser_s_updates(cupy, optimizer, dtype):
 
 
 def test_each_form_is_of_the_plain_one_and_has_a_test():
-    assert all(issubclass(form, plain) for plain, form in FORMS_ON_GPU.items())
+    plain_forms = classes_with_formulas()
+    assert all(issubclass(form_on_gpu(plain), plain) for plain in plain_forms)
+    assert all(form_on_gpu(form_on_gpu(plain)) is form_on_gpu(plain) for plain in plain_forms)
     tested = {case.name for case in CASES} | {kind.__name__ for kind in (SGD, Adam, Autoencoder)}
-    assert {plain.__name__ for plain in FORMS_ON_GPU} <= tested
+    assert {plain.__name__ for plain in plain_forms} <= tested
+
+
+def test_what_has_no_formula_keeps_its_class():
+    assert form_on_gpu(layers.Linear) is layers.Linear
+
+
+def test_a_form_can_be_copied_and_pickled(cupy):
+    """Its class is made when it is asked for, and nowhere written down."""
+    layer = accelerate_on_gpu(layers.BatchNorm2d(3, dtype=np.float64))
+    x = np.random.default_rng(0).standard_normal((2, 3, 3, 3))
+    for other in (pickle.loads(pickle.dumps(layer)), copy.deepcopy(layer)):
+        assert type(other) is type(layer) and other.weight is not layer.weight
+        np.testing.assert_array_equal(other.forward(x), copy.copy(layer).forward(x))
 
 
 @each_dtype

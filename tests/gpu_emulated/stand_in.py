@@ -381,6 +381,9 @@ class DeviceArray:
     def fill(self, value):
         self[...] = value
 
+    def __deepcopy__(self, memo):
+        return self.copy()
+
     def scatter_add(self, slices, value):
         cupy.add.at(self, slices, value)
 
@@ -670,7 +673,8 @@ cupy = Functions(
     einsum=einsum,
     fuse=fuse,
     ElementwiseKernel=ElementwiseKernel,
-    get_default_memory_pool=lambda: SimpleNamespace(total_bytes=lambda: memory.used),
+    get_default_memory_pool=lambda: SimpleNamespace(
+        total_bytes=lambda: memory.used, free_all_blocks=lambda: None),
     asnumpy=lambda a: a.get() if isinstance(a, DeviceArray) else np.asarray(a),
     get_array_module=lambda *arrays: cupy if any(isinstance(a, DeviceArray) for a in arrays) else np,
     lib=SimpleNamespace(stride_tricks=Functions(

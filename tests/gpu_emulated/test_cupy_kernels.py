@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 
 from scratch import layers
-from scratch.accelerate import ROOMS, accelerate_on_gpu, accelerate_optimizer
-from scratch.accelerate.gpu import fused_layers, kernels
+from scratch.accelerate import accelerate_on_gpu, accelerate_optimizer
+from scratch.accelerate.gpu import kernels
+from scratch.accelerate.gpu.forms import formulas
 from scratch.arrays import to_device
+from scratch.layers.activation import relu_backward
 from scratch.losses import LIKELIHOODS
 from scratch.optim import make_optimizer
 from scratch.training.trainer import Trainer
 from tests.gpu_emulated import stand_in, stand_in_kernels
 from tests.support.cures import CURES
+from tests.support.formulas import classes_with_formulas
 from tests.support.models import build
 from tests.support.rates import RATES
 from tests.support.tiny import NETWORKS, OPTIONS, images
@@ -84,7 +87,7 @@ def cuda():
         from tests.gpu_emulated import cuda
 
         x = cuda.placeholder("float32", 1)
-        cuda.source(cuda.trace(fused_layers.relu_backward.__wrapped__, [x, x]), [x, x])
+        cuda.source(cuda.trace(relu_backward, [x, x]), [x, x])
     except (AttributeError, ImportError, TypeError) as error:
         pytest.skip(f"CuPy {cupy.__version__} is another one inside than 14.2, which tests/cuda.py knows: {error}")
     return cuda
@@ -96,7 +99,7 @@ def fused_calls(calls):
 
 
 def test_every_fused_function_was_called(calls):
-    known = {part.__wrapped__ for room in ROOMS for part in vars(room).values() if hasattr(part, "__wrapped__")}
+    known = {formula for kind in classes_with_formulas() for formula in formulas(kind).values()}
     assert known == {formula for formula, _ in fused_calls(calls)}
     assert known
 

@@ -5,7 +5,8 @@ import pytest
 
 from data_utils import to_float
 from data_utils.core import Data
-from scratch import optim
+from scratch.accelerate import accelerate_optimizer
+from scratch.accelerate.cpu import blockwise_optim
 from scratch.arrays import each, generator, to_device, to_host
 from scratch.instruments.elbo import kl_and_distortion
 from scratch.instruments.importance import importance_weighted_bound
@@ -192,10 +193,11 @@ def test_a_generator_is_made_only_where_noise_is_drawn(cupy, monkeypatch, name, 
 @each_optimizer
 def test_a_parameter_is_updated_in_one_piece(cupy, monkeypatch, optimizer):
     """On NumPy in blocks that fit the cache; on a GPU each block would start kernels of its own."""
-    monkeypatch.setattr(optim, "BLOCK", 100)
+    monkeypatch.setattr(blockwise_optim, "BLOCK", 100)
     for device, whole in (("cpu", False), ("gpu", True)):
         trainer, sizes = new_trainer("ae", device, optimizer=optimizer), []
-        own, update = trainer.optimizer, trainer.optimizer.update
+        own = accelerate_optimizer(trainer.optimizer)
+        update = own.update
         own.update = lambda value, *rest, update=update, sizes=sizes: sizes.append(value.size) or update(value, *rest)
         trainer.step(images(8), epoch=1, step=0)
         parameters = [parameter.value.size for parameter in own.parameters.values()]

@@ -264,9 +264,7 @@ class Floor:
         calls = record(trainer, images)
         every = [layer_products(name, leaf, calls[name]) for name, leaf in leaves(trainer.model) if name in calls]
         self.layers = [products for products in every if products]
-        self.optimizer = Adam(trainer.model.named_parameters())
-        if trainer.xp is not np:
-            accelerate_optimizer(self.optimizer)
+        self.optimizer = accelerate_optimizer(Adam(trainer.model.named_parameters()))
         rng = np.random.default_rng(0)
         for products in self.layers:
             products.allocate(trainer.xp, images.dtype, rng)

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from scratch.accelerate.cpu import blockwise_optim
 from scratch.arrays import each
 from scratch.options.errors import InputError
 from scratch.training.progress import perplexities
@@ -45,12 +46,14 @@ class ParallelTrainer(Trainer):
     """A Trainer on the CPU whose steps are shared out among `workers` threads.
 
     The noise of a step is drawn for the whole batch and then split. With n of N images a worker computes the gradient
-    of n/N times its own mean loss, and the gradients are added in the workers' order, so a run repeats bit for bit.
+    of n/N times its own mean loss, and the gradients are added in the workers' order, so a run repeats bit for bit. The
+    optimiser gets its blockwise form, whose blocks the workers share.
     Raises InputError where a part of the model couples the examples of a batch.
     """
 
     def __init__(self, model, optimizer, seed, workers):
         super().__init__(model, optimizer, seed)
+        optimizer.__class__ = blockwise_optim.FORMS.get(type(optimizer), type(optimizer))
         if coupling := {type(part).__name__ for part in model.modules() if part.couples_examples}:
             names = ", ".join(sorted(coupling))
             raise InputError(f"{workers} would part the examples of a batch, which {names} couples: use 1.", "workers")

@@ -2,9 +2,8 @@
 
 On a GPU every operation of NumPy's kind starts a kernel of its own, which takes Python some microseconds, and takes its
 operands through memory. cupy.fuse makes one kernel of a whole formula: it calls the Python function once, with
-placeholders that write down the operations, and compiles what they wrote. The plain forms in layers/, bottlenecks/,
-losses.py and optim.py remain the definition; the fused_….py beside this file write their elementwise parts once more as
-such functions.
+placeholders that write down the operations, and compiles what they wrote. The function is the one that the plain form
+calls; forms.py gives a model's parts their formulas fused.
 
 What a fused function may hold is what a placeholder can do: operators, in place as well, ufuncs with or without `out`,
 where and clip; no shape, no index, no reduction. The kernel is made once, so whatever differs from call to call, a
@@ -19,6 +18,7 @@ import numpy as np
 from scratch.arrays import array_module
 
 
+@functools.cache
 def fused(formula):
     """The formula as one kernel on a GPU; on NumPy, for a model that was moved to the host, itself."""
     kernels = {}

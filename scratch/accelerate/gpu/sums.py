@@ -13,11 +13,6 @@ def column_sums(rows):
     return arrays.column_sums(rows, kept_ones)
 
 
-def column_means(rows):
-    """The mean of each column of a matrix."""
-    return column_sums(rows) / max(len(rows), 1)
-
-
 def kept_ones(count, like):
     """A vector of so many ones, of the dtype and on the device of an array; on a GPU the same one each time."""
     xp = array_module(like)

@@ -2,7 +2,7 @@
 
 from scratch.arrays import array_module
 from scratch.layers.checks import check_floating
-from scratch.module import Module
+from scratch.module import Module, elementwise
 from scratch.options.option import Choice, Option
 
 CODE_METRIC = Option("code_metric", Choice(("euclidean", "cosine")), "euclidean",
@@ -35,7 +35,7 @@ class UnitLength(Module):
         ∂L/∂x = ∂L/∂y / s         where ‖x‖ < s: there y = x / s
     """
 
-    divided, divided_backward = staticmethod(divided), staticmethod(divided_backward)
+    divided, divided_backward = elementwise(divided), elementwise(divided_backward)
 
     def forward(self, x):
         check_floating(self, x)

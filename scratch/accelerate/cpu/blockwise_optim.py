@@ -1,0 +1,86 @@
+"""The optimisers of optim.py for a CPU: block by block, with few passes through memory.
+
+A step of Adam reads and writes four arrays as large as all weights together. It is taken in blocks whose operands stay
+in the cache, with one temporary, and the corrections of m and v are drawn together into two numbers. Measured on an
+x86-64 CPU with two cores. Equal to the plain form to rounding; in float32 that includes the rounding of β and of 1 − β.
+"""
+
+import math
+
+import numpy as np
+
+from scratch.arrays import array_module
+from scratch.optim import SGD, Adam, Optimizer
+
+BLOCK = 2**17  # elements updated at a time, so that a block's operands stay in the CPU's cache
+
+
+class Blockwise(Optimizer):
+    """An optimiser that updates slices of each parameter, flattened; a parameter on a GPU in one piece."""
+
+    def step(self):
+        self.steps += 1
+        for name, parameter in self.parameters.items():
+            gradient = parameter.gradient()
+            if array_module(gradient) is not np:
+                self.update(parameter.value, gradient, *(self.state[moment][name] for moment in self.moments))
+                continue
+            gradient = gradient.reshape(-1)
+            for block in self.blocks(name):
+                self.update_block(name, block, gradient[block])
+
+    def blocks(self, name):
+        """Slices of a parameter, flattened, that an update takes one at a time."""
+        return [slice(start, start + BLOCK) for start in range(0, self.parameters[name].value.size, BLOCK)]
+
+    def update_block(self, name, block, gradient):
+        """Update one slice of a parameter from the same slice of its gradient."""
+        arrays = (self.parameters[name].value, *(self.state[moment][name] for moment in self.moments))
+        value, *moments = (array.reshape(-1)[block] for array in arrays)
+        self.update(value, gradient, *moments)
+
+
+class BlockwiseSGD(Blockwise, SGD):
+    """SGD block by block."""
+
+    plain = SGD
+
+
+def move(average, value, beta, change):
+    """average ← β·average + (1 − β)·value, in place, by way of `change`, which may be the value itself.
+
+    As a step (1 − β)(value − average) it takes one product less. But where β is small and the average much larger than
+    the value, the two differ by the average alone, to rounding, and the value is lost.
+    """
+    xp = array_module(change)
+    if beta < 0.5:
+        xp.multiply(value, 1 - beta, out=change)
+        average *= beta
+    else:
+        xp.subtract(value, average, out=change)
+        change *= 1 - beta
+    average += change
+
+
+class BlockwiseAdam(Blockwise, Adam):
+    """Adam block by block, its rule with one temporary."""
+
+    plain = Adam
+
+    def update(self, value, gradient, m, v):
+        xp, (beta1, beta2) = array_module(value), self.betas
+        change = xp.empty_like(gradient)  # the only temporary: each more is one more pass through memory
+        move(m, gradient, beta1, change)
+        xp.multiply(gradient, gradient, out=change)
+        move(v, change, beta2, change)
+        if self.weight_decay:
+            value *= 1 - self.lr * self.weight_decay
+        root = math.sqrt(1 - beta2**self.steps)  # √v̂ + ε = (√v + root·ε) / root
+        xp.sqrt(v, out=change)
+        change += root * self.eps
+        xp.divide(m, change, out=change)
+        change *= self.lr * root / (1 - beta1**self.steps)
+        value -= change
+
+
+FORMS = {SGD: BlockwiseSGD, Adam: BlockwiseAdam}
