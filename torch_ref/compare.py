@@ -336,11 +336,9 @@ def fill_in(arguments):
 
 def chosen_options(arguments):
     """{option: value} of what makes the model, as the command line gives it. Raises InputError."""
-    known = model_options(find_system(arguments.model))
     texts = {name: text for name, text in given(arguments).items() if name in model_names()}
     chosen = read(arguments.model, texts, model_options)
-    resolved = resolve_model(arguments.model, {"preset": arguments.preset, **chosen})
-    return {name: resolved[name] for name in known}
+    return {"preset": arguments.preset, **chosen}
 
 
 def run(arguments):
@@ -349,18 +347,19 @@ def run(arguments):
     options = chosen_options(arguments)
     if arguments.speed:
         return speed.run(arguments, options)
+    resolved = resolve_model(arguments.model, options)
     images = {"data": arguments.data, "data_root": arguments.data_root}
     recipe = resolve(arguments.model, {"preset": arguments.preset, "seed": arguments.seed,
                                        **{name: value for name, value in images.items() if value is not None}})
-    if options.get("codebook_init") == "normal":  # under codes far apart gradients soon bring all patches to one code
+    if resolved.get("codebook_init") == "normal":  # under codes far apart gradients soon bring all patches to one code
         options["codebook_init"] = "uniform"
     batch_size = arguments.batch_size or recipe["batch_size"]
-    lr = arguments.lr or (recipe["lr"] / 10 if "codes" in options else recipe["lr"])
+    lr = arguments.lr or (recipe["lr"] / 10 if "codes" in resolved else recipe["lr"])
     data = find_system(arguments.model).load_data({**recipe, "limit": arguments.steps * batch_size})
     result = compare(
         arguments.model, options, data.train, steps=arguments.steps, dtype=arguments.dtype,
         batch_size=batch_size, lr=lr, seed=arguments.seed, plain=arguments.plain)
-    result |= {"preset": arguments.preset, "plain": arguments.plain, "likelihood": options.get("likelihood"),
+    result |= {"preset": arguments.preset, "plain": arguments.plain, "likelihood": resolved.get("likelihood"),
                "data": recipe["data"]}
     if arguments.json:
         print(json.dumps(result, indent=2))

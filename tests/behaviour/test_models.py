@@ -43,7 +43,7 @@ def set_codes(quantizer, latents):
 
 def prior_of(model, x):
     latents = model.encode(x)
-    return CodeFrequencies(latents, OPTIONS["codes"]) if hasattr(model.bottleneck, "codes") else FittedGaussian(latents)
+    return CodeFrequencies(latents, OPTIONS["codes"]) if model.bottleneck.codes else FittedGaussian(latents)
 
 
 # --- evaluation -------------------------------------------------------------------------------------------------------

@@ -22,13 +22,14 @@ from scratch.losses import Reconstruction
 from scratch.module import Module
 from tests.support.beside_torch import check_layer, load_into_torch, to_numpy, to_torch
 from tests.support.closeness import assert_close
-from torch_ref import codebooks as torch_codebooks
+from torch_ref.bottlenecks.codebook.kmeans import kmeans as torch_kmeans
+from torch_ref.bottlenecks.codebook.nearest import nearest_codes as torch_nearest_codes
 
 # --- the nearest code, far from the origin ----------------------------------------------------------------------------
 
 
 def torch_nearest(z, codebook):
-    return torch_codebooks.nearest_codes(torch.tensor(z), torch.tensor(codebook)).numpy()
+    return torch_nearest_codes(torch.tensor(z), torch.tensor(codebook)).numpy()
 
 
 SEARCHES = {"ours": nearest_codes, "in blocks": lambda z, codebook: nearest_codes(z, codebook, held=len(codebook)),
@@ -80,7 +81,7 @@ def test_kmeans_far_from_the_origin_is_kmeans_at_the_origin():
     far = vectors + np.float32(1024)  # a shift without rounding
     centres, counts = lloyd(vectors, vectors[:16], 3)
     far_centres, far_counts = lloyd(far, far[:16], 3)
-    torch_centres, _ = torch_codebooks.kmeans(torch.tensor(far), torch.tensor(far[:16]), 3)
+    torch_centres, _ = torch_kmeans(torch.tensor(far), torch.tensor(far[:16]), 3)
     np.testing.assert_allclose(far_centres - 1024, centres, atol=2e-2)
     np.testing.assert_allclose(torch_centres.numpy() - 1024, centres, atol=2e-2)
     assert np.abs(counts - far_counts).sum() <= 4

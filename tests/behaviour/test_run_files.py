@@ -21,7 +21,8 @@ from scratch.runs import files
 from scratch.runs.latents import read_latents
 from scratch.runs.run import Run
 from scratch.runs.schema import Array, Either, Listed, Mismatch, Real, Record, Text, Whole, shown
-from scratch.runs.trained import Trained, build_model
+from scratch.runs.trained import Trained
+from scratch.training.make import make_model, make_trainer
 from tests.cli.test_errors import assert_one_sentence
 from tests.support.command_line import MODELS, SMALL, finished_runs, scratch, trained  # noqa: F401
 
@@ -216,7 +217,7 @@ def test_every_mutation_of_a_config_is_refused_or_builds_a_model(trained, model)
         accepted.setdefault(".".join(map(str, where)), []).append(run)
         if run.config != whole and where[0] != "data" and run.options["device"] == "cpu":
             try:
-                build_model(run.options, tuple(run.config["data"]["image_shape"]), "cpu")
+                make_model(run.options, run.config["data"]["image_shape"])
             except InputError as error:
                 one_sentence(error)
     for name, runs in accepted.items():
@@ -274,7 +275,6 @@ def with_header(path, **changes):
 
 
 def trainer_for(run):
-    from scratch.commands.runs import make_trainer
 
     return make_trainer(run.options, tuple(run.config["data"]["image_shape"]))[0]
 

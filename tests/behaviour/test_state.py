@@ -15,7 +15,7 @@ from scratch.module import Module, Parameter, Sequential
 from scratch.optim import SGD, Adam
 from scratch.options.errors import InputError
 from scratch.schedules import Schedule
-from scratch.training.loop import Trainer
+from scratch.training.trainer import Trainer
 from tests.support.closeness import assert_all_close
 from tests.support.cures import CURES
 from tests.support.tiny import NETWORKS, images, new_model

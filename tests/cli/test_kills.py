@@ -29,11 +29,11 @@ OPTIONS = ["train", "vqvae", *SMALL, *MODELS["vqvae"], "--workers", "1", "--epoc
 SERVER = """
 import json, os, signal, sys
 from scratch.__main__ import build_parser
-from scratch.commands import runs
+from scratch.commands import train
 from scratch.commands.cli import main
 import scratch.runs.run
 
-runs.draw_pictures = lambda *arguments: None
+train.pictures_of = lambda *arguments: []
 
 def die_at(name, count, after):
     original, left = getattr(os, name), [count]

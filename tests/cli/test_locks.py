@@ -12,7 +12,7 @@ import pytest
 from scratch.options.errors import InputError
 from scratch.runs.lock import Lock
 from scratch.runs.run import Run
-from scratch.training.loop import Trainer
+from scratch.training.trainer import Trainer
 from tests.cli.test_errors import assert_one_sentence
 from tests.support.command_line import MODELS, SMALL, read_metrics, without_times
 

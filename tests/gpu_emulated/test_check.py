@@ -11,15 +11,13 @@ from scratch.accelerate.gpu.forms import form_on_gpu
 from scratch.accelerate.gpu.fused import fused
 from scratch.accelerate.gpu.kernels import KernelWindow
 from scratch.bottlenecks import GaussianKL, GumbelSoftmaxBottleneck
-from scratch.commands import runs as commands
 from scratch.layers import BatchNorm2d, ReLU
-from scratch.models.autoencoder import Autoencoder, build
-from scratch.optim import SGD, Adam
-from scratch.options.models import preset_for
-from scratch.options.training import DEFAULTS
-from scratch.training.loop import make_optimizer
+from scratch.models.autoencoder import Autoencoder
+from scratch.optim import SGD, Adam, make_optimizer
+from scratch.training.make import make_trainer
 from tests.gpu_emulated.stand_in import limited
 from tests.support.cures import CURES
+from tests.support.models import build, run_options
 from tests.support.rates import RATES
 from tests.support.tiny import NETWORKS, OPTIONS
 from tests.support.variants import VARIANTS
@@ -179,11 +177,10 @@ def test_codes_are_compared_grid_by_grid(cupy):
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_train_says_why_it_goes_on_plainly_and_does(cupy, monkeypatch, capsys, broken):
+def test_train_says_why_it_goes_on_plainly_and_does(cupy, monkeypatch, broken):
     if broken:
         replace(monkeypatch, ReLU, "derivative", half_gone)
-    options = {**DEFAULTS, **preset_for("vae", "small"), "model": "vae", "device": "gpu"}
-    trainer, _ = commands.make_trainer(options, SHAPE)
+    trainer, _ = make_trainer(run_options("vae", device="gpu"), SHAPE)
     assert is_plain(trainer.model, trainer.optimizer) == broken
-    assert capsys.readouterr().out.startswith("The faster forms for a GPU are left out") == broken
+    assert "".join(trainer.notes).startswith("The faster forms for a GPU are left out") == broken
     trainer.step(np.random.default_rng(0).random((4, *SHAPE), np.float32), 1, 0)

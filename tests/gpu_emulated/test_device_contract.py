@@ -229,7 +229,7 @@ def on_both(name, work):
 
 def prior_of(model, x):
     latents = each(to_host, model.encode(x))
-    return CodeFrequencies(latents, OPTIONS["codes"]) if hasattr(model.bottleneck, "codes") else FittedGaussian(latents)
+    return CodeFrequencies(latents, OPTIONS["codes"]) if model.bottleneck.codes else FittedGaussian(latents)
 
 
 WORK = {

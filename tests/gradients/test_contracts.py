@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from scratch import bottlenecks, layers, losses
-from scratch.gradcheck import cases
 from scratch.gradcheck.cases import CASES
+from scratch.gradcheck.cases import layers as layer_cases
 from scratch.gradcheck.differences import attempt
 from scratch.layers import Conv2d, ConvTranspose2d, Linear, conv_definition
 from scratch.module import Buffer, Module, Sequential
@@ -15,7 +15,7 @@ from tests.support.variants import VARIANTS
 
 pytestmark = pytest.mark.usefixtures("each_form")
 
-MODULES = [case for case in CASES if case.make is not cases.definition]
+MODULES = [case for case in CASES if case.make is not layer_cases.definition]
 each_case = pytest.mark.parametrize("case", MODULES, ids=[f"{case.name} {case.detail}".strip() for case in MODULES])
 
 WEIGHTED = {
@@ -240,7 +240,7 @@ def draw32(*shape):
     return np.random.default_rng(0).random(shape, dtype=np.float32)
 
 
-LAYERS = [case for case in CASES if case.make is cases.layer]
+LAYERS = [case for case in CASES if case.make is layer_cases.layer]
 
 
 @pytest.mark.parametrize("case", LAYERS, ids=[f"{case.name} {case.detail}".strip() for case in LAYERS])

@@ -4,8 +4,7 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from scratch.gradcheck import cases
-from scratch.gradcheck.cases import Case
+from scratch.gradcheck.cases import Case, case, gaussian, gumbel_softmax, layers, losses, vector_quantized
 from scratch.gradcheck.differences import check
 
 drawn = settings(derandomize=True, deadline=None, max_examples=40)
@@ -35,7 +34,7 @@ def test_conv2d(N, size, C, O, kernel, stride, padding, dilation, bias, seed):
     assume(fits(size, kernel, padding, dilation))
     arguments = dict(in_channels=C, out_channels=O, kernel_size=kernel, stride=stride, padding=padding,
                      dilation=dilation, bias=bias)
-    assert_gradients(cases.layer, "Conv2d", arguments, (N, *size, C), seed)
+    assert_gradients(layers.layer, "Conv2d", arguments, (N, *size, C), seed)
 
 
 @drawn
@@ -46,7 +45,7 @@ def test_conv_transpose2d(N, size, C, O, kernel, stride, padding, dilation, data
     assume(all((n - 1) * s - 2 * p + d * (k - 1) + 1 + e >= 1 for n, k, s, p, d, e in geometry))
     arguments = dict(in_channels=C, out_channels=O, kernel_size=kernel, stride=stride, padding=padding,
                      dilation=dilation, output_padding=extra, bias=data.draw(st.booleans()))
-    assert_gradients(cases.layer, "ConvTranspose2d", arguments, (N, *size, C), seed)
+    assert_gradients(layers.layer, "ConvTranspose2d", arguments, (N, *size, C), seed)
 
 
 @drawn
@@ -57,7 +56,7 @@ def test_max_pooling(N, size, C, kernel, stride, dilation, data, seed):
     # A window of two dilated taps can miss a thin image on both sides; its maximum is −∞, without a derivative.
     assume(all(k != 2 or p == 0 or n > d - 1 for n, k, p, d in zip(size, kernel, padding, dilation, strict=True)))
     arguments = dict(kernel_size=kernel, stride=stride, padding=padding, dilation=dilation)
-    assert_gradients(cases.layer, "MaxPool2d", arguments, (N, *size, C), seed)
+    assert_gradients(layers.layer, "MaxPool2d", arguments, (N, *size, C), seed)
 
 
 @drawn
@@ -66,19 +65,19 @@ def test_average_pooling(N, size, C, kernel, stride, data, seed):
     padding = tuple(data.draw(st.integers(0, k // 2)) for k in kernel)
     assume(fits(size, kernel, padding))
     arguments = dict(kernel_size=kernel, stride=stride, padding=padding, count_include_pad=data.draw(st.booleans()))
-    assert_gradients(cases.layer, "AvgPool2d", arguments, (N, *size, C), seed)
+    assert_gradients(layers.layer, "AvgPool2d", arguments, (N, *size, C), seed)
 
 
 @drawn
 @given(small, pairs(1, 5), small, pairs(1, 4), seeds)
 def test_upsample(N, size, C, factor, seed):
-    assert_gradients(cases.layer, "Upsample", dict(scale_factor=factor), (N, *size, C), seed)
+    assert_gradients(layers.layer, "Upsample", dict(scale_factor=factor), (N, *size, C), seed)
 
 
 @drawn
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 6), st.booleans(), seeds)
 def test_linear(N, I, O, bias, seed):
-    assert_gradients(cases.layer, "Linear", dict(in_features=I, out_features=O, bias=bias), (N, I), seed)
+    assert_gradients(layers.layer, "Linear", dict(in_features=I, out_features=O, bias=bias), (N, I), seed)
 
 
 @drawn
@@ -88,38 +87,40 @@ def test_linear(N, I, O, bias, seed):
     seeds,
 )
 def test_activations(name, shape, seed):
-    assert_gradients(cases.layer, name, {}, shape, seed)
+    assert_gradients(layers.layer, name, {}, shape, seed)
 
 
 @drawn
 @given(small, pairs(1, 4), small, seeds)
 def test_flatten_and_unflatten(N, size, C, seed):
     H, W = size
-    assert_gradients(cases.layer, "Flatten", {}, (N, H, W, C), seed)
-    assert_gradients(cases.layer, "Unflatten", dict(dim=1, unflattened_size=(C, H, W)), (N, C * H * W), seed)
+    assert_gradients(layers.layer, "Flatten", {}, (N, H, W, C), seed)
+    assert_gradients(layers.layer, "Unflatten", dict(dim=1, unflattened_size=(C, H, W)), (N, C * H * W), seed)
 
 
 @drawn
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=3), st.integers(1, 6), st.integers(1, 5), seeds)
 def test_vector_quantizer(positions, codes, code_dim, seed):
     arguments = dict(codes=codes, code_dim=code_dim, init="normal")
-    assert_gradients(cases.vector_quantizer, "VectorQuantizer", arguments, (*positions, code_dim), seed)
+    assert_gradients(vector_quantized.vector_quantizer, "VectorQuantizer", arguments, (*positions, code_dim), seed)
 
 
 @drawn
 @given(st.integers(1, 6), st.integers(1, 6), seeds)
 def test_gaussian(N, Z, seed):
-    assert_gradients(cases.reparameterize, "Reparameterize", {}, (N, Z), seed)
-    assert_gradients(cases.gaussian_kl, "GaussianKL", {}, (N, Z), seed)
+    assert_gradients(gaussian.reparameterize, "Reparameterize", {}, (N, Z), seed)
+    assert_gradients(gaussian.gaussian_kl, "GaussianKL", {}, (N, Z), seed)
 
 
 @drawn
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=3), st.integers(2, 6), st.floats(0.3, 2), st.booleans(), seeds)
 def test_gumbel_softmax(positions, codes, temperature, hard, seed):
     shape = (*positions, codes)  # of one code alone, no logit has a gradient
-    assert_gradients(cases.gumbel_softmax, "GumbelSoftmax", dict(temperature=temperature, hard=hard), shape, seed)
-    assert_gradients(cases.categorical_kl, "CategoricalKL", {}, shape, seed)
-    assert_gradients(cases.code_mixture, "CodeMixture", dict(codes=codes, code_dim=3, init="normal"), shape, seed)
+    assert_gradients(
+        gumbel_softmax.gumbel_softmax, "GumbelSoftmax", dict(temperature=temperature, hard=hard), shape, seed)
+    assert_gradients(gumbel_softmax.categorical_kl, "CategoricalKL", {}, shape, seed)
+    assert_gradients(
+        gumbel_softmax.code_mixture, "CodeMixture", dict(codes=codes, code_dim=3, init="normal"), shape, seed)
 
 
 @drawn
@@ -129,17 +130,18 @@ def test_bottlenecks(N, size, C, Z, seed):
     features = (*size, C)
     for name in ("DenseBottleneck", "GaussianBottleneck"):
         arguments = dict(feature_shape=features, latent_dim=Z)
-        assert_gradients(cases.bottleneck, name, arguments, (N, *features), seed)
+        assert_gradients(case.bottleneck, name, arguments, (N, *features), seed)
     arguments = dict(feature_shape=features, codes=4, code_dim=Z, init="normal")
-    assert_gradients(cases.bottleneck, "VectorQuantizedBottleneck", arguments, (N, *features), seed)
+    assert_gradients(case.bottleneck, "VectorQuantizedBottleneck", arguments, (N, *features), seed)
     for hard in (False, True):
         arguments |= dict(temperature=0.7, hard=hard)
-        assert_gradients(cases.bottleneck, "GumbelSoftmaxBottleneck", arguments, (N, *features), seed)
+        assert_gradients(
+            gumbel_softmax.gumbel_softmax_bottleneck, "GumbelSoftmaxBottleneck", arguments, (N, *features), seed)
 
 
 @drawn
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=4), seeds)
 def test_losses(shape, seed):
     for name in ("SquaredError", "BernoulliFromLogits"):
-        assert_gradients(cases.loss, name, {}, shape, seed)
-    assert_gradients(cases.logit_laplace, "LogitLaplace", {}, shape, seed)
+        assert_gradients(losses.loss, name, {}, shape, seed)
+    assert_gradients(losses.logit_laplace, "LogitLaplace", {}, shape, seed)

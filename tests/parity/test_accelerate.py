@@ -14,11 +14,11 @@ from scratch.accelerate.cpu.winograd import WinogradConv2d, WinogradConvTranspos
 from scratch.accelerate.cpu.workers import ParallelTrainer, replica, sensible_workers
 from scratch.layers import Conv2d, ConvTranspose2d, ReLU
 from scratch.layers.patches import Window
-from scratch.models.autoencoder import build
 from scratch.optim import Adam
 from scratch.options.errors import InputError
-from scratch.training.loop import Trainer
+from scratch.training.trainer import Trainer
 from tests.support.beside_torch import TINY, assert_all_close, assert_close
+from tests.support.models import build
 
 pairs = {least: st.tuples(st.integers(least, 4), st.integers(least, 4)) for least in (0, 1)}
 drawn = settings(derandomize=True, deadline=None, max_examples=100)

@@ -7,7 +7,6 @@ import torch
 from data_utils import load
 from scratch.bottlenecks import SoftAssignmentEntropy
 from scratch.bottlenecks.codebook.kmeans import lloyd
-from scratch.models.autoencoder import build
 from scratch.optim import make_optimizer as make_scratch_optimizer
 from scratch.training.trainer import Trainer as ScratchTrainer
 from tests.support.beside_torch import (
@@ -21,6 +20,7 @@ from tests.support.beside_torch import (
     torch_twin,
 )
 from tests.support.cures import CURES, MOVING
+from tests.support.models import build
 from torch_ref.bottlenecks.codebook.kmeans import kmeans
 from torch_ref.bottlenecks.codebook.soft_assignment import entropy_gap
 from torch_ref.training import Trainer, make_optimizer

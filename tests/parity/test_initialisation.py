@@ -10,9 +10,8 @@ from torch import nn
 
 from scratch import layers
 from scratch.layers.initialisation import initialise_truncated_normal
-from scratch.models.autoencoder import build
 from tests.support.beside_torch import build_torch
-from tests.support.models import run_options
+from tests.support.models import build, run_options
 from torch_ref.layers.initialisation import start_from_truncated_normal
 
 CASES = [  # name, arguments, fan_in as PyTorch counts it

@@ -22,9 +22,9 @@ from scratch.instruments.importance import endless_noise, importance_weighted_bo
 from scratch.instruments.posteriors import posterior
 from scratch.instruments.probe import loss_and_gradient
 from scratch.losses import LIKELIHOODS
-from scratch.models.autoencoder import build
 from tests.support.beside_torch import TINY, torch_twin
 from tests.support.closeness import assert_close
+from tests.support.models import build
 
 SHAPE = (8, 8, 2)
 

@@ -13,7 +13,6 @@ from safetensors.torch import save_file as save_torch
 from scratch.arrays import each
 from scratch.bottlenecks import Bottleneck
 from scratch.losses import LIKELIHOODS
-from scratch.models.autoencoder import build
 from scratch.models.priors import CodeFrequencies, StandardNormal
 from tests.support.beside_torch import (
     TINY,
@@ -25,7 +24,7 @@ from tests.support.beside_torch import (
     torch_gradients,
     torch_twin,
 )
-from tests.support.models import run_options
+from tests.support.models import build, run_options
 from torch_ref.compare import grids
 
 pytestmark = pytest.mark.usefixtures("each_form")

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from scratch.models.autoencoder import build
 from tests.support.beside_torch import (
     MODELS_AND_NETWORKS,
     NETWORKS,
@@ -20,7 +19,7 @@ from tests.support.beside_torch import (
     torch_gradients,
     torch_twin,
 )
-from tests.support.models import run_options
+from tests.support.models import build, run_options
 
 pytestmark = pytest.mark.usefixtures("each_form")
 

@@ -11,13 +11,13 @@ from scratch.accelerate import accelerate_optimizer
 from scratch.accelerate.cpu import blockwise_optim
 from scratch.arrays import to_device, to_host
 from scratch.layers import ConvTranspose2d
-from scratch.models.autoencoder import build
 from scratch.module import Parameter
 from scratch.optim import make_optimizer as make_scratch_optimizer
 from scratch.schedules import Schedule
 from scratch.training.trainer import Trainer as ScratchTrainer
 from tests.support.beside_torch import TINY, assert_all_close, load_into_torch, torch_twin
 from tests.support.closeness import assert_close
+from tests.support.models import build
 from torch_ref.schedules import scheduled
 from torch_ref.training import Trainer, make_optimizer
 

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 import torch_ref
-from scratch.gradcheck.cases import Case, of_forward
+from scratch.gradcheck.cases import Case
+from scratch.gradcheck.cases.case import of_forward
 from scratch.gradcheck.table import run_case
 from scratch.module import Module
 from torch_ref import models

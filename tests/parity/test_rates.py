@@ -6,7 +6,6 @@ import torch
 
 from data_utils import load
 from scratch.bottlenecks import FreeBits
-from scratch.models.autoencoder import build
 from scratch.optim import make_optimizer as make_scratch_optimizer
 from scratch.schedules import Schedule
 from scratch.training.trainer import Trainer as ScratchTrainer
@@ -20,6 +19,7 @@ from tests.support.beside_torch import (
     torch_gradients,
     torch_twin,
 )
+from tests.support.models import build
 from tests.support.rates import RATES
 from torch_ref import losses as torch_losses
 from torch_ref.schedules import scheduled

@@ -12,6 +12,7 @@ import torch
 from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.commands.cli import main
 from scratch.options.errors import InputError
+from tests.support.models import options_of as those_of
 from torch_ref.commands import build_parser
 from torch_ref.speed import growth, report
 from torch_ref.speed import measure as speed
@@ -42,7 +43,7 @@ def call(capsys, *argv):
 
 
 def options(model, **chosen):
-    return {**options_of(model, "small", **(TINY | chosen)), "workers": 1, "plain": True}
+    return {**options_of(model, "small", **those_of(model, TINY), **chosen), "workers": 1, "plain": True}
 
 
 def test_speed_measures_every_side(capsys):
@@ -177,7 +178,7 @@ def test_the_table_of_a_gpu(capsys, on_stand_in, tmp_path):
 
 
 def test_every_operation_on_a_gpu(capsys, on_stand_in):
-    chosen = options_of("dvae", "small", **(TINY | {"device": "gpu"}))
+    chosen = options_of("dvae", "small", **those_of("dvae", TINY), device="gpu")
     result = speed.measure(chosen, Machine(threads=1), steps=1, operations=True)
     assert {"encoder.1", "bottleneck.gumbel_softmax", "optimizer"} <= result["operations"]["rows"].keys()
     result["sides"]["torch"]["libraries"]["cudnn"] = 0  # which PyTorch has on a GPU alone

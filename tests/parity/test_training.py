@@ -13,12 +13,12 @@ from data_utils import batches, load
 from scratch.accelerate.cpu.winograd import WinogradConv2d
 from scratch.layers import Conv2d, ReLU
 from scratch.losses import LIKELIHOODS
-from scratch.models.autoencoder import build
 from scratch.optim import Adam
 from scratch.optim import make_optimizer as make_scratch_optimizer
 from scratch.options.presets import PRESETS, Preset
 from scratch.training.trainer import Trainer as ScratchTrainer
 from tests.support.beside_torch import NETWORKS, RESIDUAL, TINY, assert_all_close, assert_close, compared, torch_twin
+from tests.support.models import build
 from torch_ref import compare
 from torch_ref.bottlenecks import Bottleneck
 from torch_ref.training import Trainer, make_optimizer, torch_device

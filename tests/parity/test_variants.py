@@ -9,7 +9,6 @@ from safetensors.torch import load_file
 from data_utils import load
 from scratch import bottlenecks
 from scratch.arrays import each
-from scratch.models.autoencoder import build
 from scratch.models.corruption import CORRUPTIONS, read_corruption
 from scratch.optim import make_optimizer as make_scratch_optimizer
 from scratch.training.held_out import held_out_generators, held_out_metrics
@@ -27,6 +26,7 @@ from tests.support.beside_torch import (
     torch_gradients,
     torch_twin,
 )
+from tests.support.models import build
 from tests.support.variants import CORRUPTIONS as CORRUPTION_TEXTS
 from tests.support.variants import VARIANTS
 from torch_ref.bottlenecks.sparse import SparseBottleneck

@@ -9,9 +9,9 @@ from scratch.options.resolve import model_options, resolve
 
 
 def options_of(model, options):
-    """Those of the options that the model has and that count beside the others."""
+    """Those of the options that the model has, that count beside the others and that are no defaults."""
     known = model_options(find_system(model))
-    chosen = {name: value for name, value in options.items() if name in known}
+    chosen = {name: value for name, value in options.items() if name in known and value != known[name].default}
     for option in known.values():
         if not isinstance(option.kind, Choice):
             continue

@@ -3,10 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from scratch.arrays import to_device, to_host
-from scratch.gradcheck import cases
 from scratch.gradcheck.differences import Trial
 
 
@@ -26,9 +24,7 @@ def try_case(case, device, dtype, form=lambda module: module):
     """(outputs, Trial) of a case that was computed on a device, its module in a form; both hold NumPy arrays, copies.
     """
     rng = DeviceGenerator(device, dtype)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cases, "DTYPE", dtype)
-        operation = case.build(rng)
+    operation = case.of_dtype(dtype).build(rng)
     if operation.module is not None:
         form(operation.module)
     outputs = operation.forward()

@@ -60,11 +60,11 @@ def add_arguments(parser):
 
 
 def run(arguments, model):
-    """Measure as the command line asks, a model with these options; the exit status."""
+    """Measure as the command line asks, a model with the options given for it; the exit status."""
+    model = {name: value for name, value in model.items() if name != "preset"}
     options = options_of(
         arguments.model, arguments.preset, data=arguments.data, data_root=arguments.data_root, dtype=arguments.dtype,
-        seed=arguments.seed, device=arguments.device or "cpu")
-    options |= model
+        seed=arguments.seed, device=arguments.device or "cpu", **model)
     options["batch_size"] = arguments.batch_size or options["batch_size"]
     result = measure(options, machine_of(arguments), steps=arguments.steps, operations=arguments.operations)
     if arguments.json:

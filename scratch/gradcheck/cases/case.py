@@ -1,0 +1,108 @@
+"""What a case is, and what the cases of all operations share.
+
+A file of this folder adds its cases with `add`; every file is imported, so that a new one is found by being there.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from scratch import bottlenecks
+from scratch.gradcheck.differences import of_module
+from scratch.gradcheck.surrogates import held_straight_through
+
+CASES = []  # all cases, in the order in which they were added
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operation to check: its name, its constructor's arguments, its input's shape, and how to build it.
+
+    `make(case, rng)` gives the Operation. Weights have the dtype of the case; what is drawn has the dtype that the
+    generator gives it.
+    """
+
+    name: str
+    arguments: dict
+    shape: tuple
+    make: Callable
+    dtype: object = np.float64
+
+    def build(self, rng):
+        return self.make(self, rng)
+
+    def of_dtype(self, dtype):
+        """The same case with weights of another dtype."""
+        return replace(self, dtype=dtype)
+
+    @property
+    def detail(self):
+        """The arguments in words, such as "kernel size 3×5, stride 2×1"; widths are left to the shapes beside it."""
+        return ", ".join(
+            f"{name.replace('_', ' ')} {by(value)}"
+            for name, value in self.arguments.items()
+            if not name.startswith(("in_", "out_"))
+        )
+
+
+def add(make, name, shape, *arguments):
+    """Add a case for each set of arguments; one without arguments where none is given."""
+    CASES.extend(Case(name, chosen, shape, make) for chosen in arguments or [{}])
+
+
+def by(value):
+    """(3, 5) as "3×5"."""
+    return "×".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def normal(shape, rng):
+    """Numbers from N(0, 1), for operations without kinks."""
+    return rng.standard_normal(shape)
+
+
+def away_from_zero(shape, rng):
+    """Numbers of both signs, none of them within 0.1 of 0."""
+    return rng.choice([-1, 1], shape) * (0.1 + np.abs(rng.standard_normal(shape)))
+
+
+def well_apart(shape, rng):
+    """Numbers in random order, any two of which differ by at least 0.1."""
+    return 0.1 * rng.permutation(math.prod(shape)).reshape(shape)
+
+
+def of_forward(module, inputs, output, constants=None):
+    """The Operation output = module.forward(*inputs, *constants), each by name."""
+    arguments = [*inputs.values(), *(constants or {}).values()]
+
+    def backward(upstream):
+        gradients = module.backward(upstream[output])
+        return gradients if isinstance(gradients, tuple | list) else (gradients,)
+
+    return of_module(module, inputs, lambda: {output: module.forward(*arguments)}, backward, constants)
+
+
+def bottleneck(case, rng):
+    """y, terms = bottleneck(h, noise)."""
+    return of_bottleneck(case, rng)
+
+
+def of_bottleneck(case, rng, is_clear=lambda module, h: True, prepare=lambda module: None):
+    """The Operation y, terms = bottleneck(h, noise). h is drawn until it is clear of the kinks of the module."""
+    module = getattr(bottlenecks, case.name)(**case.arguments, dtype=case.dtype, rng=rng)
+    prepare(module)
+    h = normal(case.shape, rng)
+    while not is_clear(module, h):
+        h = normal(case.shape, rng)
+    noise = module.draw_noise(len(h), rng)
+
+    def forward():
+        y, terms = module.forward(h, noise)
+        return {"y": y, **terms}
+
+    def backward(upstream):
+        dterms = {name: u for name, u in upstream.items() if name != "y"}
+        return [module.backward(upstream["y"], dterms)]
+
+    return of_module(module, {"h": h}, forward, backward, {"noise": noise}, held_straight_through(module, forward))
