@@ -282,7 +282,9 @@ def checked_config(config, path):
         return migrated(config)
     except InputError as error:
         where = f"options.{error.option}" if error.option else "options:"
-        raise InputError(f"{shown(path)}: {where} {shown(error.message)}: {CONFIG.advice}.") from None
+        text = shown(error.message).removesuffix(".")
+        raise InputError(f"{shown(path)}: {where} {text}{' To mend it' if text.endswith('?') else ''}: {CONFIG.advice}."
+                         ) from None
 
 
 def checked_resume(folder):

@@ -232,7 +232,7 @@ def test_a_replica_shares_the_weights_and_nothing_else():
 
 def test_what_couples_the_examples_refuses_several_workers(monkeypatch):
     monkeypatch.setattr(ReLU, "couples_examples", True, raising=False)
-    with pytest.raises(InputError, match=r"ReLU couples the examples of a batch.*--workers 1"):
+    with pytest.raises(InputError, match=r"workers 2 would part the examples of a batch, which ReLU couples: use 1"):
         trainer("ae", 2)
 
 

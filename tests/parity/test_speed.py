@@ -12,7 +12,7 @@ import torch
 from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.commands.cli import main
 from scratch.options.errors import InputError
-from tests.support.models import options_of as those_of
+from tests.support.models import run_options_of as those_of
 from torch_ref.commands import build_parser
 from torch_ref.speed import growth, report
 from torch_ref.speed import measure as speed

@@ -6,6 +6,7 @@ from scratch.models.build import build as build_model
 from scratch.models.system import find_system
 from scratch.options.option import Choice
 from scratch.options.resolve import model_options, resolve
+from scratch.options.resolve import run_options as every_run_option
 
 
 def options_of(model, options):
@@ -20,6 +21,13 @@ def options_of(model, options):
         idle = set().union(*counting.values()) - counting.get(choice, set())
         chosen = {name: value for name, value in chosen.items() if name not in idle}
     return chosen
+
+
+def run_options_of(model, options):
+    """Those of the options that a run of the model has; of the model's own as `options_of` picks them."""
+    own, known = model_options(find_system(model)), every_run_option(find_system(model))
+    return {**{name: value for name, value in options.items() if name in known and name not in own},
+            **options_of(model, options)}
 
 
 def build(model, image_shape, options, *, dtype=np.float32, rng=None):
