@@ -132,6 +132,7 @@ class VectorQuantizer(Module):
     chooses = False  # True where it makes random choices
     prepared_from = 0  # how many batches `prepare` wants to see
     formula, derivative = elementwise(squared_difference), elementwise(straight_through)
+    offsets = elementwise(offsets)
 
     def __init__(self, codes, code_dim, init="uniform", *, dtype=np.float32, rng=None):
         self.codebook = Parameter(initial_codebook(init, codes, code_dim, dtype, rng or np.random.default_rng()))
@@ -178,7 +179,7 @@ class VectorQuantizer(Module):
         return self.search(self.latent_vectors(z), self.code_vectors())
 
     def search(self, z, e):
-        return nearest_codes(z.reshape(-1, e.shape[1]), e, self.held).reshape(z.shape[:-1])
+        return nearest_codes(z.reshape(-1, e.shape[1]), e, self.held, self.offsets).reshape(z.shape[:-1])
 
     def lookup(self, indices):
         """The code vectors (N, ..., D) of indices (N, ...)."""

@@ -1,6 +1,5 @@
 """The metrics of held-out examples."""
 
-
 import numpy as np
 
 from data_utils import batches

@@ -15,7 +15,8 @@ from scratch.losses import LIKELIHOODS
 from scratch.models.priors import CodeFrequencies, FittedGaussian
 from scratch.optim import make_optimizer
 from scratch.runs.run import Run, describe_data, versions
-from scratch.training import loop as training
+from scratch.training import trainer as trainer_file
+from scratch.training.held_out import held_out_generators
 from scratch.training.loop import fit
 from scratch.training.progress import Progress, Totals
 from scratch.training.trainer import Trainer
@@ -163,7 +164,7 @@ def test_evaluation_of_a_denoising_model_is_that_of_numpy_and_moves_the_batch_an
     (name, changes), results, x = VARIANTS[variant], [], images(4)
     for device in ("cpu", "gpu"):
         trainer = new_trainer(name, device, **changes)
-        noise = trainer.draw_noise(len(x), *training.held_out_generators())
+        noise = trainer.draw_noise(len(x), *held_out_generators())
         with counting() as during:
             terms, _, errors = trainer.evaluate(x, noise)
         values = dict(zip(terms, trainer.read(list(terms.values())), strict=True))
@@ -176,7 +177,7 @@ def test_evaluation_of_a_denoising_model_is_that_of_numpy_and_moves_the_batch_an
 @pytest.mark.parametrize("cure", MOVING)
 def test_a_generator_is_made_only_where_dead_codes_choose(cupy, monkeypatch, name, cure):
     made = []
-    monkeypatch.setattr(training, "generator", lambda *stream: made.append(stream) or generator(*stream))
+    monkeypatch.setattr(trainer_file, "generator", lambda *stream: made.append(stream) or generator(*stream))
     new_trainer(name, "gpu", **CURES[cure] | {"codebook_init": "normal"}).step(images(8), epoch=3, step=4)
     assert made == ([(cupy, 0, 3, 4, 0)] if "restart_after" in CURES[cure] else [])
 
@@ -185,7 +186,7 @@ def test_a_generator_is_made_only_where_dead_codes_choose(cupy, monkeypatch, nam
 @each_model
 def test_a_generator_is_made_only_where_noise_is_drawn(cupy, monkeypatch, name, corruption):
     made = []
-    monkeypatch.setattr(training, "generator", lambda *stream: made.append(stream) or generator(*stream))
+    monkeypatch.setattr(trainer_file, "generator", lambda *stream: made.append(stream) or generator(*stream))
     new_trainer(name, "gpu", corruption=corruption).step(images(8), epoch=3, step=4)
     assert made == ([(cupy, 0, 3, 4)] if name in ("vae", "dvae") or corruption else [])
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from scratch.accelerate.gpu.kernels import KernelWindow
-from scratch.training import loop as training
+from scratch.options.resolve import resolve
 from scratch.training.make import make_trainer
+from scratch.training.progress import Totals
 from tests.gpu_emulated.stand_in import counting, installed
-from tests.support.models import run_options
+from tests.support.models import run_options_of
 from tests.support.tiny import images
 
 PAGE = Path(__file__).parents[2] / "docs" / "gpu.md"
@@ -32,7 +33,7 @@ BEFORE = {  # in the small preset, before anything was done about it, counted as
 
 def new_trainer(model, size=32, **changes):
     """What `train MODEL --device gpu` trains with."""
-    options = run_options(model, device="gpu", **changes)
+    options = resolve(model, run_options_of(model, {"device": "gpu", **changes}))
     return make_trainer(options, (size, size, 3))[0]
 
 
@@ -94,7 +95,7 @@ def test_the_command_trains_with_the_forms_for_a_gpu_and_plain_without(cupy, mod
 def test_an_epoch_of_the_command_moves_its_batches_and_waits_for_its_metrics_alone(cupy, model, corruption):
     """Noise, the corruption's too, is drawn on the device."""
     trainer, x = new_trainer(model, size=16, corruption=corruption, codebook_init="normal"), images(8)
-    totals = training.Totals()
+    totals = Totals()
     with counting() as during:
         for step in range(3):
             totals.add("", len(x), *trainer.step(x, 1, step))
