@@ -10,7 +10,7 @@ IMAGES = (
     Option("data_root", Text("a folder", "DIR"), "data", "folder of torchvision's sets", may_change=True,
            group="images"),
     Option("image_size", Whole(1, 4096), None, "side of the images in pixels; none: the data's own", group="images"),
-    Option("limit", Whole(1), None, "use only the first N images of each split", group="images"),
+    Option("limit", Whole(1, 10**9), None, "use only the first N images of each split", group="images"),
 )
 
 TRAINING = (

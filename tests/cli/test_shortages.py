@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scratch.layers import ReLU
+from scratch.layers import Conv2d, ReLU
 from scratch.losses import SquaredError
 from scratch.training.trainer import Trainer
 from tests.cli.test_errors import assert_one_sentence
@@ -48,7 +48,7 @@ def test_the_batch_size_to_try_is_half_of_what_was_used_until_it_fits(scratch, c
 
 
 def test_where_no_batch_is_smaller(scratch, cupy):
-    with limited(60_000):
+    with limited(100_000):
         result = scratch("train", "ae", *SMALL, *MODELS["ae"], *GPU, "--batch-size", 1)
     assert_one_sentence(result, "--batch-size 1 is too much", "try another --device, or a smaller model")
 
@@ -90,11 +90,11 @@ def test_memory_that_another_than_cupy_s_pool_misses(scratch, monkeypatch, messa
     assert_one_sentence(result, "--batch-size 16 is too much for cpu", message.rstrip("."), "try --batch-size 8")
 
 
-def test_memory_that_is_exhausted_elsewhere(scratch, trained, monkeypatch):
-    """No batch is at work when a model is built or two images are interpolated."""
-    folder = trained("ae")
-    failing(monkeypatch, ReLU, "forward", MemoryError())
-    assert_one_sentence(scratch("interpolate", folder), "out of memory (MemoryError): try another --device")
+def test_memory_that_is_exhausted_elsewhere(scratch, monkeypatch):
+    """No batch is at work yet where a model is built."""
+    failing(monkeypatch, Conv2d, "__init__", MemoryError())
+    result = scratch("train", "ae", *SMALL, *MODELS["ae"])
+    assert_one_sentence(result, "out of memory (MemoryError): try another --device")
 
 
 @pytest.mark.parametrize("error", [

@@ -116,8 +116,11 @@ def test_gaussian(N, Z, seed):
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=3), st.integers(2, 6), st.floats(0.3, 2), st.booleans(), seeds)
 def test_gumbel_softmax(positions, codes, temperature, hard, seed):
     shape = (*positions, codes)  # of one code alone, no logit has a gradient
-    assert_gradients(
-        gumbel_softmax.gumbel_softmax, "GumbelSoftmax", dict(temperature=temperature, hard=hard), shape, seed)
+    make, name = gumbel_softmax.gumbel_softmax, "GumbelSoftmax"
+    soft = Case(name, dict(temperature=temperature, hard=False), shape, make).build(np.random.default_rng(seed))
+    # Where every draw is all but certain, ‖g‖ ~ 1e-5 and the rounding of y ~ 1, divided by it and by the step, is 1e-7.
+    assume(soft.forward()["y"].max(axis=-1).min() < 0.999)
+    assert_gradients(make, name, dict(temperature=temperature, hard=hard), shape, seed)
     assert_gradients(gumbel_softmax.categorical_kl, "CategoricalKL", {}, shape, seed)
     assert_gradients(
         gumbel_softmax.code_mixture, "CodeMixture", dict(codes=codes, code_dim=3, init="normal"), shape, seed)
