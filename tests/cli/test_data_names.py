@@ -23,7 +23,10 @@ def test_two_dashes_are_no_value(scratch, option):
     assert_one_sentence(scratch("train", "ae", f"{option}=--"), option, "expected a value, '--' was given")
 
 
-@pytest.mark.parametrize(("option", "bound"), [("--image-size", "an integer ≤ 4096"), ("--limit", "an integer ≤ 1000000000")])
+@pytest.mark.parametrize(("option", "bound"), [
+    ("--image-size", "an integer ≤ 4096"),
+    ("--limit", "an integer ≤ 1000000000"),
+])
 def test_numbers_beyond_any_machine(scratch, option, bound):
     assert_one_sentence(scratch("train", "ae", option, 10**30), str(10**30), bound)
 
