@@ -103,7 +103,7 @@ def initial_codebook(how, codes, code_dim, dtype, rng):
     if how == "variance_scaling":
         bound = math.sqrt(3 / code_dim)
         return rng.uniform(-bound, bound, shape).astype(dtype)
-    raise ValueError(f"expected uniform, normal, xavier or variance_scaling as a codebook's init, got {how!r}")
+    raise ValueError(f"a codebook's init is uniform, normal, xavier or variance_scaling, not {how!r}")
 
 
 def straight_through(dq, residual, weight):

@@ -236,7 +236,7 @@ def test_a_cure_brings_codes_into_use(sickness, cures):
 @pytest.mark.parametrize("cure", COUPLING)
 def test_what_couples_the_examples_of_a_batch_is_not_shared_out(cure):
     model = new_model("vqvae", **CURES[cure])
-    with pytest.raises(InputError, match="would part the examples of a batch, which CuredVectorQuantizer couples"):
+    with pytest.raises(InputError, match="would split the examples of a batch, which CuredVectorQuantizer couples"):
         ParallelTrainer(model, Adam(model.named_parameters(), 1e-3), 0, 2)
 
 

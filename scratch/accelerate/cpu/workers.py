@@ -56,7 +56,7 @@ class ParallelTrainer(Trainer):
         optimizer.__class__ = blockwise_optim.FORMS.get(type(optimizer), type(optimizer))
         if coupling := {type(part).__name__ for part in model.modules() if part.couples_examples}:
             names = ", ".join(sorted(coupling))
-            raise InputError(f"{workers} would part the examples of a batch, which {names} couples: use 1.", "workers")
+            raise InputError(f"{workers} would split the examples of a batch, which {names} couples: use 1.", "workers")
         self.workers = [Trainer(replica(model), None, seed) for _ in range(workers)]
         self.pool = ThreadPoolExecutor(workers)
         self.blas = ThreadpoolController()
