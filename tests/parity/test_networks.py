@@ -164,7 +164,7 @@ def test_an_image_that_cannot_be_halved_so_often_is_refused():
 def test_a_grid_that_two_levels_of_codes_cannot_halve_is_refused():
     options = {**RESIDUAL, "likelihood": "squared_error", "channels": (8, 16)}
     for build_side in (build, build_torch):
-        with pytest.raises(ValueError, match="levels of codes halve the encoder's grid once more, .* 5×5"):
+        with pytest.raises(ValueError, match=r"levels of codes halve the encoder's grid once more, .* 5×5"):
             build_side("vqvae2", (20, 20, 3), options)
 
 
