@@ -113,7 +113,7 @@ class Module:
     """Anything with a forward and a backward. Attributes that are modules, parameters or buffers are its parts."""
 
     training = True  # False: evaluation, in which forward saves nothing
-    couples_examples = False  # True where one example's output depends on the others in its batch
+    couples_examples = False  # True if one example's output depends on the others in its batch
     needs_input_gradient = True  # False on a network's first layer: ∂L/∂image is not needed
     saved = None
 

@@ -50,7 +50,7 @@ class Bottleneck(Module):
     variants = ()  # of a system: its subclasses that may take its place
 
     options = ()  # of a system: its own; of a variant: those that it adds
-    recommended = {}  # noqa: RUF012  {option of training: the default that this system wants}
+    recommended = {}  # noqa: RUF012  {option of training: the default that this system recommends}
     ignored = ()  # names of options of the whole model that do not apply to this system
 
     needs_grid = False  # True if the code is a grid; the features then have to be a map

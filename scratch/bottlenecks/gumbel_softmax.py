@@ -49,8 +49,8 @@ def gumbel_noise(shape, dtype, rng, formula=gumbel):
     """g = −log(−log u) with u ~ U(0, 1): draws of the Gumbel(0, 1) distribution, whose distribution function is
     exp(−exp(−g)).
 
-    A generator can return exactly 0. So u is clipped to [smallest normal number, largest number below 1], and g is
-    always finite.
+    A generator can return exactly 0, or exactly 1. So u is clipped to [smallest normal number, largest number below 1],
+    and g is always finite.
     """
     limits = np.finfo(dtype)
     return formula(rng.random(shape, dtype=dtype), float(limits.tiny), 1 - float(limits.epsneg))

@@ -197,4 +197,4 @@ class VectorQuantizer(Module):
         return None
 
     def update(self, choices=None):
-        """After the optimiser's step: change what gradients do not change. Here there is no such thing."""
+        """After the optimiser's step: change what gradients do not change. Here it does nothing."""

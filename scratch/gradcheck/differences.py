@@ -115,7 +115,7 @@ def disagreement(trial):
 def check(operation, rng):
     """`finite_differences` of one trial of the operation. Its tensors are moved in place and put back.
 
-    Raises ValueError where the values of forward are not those of its surrogate.
+    Raises ValueError if forward and its surrogate have different values.
     """
     trial = attempt(operation, rng)
     if reason := disagreement(trial):

@@ -19,7 +19,7 @@ class System:
 
     options      those of the model
     data_options those that choose the examples
-    recommended  {option of training: the default that this system wants}
+    recommended  {option of training: the default that this system recommends}
     """
 
     known = {}  # noqa: RUF012  {name: System} of those that are not autoencoders

@@ -49,7 +49,7 @@ class Option:
         return f"--{self.name.replace('_', '-')}"
 
     def but(self, **changes):
-        """The same option with another default, kind or help, for a system that needs another one."""
+        """The same option with some fields changed, such as the default, for a system that needs them otherwise."""
         return replace(self, **changes)
 
     def check(self, value):

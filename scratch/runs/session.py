@@ -77,13 +77,13 @@ def continued(run, tensors, position, given, program, make_trainer, download, da
 
 
 def is_finished(session):
-    """Are the epochs or steps of a continued run done already?"""
+    """Are all epochs or steps of a continued run done?"""
     return not steps_to_do(session.progress, session.run.options, len(session.data.train))
 
 
 def check_last_batch(trainer, data, options):
-    """Raises InputError where the last batch of an epoch holds a single example and the model cannot take that, as
-    batch normalisation over a single pixel cannot."""
+    """Raise InputError if the last batch of an epoch holds a single example and the model cannot be trained on one,
+    as with batch normalisation over a single pixel."""
     count, size = len(data.train), options["batch_size"]
     if (count % size or min(size, count)) != 1:
         return

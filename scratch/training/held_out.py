@@ -8,7 +8,7 @@ from scratch.arrays import generator
 from scratch.losses import psnr
 from scratch.training.progress import Totals
 
-HELD_OUT_SEED = 20140416  # the noise of held-out example i is the i-th draw from this seed, whatever the batch size
+HELD_OUT_SEED = 20140416  # the noise of held-out example i is the i-th draw from this seed, for any batch size
 
 
 def held_out_generators():

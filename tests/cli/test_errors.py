@@ -156,7 +156,7 @@ def test_cupy_missing(scratch, monkeypatch):
 
 
 def fake_cupy(count):
-    """As much of CuPy as is asked before a device is used."""
+    """The part of CuPy that is called before a device is used."""
     class CUDARuntimeError(RuntimeError):
         pass
 
@@ -265,7 +265,7 @@ def test_codes_that_do_not_belong(scratch, trained):
 
 
 def test_codes_of_another_model_are_refused_and_both_are_named(scratch, trained):
-    """Of another system, and of the same one trained otherwise, whose codes have the same shapes and mean other things.
+    """Codes of another system are refused, and codes of the same system trained otherwise, which have the same shapes.
     """
     vqvae, vqvae2 = trained("vqvae"), trained("vqvae2")
     options = [*SMALL, *MODELS["vqvae"], "--epochs", 1, "--seed", 1]

@@ -1,4 +1,4 @@
-"""What every forward/backward pair promises beside its mathematics (DESIGN, section 3)."""
+"""The contracts of every forward/backward pair, apart from its mathematics (DESIGN, section 3)."""
 
 import numpy as np
 import pytest

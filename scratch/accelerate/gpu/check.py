@@ -67,7 +67,7 @@ def step_differs(plain, fast, image_shape):
 
 
 def noise_of(model, trial, x):
-    """The noise of a step, by the model's own form; None where nothing is random."""
+    """The noise of a step, drawn by the model's own form; None if nothing is random."""
     return model.draw_noise(len(x), generator(array_module(x), 0, trial, 0)) if model.random else None
 
 
