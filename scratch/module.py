@@ -54,6 +54,7 @@ class Parameter:
         return np.array(to_host(array).transpose(self.to_torch), order="C")
 
     def in_own_layout(self, array):
+        """A view of an array in PyTorch's layout, in the layout of the value."""
         return array.transpose(np.argsort(self.to_torch))
 
     def ready_to_load(self, name, given):

@@ -6,18 +6,22 @@ from scratch.options.errors import InputError
 
 
 def linear(start, end, t):
+    """start + (end − start)·t, for t in [0, 1]."""
     return start + (end - start) * t
 
 
 def cosine(start, end, t):
+    """end + (start − end)·½(1 + cos πt), for t in [0, 1]."""
     return end + (start - end) * (1 + math.cos(math.pi * t)) / 2
 
 
 def exponential(start, end, t):
+    """start·(end / start)ᵗ, for t in [0, 1]."""
     return start * (end / start) ** t
 
 
 def cyclical(start, end, t):
+    """linear from t = 0 to ½, then end; for t in [0, 1)."""
     return linear(start, end, min(2 * t, 1.0))
 
 

@@ -178,6 +178,7 @@ class VectorQuantizer(Module):
         return self.search(self.latent_vectors(z), self.code_vectors())
 
     def search(self, z, e):
+        """The indices (N, ...) of the rows of e (K, D) nearest to z (N, ..., D)."""
         return nearest_codes(z.reshape(-1, e.shape[1]), e, self.held).reshape(z.shape[:-1])
 
     def lookup(self, indices):

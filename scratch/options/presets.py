@@ -47,9 +47,11 @@ class Preset:
     systems: tuple | None = None
 
     def fits(self, system):
+        """Is the preset made for the system of this name?"""
         return self.systems is None or system in self.systems
 
     def values(self, system):
+        """{option: value} for the system of this name."""
         return {**self.entries, **self.of.get(system, {})}
 
 

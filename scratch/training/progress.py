@@ -30,6 +30,7 @@ class Totals:
     latest: dict = field(default_factory=dict)
 
     def add(self, where, examples, terms, counts):
+        """Add the terms {name: scalar} and code counts of a batch; `where` names its place for Diverged."""
         self.pending.append((where, examples, terms, counts))
 
     def read(self, trainer):

@@ -89,7 +89,7 @@ def cuda():
         x = cuda.placeholder("float32", 1)
         cuda.source(cuda.trace(relu_backward, [x, x]), [x, x])
     except (AttributeError, ImportError, TypeError) as error:
-        pytest.skip(f"CuPy {cupy.__version__} is another one inside than 14.2, which tests/cuda.py knows: {error}")
+        pytest.skip(f"CuPy {cupy.__version__} has other private parts than 14.2, for which cuda.py is made: {error}")
     return cuda
 
 
