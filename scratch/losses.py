@@ -164,27 +164,27 @@ class Gaussian(Reconstruction):
 
 
 def bernoulli(a, x):
-    """−[x log σ(a) + (1 − x) log(1 − σ(a))] = max(a, 0) − a x + log(1 + e^(−|a|))."""
+    """−[x log p + (1 − x) log(1 − p)] with p = sigmoid(a), computed as max(a, 0) − a x + log(1 + e^(−|a|))."""
     xp = array_module(a)
     return xp.maximum(a, 0) - a * x + xp.log1p(xp.exp(-xp.abs(a)))
 
 
 def bernoulli_backward(a, x, scale):
-    """(σ(a) − x) · scale."""
+    """(sigmoid(a) − x) · scale."""
     return (sigmoid(a) - x) * scale
 
 
 class BernoulliFromLogits(Reconstruction):
-    """L = (1/N) Σₙ Σ −[x log σ(a) + (1 − x) log(1 − σ(a))]: binary cross-entropy, from logits a.
+    """L = (1/N) Σₙ Σ −[x log p + (1 − x) log(1 − p)] with p = sigmoid(a): binary cross-entropy, from logits a.
 
-    σ is the sigmoid. Each summand is computed as max(a, 0) − a x + log(1 + e^(−|a|)). This form cannot overflow, gives
-    no NaN at σ(a) = 1, and has a gradient everywhere. Targets x lie in [0, 1].
+    Each summand is computed as max(a, 0) − a x + log(1 + e^(−|a|)). This form cannot overflow, gives no NaN at p = 1,
+    and has a gradient everywhere. Targets x lie in [0, 1].
     Shapes: a, x (N, ...), L a scalar.
 
-        ∂L/∂a = (σ(a) − x) / N
+        ∂L/∂a = (p − x) / N
 
     For x in {0, 1} each summand is −log of a probability, and the constant is 0. For grey values in between it is not:
-    σ(a)ˣ (1 − σ(a))¹⁻ˣ does not integrate to 1 over [0, 1]. The nats reported for grey images can therefore be compared
+    pˣ (1 − p)¹⁻ˣ does not integrate to 1 over [0, 1]. The nats reported for grey images can therefore be compared
     only between models with this likelihood. (Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845)
     """
 
@@ -258,7 +258,7 @@ class LogitLaplace(Reconstruction):
         return array_module(s).concatenate(gradients, axis=-1)
 
     def mean(self, output):
-        """φ⁻¹(σ(μ)), the image at the median μ, clipped to [0, 1]; σ is the sigmoid."""
+        """φ⁻¹(sigmoid(μ)), the image at the median μ, clipped to [0, 1]."""
         mu, _ = self.parts(output)
         return array_module(output).clip((sigmoid(mu) - self.EPSILON) / (1 - 2 * self.EPSILON), 0, 1)
 
