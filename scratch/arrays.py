@@ -14,7 +14,7 @@ GPU_PACKAGE = "pip install 'cupy-cuda13x[ctk]' (CUDA 13) or 'cupy-cuda12x[ctk]' 
 
 
 def array_module(x):
-    """numpy for a NumPy array or scalar, cupy for a CuPy array."""
+    """numpy for a NumPy array or scalar, cupy for a CuPy array. Raises TypeError for anything else."""
     if isinstance(x, np.ndarray | np.generic):
         return np
     if type(x).__module__.partition(".")[0] == "cupy":
@@ -25,9 +25,9 @@ def array_module(x):
 
 
 def device_module(device):
-    """The array module of a device: "cpu" is numpy; "gpu" or "gpu:N" is cupy with GPU N made the current one.
+    """The array module of a device: numpy for "cpu", cupy for "gpu" or "gpu:N", where N becomes the current GPU.
 
-    Raises InputError when the name is unknown, CuPy is missing, or there is no such GPU.
+    Raises InputError if the name is unknown, if CuPy is missing, or if the GPU does not exist.
     """
     if device == "cpu":
         return np
@@ -49,47 +49,47 @@ def device_module(device):
 
 
 def to_device(x, device):
-    """A NumPy or CuPy array on `device` ("cpu", "gpu", "gpu:N"); the array itself where it is there already."""
+    """A NumPy or CuPy array, copied to `device` ("cpu", "gpu", "gpu:N"); the array itself if it is there already."""
     return to_host(x) if device == "cpu" else device_module(device).asarray(x)
 
 
 def to_host(x):
-    """The array as a NumPy array; itself where it is one already."""
+    """The array as a NumPy array; the array itself if it is one already."""
     return x if array_module(x) is np else x.get()
 
 
 def each(function, *latents):
-    """function(*latents); of latents that are lists of grids, the list of function(*grids) grid by grid."""
+    """function(*latents). Where the latents are lists of grids: the list of function(*grids), grid by grid."""
     if isinstance(latents[0], list):
         return [function(*grids) for grids in zip(*latents, strict=True)]
     return function(*latents)
 
 
 def is_integer(value):
-    """Is it an integer, Python's or NumPy's? True and False do not count as integers."""
+    """Is the value an integer of Python or NumPy? True and False do not count as integers."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def generator(xp, seed, *path):
-    """A random generator of module `xp` whose stream follows from non-negative integers: a seed and a path below it.
+    """A random generator of array module `xp`. Its stream follows from a seed and a path of integers ≥ 0.
 
-    Paths of different length are different streams, (epoch,) and (epoch, 0) too; as one list of numbers, which
-    NumPy pads with zeros, they would be the same.
+    Different paths give different streams, even (epoch,) and (epoch, 0). With seed and path in one list these two would
+    be equal, because NumPy pads the list with zeros.
     """
     key = np.random.SeedSequence(seed, spawn_key=path)
     return xp.random.default_rng(key if xp is np else int(key.generate_state(1, np.uint64)[0]))
 
 
 def ones(count, like):
-    """A vector of so many ones, of the dtype and on the device of an array."""
+    """A vector of `count` ones, with the dtype and on the device of the array `like`."""
     return array_module(like).ones(count, like.dtype)
 
 
 def column_sums(rows, ones=ones):
-    """Σ_r rows[r, c] of a matrix (R, C), as products 1ᵀ·rows: for few columns much faster than sum(axis=0).
+    """Σ_r rows[r, c], computed as products 1ᵀ·rows. Shapes: rows (R, C), result (C,).
 
-    On the CPU a product adds up its rows one after the other, and a long sum in float32 loses digits to rounding: 256
-    rows are added at a time, and their sums likewise.
+    With few columns this is much faster than sum(axis=0). On the CPU a product adds its rows one after the other, and a
+    long sum in float32 loses digits to rounding. So 256 rows are added at a time, and their sums likewise.
     """
     count, group = len(rows), 256
     if array_module(rows) is not np or count < 2 * group:

@@ -1,8 +1,9 @@
 """Reconstruction losses: what a decoder's output means, and how far it is from the image.
 
 Each is −log p(x | output) up to a constant, summed over all pixels and channels of an example and averaged over
-the batch, which is the reconstruction part of the negative ELBO (Kingma & Welling 2014, arXiv:1312.6114). The constant
-changes no gradient; an ELBO in nats needs it, and each likelihood states its own.
+the batch. That is the reconstruction part of the negative ELBO, the evidence lower bound (Kingma & Welling 2014,
+arXiv:1312.6114). The constant changes no gradient, but an ELBO in nats (units of the natural logarithm) needs it; each
+likelihood states its own.
 """
 
 import math
@@ -21,8 +22,10 @@ def batch_mean_of_sums(values):
 
 
 def psnr(mse):
-    """The peak signal-to-noise ratio in dB, −10 log₁₀ of the mean squared error of values in [0, 1], a number or an
-    array on the host; infinite where there is no error."""
+    """The peak signal-to-noise ratio in dB of values in [0, 1]: PSNR = −10 log₁₀ mse.
+
+    mse is the mean squared error, a number or an array on the host. The PSNR is infinite where mse is 0.
+    """
     with np.errstate(divide="ignore"):
         decibels = -10 * np.log10(mse)
     return decibels if np.ndim(mse) else float(decibels)
@@ -31,18 +34,18 @@ def psnr(mse):
 class Reconstruction(Module):
     """A likelihood: `loss(output, x)`, its `backward(dloss)` with respect to output, and `mean(output)`, the image.
 
-    `elements(output, x)` is what each pixel and channel adds to an example's loss, in the shape of x, and keeps what
-    backward needs. With D of them in an image, −log p(x | output) = Σ elements + D · constant.
+    `elements(output, x)` gives what each pixel and channel adds to an example's loss, in the shape of x, and saves what
+    backward needs. With D elements in an image, −log p(x | output) = Σ elements + D · constant.
     """
 
     outputs = 1  # channels of the output for each channel of an image
-    constant = 0.0  # what the loss leaves out of −log p(x | output), for each pixel and channel
+    constant = 0.0  # nats of −log p(x | output) that the loss leaves out, for each pixel and channel
     is_density = True  # p is a density of x in [0, 1]; False: a probability of x in {0, 1}
-    is_image = False  # True where the output is the image itself, and belongs in [0, 1]
-    measured = {}  # noqa: RUF012  what it has learned itself and reports beside its loss: {name: scalar}
+    is_image = False  # True if the output is the image itself, which belongs in [0, 1]
+    measured = {}  # noqa: RUF012  what it reports beside its loss, such as a learned σ: {name: scalar}
 
     def __init__(self, dtype=np.float32):
-        """dtype is that of the parameters, of which most likelihoods have none."""
+        """dtype is that of the likelihood's parameters. Most likelihoods have none."""
 
     def loss(self, output, x):
         """A scalar: the mean of `per_example`."""
@@ -53,14 +56,15 @@ class Reconstruction(Module):
         return self.elements(output, x).reshape(len(x), -1).sum(axis=1)
 
     def negative_log_likelihood(self, output, x):
-        """−log p(x | output) of each example in nats, (N,): its loss with the constant that this leaves out."""
+        """−log p(x | output) of each example in nats, (N,): its loss plus D · constant."""
         return self.per_example(output, x) + self.constant * math.prod(x.shape[1:])
 
     def check(self, output, x):
+        """Raise ValueError unless the output has the shape and dtype that belong to images x."""
         expected = (*x.shape[:-1], self.outputs * x.shape[-1])
         if output.shape != expected or output.dtype != x.dtype:
-            raise ValueError(f"{type(self).__name__} compares images {tuple(x.shape)} {x.dtype} with an output "
-                             f"{expected} {x.dtype}, got one of {tuple(output.shape)} {output.dtype}")
+            raise ValueError(f"{type(self).__name__} expected an output {expected} {x.dtype} for images "
+                             f"{tuple(x.shape)} {x.dtype}, got {tuple(output.shape)} {output.dtype}")
         check_floating(self, x)
 
 
@@ -105,16 +109,17 @@ def gaussian(y, x, log_sigma):
 
 
 class Gaussian(Reconstruction):
-    """L = (1/N) Σₙ Σ [½ ((x − y)/σ)² + log σ + ½ log 2π]: a Gaussian of which one σ for all pixels is learned.
+    """L = (1/N) Σₙ Σ [½ ((x − y)/σ)² + log σ + ½ log 2π]: a Gaussian with one learned σ for all pixels.
 
-    log σ = log(e^s + e^−6), where s is the parameter `log_sigma`: it follows s and stays above −6, where σ is 0.63 of
-    an 8-bit grey level. Without a bound L would fall without end wherever images can be predicted exactly. The output y
-    is the image. (Rybkin, Daniilidis & Levine 2021, arXiv:2006.13202, as −6 + softplus(s + 6), the same function)
+    The output y is the image. log σ = log(e^s + e^−6), where s is the parameter `log_sigma`: log σ follows s but stays
+    above −6, where σ is 0.63 of an 8-bit grey level. Without this bound L would fall without end wherever images can be
+    predicted exactly.
     Shapes: y, x (N, ...), s (1,), L a scalar; D is the number of elements of one example.
 
         ∂L/∂y = (y − x) / (σ² N)       ∂L/∂s = (D − (1/N) Σₙ Σ ((x − y)/σ)²) · e^s/σ
 
-    ∂L/∂s vanishes where σ² is the mean squared error per element. docs/gaussian.md says what that does to β.
+    ∂L/∂s is zero where σ² is the mean squared error per element. docs/gaussian.md says what that does to β.
+    (Rybkin, Daniilidis & Levine 2021, arXiv:2006.13202, who write the same log σ as −6 + softplus(s + 6))
     """
 
     is_image = True
@@ -125,14 +130,15 @@ class Gaussian(Reconstruction):
         self.log_sigma = Parameter(np.zeros(1, dtype))
 
     def clipped(self):
-        """log σ."""
+        """log σ = log(e^s + e^−6)."""
         s = self.log_sigma.value
         return array_module(s).logaddexp(s, self.LEAST_LOG_SIGMA)
 
     def check(self, y, x):
         super().check(y, x)
         if y.dtype != self.log_sigma.value.dtype:
-            raise TypeError(f"Gaussian has a {self.log_sigma.value.dtype} σ, got a {y.dtype} output: convert one")
+            raise TypeError(f"Gaussian has a {self.log_sigma.value.dtype} σ, got a {y.dtype} output: "
+                            f"convert one of them")
 
     def elements(self, y, x):
         self.check(y, x)
@@ -158,28 +164,28 @@ class Gaussian(Reconstruction):
 
 
 def bernoulli(a, x):
-    """−[x log σ(a) + (1 − x) log(1 − σ(a))] = max(a, 0) − a x + log(1 + e^(−|a|))."""
+    """−[x log p + (1 − x) log(1 − p)] with p = sigmoid(a), computed as max(a, 0) − a x + log(1 + e^(−|a|))."""
     xp = array_module(a)
     return xp.maximum(a, 0) - a * x + xp.log1p(xp.exp(-xp.abs(a)))
 
 
 def bernoulli_backward(a, x, scale):
-    """(σ(a) − x) · scale."""
+    """(sigmoid(a) − x) · scale."""
     return (sigmoid(a) - x) * scale
 
 
 class BernoulliFromLogits(Reconstruction):
-    """L = (1/N) Σₙ Σ −[x log σ(a) + (1 − x) log(1 − σ(a))]: binary cross-entropy, from logits a.
+    """L = (1/N) Σₙ Σ −[x log p + (1 − x) log(1 − p)] with p = sigmoid(a): binary cross-entropy, from logits a.
 
-    Written as max(a, 0) − a x + log(1 + e^(−|a|)), which neither overflows nor clips: no NaN at σ(a) = 1, and a
-    gradient everywhere. Targets x lie in [0, 1].
+    Each summand is computed as max(a, 0) − a x + log(1 + e^(−|a|)). This form cannot overflow, gives no NaN at p = 1,
+    and has a gradient everywhere. Targets x lie in [0, 1].
     Shapes: a, x (N, ...), L a scalar.
 
-        ∂L/∂a = (σ(a) − x) / N
+        ∂L/∂a = (p − x) / N
 
-    Of x in {0, 1} this is −log of a probability, and nothing is left out. Of greys in between it is none: σ(a)ˣ
-    (1 − σ(a))¹⁻ˣ does not integrate to 1 over them (Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845), and what is
-    reported in nats is comparable among models with this likelihood alone.
+    For x in {0, 1} each summand is −log of a probability, and the constant is 0. For grey values in between it is not:
+    pˣ (1 − p)¹⁻ˣ does not integrate to 1 over [0, 1]. The nats reported for grey images can therefore be compared
+    only between models with this likelihood. (Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845)
     """
 
     is_density = False
@@ -217,20 +223,20 @@ def logit_laplace_backward(deviation, log_b, s, scale):
 class LogitLaplace(Reconstruction):
     """L = (1/N) Σₙ Σ [ln 2b + ln(x′ (1 − x′)) + |logit(x′) − μ| / b] with x′ = φ(x) = (1 − 2ε) x + ε and ε = 0.1.
 
-    −log of the density 1/(2b x′(1 − x′)) · exp(−|logit(x′) − μ| / b): a Laplace distribution of logit(x′), hence one of
-    values in (0, 1), as pixels are. φ keeps them off 0 and 1, where the logit is infinite. (Ramesh et al. 2021,
-    arXiv:2102.12092, appendix A.3)
-    Shapes: x (N, ..., C); the output (N, ..., 2C) holds μ and then s, from which b = exp(s) + b₀; L a scalar.
-
-    In the paper b = exp(s), unconstrained. Then a pixel that is predicted exactly, as a plain background can be, lowers
-    L without end and its gradient 1/b grows without end. No 8-bit pixel is known better than to half a grey
-    level, which for a grey of ½ is ½ · (1 − 2ε)/255 · 4 = 0.0063 of a logit: this is b₀. b stays above it whatever s,
-    hardly differs from exp(s) well above it, and is smooth. ln b = log(exp(s) + exp(ln b₀)) cannot overflow.
+    Each summand is −log of the density 1/(2b x′(1 − x′)) · exp(−|logit(x′) − μ| / b). With it logit(x′) has a Laplace
+    distribution, so x′ lies in (0, 1), as pixels do. φ keeps x′ away from 0 and 1, where the logit is infinite.
+    Shapes: x (N, ..., C); the output (N, ..., 2C) holds μ and then s, with b = exp(s) + b₀; L a scalar.
 
         ∂L/∂μ = −sign(logit(x′) − μ) / (b N)       ∂L/∂s = (1 − |logit(x′) − μ| / b) · exp(s)/b / N
 
-    L is of the density of x′. The density of x itself is dx′/dx = 1 − 2ε times that, so the constant is −log(1 − 2ε).
-    x′ in (0, 1) is x in (−⅛, 1⅛): a part of the probability lies beyond black and white, as a Gaussian's does.
+    The paper has b = exp(s), without b₀. A pixel that can be predicted exactly, such as a plain background, then lowers
+    L without end, and its gradient 1/b grows without end. b₀ prevents this. It is the precision of an 8-bit pixel, half
+    a grey level, which near a grey of ½ is ½ · (1 − 2ε)/255 · 4 = 0.0063 in the logit. ln b is computed as
+    log(exp(s) + exp(ln b₀)), which cannot overflow.
+
+    L uses the density of x′. The density of x is 1 − 2ε = dx′/dx times as large, so the constant is −log(1 − 2ε).
+    x′ in (0, 1) means x in (−⅛, 1⅛): part of the probability lies beyond black and white, as with a Gaussian.
+    (Ramesh et al. 2021, arXiv:2102.12092, appendix A.3)
     """
 
     outputs = 2
@@ -252,7 +258,7 @@ class LogitLaplace(Reconstruction):
         return array_module(s).concatenate(gradients, axis=-1)
 
     def mean(self, output):
-        """φ⁻¹(σ(μ)), of the median μ, within [0, 1]."""
+        """φ⁻¹(sigmoid(μ)), the image at the median μ, clipped to [0, 1]."""
         mu, _ = self.parts(output)
         return array_module(output).clip((sigmoid(mu) - self.EPSILON) / (1 - 2 * self.EPSILON), 0, 1)
 

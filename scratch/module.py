@@ -5,7 +5,7 @@ The contract of the whole project is two methods:
     forward(*inputs)  -> outputs           keeps in `self.saved` exactly what backward will need
     backward(*grads)  -> input gradients   adds each parameter's gradient to its `.grad`
 
-`backward` is handed ∂L/∂output and returns ∂L/∂input. It uses what forward saved once and lets go of it.
+`backward` receives ∂L/∂output and returns ∂L/∂input. It uses what forward saved once, and then frees it.
 """
 
 import numpy as np
@@ -17,11 +17,11 @@ from scratch.options.errors import InputError
 class Parameter:
     """A value that training changes, and the gradient of the loss with respect to it.
 
-    `to_torch` is the order of axes that turns our layout into PyTorch's (None: the same), so that a state dict
-    can speak PyTorch's layouts while the value keeps the one its matrix product wants.
+    `to_torch` is the order of axes that turns our layout into PyTorch's; None means that the two are the same. State
+    dicts use PyTorch's layout. The value has the layout that its matrix product needs.
 
-    The value is always C-contiguous: an optimiser writes through flat views of it. An array in another memory order
-    is copied when it is assigned; any other array is kept as it is.
+    The value is always C-contiguous, because an optimiser writes through flat views of it. An array in another memory
+    order is copied when it is assigned; any other array is kept as it is.
     """
 
     def __init__(self, value, to_torch=None):
@@ -35,18 +35,18 @@ class Parameter:
 
     @value.setter
     def value(self, array):
-        array_module(array)  # refuses what is no array
+        array_module(array)  # raises TypeError unless it is an array
         self._value = array if array.flags.c_contiguous else array.copy(order="C")
 
     def accumulate(self, gradient):
-        """grad += gradient, where no gradient yet counts as zero. The array given now belongs to the parameter."""
+        """grad += gradient; a grad of None counts as zero. The parameter keeps the given array and may change it."""
         if self.grad is None:
             self.grad = gradient
         else:
             self.grad += gradient
 
     def gradient(self):
-        """grad, or zeros where none has flowed."""
+        """grad, or zeros while grad is None."""
         return array_module(self.value).zeros_like(self.value) if self.grad is None else self.grad
 
     def in_torch_layout(self, array):
@@ -54,12 +54,14 @@ class Parameter:
         return np.array(to_host(array).transpose(self.to_torch), order="C")
 
     def in_own_layout(self, array):
+        """A view of an array in PyTorch's layout, in the layout of the value."""
         return array.transpose(np.argsort(self.to_torch))
 
     def ready_to_load(self, name, given):
-        """`given`, an array in PyTorch's layout, as one in the layout and dtype and on the device of the value.
+        """`given`, an array in PyTorch's layout, converted to the layout, dtype and device of the value.
 
-        Raises InputError, which calls the array `name`, for what is no array, or one of another shape or kind.
+        Raises InputError, in which `name` stands for the array, if it is not an array or has another shape or kind of
+        numbers.
         """
         expected = tuple(self.value.shape[axis] for axis in self.to_torch)
         xp, kinds = array_module(self.value), "f" if self.value.dtype.kind == "f" else "iu"
@@ -67,7 +69,7 @@ class Parameter:
             raise InputError(f"{name} is a {type(given).__name__}; expected a NumPy array of shape {expected}")
         if given.dtype.kind not in kinds:
             kind = "floating-point numbers" if kinds == "f" else "integers"
-            raise InputError(f"{name} has dtype {given.dtype}; expected {kind}, for the model's are {self.value.dtype}")
+            raise InputError(f"{name} has dtype {given.dtype}; expected {kind}, as the model's {self.value.dtype}")
         if given.shape != expected:
             raise InputError(f"{name} has shape {tuple(given.shape)}; this model expects {expected}")
         return xp.asarray(self.in_own_layout(given).astype(self.value.dtype, copy=False))
@@ -82,7 +84,7 @@ def is_array_of(x, *modules):
 
 
 def check_names(what, given, expected):
-    """Raise InputError where a dict of arrays has other names than the expected ones."""
+    """Raise InputError if `given` is not a dict with exactly the expected names; `what` says in words what it is."""
     if not isinstance(given, dict):
         raise InputError(f"{what} is a {type(given).__name__}; expected a dict of arrays by name")
     if missing := expected - given.keys():
@@ -97,10 +99,10 @@ class elementwise(staticmethod):
         class Tanh(Module):
             derivative = elementwise(tanh_backward)
 
-    and `self.derivative(dy, y)` calls it, as a staticmethod would. The mark says that each number of the result depends
-    on the numbers at the same place alone, so that one kernel of a GPU can compute all of it (accelerate/gpu/forms.py).
-    Such a function has operators, ufuncs, where and clip; no shape, no index, no sum. What changes from call to call
-    is an argument, a number too.
+    `self.derivative(dy, y)` then calls it, as with a staticmethod. In an elementwise formula each number of the result
+    depends only on the numbers at the same place, so one GPU kernel can compute the whole formula
+    (accelerate/gpu/forms.py). The function may use operators, ufuncs, `where` and `clip`, but no shapes, indices or
+    sums. Whatever changes from call to call has to be an argument; this includes plain numbers.
     """
 
 
@@ -109,11 +111,11 @@ class Buffer(Parameter):
 
 
 class Module:
-    """Anything with a forward and a backward; its attributes that are modules, parameters or buffers are its parts."""
+    """Anything with a forward and a backward. Attributes that are modules, parameters or buffers are its parts."""
 
     training = True  # False: evaluation, in which forward saves nothing
-    couples_examples = False  # True where one example's output depends on the others in its batch
-    needs_input_gradient = True  # False on a network's first layer: nobody asks for ∂L/∂image
+    couples_examples = False  # True if one example's output depends on the others in its batch
+    needs_input_gradient = True  # False on a network's first layer: ∂L/∂image is not needed
     saved = None
 
     def save(self, *values):
@@ -121,9 +123,10 @@ class Module:
         self.saved = values if self.training else None
 
     def recall(self):
-        """What forward saved, once."""
+        """What forward saved. A second call raises RuntimeError, until forward has run again."""
         if self.saved is None:
-            raise RuntimeError(f"{type(self).__name__}.backward needs a forward in training mode before it")
+            raise RuntimeError(f"{type(self).__name__}.backward needs a forward in training mode before it: "
+                               f"call forward first")
         saved, self.saved = self.saved, None
         return saved
 
@@ -132,7 +135,7 @@ class Module:
         return [(name, part) for name, part in vars(self).items() if isinstance(part, Module)]
 
     def modules(self):
-        """This module and, recursively, all of its parts; a part that stands in two places comes once."""
+        """This module and, recursively, all of its parts. A part that is used in two places comes once."""
         found = {id(self): self}
         for _, child in self.children():
             found |= {id(module): module for module in child.modules() if id(module) not in found}
@@ -141,7 +144,7 @@ class Module:
     def named_state(self, prefix=""):
         """{dotted name: Parameter or Buffer} of this module and all of its parts, in order of definition.
 
-        One that stands in two places, such as a tied weight, has a name for each, as in PyTorch's state dict.
+        A parameter that is used in two places, such as a tied weight, has a name for each place, as in PyTorch.
         """
         state = {prefix + name: part for name, part in vars(self).items() if isinstance(part, Parameter)}
         for name, child in self.children():
@@ -149,7 +152,7 @@ class Module:
         return state
 
     def named_parameters(self):
-        """{dotted name: Parameter}: what an optimiser trains. A tied weight comes once, under its first name."""
+        """{dotted name: Parameter} of what an optimiser trains. A tied weight comes once, under its first name."""
         first = {}
         for name, part in self.named_state().items():
             if not isinstance(part, Buffer):
@@ -180,19 +183,21 @@ class Module:
         return self
 
     def state_dict(self):
-        """{name: NumPy array} in PyTorch's names and layouts. The arrays are copies, which training leaves alone."""
+        """{name: NumPy array} in PyTorch's names and layouts. The arrays are copies: training does not change them."""
         return {name: part.in_torch_layout(part.value) for name, part in self.named_state().items()}
 
     def grad_dict(self):
-        """The gradients, copied, in the layouts of `state_dict` and under the names of `named_parameters`; zeros where
-        nothing flowed."""
+        """{name: NumPy array} of the gradients, with the names of `named_parameters` and the layouts of `state_dict`.
+
+        The arrays are copies. A parameter that received no gradient has zeros.
+        """
         return {name: part.in_torch_layout(part.gradient()) for name, part in self.named_parameters().items()}
 
     def load_state_dict(self, state):
         """Write a state dict into the parameters in place, in their dtype and on their device.
 
-        All or nothing: raises InputError, before anything is written, where a name is missing or unknown, an array
-        is of another shape or kind, or the names of one tied weight hold different values.
+        All or nothing: InputError is raised before anything is written. It is raised if a name is missing or unknown,
+        if an array has another shape or kind of numbers, or if two names of one tied weight hold different values.
         """
         for part, array in self.ready_to_load(state):
             part.value[...] = array
@@ -208,7 +213,7 @@ class Module:
                 continue
             known, _, before = first[id(part)]
             if not ((before == array) | (before != before)).all():  # NaN counts as equal to itself
-                raise InputError(f"{known} and {name} are one tensor in this model, and the state dict has two: "
+                raise InputError(f"{known} and {name} are one tensor in this model, but differ in the state dict: "
                                  f"give both the same values")
         return [(part, array) for _, part, array in first.values()]
 
@@ -229,7 +234,7 @@ class Sequential(Module):
 
     def backward(self, dy):
         for layer in reversed(self.layers):
-            if dy is None:  # a layer behind this one was told that nobody needs its input gradient
+            if dy is None:  # a later layer has needs_input_gradient = False, so no gradient reaches this one
                 for module in layer.modules():
                     module.saved = None
                 continue

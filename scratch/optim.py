@@ -19,8 +19,8 @@ class Optimizer:
 
     def __init__(self, parameters, lr):
         if len({id(parameter) for parameter in parameters.values()}) < len(parameters):
-            raise InputError("an optimiser was given one parameter under several names, and would update it once for "
-                             "each: give it Module.named_parameters(), which has every parameter once")
+            raise InputError("an optimiser was given one parameter under several names, and would update it several "
+                             "times: give it Module.named_parameters(), which has each parameter once")
         self.parameters = dict(parameters)
         self.schedule = Schedule(lr)
         self.steps = 0
@@ -31,11 +31,11 @@ class Optimizer:
 
     @property
     def lr(self):
-        """The learning rate of the last update begun; before the first, of the first."""
+        """The learning rate of the latest update; before any update, that of the first."""
         return self.schedule(max(self.steps - 1, 0))
 
     def step(self):
-        """One update. A parameter to which no gradient flowed counts as having a zero gradient."""
+        """One update. A parameter that received no gradient counts as having a gradient of zero."""
         self.steps += 1
         for name, parameter in self.parameters.items():
             self.update(parameter.value, parameter.gradient(), *(self.state[moment][name] for moment in self.moments))
@@ -45,7 +45,7 @@ class Optimizer:
         raise NotImplementedError
 
     def state_dict(self):
-        """{"moment.parameter name": NumPy array}, copies, in PyTorch's layouts as the parameters themselves."""
+        """{"moment.parameter name": NumPy array}, copies in PyTorch's layouts, like the parameters' state dict."""
         return {
             f"{moment}.{name}": self.parameters[name].in_torch_layout(array)
             for moment, arrays in self.state.items()
@@ -55,8 +55,8 @@ class Optimizer:
     def load_state_dict(self, state, steps):
         """Write the moments back in place and set the number of steps taken.
 
-        All or nothing: raises InputError, before anything is written, where a name is missing or unknown, an array
-        is of another shape or kind, or steps is no count.
+        All or nothing: InputError is raised before anything is written. It is raised if a name is missing or unknown,
+        if an array has another shape or kind of numbers, or if steps is not an integer ≥ 0.
         """
         for array, given in self.ready_to_load(state, steps):
             array[...] = given
@@ -68,7 +68,7 @@ class Optimizer:
                for moment, arrays in self.state.items() for name, array in arrays.items()}
         check_names("the optimiser's state", state, own.keys())
         if not is_integer(steps) or steps < 0:
-            raise InputError(f"an optimiser has made a number of steps, an integer ≥ 0, got {steps!r}")
+            raise InputError(f"the number of steps made has to be an integer ≥ 0, got {steps!r}")
         return [(array, parameter.ready_to_load(name, state[name])) for name, (array, parameter) in own.items()]
 
 
@@ -83,7 +83,7 @@ class SGD(Optimizer):
     """v ← momentum·v + g,       θ ← θ − lr·v.       (Polyak 1964, in PyTorch's form)"""
 
     moments = ("velocity",)
-    options = (Option("momentum", Real(0), 0.9, "share of the velocity that is kept"),)
+    options = (Option("momentum", Real(0), 0.9, "the share of the velocity that a step keeps"),)
     rule = elementwise(sgd)
 
     def __init__(self, parameters, lr=1e-2, momentum=0.0):
@@ -95,7 +95,7 @@ class SGD(Optimizer):
 
 
 def adam(theta, g, m, v, beta1, rest1, beta2, rest2, correction1, correction2, lr, eps, kept):
-    """Adam's rule with restᵢ = 1 − βᵢ, correctionᵢ = 1 − βᵢᵗ, and kept = 1 − lr·λ, or None without a decay."""
+    """Adam's rule with restᵢ = 1 − βᵢ, correctionᵢ = 1 − βᵢᵗ and kept = 1 − lr·λ; without a decay kept is None."""
     m *= beta1
     m += rest1 * g
     v *= beta2
@@ -106,17 +106,17 @@ def adam(theta, g, m, v, beta1, rest1, beta2, rest2, correction1, correction2, l
 
 
 class Adam(Optimizer):
-    """Adam with bias correction; a weight_decay λ makes it AdamW.
+    """Adam with bias correction; with a weight_decay λ > 0 it is AdamW.
 
         m ← β₁ m + (1 − β₁) g           m̂ = m / (1 − β₁ᵗ)
         v ← β₂ v + (1 − β₂) g²          v̂ = v / (1 − β₂ᵗ)
         θ ← θ − lr·λ·θ − lr · m̂ / (√v̂ + ε)
 
-    (Kingma & Ba 2015, arXiv:1412.6980; the decay apart from the gradient: Loshchilov & Hutter 2019, arXiv:1711.05101)
+    (Kingma & Ba 2015, arXiv:1412.6980; AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101)
     """
 
     moments = ("m", "v")
-    options = (Option("weight_decay", Real(0), 0.0, "decay λ of the weights, apart from the gradient: AdamW",
+    options = (Option("weight_decay", Real(0), 0.0, "weight decay λ, apart from the gradient: AdamW",
                       source="arXiv:1711.05101"),)
     rule = elementwise(adam)
 
@@ -132,7 +132,7 @@ class Adam(Optimizer):
 
 
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}
-OPTIMIZER = Option("optimizer", Choice(OPTIMIZERS), "adam", "the rule of the updates", source="arXiv:1412.6980")
+OPTIMIZER = Option("optimizer", Choice(OPTIMIZERS), "adam", "the update rule", source="arXiv:1412.6980")
 LR = Option("lr", Scheduled(0, included=False), 1e-3, "learning rate")
 
 

@@ -1,4 +1,4 @@
-"""What changes while training goes on, a weight or a temperature or a learning rate, as a function of the step."""
+"""Schedules: a weight, a temperature or a learning rate as a function of the training step."""
 
 import math
 
@@ -6,18 +6,22 @@ from scratch.options.errors import InputError
 
 
 def linear(start, end, t):
+    """start + (end − start)·t, for t in [0, 1]."""
     return start + (end - start) * t
 
 
 def cosine(start, end, t):
+    """end + (start − end)·½(1 + cos πt), for t in [0, 1]."""
     return end + (start - end) * (1 + math.cos(math.pi * t)) / 2
 
 
 def exponential(start, end, t):
+    """start·(end / start)ᵗ, for t in [0, 1]."""
     return start * (end / start) ** t
 
 
 def cyclical(start, end, t):
+    """linear from t = 0 to ½, then end; for t in [0, 1)."""
     return linear(start, end, min(2 * t, 1.0))
 
 
@@ -25,7 +29,7 @@ SHAPES = {"linear": linear, "cosine": cosine, "exponential": exponential, "cycli
 
 
 class Schedule:
-    """value(step) goes from `start` to `end` in `steps` steps, and stays there. Steps count from 0.
+    """schedule(step) goes from `start` to `end` in `steps` steps, and stays there. Steps count from 0.
 
     With t = min(step / steps, 1):
 
@@ -33,14 +37,16 @@ class Schedule:
         cosine        end + (start − end)·½(1 + cos πt)
         exponential   start·(end / start)ᵗ
 
-    A cyclical schedule begins anew every `steps` steps, for ever: t = (step mod steps) / steps. Half of a cycle is a
-    rise, the other half stays at `end`, as does what comes after all training (Fu et al. 2019, arXiv:1903.10145, with
-    their proportion R = ½; M of their cycles are a run of M · steps steps):
+    A cyclical schedule starts again every `steps` steps. With t = (step mod steps) / steps:
 
         cyclical      start + (end − start)·min(2t, 1)
 
-    Written as text it is "linear:0:6.6:5000", that is shape:start:end:steps; a number alone is a constant.
-    Raises InputError for anything else.
+    In the first half of a cycle it moves from `start` to `end`; in the second half it stays at `end`. At step = ∞,
+    which stands for "after training", it is at `end` as well. (Fu et al. 2019, arXiv:1903.10145, with their proportion
+    R = ½; M of their cycles take M · steps steps)
+
+    As text a schedule is shape:start:end:steps, such as "linear:0:6.6:5000". A number alone is a constant. Anything
+    else raises InputError.
     """
 
     def __init__(self, text):
@@ -53,18 +59,18 @@ class Schedule:
                 self.start, steps = float(shape), 1.0
                 self.end, self.shape = self.start, linear
         except (KeyError, ValueError):
-            raise InputError(f"expected a number or a schedule, {', '.join(SHAPES)} as in linear:0:1:5000 (from 0 to 1 "
-                             f"in 5000 steps), got {text!r}") from None
+            raise InputError(f"expected a number or a schedule such as linear:0:1:5000 (from 0 to 1 in 5000 steps; its "
+                             f"shape is one of {', '.join(SHAPES)}), got {text!r}") from None
         self.repeats = shape == "cyclical"
         least = 2 if self.repeats else 1  # a cycle of one step would never leave its start
         if not steps.is_integer() or steps < least:
-            raise InputError(f"a schedule's steps are an integer ≥ {least}, got {text!r}")
+            raise InputError(f"expected a schedule whose steps are an integer ≥ {least}, got {text!r}")
         self.steps = int(steps)
         if not math.isfinite(self.end - self.start):
-            raise InputError(f"a schedule goes from one finite number to another, got {text!r}")
+            raise InputError(f"expected a schedule from one finite number to another, got {text!r}")
         if shape == "exponential" and not (min(self.start, self.end) > 0 and 0 < self.end / self.start < math.inf):
-            raise InputError(f"an exponential schedule goes from one positive number to another, and their quotient is "
-                             f"one that a float holds, got {text!r}")
+            raise InputError(f"expected an exponential schedule from one positive number to another, with a quotient "
+                             f"that a float can hold, got {text!r}")
 
     def __call__(self, step):
         if self.repeats and step < math.inf:

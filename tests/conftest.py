@@ -1,7 +1,7 @@
 """One BLAS thread for the tests, in this process and in those that it starts.
 
-Products this small do not gain from threads, which on a busy machine wait for each other instead; and the same number
-everywhere makes runs comparable bit for bit.
+Such small products do not gain from threads, which wait for each other on a busy machine. Besides, runs can be compared
+bit for bit if the number of threads is the same everywhere.
 """
 
 import os
@@ -23,7 +23,7 @@ def one_blas_thread():
 
 @pytest.fixture
 def cupy():
-    """A GPU that is none: `--device gpu` and `import cupy` find the stand-in."""
+    """A pretended GPU: `--device gpu` and `import cupy` find the stand-in."""
     with installed() as module:
         yield module
 

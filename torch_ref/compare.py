@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from data_utils import batches
-from scratch.accelerate import accelerate
+from scratch.accelerate import accelerate, accelerate_optimizer
 from scratch.arrays import each
 from scratch.commands.options import add_model_options, argument, given, model_names, read, whole
 from scratch.models.build import build as build_scratch
@@ -194,6 +194,8 @@ def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64,
     image_shape = images.shape[1:]
     ours, theirs = same_start(model, options, batch_at(images, 0, batch_size, seed), dtype, rng, plain)
     our_adam = Adam(ours.named_parameters(), lr=lr)
+    if not plain:
+        accelerate_optimizer(our_adam)
     their_adam = torch.optim.Adam(theirs.parameters(), lr=lr)
 
     losses = {"scratch": [], "torch": [], "difference": []}

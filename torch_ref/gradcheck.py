@@ -1,6 +1,6 @@
-"""`python -m scratch gradcheck` with a second witness beside finite differences: PyTorch's autograd.
+"""`python -m scratch gradcheck` with a second check beside finite differences: PyTorch's autograd.
 
-For every case of scratch/gradcheck/cases.py the operation has a reference in PyTorch, which is given the same tensors
+For every case of scratch/gradcheck/cases the operation has a reference in PyTorch, which receives the same tensors
 and the same upstream gradients. The new column is the largest difference between the hand-written gradient and
 autograd's, relative to the largest magnitude in autograd's.
 

@@ -1,8 +1,8 @@
-"""Pure machinery, no mathematics: what makes the plain forms faster, with results equal to rounding.
+"""Faster forms of the plain code. Their results are equal up to rounding.
 
-The layers stay plain. `accelerate` gives some of them another class, whose forward and backward do the same in another
-order, or in fewer kernels on a GPU; workers.py shares a batch among threads; memory.py keeps freed memory. `--plain`
-leaves all of it out.
+Read the plain code for the mathematics; here is only machinery. `accelerate` changes the class of some layers to one
+whose forward and backward compute the same in another order, and `accelerate_on_gpu` to one with fewer kernels.
+cpu/workers.py shares a batch among threads, and cpu/memory.py keeps freed memory. The option plain turns all this off.
 """
 
 import numpy as np
@@ -18,11 +18,11 @@ from scratch.bottlenecks import VectorQuantizer
 from scratch.layers import Conv2d, ConvTranspose2d
 
 FORMS = {Conv2d: winograd.WinogradConv2d, ConvTranspose2d: winograd.WinogradConvTranspose2d}
-LEAST_CHANNELS = 16  # of a convolution; with 8 nothing was gained, with 3 it took longer
+LEAST_CHANNELS = 16  # of a convolution; with 8 channels nothing was gained, with 3 it was slower
 
 
 def accelerate(module, least_channels=LEAST_CHANNELS):
-    """Give each part of the module for which there is a faster form on the CPU that form. Returns the module."""
+    """Change each part of the module to its faster form for the CPU, if there is one. Returns the module."""
     for part in module.modules():
         window = getattr(part, "window", None)
         if type(part) in FORMS and winograd.fits(part, least_channels):
@@ -35,7 +35,7 @@ def accelerate(module, least_channels=LEAST_CHANNELS):
 
 
 def accelerate_on_gpu(module):
-    """Give each part of the module the form that starts fewer kernels. Returns the module."""
+    """Change each part of the module to the form that starts fewer kernels on a GPU. Returns the module."""
     for part in module.modules():
         part.__class__ = form_on_gpu(type(part))
         if hasattr(part, "window"):
@@ -48,8 +48,8 @@ def accelerate_on_gpu(module):
 
 
 def accelerate_optimizer(optimizer):
-    """The optimiser, in the form for where its parameters are: block by block on a CPU, in one kernel for each
-    parameter on a GPU."""
+    """The optimiser, changed to its faster form: block by block on a CPU, with one kernel for each parameter on a GPU.
+    """
     own, values = type(optimizer), [parameter.value for parameter in optimizer.parameters.values()]
     on_cpu = all(array_module(value) is np for value in values)
     optimizer.__class__ = blockwise_optim.FORMS.get(own, own) if on_cpu else form_on_gpu(own)

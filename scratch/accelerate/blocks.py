@@ -1,9 +1,9 @@
-"""How much is held at a time, as it suits a device."""
+"""How many numbers are held at a time on a CPU and on a GPU."""
 
 import numpy as np
 
-# Distances to codes in a search. On the CPU 8 MB of float32, which stay near its cache; on a GPU 128 MB: there each
-# block starts kernels of its own, and a small one leaves the device idle.
+# Distances to codes in a search. On the CPU 8 MB of float32, which stay near its cache. On a GPU 128 MB, because each
+# block starts kernels of its own there, and a small one leaves the device idle.
 HELD_ON_CPU = 2**21
 HELD_ON_GPU = 2**25
 

@@ -1,7 +1,6 @@
 """The bottlenecks: the one part in which the systems differ.
 
-Every file here is imported, so that a new bottleneck is found by being there. Its public classes are names of this
-package.
+Every file here is imported, so a new bottleneck needs no entry in a list. The files' classes are names of this package.
 """
 
 import importlib
@@ -14,7 +13,7 @@ __all__ = []
 
 
 def _gather(package):
-    """Make the modules' own public classes names of this package."""
+    """Add the classes that the modules of `package` define to the names of this package."""
     for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         module = importlib.import_module(found.name)
         if found.ispkg:

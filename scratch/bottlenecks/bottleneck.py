@@ -1,4 +1,4 @@
-"""What every bottleneck offers. A new one is a subclass; nothing else has to know of it."""
+"""The base class of the bottlenecks. A new bottleneck is a subclass; no other file has to change for it."""
 
 from dataclasses import dataclass
 
@@ -7,18 +7,17 @@ from scratch.options.errors import InputError
 
 
 def level_name(name, level):
-    """The name of what is counted or weighed for one grid of codes: perplexity_top, or plain where it is the only grid.
-    """
+    """The name of a term or metric of one grid of codes, such as perplexity_top. The only grid has the level ""."""
     return f"{name}_{level}" if level else name
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a bottleneck is told of the networks around it.
+    """What a bottleneck needs to know about the networks around it.
 
-    shape          (H, W, C) of the features that come and go
-    next_channels  the channels that one more halving would have
-    takes_codes    does the decoder take code vectors as they are?
+    shape          (H, W, C) of the features that it receives and returns
+    next_channels  the number of channels that one more halving would have
+    takes_codes    True if the decoder takes code vectors directly
     """
 
     shape: tuple
@@ -27,45 +26,45 @@ class Surroundings:
 
 
 class Bottleneck(Module):
-    """Stands between encoder and decoder: features h in, features for the decoder out, of the same shape.
+    """The part between encoder and decoder: it receives features h and returns features y for the decoder.
 
         forward(h, noise=None) -> (y, terms)     terms: {name: loss term}, summed per example, averaged over the batch
         backward(dy, dterms)   -> dh             dterms: {name: ∂L/∂term}, a term's weight in the loss
 
-    and, without randomness and without gradients, the two halves on either side of the code itself:
+    Its two halves, without randomness and without gradients, are
 
         encode(h) -> latent          decode(latent) -> y
 
-    A latent is an array, or a list of arrays where there are several grids of codes.
-    Where the code is random there is draw(h, noise) -> latent, a draw from q(z | h), as well.
+    A latent is an array, or a list of arrays if there are several grids of codes.
+    If the code is random, there is also draw(h, noise) -> latent, a draw from q(z | h).
 
-    A class becomes a system that `build` and the command line know by being defined with its name:
+    A class that is defined with a system's name is that system for `build` and for the command line:
 
         class GaussianBottleneck(Bottleneck, system="vae"):
 
-    A subclass of a system's class without a name of its own is a variant of it, which takes the system's place where
-    `applies(options)` says so. The options of a system are those of its class and of its variants.
+    A subclass that has no name of its own and defines `applies` is a variant of the system. It takes the system's place
+    if `applies(options)` is true. The options of a system are those of its class and of its variants.
     """
 
     systems = {}  # noqa: RUF012  {name: class} of all systems that have been defined
     variants = ()  # of a system: its subclasses that may take its place
 
-    options = ()  # declared here; a variant declares those that it adds
-    recommended = {}  # noqa: RUF012  {option of training: the default that this system wants}
-    ignored = ()  # names of options of the whole model that this system has no use for
+    options = ()  # of a system: its own; of a variant: those that it adds
+    recommended = {}  # noqa: RUF012  {option of training: the default that this system recommends}
+    ignored = ()  # names of options of the whole model that do not apply to this system
 
-    needs_grid = False  # True where the code is a grid, for which the features have to be a map
-    gives_codes = False  # True where the decoder may be given code vectors as they are
+    needs_grid = False  # True if the code is a grid; the features then have to be a map
+    gives_codes = False  # True if it can give the decoder code vectors directly
     halvings_inside = 0  # how many of an image's halvings the bottleneck makes itself
 
-    indices = None  # the codes chosen by the last forward, where a bottleneck chooses codes
-    codes = None  # K, the size of the codebook; None where the code is a vector of numbers
-    measured = {}  # noqa: RUF012  what else the last forward reports: {name: scalar}, averages over the batch, no terms
-    random = False  # True where forward takes noise
-    moves = False  # True where `update` does something
-    chooses = False  # True where it makes random choices
-    prepared_from = 0  # how many of the first batches `prepare` wants to see; 0 where it does nothing
-    posterior_kind = None  # the class of `posterior(h)`; None where the code is no random variable with a prior
+    indices = None  # the codes chosen by the last forward, if the bottleneck chooses codes
+    codes = None  # K, the size of the codebook; None if the code is a vector of numbers
+    measured = {}  # noqa: RUF012  {name: scalar} of the last forward that are not loss terms, averages over the batch
+    random = False  # True if forward takes noise
+    moves = False  # True if `update` does something
+    chooses = False  # True if `update` makes random choices
+    prepared_from = 0  # how many of the first batches `prepare` needs; 0 if it does nothing
+    posterior_kind = None  # the class of `posterior(h)`; None if the code has no prior
     priors = ()  # names of the simple priors that new latents may come from (models/priors.py)
 
     def __init_subclass__(cls, system=None, **keywords):
@@ -79,12 +78,12 @@ class Bottleneck(Module):
 
     @classmethod
     def applies(cls, options):
-        """Of a variant: do these options ask for it?"""
+        """Of a variant: is it chosen by these options?"""
         return False
 
     @classmethod
     def chosen(cls, options):
-        """The class that these options ask for: the system's own or one of its variants. Raises InputError for two."""
+        """The class for these options: the system's own or one of its variants. Raises InputError if two apply."""
         asked = [variant for variant in cls.variants if variant.applies(options)]
         if len(asked) > 1:
             first, second = (variant.options[0].name for variant in asked[:2])
@@ -98,11 +97,11 @@ class Bottleneck(Module):
 
     @classmethod
     def check(cls, options, given):
-        """Raises InputError where the options, of which those in `given` were chosen, do not go together."""
+        """Raise InputError if options exclude each other. `given` are those that were given; the rest are defaults."""
 
     @classmethod
     def build(cls, around, options, *, dtype, rng):
-        """The bottleneck that the options ask for, in these Surroundings."""
+        """A bottleneck of this class with these options; `around` are its Surroundings."""
         raise NotImplementedError
 
     def weights(self, image_shape, options):
@@ -110,39 +109,39 @@ class Bottleneck(Module):
         return {"reconstruction": 1.0}
 
     def by_level(self, codes):
-        """{level: grid} of a latent of codes, or of `indices`; a grid that is the only one has the name ""."""
+        """{level: grid of codes} of a latent, or of `indices`. The only grid has the level ""."""
         return {"": codes}
 
     def vectors(self, latent):
-        """A latent as one vector for each image, (N, D); of codes the code vectors, position after position."""
+        """A latent as one vector for each image. For codes it holds the code vectors, position after position."""
         return latent
 
     def stages(self):
-        """[(projection, quantizer or None, h ↦ z)] of each grid of codes: the layer that makes the latents z, what
-        quantizes them, and the way from the features to them. Each way may go through the quantizers before it."""
+        """[(projection, quantizer or None, h ↦ z)] for each grid of codes: the layer that computes the latents z, their
+        quantizer, and the function from features to latents. It may use the quantizers of earlier grids."""
         return []
 
     def posterior(self, h):
-        """q(z | h) beside the prior p(z), a `posterior_kind` (posterior.py)."""
+        """q(z | h) and the prior p(z), an object of the class `posterior_kind` (posterior.py)."""
         raise NotImplementedError
 
     def draw_noise(self, count, rng):
-        """The noise that forward takes for `count` examples, from `rng`; None where nothing is random."""
+        """The noise that forward takes for `count` examples, drawn from `rng`; None if nothing is random."""
         return None
 
     def prepare(self, features, rng):
-        """Make ready for training from the features h of the first batches, each (N, H, W, C); rng is NumPy's."""
+        """Prepare for training with the features h (N, H, W, C) of the first batches. `rng` is a NumPy generator."""
 
     def draw_choices(self, rng):
-        """The random choices that `update` takes, from `rng`; None where it makes none."""
+        """The random choices that `update` takes, drawn from `rng`; None if it makes none."""
         return None
 
     def update(self, choices=None):
-        """Change what no gradient changes, once the optimiser has made its step from the last forward."""
+        """After the optimiser's step: change what gradients do not change, such as averaged codes."""
 
     def at_step(self, step):
-        """Give all that follows a schedule its value for one step of training."""
+        """Set everything that follows a schedule to its value at this step of training."""
 
     def mix(self, a, b, t):
-        """A latent on the way from a (t = 0) to b (t = 1)."""
+        """A latent between a (t = 0) and b (t = 1)."""
         return (1 - t) * a + t * b

@@ -1,4 +1,4 @@
-"""A capacity target: the code is to hold C nats, no fewer and no more, and C may rise while training goes on."""
+"""A capacity target: the KL of the code is kept near C nats, and C may rise during training."""
 
 from scratch.arrays import array_module
 from scratch.bottlenecks.gaussian import GaussianBottleneck
@@ -11,12 +11,13 @@ from scratch.schedules import Schedule
 class CapacityTarget(Module):
     """gap = |kl − C|, in nats, where C is a number or a schedule.
 
-    (Burgess et al. 2018, arXiv:1804.03599; docs/gaussian.md)
-
-    kl and gap are scalars. kl is the mean over the batch, as theirs is, so this couples the examples of a batch: the
-    rate of one may be above C as long as that of others is below it, and all of them are pulled the same way.
+    Shapes: kl and gap are scalars.
 
         ∂L/∂kl = ∂L/∂gap · sign(kl − C)       0 at kl = C, where gap has a kink
+
+    kl is the mean over the batch, as in the paper. So the examples of a batch are coupled: the KL of some may be above
+    C while that of others is below it, and all receive a gradient in the same direction.
+    (Burgess et al. 2018, arXiv:1804.03599; docs/gaussian.md)
     """
 
     couples_examples = True
@@ -40,10 +41,13 @@ class CapacityTarget(Module):
 
 
 class CapacityBottleneck(GaussianBottleneck):
-    """A GaussianBottleneck whose rate has a target: the terms kl, to be read, and kl_gap = |kl − C|, to be weighed."""
+    """A GaussianBottleneck with a target for its KL.
+
+    Its terms are kl, which is only reported, and kl_gap = |kl − C|, which the loss weighs by β.
+    """
 
     options = (
-        Option("capacity", Scheduled(0), None, "nats that the KL is to be near, in place of 0",
+        Option("capacity", Scheduled(0), None, "target of the KL in nats, in place of 0",
                source="arXiv:1804.03599"),
     )
 

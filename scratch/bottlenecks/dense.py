@@ -14,7 +14,9 @@ LATENT_DIM = Option("latent_dim", Whole(1), 128, "numbers in the code of an imag
 class DenseBottleneck(Bottleneck, system="ae"):
     """z = h W₁ + b₁,       y = z W₂ + b₂.       (Hinton & Salakhutdinov 2006, doi:10.1126/science.1127647)
 
-    Shapes: h, y (N, H, W, C), flattened in between; z (N, Z). No loss terms of its own.
+    Shapes: h, y (N, H, W, C), flattened in between; z (N, Z). It adds no loss terms.
+
+        ∂L/∂z = ∂L/∂y W₂ᵀ       ∂L/∂h = ∂L/∂z W₁ᵀ
     """
 
     options = (LATENT_DIM,)

@@ -1,4 +1,4 @@
-"""Free bits: the first λ nats of each latent dimension cost nothing, so that no dimension is worth giving up."""
+"""Free bits: the first λ nats of each latent dimension cost nothing, so giving up a dimension saves nothing."""
 
 from scratch.arrays import array_module
 from scratch.bottlenecks.gaussian import GaussianBottleneck, gaussian_kl, gaussian_kl_backward
@@ -12,12 +12,13 @@ class FreeBits(Module):
 
         kⱼ = (1/N) Σₙ ½ (μₙⱼ² + σₙⱼ² − 1 − log σₙⱼ²)
 
-    in nats. (Kingma et al. 2016, arXiv:1606.04934, appendix C.8; docs/gaussian.md)
-    Shapes: mu, logvar (N, Z), kl and kl_free scalars. It couples the examples of a batch: whether kⱼ is above λ depends
-    on all of them, and of two halves of a batch kl_free is not the mean.
+    in nats. Shapes: mu, logvar (N, Z), kl and kl_free scalars.
 
         gⱼ = ∂L/∂kⱼ = ∂L/∂kl + ∂L/∂kl_free · [kⱼ > λ]
         ∂L/∂μₙⱼ = gⱼ μₙⱼ / N       ∂L/∂logvarₙⱼ = gⱼ ½ (σₙⱼ² − 1) / N
+
+    The examples of a batch are coupled: whether kⱼ is above λ depends on all of them. So kl_free of a batch is not the
+    mean of kl_free of its two halves. (Kingma et al. 2016, arXiv:1606.04934, appendix C.8; docs/gaussian.md)
     """
 
     couples_examples = True
@@ -39,11 +40,13 @@ class FreeBits(Module):
 
 
 class FreeBitsBottleneck(GaussianBottleneck):
-    """A GaussianBottleneck with λ nats a dimension that are free: the terms kl, to be read, and kl_free, to be weighed.
+    """A GaussianBottleneck with λ free nats in each dimension.
+
+    Its terms are kl, which is only reported, and kl_free, which the loss weighs by β.
     """
 
     options = (
-        Option("free_bits", Real(0), 0.0, "nats of KL that each latent dimension has for free",
+        Option("free_bits", Real(0), 0.0, "nats of KL that cost nothing in each latent dimension",
                source="arXiv:1606.04934"),
     )
 

@@ -29,17 +29,19 @@ def reparameterize_backward(dz, sigma_eps):
 class Reparameterize(Module):
     """z = μ + σ·ε with σ = exp(½ logvar) and ε ~ N(0, I): a sample of N(μ, σ²) that can be differentiated.
 
-    The randomness is an input, so z is a smooth function of μ and logvar.
-    Shapes: mu, logvar, eps, z (N, Z). (Kingma & Welling 2014, arXiv:1312.6114, section 2.4)
+    The randomness ε is an input, so z is a smooth function of μ and logvar.
+    Shapes: mu, logvar, eps, z (N, Z).
 
         ∂L/∂μ = ∂L/∂z       ∂L/∂logvar = ∂L/∂z · ½ σ ε
+
+    (Kingma & Welling 2014, arXiv:1312.6114, section 2.4)
     """
 
     formula, derivative = elementwise(reparameterize), elementwise(reparameterize_backward)
 
     def check(self, mu, logvar, eps):
         check_floating(self, mu)
-        for name, given in (("logvar", logvar), ("eps", eps)):  # noise of one row would be broadcast to all in silence
+        for name, given in (("logvar", logvar), ("eps", eps)):  # NumPy would broadcast one row of noise to all
             if given.shape != mu.shape or given.dtype != mu.dtype:
                 raise ValueError(f"Reparameterize takes mu, logvar and eps of one shape and dtype, got mu {mu.shape} "
                                  f"{mu.dtype} and {name} {given.shape} {given.dtype}")
@@ -58,7 +60,7 @@ class Reparameterize(Module):
 def exp_above_tangent(x):
     """eˣ − 1 − x ≥ 0: how far the exponential lies above its tangent at 0.
 
-    Near 0 the three terms cancel. There it is x² (1/2! + x/3! + … + x⁴/6!), which leaves out 4e-14 of the whole.
+    Near 0 the three terms cancel. There it is computed as x² (1/2! + x/3! + … + x⁴/6!), with a relative error of 4e-14.
     """
     xp = array_module(x)
     near, series = xp.clip(x, -0.01, 0.01), 1 / math.factorial(6)
@@ -68,7 +70,7 @@ def exp_above_tangent(x):
 
 
 def gaussian_kl(mu, logvar):
-    """½ (μ² + σ² − 1 − log σ²) ≥ 0: KL(N(μ, σ²) ‖ N(0, 1)) in nats, number by number."""
+    """½ (μ² + σ² − 1 − log σ²) ≥ 0: KL(N(μ, σ²) ‖ N(0, 1)) in nats, elementwise."""
     return 0.5 * (mu * mu + exp_above_tangent(logvar))
 
 
@@ -80,9 +82,11 @@ def gaussian_kl_backward(mu, logvar, scale):
 class GaussianKL(Module):
     """KL(N(μ, σ²) ‖ N(0, I)) = ½ Σ (μ² + σ² − 1 − log σ²), in nats, summed over Z and averaged over the batch.
 
-    Shapes: mu, logvar (N, Z), kl a scalar. (Kingma & Welling 2014, appendix B; docs/gaussian.md derives it)
+    Shapes: mu, logvar (N, Z), kl a scalar.
 
         ∂kl/∂μ = μ / N       ∂kl/∂logvar = ½ (σ² − 1) / N
+
+    (Kingma & Welling 2014, arXiv:1312.6114, appendix B; docs/gaussian.md derives it)
     """
 
     formula, derivative = elementwise(gaussian_kl), elementwise(gaussian_kl_backward)
@@ -101,7 +105,7 @@ class GaussianPosterior(Posterior):
     """q = N(μ, σ²) with logvar = log σ², and p = N(0, I).
 
         KL_j = ½ (μ_j² + σ_j² − 1 − log σ_j²)
-        log p(z) − log q(z | x) = ½ Σ_j (ε_j² + log σ_j² − z_j²)    with z = μ + σε, in which both ½ log 2π cancel
+        log p(z) − log q(z | x) = ½ Σ_j (ε_j² + log σ_j² − z_j²)    with z = μ + σ·ε
     """
 
     gaussian = True
@@ -121,12 +125,18 @@ class GaussianBottleneck(Bottleneck, system="vae"):
     """μ = h W_μ + b_μ,   logvar = h W_σ + b_σ,   z = μ + exp(½ logvar)·ε,   y = z W + b,   and the term kl.
 
     Shapes: h, y (N, H, W, C), flattened in between; mu, logvar, eps, z (N, Z).
-    The weight of kl in the loss is β: 1 is the ELBO (Kingma & Welling 2014), above it the β-VAE (Higgins et al. 2017).
+
+        ∂L/∂z = ∂L/∂y Wᵀ       ∂L/∂h = ∂L/∂μ W_μᵀ + ∂L/∂logvar W_σᵀ
+
+    ∂L/∂μ and ∂L/∂logvar are sums of two parts, one from z (Reparameterize) and one from kl (GaussianKL).
+    The weight of kl in the loss is β. β = 1 gives the negative ELBO (Kingma & Welling 2014, arXiv:1312.6114), and β > 1
+    the β-VAE (Higgins et al., ICLR 2017).
     """
 
     options = (
         LATENT_DIM,
-        Option("beta", Scheduled(0), 0.1, "weight β of the KL term; 1 is the ELBO", source="Higgins et al., ICLR 2017"),
+        Option("beta", Scheduled(0), 0.1, "weight β of the KL term; 1 gives the ELBO",
+               source="Higgins et al., ICLR 2017"),
     )
     posterior_kind = GaussianPosterior
     priors = ("standard_normal",)
@@ -172,7 +182,7 @@ class GaussianBottleneck(Bottleneck, system="vae"):
         return self.flatten.backward(dh)
 
     def rate(self, mu, logvar):
-        """{name: term} of what the code costs; free_bits.py and capacity.py ask for other prices."""
+        """{name: loss term} of the code. The variants in free_bits.py and capacity.py have other terms."""
         return {"kl": self.kl.forward(mu, logvar)}
 
     def rate_backward(self, dterms):

@@ -15,32 +15,32 @@ from scratch.module import Module, Parameter, elementwise
 from scratch.options.option import Choice, Flag, Option, Scheduled
 from scratch.schedules import Schedule
 
-# Of the logits' initial weights: at PyTorch's default scale the noise drowns what they say for an epoch or two.
+# Factor of the logits' initial weights. At PyTorch's default scale the noise hides the logits for an epoch or two.
 LOGIT_GAIN = 10
 
 
 def below_largest(a, largest):
-    """(a − max a, its exponential): the largest is subtracted first, so that no exponential overflows."""
+    """(a − max a, exp(a − max a)). No argument of exp is above 0, so no exponential can overflow."""
     a = a - largest
     return a, array_module(a).exp(a)
 
 
 def log_softmax(a):
-    """log p = aₖ − log Σⱼ exp(aⱼ) over the last axis."""
+    """log pₖ = aₖ − log Σⱼ exp(aⱼ) over the last axis."""
     a, exponentials = below_largest(a, a.max(axis=-1, keepdims=True))
     a -= array_module(a).log(exponentials.sum(axis=-1, keepdims=True))
     return a
 
 
 def log_ratio(a):
-    """log p + log K = aₖ − log (1/K) Σⱼ exp(aⱼ) over the last axis: how far p is from uniform, accurate near 0."""
+    """log pₖ + log K = aₖ − log (1/K) Σⱼ exp(aⱼ) over the last axis: how far p is from uniform, accurate near 0."""
     a, exponentials = below_largest(a, a.max(axis=-1, keepdims=True))
     a -= array_module(a).log(exponentials.mean(axis=-1, keepdims=True))
     return a
 
 
 def gumbel(u, least, largest):
-    """−log(−log u), u kept between two numbers."""
+    """−log(−log u), with u clipped to [least, largest]."""
     xp = array_module(u)
     return -xp.log(-xp.log(xp.clip(u, least, largest)))
 
@@ -49,15 +49,15 @@ def gumbel_noise(shape, dtype, rng, formula=gumbel):
     """g = −log(−log u) with u ~ U(0, 1): draws of the Gumbel(0, 1) distribution, whose distribution function is
     exp(−exp(−g)).
 
-    A generator returns numbers with so many binary places, 0 among them. u is kept in [smallest normal number,
-    largest number below 1], so that g is always finite.
+    A generator can return exactly 0, or exactly 1. So u is clipped to [smallest normal number, largest number below 1],
+    and g is always finite.
     """
     limits = np.finfo(dtype)
     return formula(rng.random(shape, dtype=dtype), float(limits.tiny), 1 - float(limits.epsneg))
 
 
 def perturbed(a, g):
-    """a + g. Noise that would be broadcast, one draw to all positions, or that would upcast a, raises ValueError."""
+    """a + g. Raises ValueError unless both have one shape and dtype: NumPy would broadcast one draw, or upcast a."""
     if g.shape != a.shape or g.dtype != a.dtype:
         raise ValueError(f"GumbelSoftmax takes logits and noise of one shape and dtype, got logits {a.shape} "
                          f"{a.dtype} and noise {g.shape} {g.dtype}")
@@ -65,14 +65,14 @@ def perturbed(a, g):
 
 
 def tempered(s, largest, temperature):
-    """exp((s − max s) / τ): the difference first, then the quotient, for 1/τ of a small τ overflows."""
+    """exp((s − max s) / τ). The difference is divided by τ, because 1/τ overflows for a small τ."""
     s = s - largest
     s /= temperature
     return array_module(s).exp(s)
 
 
 def gumbel_softmax_backward(dy, y, mean, temperature):
-    """y (∂L/∂y − Σ y ∂L/∂y) / τ, from that sum."""
+    """y (∂L/∂y − Σ y ∂L/∂y) / τ; `mean` is the sum."""
     da = dy - mean
     da *= y
     da /= temperature
@@ -82,18 +82,20 @@ def gumbel_softmax_backward(dy, y, mean, temperature):
 class GumbelSoftmax(Module):
     """y = softmax((a + g) / τ), g ~ Gumbel(0, 1): a relaxed draw from the categorical distribution softmax(a).
 
-    Shapes: logits a, noise g, y (N, ..., K); the softmax is over the last axis. The temperature τ > 0 is an argument,
-    for it follows a schedule; backward uses forward's. argmax(a + g) is an exact draw (the Gumbel-max trick), to whose
-    one-hot vector y tends as τ → 0.
-    (Jang et al. 2017, arXiv:1611.01144; Maddison et al. 2017, arXiv:1611.00712; docs/gumbel_softmax.md derives it)
+    Shapes: logits a, noise g, y (N, ..., K); the softmax is over the last axis.
 
         ∂L/∂aₖ = yₖ (∂L/∂yₖ − Σⱼ yⱼ ∂L/∂yⱼ) / τ
 
-    With `hard` the output is the draw itself, the one-hot vector of argmaxₖ yₖ, and the gradient is that of the soft y
-    at which it was taken: straight through, y + sg[one-hot − y] (Jang et al., section 2.2).
+    The temperature τ > 0 is an argument of forward, because it follows a schedule; backward uses the same τ.
+    argmax(a + g) is an exact draw (the Gumbel-max trick). As τ → 0, y tends to its one-hot vector.
 
-    Below τ = 1e8 · the smallest normal number, 1e-30 in float32, y is one-hot to the last bit, and a smaller τ changes
-    nothing but that (s − max s) / τ would overflow.
+    With `hard` the output is the draw itself, the one-hot vector of argmaxₖ yₖ. The gradient is still that of the soft
+    y, straight through: y + sg[one-hot − y], where sg[·] (stop-gradient) is a constant for the backward pass (Jang et
+    al., section 2.2).
+
+    τ is at least 1e8 · the smallest normal number, 1e-30 in float32. There y is one-hot to the last bit already, and at
+    a smaller τ the quotient (s − max s) / τ could overflow.
+    (Jang et al. 2017, arXiv:1611.01144; Maddison et al. 2017, arXiv:1611.00712; docs/gumbel_softmax.md derives it)
     """
 
     formula, derivative = elementwise(tempered), elementwise(gumbel_softmax_backward)
@@ -116,19 +118,19 @@ class GumbelSoftmax(Module):
         return self.derivative(dy, y, (y * dy).sum(axis=-1, keepdims=True), temperature)
 
 
-LEAST_LOG_RATIO = -80.0  # of CategoricalKL: p log p below it is 0 to rounding, and its exponential no overflow
+LEAST_LOG_RATIO = -80.0  # bound of log(K p) in CategoricalKL: p log p is 0 to rounding there, and exp(80) is finite
 
 
 def above_uniform(ratio):
     """K pₖ rₖ − K pₖ + 1 ≥ 0 with rₖ = log(K pₖ): the mean over k is KL(p ‖ uniform), as the mean of K pₖ is 1.
 
-    Σ pₖ rₖ is the same, but near the uniform distribution its terms cancel, and the sum can be negative.
+    Σ pₖ rₖ is the same number. But near the uniform distribution its terms cancel, and rounding can make it negative.
     """
     return array_module(ratio).exp(ratio) * exp_above_tangent(-ratio)
 
 
 def categorical_kl(a, mean, codes):
-    """(what adds up to KL(p ‖ uniform), p, p r) with r = log(K p), from a − max a and the mean of its exponentials."""
+    """(the summands of KL(p ‖ uniform), p, p r) with r = log(K p), from a − max a and its exponentials' mean."""
     xp = array_module(a)
     ratio = xp.maximum(a - xp.log(mean), LEAST_LOG_RATIO)
     p = xp.exp(ratio) / codes
@@ -136,7 +138,7 @@ def categorical_kl(a, mean, codes):
 
 
 def categorical_kl_backward(p, weighted, divergence, scale):
-    """(p r − p Σ p r) · scale, from p r and that sum."""
+    """(p r − p Σ p r) · scale; `weighted` is p r, and `divergence` the sum."""
     da = weighted - p * divergence
     da *= scale
     return da
@@ -145,10 +147,12 @@ def categorical_kl_backward(p, weighted, divergence, scale):
 class CategoricalKL(Module):
     """KL(softmax(a) ‖ uniform) = Σₖ pₖ rₖ with rₖ = log pₖ + log K, in nats, summed over positions, averaged over N.
 
-    Shapes: a (N, ..., K), kl a scalar between 0 and positions · log K. It is that of the distribution the codes are
-    drawn from, without noise or temperature. log p is a log-softmax, finite where p underflows to 0.
+    Shapes: a (N, ..., K), kl a scalar between 0 and positions · log K.
 
         ∂kl/∂aₖ = (pₖ rₖ − pₖ Σⱼ pⱼ rⱼ) / N
+
+    p = softmax(a) is the distribution that the codes are drawn from, without noise or temperature. log p is computed as
+    a log-softmax, which is finite where p underflows to 0.
     """
 
     exponentials = elementwise(below_largest)
@@ -167,7 +171,7 @@ class CategoricalKL(Module):
 
 
 class CodeMixture(Module):
-    """q = y E: at every position the mean of the K codes, weighted by y; where y is one-hot, a code itself.
+    """q = y E: at every position the mean of the K codes, weighted by y. If y is one-hot, q is a code.
 
     Shapes: y (N, ..., K), E (K, D), q (N, ..., D).
 
@@ -191,12 +195,12 @@ class CodeMixture(Module):
         return (dq @ E.T).reshape(y.shape)
 
     def lookup(self, indices):
-        """The codes (..., D) of indices (...): what forward makes of their one-hot vectors, without those."""
+        """The codes (..., D) at indices (...), equal to forward of their one-hot vectors."""
         return self.weight.value[indices]
 
 
 class CategoricalPosterior(Posterior):
-    """At each of the D positions q = softmax(a) over K codes, and p is the uniform distribution.
+    """At each position j, q_j = softmax(a_j) over K codes, and p is the uniform distribution.
 
         KL_j = Σₖ q_jk (log q_jk + log K)        log p(z) − log q(z | x) = −Σ_j (log q_j(z_j) + log K)
 
@@ -221,25 +225,26 @@ class GumbelSoftmaxBottleneck(Bottleneck, system="dvae"):
     """a = 1×1 convolution of h to K channels,   q = GumbelSoftmax(a) · codebook,   y = 1×1 convolution of q back to C.
 
     Shapes: h, y (N, H, W, C), logits a and noise g (N, H, W, K), codebook (K, D), q (N, H, W, D), indices (N, H, W).
-    The term kl is CategoricalKL(a); with a weight of 1 and a likelihood's −log p(x | y) the loss is the negative ELBO,
-    with another weight the β-VAE's. (Ramesh et al. 2021, arXiv:2102.12092, section 2.1 and appendix A)
+    The term kl is CategoricalKL(a). With a weight of 1 and a likelihood's −log p(x | y) the loss is the negative ELBO;
+    with another weight it is that of a β-VAE. ∂L/∂a is a sum of two parts, one from q and one from kl.
+    (Ramesh et al. 2021, arXiv:2102.12092, section 2.1 and appendix A)
 
-    `indices` are the most probable codes, argmax of a, whatever was drawn: what `encode` answers, and what tells
-    a posterior that has collapsed to the uniform one, whose draws use every code.
+    `indices` are the most probable codes, argmax a, whatever was drawn; `encode` returns the same. They reveal a
+    posterior that has collapsed to the uniform distribution, whose draws still use every code.
 
-    In evaluation mode nothing is relaxed and the temperature plays no part: the decoder is given the code of
-    argmax(a + g), an exact draw, so that the loss is a sample of the discrete model's own ELBO. The relaxed model
-    would report another one, and a better one: its decoder is told more than which code it is.
+    In evaluation mode nothing is relaxed, and the temperature has no effect. The decoder receives the code of
+    argmax(a + g), an exact draw, so the loss is a sample of the discrete model's own ELBO. A relaxed loss would be
+    lower, because a mixture of codes tells the decoder more than one code does.
     """
 
     options = (
         CODES, CODE_DIM,
-        # kmeans has no latents to begin with; mixtures of codes near 0 say nothing, so that codes begin well apart
-        CODEBOOK_INIT.but(kind=Choice(CODEBOOK_INIT.kind.names[:-1]), default="normal", help="how the codebook begins"),
+        # without kmeans, as there are no latents to cluster; codes begin well apart, or all their mixtures are near 0
+        CODEBOOK_INIT.but(kind=Choice(CODEBOOK_INIT.kind.names[:-1]), default="normal", help="the initial codebook"),
         Option("temperature", Scheduled(0, included=False, ends_included=False), "exponential:4:0.25:1000",
                "temperature τ of the Gumbel-softmax", source="arXiv:1611.01144"),
         Option("hard", Flag(), False,
-               "train on the draws themselves, with the relaxed draws' gradient (straight through)",
+               "train on exact draws, with the gradient of the relaxed ones (straight through)",
                source="arXiv:1611.01144"),
         Option("kl_weight", Scheduled(0), "exponential:0.3:0.01:1000", "weight of the KL to the uniform distribution",
                source="arXiv:2102.12092"),
@@ -320,7 +325,7 @@ class GumbelSoftmaxBottleneck(Bottleneck, system="dvae"):
         return self.expand.forward(self.codebook.lookup(indices))
 
     def mix(self, a, b, t):
-        """The codes nearest to the points between a's and b's code vectors: what the decoder knows lies in between."""
+        """The codes nearest to the points between a's and b's code vectors, because the decoder takes codes alone."""
         E = self.codebook.weight.value
         between = (1 - t) * E[a] + t * E[b]
         return nearest_codes(between.reshape(-1, E.shape[1]), E).reshape(a.shape)

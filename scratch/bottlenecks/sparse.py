@@ -1,4 +1,4 @@
-"""The sparse autoencoder's bottleneck: a code of which each image uses a few numbers only."""
+"""The sparse autoencoder's bottleneck: each image uses only a few numbers of the code."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ class L1(Module):
 
         ∂l1/∂z = sign(z) / N       with 0, a subgradient, at z = 0
 
-    Its pull does not fade as z comes near 0, unlike that of z²: hence numbers that end there.
+    The gradient keeps its size as z approaches 0, unlike that of z². So it pulls numbers all the way to 0.
     (Olshausen & Field 1996, doi:10.1038/381607a0, S(x) = |x|; Tibshirani 1996)
     """
 
@@ -33,21 +33,26 @@ class L1(Module):
 class SparseBottleneck(DenseBottleneck):
     """z = max(h W₁ + b₁, 0),       y = z W₂ + b₂,       and the term l1 = (1/N) Σₙ Σ z, as z ≥ 0.
 
-    Shapes: h, y (N, H, W, C), flattened in between; z (N, Z). Beside its term it reports the share of zeros in z.
+    Shapes: h, y (N, H, W, C), flattened in between; z (N, Z).
 
-    Why the ReLU: gradient steps on |z| take a linear code near 0 and across it, but to 0 only by accident. Behind a
-    ReLU a number is 0 for a whole half-space of h, so that zeros can be counted, without a threshold. (Glorot, Bordes &
-    Bengio 2011, "Deep sparse rectifier neural networks", section 3.1, with L1 on such activations)
+        ∂L/∂z = ∂L/∂y W₂ᵀ + ∂L/∂l1 · sign(z) / N       ∂L/∂h = (∂L/∂z · [z > 0]) W₁ᵀ
 
-    What the penalty alone does not say: (W₁, b₁) → c·(W₁, b₁) with W₂ → W₂/c leaves y as it is and scales l1 by c. So
-    the encoder can shrink z and the decoder grow with it, and a small l1 is no proof of a sparse code; the share of
-    zeros is, as no scale changes it. Olshausen & Field hold the scale of z fixed, and others the length of W₂'s rows;
-    here `--weight-decay` holds the weights that would have to grow. A number that is 0 for every image gets no gradient
-    any more: with too large a weight the whole code dies, and the decoder answers with one picture for all.
+    It also reports the share of zeros in z. The ReLU makes zeros exact. Without it, gradient steps on |z| move a number
+    close to 0 and across it, but to 0 only by accident. After a ReLU a number is 0 for a whole half-space of h, so
+    zeros can be counted without a threshold.
+
+    A small l1 alone does not prove that the code is sparse: (W₁, b₁) → c·(W₁, b₁) with W₂ → W₂/c leaves y unchanged and
+    scales l1 by c. So the encoder can shrink z while the decoder's weights grow. The share of zeros does not depend on
+    the scale. Olshausen & Field fix the scale of z, others the length of W₂'s rows. Here the option weight_decay limits
+    the weights that would have to grow.
+
+    A number that is 0 for every image receives no gradient any more. If the weight of l1 is too large, the whole code
+    becomes 0, and the decoder returns the same picture for every image. (Glorot, Bordes & Bengio 2011, "Deep sparse
+    rectifier neural networks", section 3.1, with L1 on such activations)
     """
 
     options = (
-        Option("sparsity", Scheduled(0), 0.0, "weight of the L1 norm of the code, which then is ≥ 0; 0: no such term",
+        Option("sparsity", Scheduled(0), 0.0, "weight of the L1 norm of the code, which then is ≥ 0; 0 leaves it out",
                source="doi:10.1038/381607a0"),
     )
 

@@ -1,4 +1,4 @@
-"""The VQ-VAE-2's bottleneck: a coarse grid of codes for the image as a whole, and a finer one that is told of it."""
+"""The VQ-VAE-2's bottleneck: a coarse grid of codes for the image as a whole, and a finer one that depends on it."""
 
 import numpy as np
 
@@ -16,21 +16,22 @@ class TwoLevelBottleneck(QuantizedBottleneck, system="vqvae2"):
 
         z_top = 1×1 conv(relu(conv(h)))               half as many rows and columns as h
         q_top = VectorQuantizer(z_top)
-        z_bottom = 1×1 conv([h, up(q_top)])           what the top already says need not be said again
+        z_bottom = 1×1 conv([h, up(q_top)])           the bottom codes what the top leaves out
         q_bottom = VectorQuantizer(z_bottom)
         y = 1×1 conv([q_bottom, up′(q_top)])
 
-    up and up′ are transposed convolutions with weights of their own, [·, ·] joins channels. Kernel 4, stride 2 halve
-    and double. Shapes: h, y (N, H, W, C) with even H and W, top (N, H/2, W/2), bottom (N, H, W); a latent is the list
-    [top, bottom]. Each level has its own codebook (K, D) and its own terms, codebook_top, commitment_top,
-    codebook_bottom and commitment_bottom. `quantizer` makes the quantizer of a level.
+    up and up′ are transposed convolutions with weights of their own, [·, ·] joins channels. conv halves the grid and up
+    and up′ double it, with kernel 4 and stride 2.
+    Shapes: h, y (N, H, W, C) with even H and W, top (N, H/2, W/2), bottom (N, H, W). A latent is [top, bottom], a list.
+    Each level has its own codebook (K, D) and its own terms: codebook_top, commitment_top, codebook_bottom and
+    commitment_bottom. `quantizer` makes the quantizer of a level.
 
-    q_top is used twice, so its gradient is a sum of two, and so is that of h:
+    q_top and h are each used twice, so each of their gradients is a sum of two:
 
         ∂L/∂q_top = up′.backward(∂L/∂up′) + up.backward(∂L/∂up)
         ∂L/∂h = (first channels of ∂L/∂[h, up]) + ∂L/∂z_top through the top encoder
 
-    The straight-through estimator of each quantizer carries ∂L/∂q to ∂L/∂z, the top's across both.
+    Each quantizer's straight-through estimator passes ∂L/∂q on to ∂L/∂z.
     """
 
     levels = ("top", "bottom")
@@ -40,8 +41,8 @@ class TwoLevelBottleneck(QuantizedBottleneck, system="vqvae2"):
                  dtype=np.float32, rng=None):
         H, W, C = feature_shape
         if H % 2 or W % 2:
-            raise InputError(f"two levels of codes halve the encoder's grid once more, and its {H}×{W} cannot be "
-                             f"halved: choose another image size.")
+            raise InputError(f"two levels of codes halve the encoder's grid once more, but its sides {H}×{W} are not "
+                             f"both even: choose another image size.")
         self.positions = (H // 2 * (W // 2), H * W)
         settings = dict(dtype=dtype, rng=rng)
         halving = dict(kernel_size=4, stride=2, padding=1, **settings)
@@ -111,7 +112,7 @@ class TwoLevelBottleneck(QuantizedBottleneck, system="vqvae2"):
         return dh + self.top_encoder.backward(dz_top)
 
     def bottom_latents(self, h, q_top):
-        """z_bottom of h, given what the top says."""
+        """z_bottom from h and q_top."""
         return self.project.forward(self.join_top.forward(h, self.top_decoder.forward(q_top)))
 
     def features(self, q_top, q_bottom):

@@ -18,10 +18,10 @@ DATA_VARIANCE = Option("data_variance", Real(0, included=False), 1.0,
 
 
 class CertainPosterior(Posterior):
-    """q is 1 at the code that was chosen and 0 elsewhere, and p is uniform, so that KL_j = log K.
+    """q is 1 at the code that was chosen and 0 elsewhere, and p is uniform, so KL_j = log K.
 
-    (van den Oord et al. 2017, arXiv:1711.00937, section 3.1.) Nothing is drawn, and the rate is the same for every
-    image: the ELBO is that of a code sent with log₂ K bits a position. Of two levels the positions of both count.
+    Nothing is random, and the rate is the same for every image: the cost of sending log₂ K bits for each position. With
+    two levels the positions of both count. (van den Oord et al. 2017, arXiv:1711.00937, section 3.1)
     """
 
     varies = False
@@ -79,7 +79,7 @@ class QuantizedBottleneck(Bottleneck):
             quantizer.prepare([latents(h) for h in features], rng)
 
     def draw_choices(self, rng):
-        """Those of each level, one level after the other, as one array."""
+        """The choices of all levels, one level after the other, in one array."""
         choices = [quantizer.draw_choices(rng) for quantizer in self.quantizers]
         return None if choices[0] is None else array_module(choices[0]).concatenate(choices)
 
@@ -92,13 +92,16 @@ class QuantizedBottleneck(Bottleneck):
 
 
 def reconstruction_weight(image_shape, options):
-    """Of the mean over elements, divided by the variance of the data: a model that answers every image with the mean
-    of all has a loss of 1. The recipes of the VQ-VAE average each term over elements, and so does each weight here."""
+    """{"reconstruction": weight}. It turns the squared error of an image into a mean over its elements, divided by the
+    variance of the data. A model that returns the mean image for every image then has a loss of 1.
+
+    The VQ-VAE's recipes average each term over elements; the weights here and in `code_weights` do the same.
+    """
     return {"reconstruction": 1 / (math.prod(image_shape) * options["data_variance"])}
 
 
 def code_weights(positions, options):
-    """Of the terms of a quantizer with so many positions in its grid."""
+    """{term: weight} of a quantizer with this number of positions in its grid."""
     latent_elements = positions * options["code_dim"]
     weights = {"commitment": options["commitment"] / latent_elements}
     if options["codebook_update"] == "gradient":
@@ -112,8 +115,10 @@ class VectorQuantizedBottleneck(QuantizedBottleneck, system="vqvae"):
     """z = 1×1 convolution of h to D channels,   q = VectorQuantizer(z),   y = 1×1 convolution of q back to C channels.
 
     Shapes: h, y (N, H, W, C), z, q (N, H, W, D), indices (N, H, W): an image is a grid of H·W codes.
-    `quantizer` makes the quantizer: the class above, or one that does something about unused codes.
-    Without `expand` y is q itself, (N, H, W, D), for a decoder that takes the code vectors.
+    The terms and the straight-through gradient ∂L/∂z are those of VectorQuantizer. `quantizer` makes the quantizer: it
+    is that class, or one with cures for unused codes (codebook/health.py).
+    With expand=False y is q itself, (N, H, W, D), for a decoder that takes the code vectors.
+    (van den Oord et al. 2017, arXiv:1711.00937)
     """
 
     gives_codes = True

@@ -1,4 +1,4 @@
-"""The vector quantizer: every latent vector is replaced by the nearest of K learned ones."""
+"""The vector quantizer: every latent vector is replaced by the nearest of K learned vectors, the codes."""
 
 import math
 
@@ -10,7 +10,7 @@ from scratch.losses import batch_mean_of_sums, squared_difference
 from scratch.module import Module, Parameter, elementwise
 from scratch.options.option import Choice, Option, Real, Whole
 
-HELD = 2**22  # distances held at a time
+HELD = 2**22  # distances that a search holds at a time
 
 
 def offsets(codebook, centre):
@@ -27,15 +27,15 @@ def centred(codebook, offsets=offsets):
 
 
 def nearest_codes(z, codebook, held=HELD, offsets=offsets):
-    """indices[m] = argmin_k ‖z_m − e_k‖², of equal codes the first.
+    """indices[m] = argmin_k ‖z_m − e_k‖²; of equally near codes the first.
 
     Shapes: z (M, D), codebook (K, D), indices (M,) of int64. With z' = z − c and e' = e − c for any c,
 
         ‖z − e‖² = ‖z'‖² − 2 (z'·e' − ½‖e'‖²)
 
-    and ‖z'‖² is the same for every k: the nearest code has the largest z'·e'_k − ½‖e'_k‖². That is one matrix product
-    for a block of rows at a time, of `held` distances, and never an array of M × K × D. c is the mean of the codes: of
-    numbers far from zero the products would round away what tells one code from the next.
+    and ‖z'‖² is the same for every k. So the nearest code has the largest z'·e'_k − ½‖e'_k‖². That takes one matrix
+    product for each block of rows, with `held` distances at a time, and never an array of M × K × D. c is the mean of
+    the codes. Without it, codes far from zero would differ by less than the rounding of the products.
     """
     xp = array_module(z)
     centre, e, half_squared_norms = centred(codebook, offsets)
@@ -58,10 +58,10 @@ def code_counts(indices, codes):
 
 
 def perplexity(counts):
-    """exp(−Σ_k p_k log p_k) with p = counts / Σ counts: how many equally frequent codes would be as varied.
+    """exp(−Σ_k p_k log p_k) with p = counts / Σ counts: the number of equally frequent codes with the same entropy.
 
-    An unused code counts 0·log 0 = 0. Over a batch it is bounded by the number of vectors in the batch, so figures
-    from batches of different sizes are not comparable.
+    An unused code counts 0·log 0 = 0. Over a batch it is at most the number of vectors in the batch, so perplexities of
+    batches of different sizes cannot be compared.
     """
     xp = array_module(counts)
     p = counts / counts.sum()
@@ -69,7 +69,7 @@ def perplexity(counts):
 
 
 def sums_by_code(vectors, indices, codes):
-    """Σ of the vectors (..., D) that have the index k (...), for each of K = `codes`: (K, D)."""
+    """sums[k] = Σ of the vectors whose index is k. Shapes: vectors (..., D), indices (...), sums (K, D) of K codes."""
     xp, D = array_module(vectors), vectors.shape[-1]
     sums = xp.zeros(codes * D, vectors.dtype)
     xp.add.at(sums, (indices.reshape(-1, 1) * D + xp.arange(D)).ravel(), vectors.ravel())
@@ -81,12 +81,12 @@ CODEBOOK_INITS = ("uniform", "normal", "xavier", "variance_scaling", "kmeans")
 CODES = Option("codes", Whole(1), 256, "K, the number of vectors in the codebook")
 CODE_DIM = Option("code_dim", Whole(1), 8, "D, the numbers in a vector of the codebook")
 CODEBOOK_INIT = Option("codebook_init", Choice(CODEBOOK_INITS), "uniform",
-                       "how the codebook begins; kmeans: as means of the first batches' latents")
+                       "the initial codebook; kmeans: means of the first batches' latents")
 COMMITMENT = Option("commitment", Real(0), 0.25, "weight β of the commitment term", source="arXiv:1711.00937")
 
 
 def initial_codebook(how, codes, code_dim, dtype, rng):
-    """A codebook (K, D), its numbers independent of each other:
+    """A codebook (K, D) of independent numbers:
 
         "uniform"             U(−1/K, 1/K)
         "normal"              N(0, 1)
@@ -103,7 +103,7 @@ def initial_codebook(how, codes, code_dim, dtype, rng):
     if how == "variance_scaling":
         bound = math.sqrt(3 / code_dim)
         return rng.uniform(-bound, bound, shape).astype(dtype)
-    raise ValueError(f"a codebook is initialised uniform, normal, xavier or variance_scaling, not {how!r}")
+    raise ValueError(f"a codebook's init is uniform, normal, xavier or variance_scaling, not {how!r}")
 
 
 def straight_through(dq, residual, weight):
@@ -117,20 +117,20 @@ class VectorQuantizer(Module):
     Shapes: z, q (N, ..., D), the codebook e (K, D), k (N, ...) kept in `indices`. Two loss terms, equal in value:
 
         codebook = (1/N) Σ ‖sg[z] − e_k‖²        moves the codes to the encoder's outputs
-        commitment = (1/N) Σ ‖z − sg[e_k]‖²      holds the encoder's outputs at their codes
+        commitment = (1/N) Σ ‖z − sg[e_k]‖²      keeps the encoder's outputs near their codes
 
-    where sg[·] (stop-gradient) is a constant for the backward pass. β belongs to the commitment term's weight.
-    The argmin has no useful derivative; the straight-through estimator hands the decoder's gradient to the encoder
-    as if quantizing were adding a constant, q = z + sg[e_k − z] (Bengio et al. 2013, arXiv:1308.3432):
+    where sg[·] (stop-gradient) is a constant for the backward pass. β is the weight of the commitment term.
+    The argmin has no useful derivative. The straight-through estimator passes the decoder's gradient on to the encoder
+    as if quantizing added a constant, q = z + sg[e_k − z] (Bengio et al. 2013, arXiv:1308.3432):
 
         ∂L/∂z = ∂L/∂q + ∂L/∂commitment · 2 (z − e_k) / N
         ∂L/∂e_j = ∂L/∂codebook · Σ_{positions with k = j} 2 (e_j − z) / N
     """
 
     held = HELD  # how many distances a search holds at a time
-    moves = False  # True where `update` does something (codebook_health.py)
-    chooses = False  # True where it makes random choices
-    prepared_from = 0  # how many batches `prepare` wants to see
+    moves = False  # True if `update` does something (codebook/health.py)
+    chooses = False  # True if `update` makes random choices
+    prepared_from = 0  # how many batches `prepare` needs
     formula, derivative = elementwise(squared_difference), elementwise(straight_through)
     offsets = elementwise(offsets)
 
@@ -160,18 +160,18 @@ class VectorQuantizer(Module):
         return q, {"codebook": distance, "commitment": distance}
 
     def gradients(self, dq, dterms):
-        """(∂L/∂z, ∂L/∂e); None for e where there is no term "codebook" to move it."""
+        """(∂L/∂z, ∂L/∂e). ∂L/∂e is None if there is no term "codebook"."""
         residual, k = self.recall()
         scale = 2 / len(residual)
         de = self.scatter(residual * (-scale * dterms["codebook"]), k) if "codebook" in dterms else None
         return self.derivative(dq, residual, scale * dterms["commitment"]), de
 
     def latent_vectors(self, z):
-        """z (N, ..., D) as it is compared with the codes: here as it is."""
+        """z (N, ..., D) in the form that is compared with the codes: here z itself."""
         return z
 
     def code_vectors(self):
-        """The codes (K, D) as they are compared and decoded: here as they are."""
+        """The codes (K, D) in the form that is compared and decoded: here the codebook itself."""
         return self.codebook.value
 
     def nearest(self, z):
@@ -179,6 +179,7 @@ class VectorQuantizer(Module):
         return self.search(self.latent_vectors(z), self.code_vectors())
 
     def search(self, z, e):
+        """The indices (N, ...) of the rows of e (K, D) nearest to z (N, ..., D)."""
         return nearest_codes(z.reshape(-1, e.shape[1]), e, self.held, self.offsets).reshape(z.shape[:-1])
 
     def lookup(self, indices):
@@ -186,16 +187,16 @@ class VectorQuantizer(Module):
         return self.code_vectors()[indices]
 
     def mix(self, a, b, t):
-        """The codes nearest to the points between a's and b's code vectors: what the decoder knows lies in between."""
+        """The codes nearest to the points between a's and b's code vectors, because the decoder takes codes alone."""
         return self.nearest((1 - t) * self.lookup(a) + t * self.lookup(b))
 
     def scatter(self, vectors, k):
-        """Σ over all positions of vectors (N, ..., D) into the row k of the codebook's shape."""
+        """(K, D), whose row k is the sum of the vectors (N, ..., D) at all positions with the index k."""
         return sums_by_code(vectors, k, len(self.codebook.value))
 
     def draw_choices(self, rng):
-        """The random choices that `update` takes; None where it makes none."""
+        """The random choices that `update` takes, drawn from `rng`; None if it makes none."""
         return None
 
     def update(self, choices=None):
-        """Change what no gradient changes, after a training step."""
+        """After the optimiser's step: change what gradients do not change. Here it does nothing."""

@@ -1,1 +1,2 @@
-"""Is a backward pass the derivative of its forward pass? differences.py asks, cases.py lists, table.py prints."""
+"""Checks that a backward pass is the derivative of its forward pass: differences.py measures, cases/ holds the
+operations to check, and table.py lists the results."""

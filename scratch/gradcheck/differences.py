@@ -1,4 +1,4 @@
-"""Is a backward pass the derivative of its forward pass? Finite differences ask the forward pass itself.
+"""Is a backward pass the derivative of its forward pass? Finite differences of the forward pass give the answer.
 
 For L = Σ ⟨u, y⟩ over all outputs y, with random upstream gradients u = ∂L/∂y, and for every tensor t that forward
 reads, backward claims a gradient g = ∂L/∂t. Along a random direction d ~ N(0, I) the claim is tested by
@@ -7,16 +7,16 @@ reads, backward claims a gradient g = ∂L/∂t. Along a random direction d ~ N(
 
     difference = |numeric − analytic| / ‖g‖
 
-d is not normalised, so analytic is itself a draw of N(0, ‖g‖²): typically as large as ‖g‖, and now and then near
-zero by chance. That is why the difference is divided by ‖g‖ and not by |analytic|: there a correct gradient would
-fail. u is random because with u = 1 errors cancel, such as a flipped kernel's.
+d is not normalised, so analytic is itself a draw of N(0, ‖g‖²): typically as large as ‖g‖, but sometimes near zero by
+chance. Divided by |analytic|, the difference of a correct gradient would then be large; so it is divided by ‖g‖. u is
+random because with u = 1 some errors cancel, such as that of a flipped kernel.
 
-Finite differences say nothing across a kink, so cases.py steps around each: inputs of ReLU and LeakyReLU keep 0.1
-away from 0 and MaxPool2d's values differ by 0.1, where a step moves a value by some 1e-5. A vector quantizer is all
-steps, and its straight-through backward is deliberately not the derivative of its forward. It is the derivative of
-another function, its surrogate (surrogates.py), and is checked against it. That function shares forward's values where
-nothing is moved: `disagreement` compares them, for a backward that fits the surrogate proves nothing of a forward that
-computes something else.
+Finite differences are wrong across a kink, so the cases (cases/) stay away from kinks: inputs of ReLU and LeakyReLU are
+at least 0.1 away from 0, and MaxPool2d's values differ by 0.1, while a step moves a value by about 1e-5. A vector
+quantizer is constant between jumps, and its straight-through backward is deliberately not the derivative of its
+forward. It is the derivative of another function, its surrogate (surrogates.py), and is checked against that. Where no
+tensor is moved, the surrogate has the values of forward. `disagreement` compares them, because a backward that fits the
+surrogate proves nothing about a forward that computes something else.
 
 (Central differences and a random direction as in Chainer's gradient_check; Tokui et al. 2019, arXiv:1908.00213)
 """
@@ -28,8 +28,8 @@ import numpy as np
 
 STEP = 1e-5
 DIRECTIONS = 3  # tried for each tensor; the largest difference counts
-BOUND = 1e-7
-ROUNDING = 1e-12  # by what part of the largest number forward and surrogate may differ
+BOUND = 1e-7  # of the difference of a correct gradient
+ROUNDING = 1e-12  # bound of the difference of forward and surrogate, relative to the largest number
 
 
 @dataclass
@@ -40,8 +40,8 @@ class Operation:
     forward      () -> {name: output}, from the tensors as they are at the moment
     backward     {output name: ∂L/∂output} -> {tensor name: ∂L/∂tensor}, after a forward
     constants    what else forward reads: noise, targets
-    module       whose methods these are, where they are a module's
-    surrogate    () -> {name: output}, the function whose derivative backward is, where that is not forward
+    module       the module whose methods these are, if there is one
+    surrogate    () -> {name: output}, the function whose derivative backward is, if that is not forward
     """
 
     tensors: dict
@@ -54,7 +54,7 @@ class Operation:
 
 @dataclass
 class Trial:
-    """One forward and backward of an operation: the upstream gradients it was given, the gradients it answered."""
+    """One forward and backward of an operation: the upstream gradients it received, the gradients it returned."""
 
     operation: Operation
     upstream: dict
@@ -69,7 +69,10 @@ def attempt(operation, rng):
 
 
 def finite_differences(trial, rng):
-    """{tensor name: |numeric − analytic| / ‖gradient‖}, the largest over a few random directions."""
+    """{tensor name: |numeric − analytic| / ‖gradient‖}, the largest over a few random directions.
+
+    Raises ValueError if a gradient has another shape than its tensor.
+    """
     evaluate = trial.operation.surrogate or trial.operation.forward
     differences = {}
     for name, tensor in trial.operation.tensors.items():
@@ -86,13 +89,13 @@ def finite_differences(trial, rng):
             numeric = sum(np.sum(u * (above[y] - below[y])) for y, u in trial.upstream.items()) / (2 * STEP)
             tensor[...] = start
             errors.append(abs(numeric - np.sum(gradient * direction)))
-        # A gradient that is rightly zero comes with a numeric one of exactly zero.
+        # For a gradient that is correctly zero, the numeric one is exactly zero too.
         differences[name] = float(np.max(errors) / (np.linalg.norm(gradient) or 1.0))
     return differences
 
 
 def disagreement(trial):
-    """A sentence on where forward and surrogate differ, at the tensors as they are; "" where nothing does."""
+    """A sentence that says where forward and surrogate differ with no tensor moved; "" if they agree."""
     if trial.operation.surrogate is None:
         return ""
     outputs, expected = (
@@ -105,14 +108,14 @@ def disagreement(trial):
             return f"forward's {name} has shape {output.shape}, its surrogate's {expected[name].shape}"
         difference, scale = np.max(np.abs(output - expected[name])), np.max(np.abs(expected[name]))
         if not difference <= ROUNDING * max(scale, 1.0):
-            return f"forward's {name} is off its surrogate's by {difference:.1e} where the largest is {scale:.1e}"
+            return f"forward's {name} differs from its surrogate's by {difference:.1e}; the largest is {scale:.1e}"
     return ""
 
 
 def check(operation, rng):
     """`finite_differences` of one trial of the operation. Its tensors are moved in place and put back.
 
-    Raises ValueError where the values of forward are not those of its surrogate.
+    Raises ValueError if forward and its surrogate have different values.
     """
     trial = attempt(operation, rng)
     if reason := disagreement(trial):
@@ -123,7 +126,7 @@ def check(operation, rng):
 def of_module(module, inputs, forward, backward, constants=None, surrogate=None):
     """The Operation of a module: its parameters become tensors beside the inputs.
 
-    Here `backward` maps the upstream gradients to the inputs' gradients alone; the parameters keep their own.
+    Here `backward` returns the gradients of the inputs alone. Those of the parameters are read from the parameters.
     """
     parameters = module.named_parameters()
 

@@ -1,6 +1,6 @@
-"""What the backward of a straight-through estimator is the true derivative of: forward with all that is discrete held.
+"""Surrogates: the functions whose true derivatives the backward passes of straight-through estimators are.
 
-Finite differences of forward itself would show steps, or nothing.
+A surrogate is forward with everything discrete held fixed. Finite differences of forward itself would show jumps, or 0.
 """
 
 from scratch.bottlenecks import GumbelSoftmax, VectorQuantizer
@@ -9,12 +9,12 @@ from scratch.bottlenecks import GumbelSoftmax, VectorQuantizer
 def straight_through(quantizer, z):
     """The function of z and the codebook e whose true derivative the quantizer's backward is.
 
-    With k, z₀ and e₀ the indices, inputs and codes at this moment, held from now on (sg[·] in the formulas):
+    Let k, z₀ and e₀ be the present indices, inputs and codes, held fixed from now on (sg[·] in the formulas):
 
         q = z + (e₀ₖ − z₀)      codebook = (1/N) Σ ‖z₀ − eₖ‖²      commitment = (1/N) Σ ‖z − e₀ₖ‖²
 
-    At this moment its values are those of forward. Nearby, forward's q would be eₖ instead, whatever z. The entropy
-    term of a CuredVectorQuantizer is smooth, and stands for itself.
+    At z₀ and e₀ its values are those of forward. Nearby, forward's q would be eₖ instead, independent of z. The entropy
+    term of a CuredVectorQuantizer is smooth and needs no surrogate.
     """
     k = quantizer.nearest(z)
     z0, q0 = quantizer.latent_vectors(z).copy(), quantizer.code_vectors()[k]
@@ -49,7 +49,7 @@ def reversed_straight_through(quantizer, z):
 
 def held_draw(logits, noise, temperature):
     """The function of the logits whose true derivative the hard GumbelSoftmax's backward is: soft + (hard₀ − soft₀),
-    where hard₀ and soft₀ are the draw and the relaxed draw at this moment, held from now on.
+    where hard₀ and soft₀ are the present draw and relaxed draw, held fixed from now on.
     """
     soft, hard = GumbelSoftmax(), GumbelSoftmax(hard=True)
     offset = hard.forward(logits, noise, temperature) - soft.forward(logits, noise, temperature)
@@ -57,11 +57,11 @@ def held_draw(logits, noise, temperature):
 
 
 def held_straight_through(module, forward):
-    """() -> forward() in which each straight-through estimator inside of `module`, a VectorQuantizer or a hard
-    GumbelSoftmax, is its `straight_through` or its `held_draw` of this moment.
+    """The surrogate of a module's forward: a function () -> forward(), in which `straight_through` or `held_draw` takes
+    the place of each straight-through estimator inside of `module`, a VectorQuantizer or a hard GumbelSoftmax.
 
-    None where there is none. Of two quantizers the second's inputs depend on the first's outputs: both are held as they
-    come out now.
+    None if there is no such estimator. The inputs of a second quantizer depend on the first one's outputs; both are
+    held at the values of one forward.
     """
     estimators = [part for part in module.modules()
                   if isinstance(part, VectorQuantizer) or getattr(part, "hard", False)]

@@ -1,4 +1,4 @@
-"""The cases, a witness or two, and a table of what they say."""
+"""The table of gradients: every case, measured by finite differences and, in torch_ref, by autograd as well."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from scratch.options.errors import InputError
 
 @dataclass(frozen=True)
 class Column:
-    """A witness: `measure(case, trial, rng)` gives {tensor name: difference}, each of which should be ≤ bound."""
+    """A way to check a gradient: `measure(case, trial, rng)` gives {tensor name: difference}; each should be ≤ bound.
+    """
 
     title: str
     bound: float
@@ -24,7 +25,7 @@ FINITE_DIFFERENCES = Column("finite differences", BOUND, lambda case, trial, rng
 
 @dataclass(frozen=True)
 class Row:
-    """What the columns' witnesses say of one tensor's gradient; `reason` says why it failed for all they say."""
+    """The differences that the columns measure for one tensor's gradient. A `reason` is another cause of failure."""
 
     name: str
     detail: str
@@ -36,9 +37,9 @@ class Row:
 
 
 def run_case(case, seed=0, columns=(FINITE_DIFFERENCES,)):
-    """A Row for each tensor of the case, all columns judging the same trial.
+    """A Row for each tensor of the case. All columns measure the same trial.
 
-    Where backward is the derivative of a surrogate whose values are not forward's, every row fails.
+    If backward is the derivative of a surrogate whose values are not those of forward, every row fails.
     """
     rng = np.random.default_rng(seed)
     trial = attempt(case.build(rng), rng)
@@ -53,11 +54,12 @@ def run_case(case, seed=0, columns=(FINITE_DIFFERENCES,)):
 
 
 def chosen_cases(names):
-    """The cases of these names, in any letter case; all of them where no name is given."""
+    """The cases of these names, in any letter case; all of them if no name is given. Raises InputError for a name that
+    does not exist."""
     known = {case.name.casefold(): case.name for case in CASES}
     for name in names:
         if name.casefold() not in known:
-            raise InputError(f"there is no operation {name!r} to check; there are {', '.join(known.values())}.")
+            raise InputError(f"there is no operation {name!r} to check: choose from {', '.join(known.values())}.")
     wanted = {name.casefold() for name in names} or known.keys()
     return [case for case in CASES if case.name.casefold() in wanted]
 

@@ -1,6 +1,7 @@
 """Every layer, under PyTorch's class and argument names, with `dtype=` and `rng=` beside them.
 
-Images and feature maps are NHWC: (N, H, W, C).
+Images and feature maps are NHWC: (N, H, W, C). A layer raises ValueError for an input of another shape, and TypeError
+for one of another dtype or on another device than its weights (checks.py).
 """
 
 from scratch.layers.activation import LeakyReLU, ReLU, Sigmoid, SiLU, Tanh

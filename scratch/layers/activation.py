@@ -1,4 +1,4 @@
-"""Elementwise activations. Each saves the one array from which its derivative is cheapest to write."""
+"""Elementwise activations. Each saves what makes its derivative simplest."""
 
 from scratch.arrays import array_module
 from scratch.layers.checks import check_floating
@@ -13,7 +13,7 @@ def relu_backward(dy, y):
 class ReLU(Module):
     """y = max(x, 0).       ∂L/∂x = ∂L/∂y · [x > 0]       (Nair & Hinton 2010)
 
-    Any shape. The derivative at 0 is taken to be 0, as PyTorch does.
+    Any shape. The derivative at 0 is taken to be 0, as in PyTorch.
     """
 
     derivative = elementwise(relu_backward)
@@ -30,7 +30,7 @@ class ReLU(Module):
 
 
 def leaky_relu(x, slope):
-    """(y, x > 0): y is x where it is positive, and slope · x elsewhere."""
+    """(y, x > 0): y is x where x is positive, and slope · x elsewhere."""
     positive = x > 0
     return array_module(x).where(positive, x, slope * x), positive
 
@@ -63,7 +63,7 @@ class LeakyReLU(Module):
 
 
 def sigmoid(x):
-    """σ(x) = 1 / (1 + e⁻ˣ), from e^(−|x|), which cannot overflow; accurate in both tails."""
+    """σ(x) = 1 / (1 + e⁻ˣ), computed from e^(−|x|), which cannot overflow; accurate in both tails."""
     xp = array_module(x)
     e = xp.exp(-xp.abs(x))
     return xp.where(x < 0, e, 1) / (1 + e)

@@ -1,4 +1,4 @@
-"""Normalisation of a batch by itself, and of a single image by what the batches were like."""
+"""Batch normalisation: by the statistics of the batch in training, by running statistics in evaluation."""
 
 import numpy as np
 
@@ -21,15 +21,16 @@ class BatchNorm2d(Standardizing):
         ∂L/∂x̂ = γ ∂L/∂y       ∂L/∂γ = Σ_{n, h, w} x̂ ∂L/∂y       ∂L/∂β = Σ_{n, h, w} ∂L/∂y
         ∂L/∂x = (∂L/∂x̂ − mean(∂L/∂x̂) − x̂ mean(x̂ ∂L/∂x̂)) / √(σ² + ε)       over the pixels of the batch
 
-    It couples the examples of a batch: the output for an image depends on the images beside it. Evaluation has no
-    batch, and normalises by running statistics instead, which each forward in training mode moves by `momentum` m:
+    The examples of a batch are coupled: the output for one image depends on the others. Evaluation normalises by
+    running statistics instead. Each forward in training mode moves them, with m = `momentum`:
 
         running_mean ← (1 − m) running_mean + m μ       running_var ← (1 − m) running_var + m σ² n/(n − 1)
 
-    The running variance is unbiased, that of the batch is not. A constant that is added to a channel of x is taken out
-    again, so a bias before the norm has no gradient. (Ioffe & Szegedy 2015, arXiv:1502.03167; docs/normalisation.md)
+    The running variance is unbiased; the batch is normalised by its biased variance. A constant added to a channel of x
+    is subtracted with the mean, so the gradient of a bias before the norm is zero.
+    (Ioffe & Szegedy 2015, arXiv:1502.03167; docs/normalisation.md)
 
-    Raises ValueError for a batch of a single pixel in training mode: it has no variance.
+    Raises ValueError in training mode for a batch of a single pixel, which has no variance.
     """
 
     couples_examples = True
@@ -49,14 +50,15 @@ class BatchNorm2d(Standardizing):
         rows = x.reshape(-1, C)
         if self.training and len(rows):
             if len(rows) < 2:
-                raise ValueError("BatchNorm2d cannot take a variance over a batch of a single pixel: give it more")
+                raise ValueError("BatchNorm2d cannot take a variance over a batch of a single pixel: "
+                                 "give it at least two")
             y, (mean, rest), variance = self.standardize(rows)
             self.track(mean + rest, variance, len(rows))
             return y.reshape(x.shape)
         inverse = self.inverse_deviation(self.running_var.value, self.eps)
         x_hat = rows - self.running_mean.value
         y = self.scale_and_shift(x_hat, inverse, self.weight.value, self.bias.value)
-        self.num_batches_tracked.value += self.training  # a batch of no image, which tells nothing of the images
+        self.num_batches_tracked.value += self.training  # in training: an empty batch, which moves no average
         self.save(x_hat, inverse)
         return y.reshape(x.shape)
 
@@ -65,7 +67,7 @@ class BatchNorm2d(Standardizing):
 
     def mean(self, rows):
         """The mean of each channel: (C,) of rows (N·H·W, C)."""
-        return self.column_sums(rows) / max(len(rows), 1)  # of none there is no mean
+        return self.column_sums(rows) / max(len(rows), 1)  # an empty batch has mean 0
 
     def track(self, mean, variance, count):
         """Move the running statistics towards those of a batch of `count` pixels, in place."""

@@ -1,10 +1,10 @@
-"""What a layer refuses at its door: an input of another shape, dtype or device, and sizes other than integers."""
+"""What a layer checks before it computes: the shape, dtype and device of its input, and that sizes are integers."""
 
 from scratch.arrays import array_module, is_integer
 
 
 def check_shape(layer, x, shape):
-    """Refuse an input of another shape; `shape` has names for what is free, such as ("N", "H", "W", 3)."""
+    """Raise ValueError if x has another shape. In `shape` a name stands for any size: ("N", "H", "W", 3)."""
     fixed = [(axis, size) for axis, size in enumerate(shape) if not isinstance(size, str)]
     if x.ndim != len(shape) or any(x.shape[axis] != size for axis, size in fixed):
         expected = ", ".join(map(str, shape))
@@ -12,9 +12,9 @@ def check_shape(layer, x, shape):
 
 
 def check_floating(layer, *inputs):
-    """Refuse integers, booleans and complex numbers, and inputs of several dtypes: uint8 2 − 3 would be 255."""
+    """Raise TypeError unless all inputs are floating-point arrays of one dtype. In uint8, 2 − 3 would be 255."""
     for x in inputs:
-        array_module(x)  # refuses what is no array
+        array_module(x)  # raises TypeError unless x is an array
         if x.dtype.kind != "f":
             raise TypeError(f"{type(layer).__name__} takes floating-point numbers, got {x.dtype}: convert them first, "
                             f"as with astype(np.float32)")
@@ -24,7 +24,10 @@ def check_floating(layer, *inputs):
 
 
 def check_input(layer, x, shape, weight):
-    """Refuse what would otherwise be broadcast, upcast or misread."""
+    """Raise ValueError or TypeError if x has another shape, or another dtype or device than the weight.
+
+    Otherwise NumPy would broadcast or upcast x without a word.
+    """
     check_shape(layer, x, shape)
     name = type(layer).__name__
     if x.dtype != weight.dtype:
@@ -35,7 +38,7 @@ def check_input(layer, x, shape, weight):
 
 
 def size(value, name, least=1):
-    """An integer ≥ least, NumPy's integers too, as a Python int; anything else raises ValueError."""
+    """The value as a Python int. Raises ValueError, with `name`, unless it is an integer ≥ least."""
     if not is_integer(value) or value < least:
         raise ValueError(f"{name} takes an integer ≥ {least}, got {value!r}")
     return int(value)

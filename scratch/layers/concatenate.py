@@ -1,4 +1,4 @@
-"""Two feature maps as one."""
+"""Two feature maps joined to one."""
 
 from scratch.arrays import array_module
 from scratch.layers.checks import check_floating
@@ -6,9 +6,11 @@ from scratch.module import Module
 
 
 class Concatenate(Module):
-    """y = [a, b]: the channels of a, then those of b. Shapes: a (..., A), b (..., B), y (..., A + B).
+    """y = [a, b]: the channels of a, then those of b.
 
-    Each number of y is one of a or of b, so ∂L/∂a are the first A channels of ∂L/∂y, and ∂L/∂b the others.
+    Shapes: a (..., A), b (..., B), y (..., A + B).
+
+        ∂L/∂a = the first A channels of ∂L/∂y       ∂L/∂b = the last B channels of ∂L/∂y
     """
 
     def forward(self, a, b):

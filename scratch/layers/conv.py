@@ -1,4 +1,4 @@
-"""Convolution and its transpose, each as one matrix product. conv_definition.py says the same as loops."""
+"""Convolution and its transpose, each as one matrix product. conv_definition.py computes the same by loops."""
 
 import math
 
@@ -16,7 +16,7 @@ class Conv2d(Module):
 
     Shapes: x (N, H, W, C), W (KH, KW, C, O), b (O,), y (N, I, J, O) with I = ⌊(H + 2p − d·(KH − 1) − 1) / s⌋ + 1.
 
-    With a row of P for each patch of x and W flattened to (KH·KW·C, O), the layer is a linear one:
+    Let P have one row for each patch of x, and let W be flattened to (KH·KW·C, O). Then the layer is linear:
 
         P = im2col(x)      y = P W + b
         ∂L/∂W = Pᵀ ∂L/∂y      ∂L/∂b = Σ_{n, i, j} ∂L/∂y      ∂L/∂x = col2im(∂L/∂y Wᵀ)
@@ -64,20 +64,20 @@ class Conv2d(Module):
 
 
 class ConvTranspose2d(Module):
-    """y[n, i·s + u·d − p, j·s + v·d − p, o] = b[o] + Σ x[n, i, j, c] · W[c, u, v, o] over what lands there.
+    """y[n, r, q, o] = b[o] + Σ x[n, i, j, c] · W[c, u, v, o] over all i·s + u·d − p = r, j·s + v·d − p = q, and all c.
 
     Shapes: x (N, I, J, C), W (C, KH, KW, O), b (O,), y (N, H, W, O) with
     H = (I − 1)·s − 2p + d·(KH − 1) + 1 + output_padding.
 
-    It is the transpose of a convolution that maps (N, H, W, O) to (N, I, J, C), so it goes forward as that
-    convolution goes backward. With W flattened to (C, KH·KW·O) and x to rows:
+    It is the transpose of a convolution that maps (N, H, W, O) to (N, I, J, C): its forward is that convolution's
+    backward. With W flattened to (C, KH·KW·O) and x to rows (N·I·J, C):
 
         y = col2im(x W) + b
         D = im2col(∂L/∂y)      ∂L/∂W = xᵀ D      ∂L/∂b = Σ_{n, h, w} ∂L/∂y      ∂L/∂x = D Wᵀ
 
-    Several H lead a strided convolution to one I; output_padding, less than the stride or the dilation, says which
-    of them to return to. PyTorch keeps W as (C, O, KH, KW), and initialises with fan_in = O·KH·KW, which
-    are the outputs that one input reaches. (Zeiler et al. 2010, Deconvolutional networks)
+    A convolution with a stride maps several sizes H to the same I. output_padding says which of them y has; it must be
+    less than the stride or the dilation. PyTorch keeps W as (C, O, KH, KW) and initialises it with fan_in = O·KH·KW,
+    the number of outputs that one input reaches. (Zeiler et al. 2010, Deconvolutional networks)
     """
 
     column_sums = staticmethod(column_sums)

@@ -13,11 +13,11 @@ A transposed convolution reads the small grid and writes the large one, along th
 
     y[n, r, q, o] += x[n, i, j, c] · w[c, u, v, o]
 
-Each summand is a product of two numbers, a·b, whose derivatives are b and a. So the backward pass is the same loop
-once more: what was added to y from x and w is now handed from dy to dx (times w) and to dw (times x).
+Each summand is a product of two numbers, a·b. Its derivatives are b and a. So the backward pass is the same loop once
+more: where forward adds x·w to y, backward adds dy·w to dx and dy·x to dw.
 
-These functions are too slow to train with and take stride and padding only; tests hold them equal to the layers
-in conv.py and to PyTorch. (Dumoulin & Visin 2016, A guide to convolution arithmetic, arXiv:1603.07285)
+These functions take stride and padding only, and they are too slow for training. Tests check that they agree with the
+layers in conv.py and with PyTorch. (Dumoulin & Visin 2016, A guide to convolution arithmetic, arXiv:1603.07285)
 """
 
 import numpy as np
@@ -60,7 +60,7 @@ def conv2d_backward(dy, x, w, stride=(1, 1), padding=(0, 0)):
 
 
 def conv_transpose2d(x, w, b, stride=(1, 1), padding=(0, 0)):
-    """y[n, i·s + u − p, j·s + v − p, o] = b[o] + Σ x[n, i, j, c] · w[c, u, v, o] over all that lands there.
+    """y[n, r, q, o] = b[o] + Σ x[n, i, j, c] · w[c, u, v, o] over all i·s + u − p = r, j·s + v − p = q, and all c.
 
     Shapes: x (N, H, W, C), w (C, KH, KW, O), b (O,), y (N, OH, OW, O) with OH = (H − 1)·s − 2p + KH.
     """

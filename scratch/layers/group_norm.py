@@ -1,4 +1,4 @@
-"""Normalisation of each image by itself."""
+"""Group normalisation: each image by its own statistics."""
 
 import numpy as np
 
@@ -15,15 +15,16 @@ class GroupNorm(Standardizing):
         ∂L/∂x̂ = γ ∂L/∂y       ∂L/∂γ = Σ_{n, h, w} x̂ ∂L/∂y       ∂L/∂β = Σ_{n, h, w} ∂L/∂y
         ∂L/∂x = (∂L/∂x̂ − mean(∂L/∂x̂) − x̂ mean(x̂ ∂L/∂x̂)) / √(σ² + ε)       over the pixels and channels of a group
 
-    No image sees another, and evaluation does the same as training. With one group it is layer normalisation, with C
-    groups instance normalisation. (Wu & He 2018, arXiv:1803.08494; docs/normalisation.md)
+    The images of a batch do not affect each other, and evaluation computes the same as training. With one group this is
+    layer normalisation, with C groups instance normalisation. (Wu & He 2018, arXiv:1803.08494; docs/normalisation.md)
 
-    Raises ValueError where the channels do not form so many equal groups.
+    Raises ValueError unless num_groups divides num_channels.
     """
 
     def __init__(self, num_groups, num_channels, eps=1e-5, *, dtype=np.float32):
         if num_groups < 1 or num_channels % num_groups:
-            raise ValueError(f"GroupNorm cannot part {num_channels} channels into {num_groups} equal groups")
+            raise ValueError(f"GroupNorm cannot divide {num_channels} channels into {num_groups} equal groups: choose "
+                             f"a number of groups that divides the channels")
         self.num_groups, self.eps = num_groups, eps
         self.weight = Parameter(np.ones(num_channels, dtype))
         self.bias = Parameter(np.zeros(num_channels, dtype))
@@ -37,9 +38,9 @@ class GroupNorm(Standardizing):
         return self.standardize_backward(dy)
 
     def mean(self, x):
-        """The mean over the pixels and the channels of each group, at each of these channels: (N, 1, 1, C)."""
+        """The mean over the pixels and channels of each group, repeated for each of its channels: (N, 1, 1, C)."""
         N, H, W, C = x.shape
-        # Axis by axis, the longest rows first: they are added faster, and short sums lose fewer digits than a long one.
+        # Axis by axis, the longest rows first: this is faster, and short sums lose fewer digits than one long sum.
         of_channels = x.mean(axis=1).mean(axis=1)
         of_groups = of_channels.reshape(N, self.num_groups, C // self.num_groups).mean(axis=2)
         return of_groups.repeat(C // self.num_groups, axis=1).reshape(N, 1, 1, C)

@@ -1,4 +1,4 @@
-"""The fully connected layer, and how PyTorch's layers begin."""
+"""The fully connected layer, and the initial weights that PyTorch uses by default."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What stands between two convolutions."""
+"""The layers between two convolutions: a norm, if one is chosen, and a ReLU."""
 
 import math
 
@@ -14,9 +14,9 @@ GROUPS = 8
 
 
 def norm_and_relu(norm, channels, dtype):
-    """[the norm, unless it is "none", and a ReLU], for so many channels.
+    """[norm, ReLU] for this number of channels; [ReLU] where the norm is "none".
 
-    GroupNorm has 8 groups, or the largest part of 8 that divides the channels.
+    GroupNorm has 8 groups, or as many as the largest divisor that 8 and the channels share.
     """
     if norm == "group":
         return [GroupNorm(math.gcd(GROUPS, channels), channels, dtype=dtype), ReLU()]

@@ -11,10 +11,10 @@ from scratch.arrays import array_module, is_integer
 
 
 def pair(value, name, least):
-    """An integer or a pair of integers, as a pair of ints, each ≥ least."""
+    """An integer or a pair of integers as a pair of ints. Raises ValueError, with `name`, unless each is ≥ least."""
     both = (value, value) if is_integer(value) else tuple(value) if isinstance(value, tuple | list) else ()
     if len(both) != 2 or not all(is_integer(v) and v >= least for v in both):
-        raise ValueError(f"{name} takes an integer or a pair of integers of at least {least}, got {value!r}")
+        raise ValueError(f"{name} takes an integer ≥ {least} or a pair of them, got {value!r}")
     return tuple(int(v) for v in both)
 
 
@@ -28,7 +28,10 @@ class Window:
         self.dilation = pair(dilation, "dilation", 1)
 
     def positions(self, size):
-        """How often the window fits into a padded image: ⌊(H + 2p − d·(K − 1) − 1) / s⌋ + 1 vertically, and across."""
+        """(I, J): how often the window fits into a padded image of `size` (H, W).
+
+        I = ⌊(H + 2p − d·(KH − 1) − 1) / s⌋ + 1, and J likewise. Raises ValueError if the window does not fit.
+        """
         counts = tuple(
             (n + 2 * p - d * (k - 1) - 1) // s + 1
             for n, k, s, p, d in zip(size, self.kernel, self.stride, self.padding, self.dilation, strict=True)
@@ -39,7 +42,10 @@ class Window:
         return counts
 
     def image_size(self, positions, output_padding=(0, 0)):
-        """An image that has so many positions: (I − 1)·s − 2p + d·(K − 1) + 1, plus 0 to s − 1 that leave no trace."""
+        """(H, W) of an image in which the window has `positions` (I, J).
+
+        H = (I − 1)·s − 2p + d·(KH − 1) + 1 + output_padding, and W likewise. Raises ValueError if one is below 1.
+        """
         size = tuple(
             (i - 1) * s - 2 * p + d * (k - 1) + 1 + extra
             for i, k, s, p, d, extra in zip(
@@ -50,7 +56,7 @@ class Window:
         return size
 
     def im2col(self, x, positions, pad_value=0):
-        """patches[n, i, j, u, v, c] = x[n, i·s + u·d − p, j·s + v·d − p, c], and pad_value outside of x.
+        """patches[n, i, j, u, v, c] = x[n, i·s + u·d − p, j·s + v·d − p, c], or pad_value outside of x.
 
         Shapes: x (N, H, W, C) → patches (N, I, J, KH, KW, C) with (I, J) = positions.
         """

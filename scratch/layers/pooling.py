@@ -7,7 +7,8 @@ from scratch.module import Module
 
 
 def pooling_window(kernel_size, stride, padding, dilation=1):
-    """A pooling's window: the stride defaults to the kernel, the padding is at most half of it, as in PyTorch."""
+    """The window of a pooling layer. As in PyTorch, the stride defaults to the kernel's size, and a padding of more
+    than half of the kernel raises ValueError."""
     window = Window(kernel_size, kernel_size if stride is None else stride, padding, dilation)
     if any(p > k // 2 for p, k in zip(window.padding, window.kernel, strict=True)):
         raise ValueError(f"padding {window.padding} must be at most half of the kernel {window.kernel}")
@@ -17,9 +18,11 @@ def pooling_window(kernel_size, stride, padding, dilation=1):
 class MaxPool2d(Module):
     """y[n, i, j, c] = max_{u, v} x[n, i·s + u·d − p, j·s + v·d − p, c].
 
-    Shapes: x (N, H, W, C), y (N, I, J, C). What lies outside of x counts as −∞. The stride defaults to the kernel.
+    Shapes: x (N, H, W, C), y (N, I, J, C). Outside of x lies −∞. The stride defaults to the kernel's size.
 
-        ∂L/∂x = col2im(∂L/∂y, written to each window's maximum; to its first one, row by row, where there are several)
+        ∂L/∂x = col2im(∂L/∂y at each window's maximum, 0 elsewhere)
+
+    Of several equal maxima the first receives the gradient, counting row by row.
     """
 
     def __init__(self, kernel_size, stride=None, padding=0, dilation=1):
@@ -33,7 +36,7 @@ class MaxPool2d(Module):
         KH, KW = self.window.kernel
         patches = self.window.im2col(x, (I, J), pad_value=-float("inf")).reshape(N, I, J, KH * KW, C)
         y, winner = patches.max(axis=3), patches.argmax(axis=3)
-        if any(self.window.padding):  # where all of a window is −∞, the padding is no candidate
+        if any(self.window.padding):  # in a window of −∞ alone, a pixel of x wins, not the padding
             xp = array_module(x)
             inside = self.window.im2col(xp.ones((1, H, W, 1), x.dtype), (I, J)).reshape(1, I, J, KH * KW, 1)
             winner = xp.where(y == -xp.inf, inside.argmax(axis=3), winner)
@@ -52,8 +55,8 @@ class MaxPool2d(Module):
 class AvgPool2d(Module):
     """y[n, i, j, c] = 1/(KH·KW) · Σ_{u, v} x[n, i·s + u − p, j·s + v − p, c].
 
-    Shapes: x (N, H, W, C), y (N, I, J, C). What lies outside of x counts as 0, and counts in the average, unless
-    count_include_pad is False: then each window divides by the number of its pixels that lie inside x.
+    Shapes: x (N, H, W, C), y (N, I, J, C). Outside of x lie zeros, which count in the average. With
+    count_include_pad=False they do not: each window divides by the number of its pixels inside x.
 
         ∂L/∂x = col2im(∂L/∂y / count, the same for every pixel of a window)
     """

@@ -1,4 +1,4 @@
-"""A block that adds what it learns to what it was given."""
+"""The residual block: its output is its input plus what it has learned."""
 
 import numpy as np
 
@@ -10,13 +10,13 @@ from scratch.module import Module, Sequential
 class ResidualBlock(Module):
     """y = x + F(x),   F(x) = conv1×1(relu(conv3×3(relu(x)))).       (He et al. 2016, arXiv:1603.05027)
 
-    Shapes: x, y (N, H, W, C); F is `hidden` channels wide inside. Its activations stand before its convolutions
-    ("pre-activation"), so that x passes to y by addition alone, and so does the gradient on its way back:
+    Shapes: x, y (N, H, W, C); between its convolutions F has `hidden` channels. Each ReLU comes before its convolution
+    ("pre-activation"). So x reaches y by addition alone, and ∂L/∂y reaches ∂L/∂x in the same way:
 
         ∂L/∂x = ∂L/∂y + ∂F/∂xᵀ ∂L/∂y
 
-    Here are the 3×3 and 1×1 convolutions of the VQ-VAE (van den Oord et al. 2017, arXiv:1711.00937, section 4.1).
-    A norm (layers/norm.py) stands before each ReLU, as in He et al.'s blocks; the convolutions then have no biases.
+    The 3×3 and 1×1 convolutions are those of the VQ-VAE (van den Oord et al. 2017, arXiv:1711.00937, section 4.1).
+    With a norm (layers/norm.py), it comes before each ReLU, as in He et al., and the convolutions have no biases.
     """
 
     def __init__(self, channels, hidden, *, norm="none", dtype=np.float32, rng=None):

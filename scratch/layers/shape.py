@@ -1,7 +1,7 @@
-"""Between feature maps and vectors.
+"""From feature maps to vectors and back.
 
-Ours are (N, H, W, C), PyTorch's are (N, C, H, W). Both flatten in channel-first order here, so that the linear
-layer behind a Flatten has PyTorch's weights, transposed and nothing more.
+Feature maps are (N, H, W, C) here and (N, C, H, W) in PyTorch. Both flatten in channel-first order, so the weights of a
+linear layer after Flatten are PyTorch's, transposed.
 """
 
 import math
@@ -13,7 +13,7 @@ from scratch.module import Module
 class Flatten(Module):
     """x (N, H, W, C) → y (N, C·H·W), channel by channel. A matrix (N, D) passes unchanged.
 
-    A permutation's derivative is its inverse permutation.
+    y holds the numbers of x in another order, and ∂L/∂x those of ∂L/∂y in the order of x.
     """
 
     def forward(self, x):
@@ -36,7 +36,7 @@ class Flatten(Module):
 class Unflatten(Module):
     """x (N, C·H·W) → y (N, H, W, C), the inverse of Flatten.
 
-    As in PyTorch, `unflattened_size` is (C, H, W), and `dim` is 1, the only dimension there is to unflatten.
+    As in PyTorch, `unflattened_size` is (C, H, W). `dim` has to be 1. ∂L/∂x is ∂L/∂y, flattened.
     """
 
     def __init__(self, dim, unflattened_size):

@@ -1,4 +1,4 @@
-"""A constant added to everything."""
+"""A constant added to every number."""
 
 from scratch.layers.checks import check_floating
 from scratch.module import Module
@@ -7,8 +7,8 @@ from scratch.module import Module
 class Shift(Module):
     """y = x + offset.       ∂L/∂x = ∂L/∂y
 
-    Any shape. With an offset of −½ before a network, images in [0, 1] are centred on grey, and grey is what its
-    convolutions then pad with, where they would pad the images themselves with black.
+    Any shape. With an offset of −½ before a network, images in [0, 1] are centred on 0. The zeros with which its
+    convolutions pad then mean grey; without the shift they would mean black.
     """
 
     def __init__(self, offset):

@@ -1,7 +1,8 @@
-"""Numbers brought to mean 0 and variance 1, then scaled and shifted: what every norm does.
+"""What every norm does: it brings numbers to mean 0 and variance 1, then scales and shifts them.
 
-A norm says which numbers go together by its method `mean`, which gives the mean of them, in a shape that broadcasts:
-BatchNorm2d's is over the images and their pixels, GroupNorm's over the pixels of one image and the channels of a group.
+The method `mean` of a norm defines which numbers are normalised together. It gives their mean in a shape that
+broadcasts. BatchNorm2d takes it over the images and their pixels, GroupNorm over the pixels of one image and the
+channels of one group.
 """
 
 from scratch.arrays import array_module, column_sums
@@ -20,13 +21,13 @@ def inverse_deviation(variance, eps):
 
 
 def scale_and_shift(centred, inverse, weight, bias):
-    """x̂ = (x − μ)/s, in place of x − μ. Returns γ x̂ + β."""
+    """x − μ becomes x̂ = (x − μ)/s, in place. Returns γ x̂ + β."""
     centred *= inverse
     return centred * weight + bias
 
 
 def products(dy, x_hat, weight):
-    """(x̂ ∂L/∂y, ∂L/∂x̂, x̂ ∂L/∂x̂), of which sums are taken."""
+    """(x̂ ∂L/∂y, ∂L/∂x̂, x̂ ∂L/∂x̂): backward takes sums and means of them."""
     dx_hat = dy * weight
     return dy * x_hat, dx_hat, dx_hat * x_hat
 
@@ -34,8 +35,8 @@ def products(dy, x_hat, weight):
 def take_out(dx_hat, x_hat, inverse, mean, mean_with_x_hat):
     """∂L/∂x = (∂L/∂x̂ − mean(∂L/∂x̂) − x̂ · mean(x̂ ∂L/∂x̂)) / s.
 
-    What is the same for all numbers that go together, and what goes with x̂, changes nothing in x̂: both are taken out
-    of the gradient. docs/normalisation.md derives it.
+    Adding a constant, or a multiple of x̂, to the numbers that are normalised together leaves x̂ as it is. So the
+    gradient has no part along either, and both parts are subtracted. docs/normalisation.md derives it.
     """
     dx = dx_hat - mean
     dx -= x_hat * mean_with_x_hat
@@ -49,8 +50,8 @@ class Standardizing(Module):
         ∂L/∂x̂ = γ ∂L/∂y       ∂L/∂γ = Σ x̂ ∂L/∂y       ∂L/∂β = Σ ∂L/∂y       over all but the channels
         ∂L/∂x = (∂L/∂x̂ − mean(∂L/∂x̂) − x̂ mean(x̂ ∂L/∂x̂)) / s
 
-    μ is taken in two parts, mean(x) and mean(x − mean(x)): where μ is large beside σ, rounding throws the first off,
-    and the second finds by how much.
+    μ is computed in two parts, mean(x) and mean(x − mean(x)). Where μ is much larger than σ, the first part has a
+    rounding error, and the second part corrects it.
     """
 
     column_sums = staticmethod(column_sums)

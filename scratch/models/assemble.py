@@ -1,4 +1,4 @@
-"""From options to a model: the networks, the bottleneck, the likelihood and the corruption that they name."""
+"""From options to a model: the networks, the bottleneck, the likelihood and the corruption that they choose."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from scratch.options.option import Choice, Option
 
 NETWORK = Option("network", Choice(Network.families), "convolution", "the encoder and the decoder")
 LIKELIHOOD = Option("likelihood", Choice(LIKELIHOODS), "squared_error",
-                    "what the decoder's output means, and with it the reconstruction loss")
+                    "the meaning of the decoder's output, which defines the reconstruction loss")
 SHARED = (LIKELIHOOD, NETWORK, WEIGHT_INIT, CORRUPTION)  # options of every autoencoder
 
 
@@ -22,7 +22,7 @@ def build_autoencoder(system, image_shape, options, *, dtype=np.float32, rng=Non
     """The autoencoder around the bottleneck of a system, for images of `image_shape` (H, W, C).
 
     system   a class of bottleneck, a value of Bottleneck.systems
-    options  a value for each of the system's options; what else is in there is not looked at
+    options  a value for each of the system's options; other entries are not used
 
     Raises InputError for images that the networks or the bottleneck cannot take.
     """
@@ -47,13 +47,13 @@ def build_autoencoder(system, image_shape, options, *, dtype=np.float32, rng=Non
 
 
 def check_autoencoder(name, system, options, given):
-    """Raises InputError where a system's options, of which those in `given` were chosen, do not go together."""
+    """Raise InputError if options exclude each other. `given` are those that were given; the rest are defaults."""
     family, likelihood = Network.families[options["network"]], LIKELIHOODS[options["likelihood"]]
     if system.needs_grid and not family.gives_grid:
-        raise InputError(f"{family.name} gives a vector of features, and {name} gives each place of a grid a code: "
-                         f"choose another network.", "network")
+        raise InputError(f"{family.name} gives a vector of features, but {name} needs a grid of them: choose "
+                         f"another network.", "network")
     if family.only_one_output and likelihood.outputs > 1:
-        raise InputError(f"{family.name} has one output for each number of the image, and the likelihood "
+        raise InputError(f"{family.name} has one output for each number of the image, but the likelihood "
                          f"{options['likelihood']} needs {likelihood.outputs}: choose another one.", "network")
     system.chosen(options)
     system.check(options, given)

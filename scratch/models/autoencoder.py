@@ -1,6 +1,6 @@
-"""An autoencoder is an encoder, a bottleneck and a decoder, and one system differs from the next in the bottleneck.
+"""An autoencoder is an encoder, a bottleneck and a decoder. The systems differ only in the bottleneck.
 
-build.py puts the parts together.
+assemble.py puts the parts together.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from scratch.schedules import Schedule
 
 
 def weighted_sum(*terms_and_weights):
-    """Σ weight · term, given all terms and then all weights."""
+    """Σ weight · term. The arguments are all terms, then all weights."""
     count = len(terms_and_weights) // 2
     terms, weights = terms_and_weights[:count], terms_and_weights[count:]
     return sum(weight * term for term, weight in zip(terms, weights, strict=True))
@@ -24,9 +24,10 @@ def weighted_sum(*terms_and_weights):
 class Autoencoder(Model):
     """output = decoder(bottleneck(encoder(x))),   loss = Σ weights[name] · term[name].
 
-    The terms are the reconstruction loss and whatever the bottleneck adds; each is summed over an example and
+    The terms are the reconstruction loss and those that the bottleneck adds. Each is summed over an example and
     averaged over the batch. A weight is a number or a schedule (schedules.py). Images x are (N, H, W, C) in [0, 1].
-    With a corruption (corruption.py) the encoder sees a corrupted x; the reconstruction loss still compares with x.
+    With a corruption (corruption.py) the encoder receives a corrupted x; the reconstruction loss still compares with x.
+    backward runs the same parts in the opposite order, from ∂loss/∂term = weights[name].
     """
 
     has_images = True
@@ -36,14 +37,14 @@ class Autoencoder(Model):
         self.encoder, self.bottleneck, self.decoder = encoder, bottleneck, decoder
         self.reconstruction, self.corruption = reconstruction, corruption
         self.schedules = {name: Schedule(weight) for name, weight in weights.items()}
-        for layer in self.encoder.layers:  # nobody asks for ∂L/∂image
+        for layer in self.encoder.layers:  # ∂L/∂image is not needed
             layer.needs_input_gradient = False
             if layer.named_parameters():
                 break
         self.at_step(0)
 
     def at_step(self, step):
-        """Give all that follows a schedule its value for one step of training, counted from 0 over the whole run."""
+        """Set everything that follows a schedule to its value at this step, counted from 0 over the whole run."""
         self.step = step
         self.weights = {name: schedule(step) for name, schedule in self.schedules.items()}
         self.bottleneck.at_step(step)
@@ -54,11 +55,11 @@ class Autoencoder(Model):
         return self.bottleneck.random or self.corruption is not None
 
     def draw_noise(self, count, rng, corruption_rng=None):
-        """The noise that forward takes for `count` images: the bottleneck's, or None where nothing is random.
+        """The noise that forward takes for `count` images: the bottleneck's, or None if nothing is random.
 
-        With a corruption it is a list: the corruption's, and after it the bottleneck's where that one is random. The
-        bottleneck draws first, as it would alone, and the corruption then from a generator of its own where one is
-        given: then neither's noise depends on how many images are drawn for at a time.
+        With a corruption it is a list: the corruption's noise, then the bottleneck's if that is random. The bottleneck
+        draws first, as it does without a corruption. The corruption draws from `corruption_rng`, if that is given. With
+        two generators, neither's noise depends on how many images are drawn for at a time.
         """
         noise = self.bottleneck.draw_noise(count, rng)
         if self.corruption is None:
@@ -67,7 +68,7 @@ class Autoencoder(Model):
         return [corrupting] if noise is None else [corrupting, noise]
 
     def corrupted(self, x, noise):
-        """(what the encoder sees of x, the noise that is left for the bottleneck)."""
+        """(the encoder's input, the bottleneck's noise)."""
         if self.corruption is None:
             return x, noise
         corrupting, *rest = [None] if noise is None else noise
@@ -99,7 +100,8 @@ class Autoencoder(Model):
         return to_float(stored, dtype)
 
     def observed(self):
-        """What the bottleneck and the likelihood report of the last loss, and how often each code was chosen."""
+        """({name: scalar}, {level: code counts}) of the last loss: what the bottleneck and the likelihood report beside
+        the terms, and how often each code was chosen."""
         bottleneck = self.bottleneck
         grids = {} if bottleneck.indices is None else bottleneck.by_level(bottleneck.indices)
         counts = {level: code_counts(indices, bottleneck.codes) for level, indices in grids.items()}
@@ -118,9 +120,9 @@ class Autoencoder(Model):
         return self.bottleneck.prepared_from
 
     def prepare(self, batches, rng):
-        """Show the bottleneck the first batches of images, from which some codebooks begin.
+        """Prepare the bottleneck with the first batches of images. Some codebooks start from them.
 
-        Their features are those that training sees: a norm's running statistics know no image yet.
+        The features are computed in training mode, because a norm's running statistics hold no images yet.
         """
         features = [self.train().encoder.forward(x) for x in batches]
         with self.evaluating():
@@ -143,7 +145,7 @@ class Autoencoder(Model):
             return self.bottleneck.encode(self.encoder.forward(x))
 
     def decode(self, latents):
-        """The image that each latent stands for."""
+        """The images (N, H, W, C) of latents, without randomness."""
         with self.evaluating():
             return self.reconstruction.mean(self.decoder.forward(self.bottleneck.decode(latents)))
 
@@ -159,7 +161,7 @@ class Autoencoder(Model):
     def variations(self, x, count, rng):
         """(N, count, H, W, C): each image decoded from `count` draws z ~ q(z | x), on the device of x.
 
-        Raises InputError where the code is not random, as those of the VAE and the dVAE are.
+        Raises InputError unless the code is random, as it is in the VAE and the dVAE.
         """
         if not self.bottleneck.random:
             raise InputError("variations need a code that is drawn at random: name a run of vae or dvae.")
@@ -171,7 +173,7 @@ class Autoencoder(Model):
         return array_module(x).stack(draws, axis=1)
 
     def interpolate(self, a, b, steps):
-        """(N, steps, H, W, C): images decoded from latents on the way from those of a to those of b, both included."""
+        """(N, steps, H, W, C): images decoded from latents between those of a and those of b, both included."""
         start, end = self.encode(a), self.encode(b)
         with self.evaluating():
             images = [self.decode(self.bottleneck.mix(start, end, float(t))) for t in np.linspace(0, 1, steps)]

@@ -7,11 +7,12 @@ from scratch.options.resolve import resolve_model
 
 
 def build(model, shape, options, *, dtype=np.float32, rng=None):
-    """The system `model` for examples of a shape, images (H, W, C). Returns a Model, which keeps what it was built from
-    in `options` and `shape`.
+    """A new Model, whose attributes `options` and `shape` say what it was built from.
 
-    options   {name: value} of the model's options (docs/reference/options.md) and, if wanted, `preset`; what is not
-              given has the preset's value, or its default
+    model     the name of a system
+    shape     the shape of an example, (H, W, C) for images
+    options   {name: value} of the model's options (docs/reference/options.md) and, optionally, of `preset`; options
+              that are not given have the preset's values, or their defaults
     rng       a NumPy generator, from which the weights are drawn
 
     Raises InputError for an unknown name, a value of another kind, options that exclude each other, and images that the

@@ -1,13 +1,13 @@
-"""What the encoder of a denoising autoencoder is shown in place of the image x, which itself stays the target:
+"""Corruptions. The encoder of a denoising autoencoder receives x̃ in place of the image x, and the target is still x:
 
     loss = reconstruction(decoder(bottleneck(encoder(x̃))), x)       x̃ = corrupt(x, noise)
 
-To undo the noise the model has to know what images look like; copying is no answer, however large the code.
+To undo the noise, the model has to learn what images look like. Copying does not help, however large the code is.
 (Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders", ICML; Vincent et al. 2010,
 "Stacked denoising autoencoders", JMLR 11, which has all three kinds)
 
-No gradient goes through a corruption: it stands before the encoder, and nobody asks for ∂L/∂image. Training and the
-held-out loss corrupt; `encode` and `reconstruct` take images as they are given.
+A corruption has no backward: it comes before the encoder, and ∂L/∂image is not needed. Training and the held-out loss
+corrupt images; `encode` and `reconstruct` do not.
 """
 
 import math
@@ -19,9 +19,9 @@ from scratch.options.option import Option, Text
 
 
 class Corruption:
-    """x̃ = corrupt(x, noise), from noise of one number for each of the image's. Shapes: x, noise, x̃ (N, H, W, C).
+    """x̃ = corrupt(x, noise). Shapes: x, noise, x̃ (N, H, W, C).
 
-    Every number of an image, a channel of a pixel, has noise of its own, as each element of the paper's vectors.
+    Each number of an image, one channel of one pixel, has noise of its own, like each element of the paper's vectors.
     """
 
     def __init__(self, amount, image_shape, *, dtype=np.float32, rng=None):
@@ -37,15 +37,15 @@ class Corruption:
         return self.corrupt(x, noise)
 
     def draw_noise(self, count, rng):
-        """u ~ U[0, 1), of which a share p is below p."""
+        """u ~ U[0, 1), which is below p with probability p."""
         return rng.random((count, *self.image_shape), dtype=self.dtype)
 
 
 class Gaussian(Corruption):
     """x̃ = x + σ·ε,   ε ~ N(0, I).
 
-    Not clipped to [0, 1], as in the paper: clipping would make black brighter and white darker on average, and
-    the noise would no longer be Gaussian. Its PSNR is −20 log₁₀ σ whatever the image.
+    As in the paper, x̃ is not clipped to [0, 1]. Clipping would make black brighter and white darker on average, and
+    the noise would no longer be Gaussian. The PSNR of x̃ is −20 log₁₀ σ for every image.
     """
 
     def draw_noise(self, count, rng):
@@ -88,5 +88,5 @@ def read_corruption(text):
 
 CORRUPTION = Option(
     "corruption", Text("a corruption such as masking:0.3", "KIND:AMOUNT", read_corruption), None,
-    "what the encoder sees instead of the images: gaussian:SIGMA, masking:P or salt_and_pepper:P",
+    "noise on the encoder's input: gaussian:SIGMA, masking:P or salt_and_pepper:P",
     source="Vincent et al., JMLR 11, 2010")

@@ -1,4 +1,4 @@
-"""What training, runs and instruments ask of a model. Every model has these methods; the autoencoder is one."""
+"""The base class of models: the methods that training, runs and instruments call. An Autoencoder is a Model."""
 
 import math
 from contextlib import contextmanager
@@ -13,50 +13,49 @@ class Model(Module):
         backward(scale=1.0)                     adds scale · ∂loss/∂parameter for the loss last computed
 
     x is a batch of examples, an array whose first axis counts them: images (N, H, W, C), or tokens (N, T).
-    Everything else here has a default that fits a model without noise, without codes and without a state of its own.
+    The other methods have defaults that fit a model without noise, without codes and without a state of its own.
     """
 
-    random = False  # True where `loss` takes noise
-    moves = False  # True where `update` does something
-    chooses = False  # True where `update` makes random choices
-    prepared_from = 0  # how many of the first batches `prepare` wants to see; 0 where it does nothing
-    has_images = False  # True where an example is an image and the model can reconstruct it
+    random = False  # True if `loss` takes noise
+    moves = False  # True if `update` does something
+    chooses = False  # True if `update` makes random choices
+    prepared_from = 0  # how many of the first batches `prepare` needs; 0 if it does nothing
+    has_images = False  # True if an example is an image and the model can reconstruct it
 
     def inputs(self, stored, dtype):
-        """What `loss` takes of stored examples: here the examples themselves."""
+        """Stored examples in the form that `loss` takes: here the examples themselves."""
         return stored
 
     def draw_noise(self, count, rng, other_rng=None):
-        """The noise that `loss` takes for `count` examples, from `rng`: an array or a list of arrays whose first axis
-        counts the examples; None where nothing is random."""
+        """The noise that `loss` takes for `count` examples, drawn from `rng`: an array or a list of arrays whose first
+        axis counts the examples; None if nothing is random."""
         return None
 
     def at_step(self, step):
-        """Give all that follows a schedule its value for one step of training, counted from 0 over the whole run."""
+        """Set everything that follows a schedule to its value at this step, counted from 0 over the whole run."""
 
     def observed(self):
-        """({name: scalar}, {level: code counts}) of the last `loss`: what else there is to report; both may be empty.
-        """
+        """({name: scalar}, {level: code counts}) of the last `loss`, reported beside its terms; both may be empty."""
         return {}, {}
 
     def prepare(self, batches, rng):
-        """Make ready for training from the first batches of examples; rng is NumPy's."""
+        """Prepare for training with the first batches of examples. `rng` is a NumPy generator."""
 
     def draw_choices(self, rng):
-        """The random choices that `update` takes, from `rng`; None where it makes none."""
+        """The random choices that `update` takes, drawn from `rng`; None if it makes none."""
         return None
 
     def update(self, choices=None):
-        """Change what no gradient changes, once the optimiser has made its step from the last loss."""
+        """After the optimiser's step: change what gradients do not change, such as averaged codes."""
 
     def squared_errors(self, x):
-        """(N,): the squared error of each image's deterministic reconstruction; None of a model without images."""
+        """(N,): the squared error of each image's deterministic reconstruction; None if examples are not images."""
         return None
 
     @contextmanager
     def evaluating(self):
-        """Evaluation mode for the duration of a `with` block, in which every schedule is at its end. Each part is then
-        put back into the mode it was in."""
+        """Evaluation mode within a `with` block, with every schedule at its end. Afterwards each part is in the mode
+        that it was in before."""
         modes, step = [(part, part.training) for part in self.modules()], getattr(self, "step", 0)
         self.eval()
         self.at_step(math.inf)

@@ -1,7 +1,7 @@
-"""Where new latents come from. None of these priors was learned: each is a guess, and its caption says so.
+"""Simple priors, from which new latents are drawn. None of them is learned, and their captions say so.
 
-A bottleneck names those that it can use in `priors`. `of(bottleneck, latents)` makes one; `latents` are those of
-training images where `fitted` is True, else None.
+A bottleneck's attribute `priors` lists those that it can use. `of(bottleneck, latents)` makes one; `latents` are those
+of training images if `fitted` is True, else None. `draw(count, rng, dtype)` returns new latents.
 """
 
 import math
@@ -12,7 +12,7 @@ from scratch.arrays import each
 
 
 class StandardNormal:
-    """z ~ N(0, I): what the VAE was trained towards, and what the plain AE was not."""
+    """z ~ N(0, I), shape (count, Z). The VAE's codes are trained towards this distribution, the plain AE's are not."""
 
     fitted = False
     label = "N(0, I)"
@@ -32,8 +32,8 @@ class StandardNormal:
 class FittedGaussian:
     """z ~ N(m, S) with the mean m and the covariance S of given latents (M, Z).
 
-    With the centred latents X, S = XᵀX / M, and m + Xᵀ ε / √M with ε ~ N(0, I) in M dimensions has just this
-    covariance: no decomposition is needed, and S may be singular.
+    With the centred latents X (M, Z), S = XᵀX / M. m + Xᵀ ε / √M with ε ~ N(0, I) in M dimensions has exactly this
+    covariance. So S needs no decomposition and may be singular.
     """
 
     fitted = True
@@ -54,9 +54,9 @@ class FittedGaussian:
 
 
 class CodeFrequencies:
-    """Every code of a grid (h, w) drawn on its own, as often as it is used over given indices (M, h, w).
+    """Each code of a grid (h, w) is drawn independently, with the frequencies of the codes in given indices (M, h, w).
 
-    Of several grids, a list of such indices, each goes by its own frequencies, and nothing ties one to another.
+    With several grids, given as a list of such indices, each has frequencies of its own, and the grids are independent.
     """
 
     fitted = True

@@ -1,7 +1,7 @@
 """The kinds of models that `train` and `build` know by name.
 
-Each bottleneck that is defined with a name is a system: the autoencoder around it. A model that is no autoencoder is a
-system of its own, a subclass of System, known from the moment it is defined:
+Each bottleneck that is defined with a name gives a system: the autoencoder around it. For a model that is not an
+autoencoder, define a subclass of System with a name:
 
     class Words(System, name="words"):
 """
@@ -18,11 +18,11 @@ class System:
     """A kind of model: its options, how it is built, and the examples that it learns from.
 
     options      those of the model
-    data_options those that say which examples are meant
-    recommended  {option of training: the default that this system wants}
+    data_options those that choose the examples
+    recommended  {option of training: the default that this system recommends}
     """
 
-    known = {}  # noqa: RUF012  {name: System} of those that are no autoencoders
+    known = {}  # noqa: RUF012  {name: System} of those that are not autoencoders
 
     name = None
     options = ()
@@ -36,21 +36,21 @@ class System:
             System.known[name] = cls()
 
     def check(self, options, given):
-        """Raises InputError where the options, of which those in `given` were chosen, do not go together."""
+        """Raise InputError if options exclude each other. `given` are those that were given; the rest are defaults."""
 
     def build(self, shape, options, *, dtype, rng):
         """The Model for examples of this shape, from a value for each option."""
         raise NotImplementedError
 
     def load_data(self, options, download=False):
-        """The examples that the options name: an object with `name`, `train` and `held_out`, arrays of examples, with
-        `factors` and `held_out_factors`, and with `describe()`."""
+        """The examples that the options choose: an object with `name`, with `train` and `held_out`, arrays of examples,
+        with `factors` and `held_out_factors`, and with `describe()`."""
         return load(options["data"], root=options["data_root"], download=download, limit=options["limit"],
                     image_size=options["image_size"], channels=options.get("image_channels"), seed=options["seed"])
 
     def references(self, options):
-        """{option: folder} of the finished runs that a model of these options refers to; their fingerprints are kept
-        in its config."""
+        """{option: folder} of the finished runs that these options refer to. A run's config keeps their fingerprints.
+        """
         return {}
 
 
@@ -76,7 +76,7 @@ def systems():
 
 
 def find_system(name):
-    """The System of this name. Raises InputError, with the nearest name, where there is none."""
+    """The System of this name. Raises InputError, with the nearest name, if there is none."""
     known = systems()
     if not isinstance(name, str) or name not in known:
         raise InputError(f"unknown model {name!r}{nearest(name, known)}")

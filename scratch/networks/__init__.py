@@ -1,5 +1,7 @@
-"""Pairs of an encoder and a decoder that mirror each other, one file a family. Every file here is imported, so that a
-new family is found by being there."""
+"""The families of networks, one file each: pairs of an encoder and a decoder that mirror each other.
+
+Every file here is imported, so a new family needs no entry in a list.
+"""
 
 import importlib
 import pkgutil

@@ -8,15 +8,16 @@ from scratch.module import Sequential
 from scratch.networks.network import Network, Networks, image_end, last_channels, outer_channels
 from scratch.options.option import Option, Widths
 
-CHANNELS = Option("channels", Widths(), [32, 64, 128], "widths of the layers, one for each halving of the image")
+CHANNELS = Option("channels", Widths(), [32, 64, 128], "channels of the layers, one number for each halving")
 
 
 class Convolutions(Network, name="convolution"):
-    """A convolution of kernel 4, stride 2, padding 1 and a ReLU for each halving.
+    """For each halving of the image a convolution with kernel 4, stride 2 and padding 1, and a ReLU.
 
-    The decoder mirrors the encoder with transposed convolutions; its last layer has `outputs` channels for each of the
-    image and is followed by a sigmoid where the output is the image. Of `channels` the first are used, one for each
-    halving. A `norm` stands before each ReLU, and then only the last layer has a bias: a norm has its own.
+    The decoder mirrors the encoder with transposed convolutions. Its last layer has `outputs` channels for each channel
+    of the image, and a sigmoid follows if the output is the image. The first entries of `channels` are used, one for
+    each halving. A norm, if one is chosen, comes before each ReLU. Then only the last layer has a bias, because a norm
+    has its own.
     """
 
     options = (CHANNELS, NORM)

@@ -11,9 +11,10 @@ from scratch.options.option import Option, Widths
 class FullyConnected(Network, name="mlp"):
     """A linear layer and a ReLU for each of the hidden `widths`.
 
-    The decoder mirrors the encoder. Its first linear layer is the bottleneck's `expand`, so it begins with that one's
-    ReLU. The features are a vector, which counts as a map of a single pixel. With a width of 400 and a bottleneck of 20
-    numbers this is the usual VAE of MNIST: 784–400–20–400–784. (Kingma & Welling 2014, arXiv:1312.6114, appendix C)
+    The decoder mirrors the encoder. Its first linear layer is the bottleneck's `expand`, so the decoder itself begins
+    with a ReLU. The features are a vector, in the form of a map with a single pixel. With a width of 400 and a
+    bottleneck of 20 numbers this is the usual VAE of MNIST: 784–400–20–400–784. (Kingma & Welling 2014,
+    arXiv:1312.6114, appendix C)
     """
 
     options = (Option("widths", Widths(), [400], "widths of the hidden layers", source="arXiv:1312.6114"),)

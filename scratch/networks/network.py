@@ -1,4 +1,4 @@
-"""What every family of networks offers: a pair of an encoder and a decoder, for any bottleneck between them."""
+"""The base class of the families of networks: a pair of an encoder and a decoder, for any bottleneck between them."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,10 @@ from scratch.options.errors import InputError
 
 @dataclass
 class Networks:
-    """An encoder, a decoder that mirrors it, and what lies between them: a map of features (H, W, C).
+    """An encoder and a decoder that mirrors it.
 
-    next_channels  the channels that one more halving would have, for a bottleneck that makes one
+    shape          (H, W, C) of the map of features between them
+    next_channels  the number of channels that one more halving would have, for a bottleneck that makes one
     """
 
     encoder: Sequential
@@ -22,13 +23,13 @@ class Networks:
 
 @dataclass(frozen=True)
 class Task:
-    """What networks are built for.
+    """The images and the output that networks are built for.
 
     image_shape      (H, W, C)
     outputs          channels of the output for each channel of an image
-    is_image         True where the output is the image itself, in [0, 1]
+    is_image         True if the output is the image itself, in [0, 1]
     halvings_inside  how many of an image's halvings the bottleneck makes
-    code_dim         the channels of the code vectors that the bottleneck can give the decoder; None: it gives features
+    code_dim         the channels of the code vectors that the decoder receives; None if it receives features
     """
 
     image_shape: tuple
@@ -39,18 +40,18 @@ class Task:
 
 
 class Network:
-    """A family of networks. A subclass is known by its name from the moment it is defined:
+    """A family of networks. A subclass that is defined with a name is a choice of the option network:
 
         class Convolutions(Network, name="convolution"):
 
-    `build(task, options, dtype, rng)` gives Networks, and raises InputError for images that it cannot take.
+    `build(task, options, dtype, rng)` returns Networks, and raises InputError for images that they cannot take.
     """
 
     families = {}  # noqa: RUF012  {name: class} of all families that have been defined
     options = ()  # those that count only with this family
-    gives_grid = True  # False where the features are a vector, which counts as a map of a single pixel
-    takes_codes = False  # True where the decoder takes the code vectors themselves, if the bottleneck has some
-    only_one_output = False  # True where the output has no room for more than one number for each of the image's
+    gives_grid = True  # False if the features are a vector, in the form of a map with a single pixel
+    takes_codes = False  # True if the decoder takes code vectors directly when the bottleneck has some
+    only_one_output = False  # True if the output has exactly one number for each number of the image
 
     def __init_subclass__(cls, name=None, **keywords):
         super().__init_subclass__(**keywords)
@@ -60,7 +61,7 @@ class Network:
 
 
 def halvings(height, width, at_most):
-    """How often both sides of an image can be halved exactly, up to `at_most` times."""
+    """How often both sides of an image can be halved exactly, up to `at_most` times. Raises InputError for 0 times."""
     count = 0
     while count < at_most and height % 2 ** (count + 1) == 0 and width % 2 ** (count + 1) == 0:
         count += 1
@@ -71,22 +72,24 @@ def halvings(height, width, at_most):
 
 
 def outer_channels(task, channels):
-    """Those of `channels` that stay for the encoder and the decoder: one for each halving outside of the bottleneck.
-    Raises InputError where none stays."""
+    """The entries of `channels` for the encoder and the decoder: one for each halving outside of the bottleneck.
+
+    Raises InputError if there is no such halving.
+    """
     H, W, _ = task.image_shape
     inside, depth = task.halvings_inside, halvings(H, W, len(channels))
     if depth <= inside:
-        raise InputError(f"the model halves an image at least {inside + 1} times, and images of {H}×{W} with "
+        raise InputError(f"the model halves an image at least {inside + 1} times, but images of {H}×{W} with "
                          f"{len(channels)} channel count(s) can be halved {depth} time(s). Choose another image size.")
     return channels[: depth - inside]
 
 
 def last_channels(task, channels):
-    """The channels of the last of all halvings, those inside of the bottleneck included."""
+    """The number of channels after the last halving, which may be inside of the bottleneck."""
     H, W, _ = task.image_shape
     return channels[halvings(H, W, len(channels)) - 1]
 
 
 def image_end(is_image):
-    """What ends a decoder: a sigmoid where its output is the image."""
+    """The layers that end a decoder: a sigmoid if its output is the image."""
     return [Sigmoid()] if is_image else []

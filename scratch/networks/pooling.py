@@ -10,13 +10,13 @@ from scratch.networks.network import Network, Networks, image_end, last_channels
 
 
 class Pooling(Network, name="pooling"):
-    """As Convolutions, but no convolution changes an image's size:
+    """Like Convolutions, but no convolution changes an image's size:
 
         encoder   for each halving conv3×3, ReLU, the maximum of each 2×2 pixels
-        decoder   for each halving every pixel four times, conv3×3, and a ReLU but for the last
+        decoder   for each halving every pixel repeated 2×2 times, conv3×3, and a ReLU except after the last
 
-    An upsampled image is the same wherever it is taken up, where the taps of a strided transposed convolution can leave
-    a pattern of their own. (Odena et al. 2016, Deconvolution and checkerboard artifacts)
+    Upsampling treats all pixels alike. The taps of a strided transposed convolution can overlap unevenly and leave a
+    pattern. (Odena et al. 2016, Deconvolution and checkerboard artifacts)
     """
 
     options = (CHANNELS, NORM)

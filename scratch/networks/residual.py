@@ -20,10 +20,10 @@ class Residual(Network, name="residual"):
         decoder   conv3×3 from the code vectors, or from h channels, residual blocks, ReLU, a transposed convolution of
                   kernel 4, stride 2 for each halving with a ReLU between two of them, + ½
 
-    The output is linear, so that an image may leave [0, 1]; where it is no image, nothing is added to it. It has
-    `outputs` channels for each of the image. Raises InputError where the image cannot be halved so often. The details
-    are those of the authors' notebook; options/presets.py says where. Theirs have no norm; here one may stand before
-    each ReLU, and then only the last layer has a bias.
+    The output is linear, so an image may leave [0, 1]. The + ½ is left out if the output is not the image. The output
+    has `outputs` channels for each channel of the image. The details are those of the authors' notebook, which
+    options/presets.py names. Their networks have no norm. Here one may come before each ReLU, and then only the last
+    layer has a bias. Raises InputError if the image cannot be halved `halvings` times.
     """
 
     options = (

@@ -1,1 +1,1 @@
-"""What an option is, where all of them are gathered, the presets, and the checks made from the declarations."""
+"""Options: their declarations, the presets, and the checks that are made from the declarations."""

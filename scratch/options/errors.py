@@ -1,12 +1,12 @@
-"""The one error that means: what was given cannot be used."""
+"""The error for input that cannot be used."""
 
 
 class InputError(ValueError):
     """What was given, what was expected and what to do, in one sentence.
 
-    `option` names the option that was given, as Python writes it, where the error is about one. The message then begins
-    with its value or with a verb, and str() puts the name in front of it. The command line prints the sentence without
-    a traceback, writes `--the-option` for the name, and exits with status 2.
+    If the error is about an option, `option` is its name as Python writes it. The message then begins with the value or
+    with a verb, and str() puts the name in front of it. The command line prints the sentence without a traceback,
+    writes `--the-option` for the name, and exits with status 2.
     """
 
     def __init__(self, message, option=None):

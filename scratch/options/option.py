@@ -1,11 +1,11 @@
-"""What an option is: a name, what it may be, its default, one sentence of help and the paper it comes from.
+"""An option: its name, its kind, its default, one sentence of help and the paper it comes from.
 
-An option is declared once, beside the formula in which it stands. The command line, `--help`, the presets, the checks
-of `build` and `train`, `sweep`, config.json and docs/reference/options.md all read the declaration.
+An option is declared once, beside the formula that contains it. The command line, `--help`, the presets, the checks of
+`build` and `train`, `sweep`, config.json and docs/reference/options.md all read the declaration.
 
-A kind says what the values of an option may be. `check(value)` takes a value of Python or JSON, `parse(text)` what
-stands on a command line; both return the value to use, or raise ValueError with the end of a sentence whose beginning
-is the option's name: "expected an integer ≥ 1, got 'x'".
+A kind defines the values that an option may have. `check(value)` takes a value of Python or JSON, `parse(text)` a word
+of a command line. Both return the value to use, or raise ValueError with the end of a sentence that begins with the
+option's name: "expected an integer ≥ 1, got 'x'".
 """
 
 import difflib
@@ -25,13 +25,13 @@ class Option:
     """A declared option.
 
     name       as Python writes it: latent_dim; the command line writes --latent-dim
-    kind       what its values may be (the classes below)
-    default    the value where nothing else is said; None where there is none
+    kind       the values that it may have (the classes below)
+    default    the value if none is given; None if there is no default
     help       one sentence without its full stop
-    source     the paper, where the option is one's
-    may_change True where a run may be continued with another value
-    optional   True where None is a value beside the default
-    group      the heading under which `--help` lists an option of training; those of models stand under their systems
+    source     the paper that the option comes from, if it comes from one
+    may_change True if a run may be continued with another value
+    optional   True if None is allowed as well as the default
+    group      the heading under which `--help` lists an option of training; options of models are listed by system
     """
 
     name: str
@@ -49,7 +49,7 @@ class Option:
         return f"--{self.name.replace('_', '-')}"
 
     def but(self, **changes):
-        """The same option with another default, kind or help, for a system that differs in it."""
+        """The same option with some fields changed, such as the default, for a system that needs them otherwise."""
         return replace(self, **changes)
 
     def check(self, value):
@@ -82,8 +82,7 @@ def listed(names, last="and"):
 
 
 def nearest(name, known):
-    """": did you mean 'x'?", or where none is near the names that exist, unless these are many: the end of a sentence.
-    """
+    """The end of a sentence about an unknown name: the nearest name, or else all names if there are at most 12."""
     known = list(known)
     folded = {str(one).casefold(): one for one in known}
     near = difflib.get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.6)
@@ -116,14 +115,14 @@ class Whole:
     def parse(self, text):
         try:
             value = int(text)
-        except ValueError:  # no number, or one of more digits than Python reads
+        except ValueError:  # not a number, or one with more digits than Python reads
             raise refused(self.words, text[:40]) from None
         return self.check(value, text[:40])
 
 
 @dataclass(frozen=True)
 class Real:
-    """A finite number of at least `least`, or above it where it is excluded, and below `below`."""
+    """A finite number ≥ `least`, or > `least` if that is not included, and < `below`."""
 
     least: float = 0
     included: bool = True
@@ -155,9 +154,9 @@ class Real:
 
 @dataclass(frozen=True)
 class Scheduled:
-    """A number as `Real` takes it, or the text of a schedule (schedules.py) between numbers of at least `least`.
+    """A number as in `Real`, or the text of a schedule (schedules.py) between numbers ≥ `least`.
 
-    `ends_included`: may a schedule, unlike a number, begin or end at `least`?
+    ends_included  True if a schedule may begin or end at `least`; `included` says the same of a single number
     """
 
     least: float = 0
@@ -190,9 +189,9 @@ class Scheduled:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some names. `alternatives` is a mapping {name: what it stands for} or a sequence of names.
+    """One of several names. `alternatives` is a mapping {name: what it stands for} or a sequence of names.
 
-    What a name stands for may have options of its own, in an attribute `options`: they count only with that choice.
+    What a name stands for may have options of its own, in an attribute `options`. They count only with that choice.
     """
 
     alternatives: object
@@ -242,7 +241,7 @@ class Flag:
 
 @dataclass(frozen=True)
 class Widths:
-    """Some integers ≥ 1, such as 32,64,128. In a sweep, whose values stand between commas, 32x64x128."""
+    """One or more integers ≥ 1, such as 32,64,128. A sweep separates values by commas, so there it is 32x64x128."""
 
     words = "integers ≥ 1 such as 32,64,128"
     metavar = "N,N"
@@ -261,7 +260,8 @@ class Widths:
 
 @dataclass(frozen=True)
 class Text:
-    """Any text that `accepts`, a function that raises ValueError, lets pass."""
+    """Text that is not empty. The function `accepts`, if there is one, raises ValueError for text that is not allowed.
+    """
 
     words: str
     metavar: str = "TEXT"

@@ -1,6 +1,6 @@
-"""From what was given to every option of a model or a run: defaults, under a preset, under what was given.
+"""Every option of a model or a run: its default, unless the preset sets it, unless it was given.
 
-Nothing that is given is ignored. An unknown name, a value of another kind and an option that does not count beside the
+Nothing that is given is ignored. An unknown name, a value of another kind and an option that has no effect beside the
 others raise InputError, which names what was given and what exists.
 """
 
@@ -10,12 +10,12 @@ from scratch.options.option import Choice, Option, listed, nearest
 from scratch.options.presets import PRESETS, preset_for
 from scratch.options.training import MACHINE, TRAINING
 
-PRESET = Option("preset", Choice(PRESETS), "small", "the recipe whose values stand where nothing else is given",
+PRESET = Option("preset", Choice(PRESETS), "small", "the recipe: the values of all options that are not given",
                 group="training")
 
 
 def with_suboptions(options):
-    """{name: Option} of the options and, behind each choice, of those that count only with one of its names."""
+    """{name: Option} of the options and, after each Choice, of the options that count only with one of its names."""
     found = {}
     for option in options:
         found[option.name] = option
@@ -26,7 +26,7 @@ def with_suboptions(options):
 
 
 def model_options(system):
-    """{name: Option} of what makes a model of the System."""
+    """{name: Option} of all that `build` takes for the System, without the preset."""
     return with_suboptions(system.options)
 
 
@@ -36,7 +36,7 @@ def run_options(system):
 
 
 def check_names(system, given, known):
-    """Raises InputError for a name that the system does not have."""
+    """Raise InputError for the name of an option that the system does not have."""
     for name in given:
         if name in known:
             continue
@@ -49,7 +49,7 @@ def check_names(system, given, known):
 
 
 def check_dependent(options, given, known):
-    """Raises InputError where an option was given that counts only with another choice of the option above it."""
+    """Raise InputError for a given option that counts only with another choice than the one made."""
     for option in known.values():
         if not isinstance(option.kind, Choice):
             continue
@@ -63,7 +63,7 @@ def check_dependent(options, given, known):
 
 
 def filled(system, known, given, preset):
-    """A value for each known option: its default, or the system's, or the preset's, or the one given, checked."""
+    """{name: value} of every known option: the one given, or the preset's, or the system's, or the default; checked."""
     recipe = {**system.recommended, **preset_for(system.name, preset).values(system.name)}
     chosen = {name: known[name].check(value) for name, value in given.items()}
     options = {name: option.default for name, option in known.items()}
@@ -72,7 +72,7 @@ def filled(system, known, given, preset):
 
 
 def with_one_end(options, chosen):
-    """The options under what was chosen, where `steps` takes the place of `epochs` or the other way round."""
+    """The options with those that were chosen; a chosen `steps` replaces `epochs`, and the other way round."""
     chosen = {name: value for name, value in chosen.items() if value is not None or name not in ("steps", "epochs")}
     if {"steps", "epochs"} <= chosen.keys():
         raise InputError("steps and epochs both say when training ends: leave one of them out.")
@@ -81,9 +81,9 @@ def with_one_end(options, chosen):
 
 
 def resolve(model, given, known=run_options):
-    """{"model": name, option: value, …}, every option of a run of the model from those given. Raises InputError.
+    """{"model": name, option: value, …} with every option of a run, from those given. Raises InputError.
 
-    known   which options count: run_options, or model_options for a model alone, whose preset may be given as well
+    known   run_options, or model_options for a model alone; in both cases `preset` may be given as well
     """
     system = find_system(model)
     given, options = dict(given), known(system)
@@ -101,7 +101,8 @@ def resolve_model(model, given):
 
 
 def resolve_resumed(options, given):
-    """The options of a run that is continued: its own, but for those given that may change. Raises InputError."""
+    """The options of a run that is continued: its own, replaced by those given. Raises InputError if one is given that
+    may not change."""
     system = find_system(options["model"])
     known = run_options(system)
     check_names(system, given, known)
@@ -113,8 +114,8 @@ def resolve_resumed(options, given):
 
 
 def checked(options):
-    """The options of a run as a file holds them, each checked. Raises InputError for one that is unknown, missing, of
-    another kind, or does not fit the others."""
+    """The options of a run as a file holds them, each checked. Raises InputError if one is unknown, missing or of
+    another kind, or if options exclude each other."""
     if not isinstance(options, dict):
         raise InputError(f"expected options by name, got {type(options).__name__}.")
     system = find_system(options.get("model"))

@@ -1,4 +1,4 @@
-"""The options of training: which examples, how long, on what. Those of the optimisers stand in optim.py."""
+"""The options of training: its examples, its length, its device. Those of the optimisers are in optim.py."""
 
 from data_utils import NAMES
 from scratch.optim import LR, OPTIMIZER
@@ -7,28 +7,28 @@ from scratch.options.option import Choice, Flag, Option, Text, Whole, listed
 IMAGES = (
     Option("data", Text("a name such as shapes", "NAME"), "shapes",
            f"the images: {listed(NAMES, 'or')}", group="images"),
-    Option("data_root", Text("a folder", "DIR"), "data", "folder of torchvision's sets", may_change=True,
+    Option("data_root", Text("a folder", "DIR"), "data", "folder of torchvision's data sets", may_change=True,
            group="images"),
     Option("image_size", Whole(1, 4096), None, "side of the images in pixels; none: the data's own", group="images"),
     Option("limit", Whole(1, 10**9), None, "use only the first N images of each split", group="images"),
 )
 
 TRAINING = (
-    Option("epochs", Whole(1), 6, "epochs in all, those before a --resume included", may_change=True, optional=True),
+    Option("epochs", Whole(1), 6, "epochs in all, also when a run is continued", may_change=True, optional=True),
     Option("steps", Whole(1), None, "updates in all, in place of epochs", may_change=True),
     Option("log_steps", Whole(1), None, "write the means over every N updates to steps.jsonl"),
     Option("batch_size", Whole(1), 64, "images in a batch"),
     LR,
     OPTIMIZER,
-    Option("seed", Whole(0), 0, "of the weights, the order of the images and the noise"),
+    Option("seed", Whole(0), 0, "seed of the weights, the order of the images and the noise"),
 )
 
 MACHINE = (
-    Option("device", Text("cpu, gpu or gpu:N", "NAME"), "cpu", "what computes: cpu, gpu or gpu:N", may_change=True,
+    Option("device", Text("cpu, gpu or gpu:N", "NAME"), "cpu", "the device: cpu, gpu or gpu:N", may_change=True,
            group="machine"),
     Option("dtype", Choice(("float32", "float64")), "float32", "the precision of all numbers", group="machine"),
-    Option("workers", Whole(1, 1024), None, "threads that share a batch on the CPU; none: one for 16 images, as far as "
-           "there are cores", may_change=True, group="machine"),
-    Option("plain", Flag(), False, "leave out all that makes the plain forms faster (scratch/accelerate)",
+    Option("workers", Whole(1, 1024), None, "threads that share a batch on the CPU; none: one for every 16 images, at "
+           "most one per core", may_change=True, group="machine"),
+    Option("plain", Flag(), False, "run the plain forms, without the faster ones of scratch/accelerate",
            may_change=True, group="machine"),
 )

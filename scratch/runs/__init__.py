@@ -1,1 +1,1 @@
-"""The folder of a run and its files, a finished run, and latents as files."""
+"""A run's folder and its files, finished runs, and latents in files."""

@@ -1,15 +1,15 @@
-"""The files of a run, each described once: what it may hold, and what to do where it holds something else.
+"""The files of a run, each described once: what it may hold, and what to do if it holds something else.
 
-    config.json             Config: every option, the data, the versions, the parameter count
-    metrics.jsonl           Metrics, an object an epoch
-    steps.jsonl             Steps: with log_steps L one every L updates, the means over them
-    checkpoint.safetensors  weights(...): those alone, in PyTorch's names and layouts
-    resume.safetensors      the tensors of `resumable`; in its header the config and the position, a Position
-    codes.npz               about, an About, and the arrays of `latents`
-    evaluation.json         Evaluation: what `sweep` measured of the run
-    sweep.json              Sweep, in the folder above the runs
+    config.json             CONFIG: every option, the data, the versions, the parameter count
+    metrics.jsonl           METRICS, one object for each epoch
+    steps.jsonl             STEPS: with log_steps L one object for every L updates, the means over them
+    checkpoint.safetensors  weights(...) alone, in PyTorch's names and layouts
+    resume.safetensors      the tensors of `resumable`; in its header the config and the position, a POSITION
+    codes.npz               about, an ABOUT, and the arrays of `latents`
+    evaluation.json         EVALUATION: what `sweep` measured of the run
+    sweep.json              SWEEP, in the folder above the runs
 
-Reading and writing both go by these descriptions, and so do the messages about a file that is otherwise.
+Reading, writing and the messages about files that do not match all follow these descriptions.
 """
 
 import math
@@ -24,7 +24,7 @@ RESUME_FORMAT = "autoencoders-from-scratch resume 1"
 LATENTS_FORMAT = "autoencoders-from-scratch codes 1"
 PROGRAMS = ("scratch", "torch_ref")
 LARGEST_SIDE = 2**16  # of an image, in pixels
-# The files that training writes, beside temporary ones and the lock.
+# The files that training writes, apart from temporary ones and the lock.
 FILES = ("config.json", "metrics.jsonl", "steps.jsonl", "checkpoint.safetensors", "resume.safetensors")
 PICTURES = tuple(f"{name}.png" for name in (
     "curves", "reconstructions", "samples", "interpolation", "variations", "codebook"))
@@ -78,7 +78,7 @@ ABOUT = Document(
     }),
     "give decode what encode wrote",
 )
-figure = Real(finite=False, nan=True)  # a ratio of nothing to nothing, such as the gap of a factor that never varies
+figure = Real(finite=False, nan=True)  # 0/0 is NaN, such as the gap of a factor that never varies
 figures = Record(others=Either((figure, Text(), Listed(figure), None)))
 EVALUATION = Document(
     Record({"about": Record({"version": Whole(), "updates": Whole()}), "figures": figures}),
@@ -93,7 +93,7 @@ SWEEP = Document(
     "run the sweep again",
 )
 
-NEVER_NEGATIVE = (".running_var", ".num_batches_tracked", ".counts", ".idle")  # the buffers that count or measure
+NEVER_NEGATIVE = (".running_var", ".num_batches_tracked", ".counts", ".idle")  # buffers of counts and variances
 
 
 def array_like(array, **bounds):
@@ -109,7 +109,7 @@ def weights(state):
 
 
 def moments(state):
-    """The kind of an optimiser's moments. Those of squares, Adam's v, are never negative; overflown ones are infinite.
+    """The kind of an optimiser's moments. Adam's v, an average of squares, is never negative, and may have overflowed.
     """
     return Record({
         name: array_like(value, least=0 if name.startswith("v.") else -math.inf, finite=False)
@@ -120,7 +120,7 @@ def moments(state):
 def resumable(state, optimizer_state, sums, codes):
     """The kind of the tensors in resume.safetensors.
 
-    In the middle of an epoch they hold how often each of the K codes was used, for every perplexity among the sums.
+    In the middle of an epoch they include, for every perplexity among the sums, how often each of the K codes was used.
     """
     kinds = {f"model.{name}": kind for name, kind in weights(state).entries.items()}
     kinds |= {f"optimizer.{name}": kind for name, kind in moments(optimizer_state).entries.items()}
@@ -129,13 +129,14 @@ def resumable(state, optimizer_state, sums, codes):
 
 
 def latents(shapes, dtype, codes):
-    """The kind of the arrays in a file of latents: {name: shape behind N}, and K of a model with a codebook."""
+    """The kind of the arrays in a file of latents. `shapes` is {name: shape after N}; `codes` is K of a codebook, or
+    None."""
     bounds = {"least": 0, "most": codes - 1} if codes else {}
     return Record({name: Array(str(np.dtype(dtype)), (None, *shape), **bounds) for name, shape in shapes.items()})
 
 
 def check_position(position, config, place):
-    """Raises InputError where a position is none that a run of this config comes to."""
+    """Raise InputError if a run of this config never reaches such a position."""
     options, totals = config["options"], position["totals"]
     an_epoch = math.ceil(config["data"]["training_images"] / options["batch_size"])
     step, updates = position["step"], (position["epoch"] - 1) * an_epoch + position["step"]

@@ -1,8 +1,8 @@
 """Files that are read with care and written whole: JSON, lines of JSON, safetensors.
 
-A file is read where it is a regular file of a sane size: 16 MiB of JSON, 1 GiB of lines. A safetensors file has to be
-as long as its header says. Named pipes and devices are refused before a byte is read. What is written lies beside its
-place until it is complete, and is then renamed into it, so that a kill at any moment leaves the last good file.
+Only regular files are read, with at most 16 MiB of JSON or 1 GiB of lines. A safetensors file has to be as long as its
+header says. Named pipes and devices are refused before a byte is read. A file is written under a temporary name in the
+same folder and renamed when it is complete, so a kill at any moment leaves the last good file.
 """
 
 import contextlib
@@ -26,17 +26,17 @@ LINES_BYTES = 2**30
 DEPTH = 20  # levels of JSON, one inside the other
 TEMPORARY = re.compile(r"\..+\.(?P<process>\d+)-[0-9a-f]{8}\.tmp")  # .NAME.PROCESS-RANDOM.tmp
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
-          "U8": "uint8", "BOOL": "bool", "C64": "complex64"}  # the other names of safetensors stand as they are
-READ = ("float32", "float64", "int64")  # what train writes
+          "U8": "uint8", "BOOL": "bool", "C64": "complex64"}  # safetensors' other names are shown unchanged
+READ = ("float32", "float64", "int64")  # the dtypes that train writes
 
 being_written = set()  # the temporary files of this process
 
 
-# --- what is there ----------------------------------------------------------------------------------------------------
+# --- names and folders ------------------------------------------------------------------------------------------------
 
 
 def present(path):
-    """Is there anything of this name? Raises InputError where the system does not say."""
+    """Does anything with this name exist? Raises InputError if the system refuses to say."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -47,7 +47,7 @@ def present(path):
 
 
 def names_in(folder):
-    """The names in a folder, sorted. Raises InputError where it cannot be read."""
+    """The names in a folder, sorted. Raises InputError if it cannot be read."""
     try:
         return sorted(os.listdir(folder))
     except OSError as error:
@@ -55,7 +55,7 @@ def names_in(folder):
 
 
 def make_folder(folder):
-    """Make a folder and those above it. Raises InputError where that cannot be."""
+    """Make a folder and those above it. Raises InputError if that is not possible."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
@@ -63,7 +63,7 @@ def make_folder(folder):
 
 
 def unreadable(path, error):
-    """The InputError of a file or a folder that the system does not let us read."""
+    """The InputError for a file or a folder that cannot be read."""
     return InputError(f"{shown(path)} cannot be read ({reason(error)}): restore it, or name another.")
 
 
@@ -73,7 +73,7 @@ def reason(error):
 
 
 def kind_of(mode):
-    """What a file is that is no regular file."""
+    """What a file is, in words, if it is not a regular file."""
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
     return kinds.get(stat.S_IFMT(mode), "a device")
 
@@ -128,7 +128,7 @@ def parsed(content):
 
 @dataclass(frozen=True)
 class Document:
-    """The description of JSON that is kept in a file: its kind, and what to do where a file is otherwise."""
+    """The description of a JSON file: its kind, and the advice for a file that does not match."""
 
     kind: object
     advice: str
@@ -149,7 +149,7 @@ class Document:
             raise InputError(f"{shown(place)}: {mismatch}: {self.advice}.") from None
 
     def read(self, path):
-        """The value in a file. Raises InputError where it is not of this kind."""
+        """The value in a file. Raises InputError if it is not of this kind."""
         return self.checked(read_bytes(path, JSON_BYTES), path)
 
     def write(self, path, value, indent=2):
@@ -158,7 +158,7 @@ class Document:
         write_atomically(path, (json.dumps(value, indent=indent) + "\n").encode())
 
     def read_lines(self, path):
-        """The values of a file with one a line; a last line that a kill cut off is left out."""
+        """The values of a file that has one in each line. An incomplete last line, cut off by a kill, is left out."""
         *lines, last = read_bytes(path, LINES_BYTES).split(b"\n")
         values = [self.checked(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
         if last:
@@ -167,7 +167,7 @@ class Document:
         return values
 
     def write_lines(self, path, values):
-        """Write a value a line, complete or not at all."""
+        """Write one value in each line, complete or not at all."""
         write_atomically(path, b"".join(self.line(value, path) for value in values))
 
     def append_line(self, path, value):
@@ -182,8 +182,8 @@ class Document:
 def read_tensors(path, kind=None):
     """{name: NumPy array} of a safetensors file.
 
-    Raises InputError where it is damaged or holds another dtype than train writes, and Mismatch where it is not of the
-    kind, a Record of Arrays. Names, dtypes and shapes are checked from its header, before any tensor is read.
+    `kind` is a Record of Arrays. Raises InputError if the file is damaged or holds a dtype that train does not write,
+    and Mismatch if it is not of this kind. Names, dtypes and shapes are checked in the header, before a tensor is read.
     """
     with tensor_file(path) as file:
         forms = {}
@@ -203,15 +203,15 @@ def read_tensors(path, kind=None):
 
 
 def read_header(path):
-    """{key: text} of what a safetensors file says beside its tensors."""
+    """{key: text} of a safetensors file's metadata."""
     with tensor_file(path) as file:
         return file.metadata() or {}
 
 
 @contextmanager
 def tensor_file(path):
-    """A safetensors file, opened. Raises InputError where it is none."""
-    with opened(path):  # which is a regular file
+    """A safetensors file, opened. Raises InputError if it is not one."""
+    with opened(path):  # raises unless it is a regular file
         try:
             with safe_open(path, framework="numpy") as file:
                 yield file
@@ -226,8 +226,8 @@ def tensor_file(path):
 def write_atomically(path, content):
     """Write bytes to a temporary file in the same folder, and rename it to `path` when it is complete on the disk.
 
-    Raises InputError where nothing can be written there. Where the disk fails, the OSError names `path`, which is as it
-    was, and no temporary file is left.
+    Raises InputError if nothing can be written there. If the disk fails, the OSError names `path`, the file is
+    unchanged and no temporary file is left.
     """
     path = Path(path)
     check_writable(path)
@@ -249,7 +249,7 @@ def write_atomically(path, content):
 
 
 def append(path, content):
-    """Add bytes to the end of a file, all or none; the file begins with them where it does not exist."""
+    """Add bytes to the end of a file, all or none. A file that does not exist is created."""
     check_writable(Path(path))
     with named(path):
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
@@ -267,7 +267,7 @@ def append(path, content):
 
 
 def check_writable(path):
-    """Raises InputError where there can be no file `path`: its folder is none, or it is something else itself."""
+    """Raise InputError if `path` cannot be a file: its folder does not exist, or it is something else itself."""
     where, folder = f"{shown(path)} cannot be written", path.parent
     try:
         mode = os.stat(folder).st_mode
@@ -288,7 +288,7 @@ def check_writable(path):
 
 @contextmanager
 def named(path):
-    """Within a `with` block, an OSError names `path`, and a folder in which nothing can be written is an InputError."""
+    """Within a `with` block, an OSError names `path`, and one about missing permission becomes an InputError."""
     try:
         yield
     except OSError as error:
@@ -299,7 +299,7 @@ def named(path):
 
 
 def remove_leftovers(folder):
-    """Remove the temporary files of processes that are gone: writes that a kill cut short."""
+    """Remove the temporary files of processes that no longer exist, left by writes that a kill cut short."""
     for name in names_in(folder):
         if (parts := TEMPORARY.fullmatch(name)) and name not in being_written and gone(int(parts["process"])):
             with contextlib.suppress(OSError):
@@ -307,7 +307,7 @@ def remove_leftovers(folder):
 
 
 def gone(process):
-    """Is there no other process of this number any more? Where the system does not say: False."""
+    """Has the process with this number ended? False if the system does not say."""
     if process == os.getpid():
         return True  # an earlier one: what this process writes is in `being_written`
     if os.name != "posix":

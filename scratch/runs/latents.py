@@ -1,11 +1,11 @@
 """Latents as data: the .npz file that `encode` writes and `decode` reads.
 
-    latents              float, of a model whose latents are continuous, or
-    codes                the smallest unsigned integers that hold 0 … K − 1; of several levels codes_top, codes_bottom
-    about                a JSON object: format, model, fingerprint of its weights, K, the shapes that stand behind N
-                         in each of the arrays, and the shape of an image
+    latents              floats, for a model with continuous latents, or
+    codes                the smallest unsigned integers that hold 0 … K − 1; with two levels codes_top and codes_bottom
+    about                a JSON object: format, model, fingerprint of its weights, K, the shape of each array after its
+                         first axis N, and the shape of an image
 
-A latent means nothing to any other weights than those it came from, so `decode` asks for the fingerprint first.
+Only the weights that made a latent can decode it, so `decode` first compares the fingerprints.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from scratch.runs.schema import Form, Mismatch, shown
 
 LARGEST = 2**31  # bytes of a file of latents
 LARGEST_ABOUT = 2**20  # bytes that `about` takes in memory
-# What zipfile, its decompressors and NumPy's reader raise at bytes that are damaged, encrypted or of another kind.
+# What zipfile, its decompressors and NumPy's reader raise for bytes that are damaged, encrypted or of another kind.
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, RuntimeError, EOFError, SyntaxError, OverflowError,
               MemoryError, UserWarning, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
@@ -57,7 +57,7 @@ def named(trained, latents):
 
 
 def about(trained):
-    """What a file of this model's latents says of where they come from."""
+    """The object `about` for a file of this model's latents: where they come from."""
     H, W, C = trained.run.config["data"]["image_shape"]
     probe = named(trained, trained.encode(np.zeros((1, H, W, C), trained.dtype)))
     return {
@@ -96,13 +96,13 @@ def write_latents(path, trained, latents):
 
 
 def kind_of(trained, shapes):
-    """The description of the arrays of this model's latents; `shapes` stand behind N."""
+    """The description of the arrays of this model's latents; `shapes` are those after the first axis N."""
     dtype = smallest_integers(trained.codes) if trained.codes else trained.dtype
     return kind_of_latents(shapes, dtype, trained.codes)
 
 
 def read_latents(path, trained):
-    """The latents of a file, as `trained` decodes them. Raises InputError where they are not its own."""
+    """The latents of a file, in the form that `trained` decodes. Raises InputError if another model encoded them."""
     own, folder = about(trained), shown(trained.run.folder)
     with opened(path, LARGEST) as file:
         try:

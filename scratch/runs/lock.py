@@ -1,4 +1,4 @@
-"""One writer a folder: a lock that the system releases when its process ends, however that comes."""
+"""A lock, so that only one process writes into a folder. The system releases it when the process ends in any way."""
 
 import contextlib
 import errno
@@ -12,19 +12,19 @@ from scratch.runs.files import kind_of, named
 from scratch.runs.schema import shown
 
 NAME = ".lock"
-WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)  # what such a file system answers
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)  # from a file system without locks
 BEYOND = 2**30  # on Windows a locked byte cannot be read: this one is beyond the content
 
 
 class Lock:
-    """Held from its making until `close`, the end of a `with` block or the end of the process.
+    """The lock of a folder, held from its creation until `close`, the end of a `with` block or of the process.
 
         with Lock(folder):
-            ...                 nobody else writes into the folder
+            ...                 no other process writes into the folder
 
-    Raises InputError where another process, or another lock of this one, holds the folder. Reading asks for no lock.
-    The file .lock holds the number of the process; it goes when the lock is released. A file system without locks, as
-    some over a network are, gives none.
+    Raises InputError if another process, or another Lock of this process, holds the folder. Reading needs no lock. The
+    file .lock holds the number of the process and is removed with the lock. On a file system without locks, such as
+    some network file systems, nothing is locked.
     """
 
     def __init__(self, folder):
@@ -53,7 +53,7 @@ class Lock:
             except BaseException:
                 os.close(handle)
                 raise
-            os.close(handle)  # whoever held it has removed the file in the meantime
+            os.close(handle)  # its last holder has removed the file in the meantime
 
     def __enter__(self):
         return self
@@ -63,7 +63,7 @@ class Lock:
 
 
 def lock(handle):
-    """Lock an open file. False where another has it."""
+    """Lock an open file. Returns False if it is locked already."""
     try:
         if os.name == "nt":
             import msvcrt
@@ -89,7 +89,7 @@ def is_still(handle, path):
 
 
 def holder(handle):
-    """Who holds the lock, in words."""
+    """The holder of the lock, in words."""
     number = os.read(handle, 20).decode("ascii", "replace")
     if number == str(os.getpid()):
         return "this process already"

@@ -1,9 +1,9 @@
-"""Run folders written before this program, brought to what it writes: all that older folders lack stands here."""
+"""Folders of older versions of this program: what they lack is added here, and only here."""
 
 from scratch.models.system import find_system, systems
 from scratch.options.resolve import checked, run_options
 
-# Options that came later. An older folder was trained as their defaults say.
+# Options that older folders lack. They were trained with what are now the defaults.
 LATER = (
     "codebook_update", "ema_decay", "restart_after", "entropy_weight", "entropy_temperature", "code_metric",
     "straight_through", "free_bits", "capacity", "network", "weight_init", "norm", "sparsity", "corruption",
@@ -13,9 +13,9 @@ LATER = (
 
 
 def migrated(config):
-    """A config with every option of its model, checked. Raises InputError, with `option` set where it is about one.
+    """A config with every option of its model, checked. Raises InputError, with `option` set if it is about one.
 
-    Options of other models, which older folders held too, are left out.
+    Older folders also held options of other models. These are left out.
     """
     options = config["options"]
     system = find_system(options.get("model"))

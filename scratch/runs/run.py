@@ -1,10 +1,10 @@
-"""A run: its options, its folder, its metrics, its checkpoints, and how it is taken up again.
+"""A run: its options, its folder, its metrics, its checkpoints, and how it is continued.
 
-What the files hold stands in descriptions.py. Every file is written beside its place and renamed into it, so that a
-kill at any moment leaves the last good one; only to steps.jsonl lines are appended as they come. A save writes the
-metrics first, then resume.safetensors, which holds everything, then the checkpoint. So whatever a kill leaves,
-resume.safetensors says where the run stands, and resuming brings the other files to there. A folder without it is that
-of a run that was never saved, and training into it begins anew.
+descriptions.py says what the files hold. A file is written under a temporary name and then renamed, so a kill at any
+moment leaves the last good file. Lines of steps.jsonl alone are appended as they come. A save writes the metrics first,
+then resume.safetensors, which holds everything, then the checkpoint. After a kill resume.safetensors therefore says how
+far the run has come, and resuming brings the other files to that point. A folder without resume.safetensors belongs to
+a run that was never saved; training into it starts from the beginning.
 """
 
 import json
@@ -40,11 +40,11 @@ LINES = {"metrics.jsonl": METRICS, "steps.jsonl": STEPS}
 
 
 class AlreadyARun(InputError):
-    """The folder for a new run holds one that was saved."""
+    """The folder for a new run already holds a run that was saved."""
 
 
 class NeverSaved(InputError):
-    """The folder holds the config of a run and nothing to continue from; `config` is that."""
+    """The folder holds the config of a run, in `config`, but nothing to continue from."""
 
     def __init__(self, message, config):
         super().__init__(message)
@@ -52,7 +52,7 @@ class NeverSaved(InputError):
 
 
 def versions():
-    """{package: version} of what a run's numbers may depend on."""
+    """{package: version} of the packages that a run's numbers may depend on."""
     found = {"python": platform.python_version()}
     for package in ("numpy", "torch", "cupy-cuda13x", "cupy-cuda12x", "matplotlib", "pillow", "safetensors"):
         try:
@@ -63,7 +63,7 @@ def versions():
 
 
 def describe_data(data):
-    """What of the data a run depends on, for its config."""
+    """The facts about the data that a run depends on, for its config."""
     return {
         "name": data.name,
         "image_shape": list(data.train.shape[1:]),
@@ -73,13 +73,13 @@ def describe_data(data):
 
 
 class Run:
-    """A run's folder and config. Whoever writes into the folder holds its lock; reading asks for none.
+    """A run's folder and config. Writing into the folder needs its lock; reading does not.
 
-    The lock is taken when a run is created, resumed or first written to, and released by `close`, at the end of a
-    `with` block, or with the run itself.
+    The lock is taken when a run is created, resumed or first written to. It is released by `close`, at the end of a
+    `with` block, or when the Run is deleted.
     """
 
-    began_anew = False  # True where `create` found a run that was never saved
+    began_anew = False  # True if `create` found a run that was never saved
     lock = None
 
     def __init__(self, folder, config):
@@ -90,7 +90,7 @@ class Run:
         return self.config["options"]
 
     def hold(self):
-        """Be the one that writes into the folder. Raises InputError where another is."""
+        """Take the lock for writing into the folder. Raises InputError if another process or Run holds it."""
         if self.lock is None:
             self.lock = Lock(self.folder)
 
@@ -117,7 +117,8 @@ class Run:
 
     @classmethod
     def create(cls, folder, config):
-        """A new run, in a folder that holds none that was saved, and nothing else of the names that a run writes."""
+        """A new run. Raises InputError if the folder holds a saved run, or another file with a name that a run writes.
+        """
         make_folder(folder)
         run = cls(folder, config)
         run.hold()
@@ -127,7 +128,8 @@ class Run:
         return run
 
     def make_room(self):
-        """Remove what a run left that was never saved. Was there one? Raises InputError for any other file there."""
+        """Remove the files of a run that was never saved, and return whether there was one. Raises InputError if one of
+        the names that a run writes belongs to anything else."""
         folder, names = shown(self.folder), names_in(self.folder)
         if "resume.safetensors" in names:
             raise AlreadyARun(f"{folder} holds a run already: continue that one, or choose another folder.")
@@ -161,11 +163,11 @@ class Run:
         CONFIG.write(self.folder / "config.json", self.config)
 
     def metrics(self):
-        """The metrics written so far, an object an epoch."""
+        """The metrics written so far, one dict for each epoch."""
         return self.read_lines("metrics.jsonl")
 
     def read_lines(self, name):
-        """The JSON objects of metrics.jsonl or steps.jsonl; none where there is no such file."""
+        """The JSON objects of metrics.jsonl or steps.jsonl; an empty list if the file does not exist."""
         path = self.folder / name
         return LINES[name].read_lines(path) if present(path) else []
 
@@ -179,7 +181,7 @@ class Run:
         STEPS.append_line(self.folder / "steps.jsonl", line)
 
     def save(self, trainer, progress, metrics=None):
-        """Save where training stands, and the metrics of a finished epoch. Raises Diverged at weights not finite."""
+        """Save the state of training and the metrics of a finished epoch. Raises Diverged if a weight is not finite."""
         weights, moments, steps = trainer.state()
         for name, value in weights.items():
             if not np.isfinite(value).all():
@@ -212,9 +214,9 @@ class Run:
             return run, read_tensors(path), position
 
     def restore(self, trainer, tensors, position):
-        """Put the trainer where the tensors say, bring the folder's files to there, and return the progress.
+        """Load the tensors into the trainer, bring the folder's files to the same point, and return the progress.
 
-        Raises InputError, before anything is changed, where the tensors are not the trainer's or a file is damaged.
+        Raises InputError, before anything is changed, if the tensors do not fit the trainer or a file is damaged.
         """
         path, sums = self.folder / "resume.safetensors", position["totals"]["sums"]
         weights, moments, _ = trainer.state()
@@ -223,7 +225,7 @@ class Run:
         except Mismatch as mismatch:
             raise InputError(f"{shown(path)} does not fit its own config: {mismatch}: restore it, or train again."
                              ) from None
-        # Where --steps ended in the middle of an epoch, the epoch has its line already, until it ends once more.
+        # If `steps` ended in the middle of an epoch, the epoch already has a line, which its end will replace.
         begun = position["epoch"] + (position["step"] > 0)
         metrics = [m for m in self.metrics() if m["epoch"] < begun]
         steps = [line for line in self.read_lines("steps.jsonl") if line["step"] <= position["updates"]]
@@ -256,7 +258,7 @@ class Run:
         return model
 
     def check_destination(self, path):
-        """Raises InputError where what a command writes would take the place of a file of this run."""
+        """Raise InputError if `path`, which a command is about to write, is a file of this run."""
         for name in described.FILES:
             if same_file(path, self.folder / name):
                 raise InputError(f"{shown(path)} is a file of the run itself: choose another name.")
@@ -288,7 +290,7 @@ def checked_config(config, path):
 
 
 def checked_resume(folder):
-    """The path of a run's resume.safetensors. Raises InputError, or NeverSaved, where there is none."""
+    """The path of a run's resume.safetensors. Raises InputError, or its subclass NeverSaved, if there is none."""
     path = Path(folder) / "resume.safetensors"
     if not present(path):
         raise nothing_to_resume(Path(folder))

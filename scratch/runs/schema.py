@@ -1,4 +1,4 @@
-"""What a value in a file may be. A kind checks a value; a Mismatch says where it is, what is there, what should be.
+"""Kinds of values in files. A kind checks a value; a Mismatch says where it is, what was found, what was expected.
 
     Record({"epoch": Whole(1), "step": Whole()}).check({"epoch": 0, "step": 2})
     Mismatch: epoch is 0; expected an integer ≥ 1
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-LARGEST = 2**63 - 1  # of an integer, unless its kind says otherwise
+LARGEST = 2**63 - 1  # integer, unless its kind has another bound
 LONGEST = 4096  # characters of a text
 
 
@@ -26,7 +26,7 @@ class Mismatch(Exception):
 
 
 def shown(text):
-    """A name or a path for a message: characters that do not print, such as line ends, stand as escapes."""
+    """A name or a path for a message: characters that cannot be printed, such as line ends, are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
 
 
@@ -51,7 +51,7 @@ def inside(where, key):
 
 
 def between(least, most, unbounded=math.inf):
-    """Bounds in words, with a space before them; nothing where there are none."""
+    """Bounds in words, with a space before them; an empty string if there are none."""
     if most < unbounded:
         return f" from {least} to {most}"
     return f" ≥ {least}" if least > -math.inf else ""
@@ -75,7 +75,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class Real:
-    """A number of at least `least`; an infinite one only where `finite` is False, and NaN only where `nan` is True."""
+    """A number ≥ `least`. It may be infinite only if `finite` is False, and NaN only if `nan` is True."""
 
     least: float = -math.inf
     finite: bool = True
@@ -97,7 +97,7 @@ class Real:
 
 @dataclass(frozen=True)
 class Text:
-    """Text; where there are choices, one of them."""
+    """Text of at most `longest` characters. If there are `choices`, one of them."""
 
     choices: tuple = ()
     longest: int = LONGEST
@@ -145,7 +145,7 @@ class Either:
 
 @dataclass(frozen=True)
 class Listed:
-    """A list whose entries are of one kind; of `length` entries where that is given."""
+    """A list whose entries are of one kind. It has `length` entries, if that is given."""
 
     kind: object
     length: int | None = None
@@ -163,7 +163,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Record:
-    """An object with these entries, those of `optional` where they are there, and others only of the kind `others`."""
+    """An object with these `entries`. It may also have those of `optional`, and any others of the kind `others`."""
 
     entries: dict = field(default_factory=dict)
     optional: dict = field(default_factory=dict)
@@ -186,7 +186,7 @@ class Record:
 
 
 class Form(NamedTuple):
-    """Dtype and shape of a tensor that is not read yet."""
+    """Dtype and shape of a tensor that has not been read yet."""
 
     dtype: str
     shape: tuple
@@ -196,8 +196,8 @@ class Form(NamedTuple):
 class Array:
     """A tensor of one dtype and shape, without NaN.
 
-    A None in `shape` is any number of at least 1. `least` and `most` bound the numbers; without `finite` they may be
-    infinite. Given the Form alone, it checks that.
+    A None in `shape` stands for any integer ≥ 1. `least` and `most` are bounds of the numbers. Infinite numbers are
+    allowed only if `finite` is False. For a Form, only dtype and shape are checked.
     """
 
     dtype: str
@@ -222,7 +222,7 @@ class Array:
             raise Mismatch(where, f"{value.dtype} {shape}", self.expected)
         if isinstance(value, Form) or not value.size:
             return
-        lowest, highest = value.min(), value.max()  # NaN where there is one
+        lowest, highest = value.min(), value.max()  # NaN if there is a NaN
         if np.isnan(lowest) or (self.finite and not (np.isfinite(lowest) and np.isfinite(highest))):
             raise Mismatch(where, "not finite" if self.finite else "not a number", "finite numbers")
         if lowest < self.least or highest > self.most:

@@ -1,4 +1,4 @@
-"""A run in training: begun anew, or continued from where it was last saved."""
+"""A run in training: a new one, or one continued from its last save."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from scratch.training.progress import Progress
 
 @dataclass
 class Session:
-    """What `fit` takes: trainer, data, run, progress; and what there is to say about a continued run, in sentences."""
+    """What `fit` takes: trainer, data, run and progress. `notes` are sentences for the user about the run."""
 
     trainer: object
     data: object
@@ -25,7 +25,7 @@ class Session:
 
 
 def begin(options, data, folder=None, *, program="scratch", make_trainer=make_trainer, on_ready=lambda run: None):
-    """The Session of a new run in `folder`, or of one that writes nothing where there is none. Raises InputError.
+    """The Session of a new run in `folder`; a run without a folder writes nothing. Raises InputError.
 
     options    every option, as `resolve` gives them
     on_ready   called with the run before its model sees the first images
@@ -47,9 +47,9 @@ def begin(options, data, folder=None, *, program="scratch", make_trainer=make_tr
 
 
 def resume(folder, given, *, program="scratch", make_trainer=make_trainer, download=False, data=None):
-    """The Session of a run as it was when it was last saved. `given` are options that may change. Raises InputError.
+    """The Session of a run at its last save. `given` are options that may change. Raises InputError.
 
-    data   the examples, where they are no data set that the options name
+    data   the examples, if the options name no data set for them
     """
     run, tensors, position = Run.resume(folder)
     with run.closed_on_error():
@@ -57,7 +57,7 @@ def resume(folder, given, *, program="scratch", make_trainer=make_trainer, downl
 
 
 def continued(run, tensors, position, given, program, make_trainer, download, data):
-    """The Session of a run from what its resume.safetensors holds. Nothing is written before all of it fits."""
+    """The Session of a run from its resume.safetensors. Nothing is written before everything has been checked."""
     if run.config["program"] != program:
         raise InputError(f"{run.folder} was trained by {run.config['program']}: continue it there.")
     run.config["options"] = resolve_resumed(run.options, given)
@@ -77,13 +77,13 @@ def continued(run, tensors, position, given, program, make_trainer, download, da
 
 
 def is_finished(session):
-    """Are the epochs or steps of a continued run done already?"""
+    """Are all epochs or steps of a continued run done?"""
     return not steps_to_do(session.progress, session.run.options, len(session.data.train))
 
 
 def check_last_batch(trainer, data, options):
-    """Raises InputError where the last batch of an epoch holds a single example and the model cannot take that, as
-    batch normalisation over a single pixel cannot."""
+    """Raise InputError if the last batch of an epoch holds a single example and the model cannot be trained on one,
+    as with batch normalisation over a single pixel."""
     count, size = len(data.train), options["batch_size"]
     if (count % size or min(size, count)) != 1:
         return
@@ -99,7 +99,7 @@ def check_last_batch(trainer, data, options):
 
 
 def free_folder(options, parent="runs"):
-    """runs/MODEL-PRESET-DATA, with a number behind it if that one is taken."""
+    """runs/MODEL-PRESET-DATA, with a number appended if that folder exists."""
     data = options["data"].partition(":")[0]
     name = Path(parent) / f"{options['model']}-{options['preset']}-{data}"
     folder, number = name, 1

@@ -1,1 +1,1 @@
-"""One training step, the loop around it, and what it reports. Knows models, never files."""
+"""One training step, the loop around it, and its metrics. The files of a run are written in scratch/runs."""

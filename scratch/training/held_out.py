@@ -7,20 +7,20 @@ from scratch.arrays import generator
 from scratch.losses import psnr
 from scratch.training.progress import Totals
 
-HELD_OUT_SEED = 20140416  # the noise of held-out example i is the i-th draw from this seed, whatever the batch size
+HELD_OUT_SEED = 20140416  # the noise of held-out example i is the i-th draw from this seed, for any batch size
 
 
 def held_out_generators():
-    """(the bottleneck's, the corruption's): two streams, each of which holds one draw after the other."""
+    """(generator of the bottleneck's noise, generator of the corruption's), from which all examples draw in turn."""
     return generator(np, HELD_OUT_SEED), generator(np, HELD_OUT_SEED, 1)
 
 
 def held_out_metrics(trainer, examples, batch_size, dtype, when="now"):
-    """{held_out_…: value} over stored examples: every loss term, of a VQ-VAE its codes, and of images the PSNR.
+    """{held_out_…: value} over stored examples: every loss term, the use of codes if there are any, the PSNR of images.
 
-    The loss draws z, and what corrupts the image where the model has a corruption, from a seed fixed by the example.
-    The PSNR in dB is −10 log₁₀ of the mean squared error per element over the whole set, of the deterministic
-    reconstruction of the image as it is.
+    The loss draws z, and a corruption if the model has one, with noise fixed by the number of the example. The PSNR in
+    dB is −10 log₁₀ of the mean squared error per element over the whole set. It compares the images, which are not
+    corrupted, with their deterministic reconstructions.
     """
     totals, squared_error, generators = Totals(), 0.0, held_out_generators()
     for batch in batches(len(examples), batch_size, 0, 0, shuffle=False):

@@ -1,7 +1,7 @@
-"""The loop: batches in, steps, epochs, metrics and checkpoints out. It knows a trainer (trainer.py) and no model.
+"""The loop over epochs and steps, which saves metrics and checkpoints. It calls a trainer (trainer.py), never a model.
 
 A run is anything with `options`, `save(trainer, progress, metrics=None)` and `append_steps(line)`: a folder
-(runs/run.py), or nothing that is written (Unsaved).
+(runs/run.py), or Unsaved, which writes nothing.
 """
 
 import itertools
@@ -19,11 +19,11 @@ from scratch.training.progress import Totals
 
 
 class Interrupted(Exception):
-    """Training was asked to stop, and has saved all that continuing needs."""
+    """Training was stopped by Ctrl-C or SIGTERM, after saving all that continuing needs."""
 
 
 class Unsaved:
-    """A run that writes nothing; it keeps its metrics."""
+    """A run that writes nothing. It keeps its metrics in memory."""
 
     folder = "this run"
 
@@ -44,20 +44,20 @@ class Unsaved:
         return self
 
     def __exit__(self, *exception):
-        """There is nothing to close."""
+        """Nothing has to be closed."""
 
     def save(self, trainer, progress, metrics=None):
         if metrics is not None:
             self.history.append(metrics)
 
     def append_steps(self, line):
-        """Nobody reads it."""
+        """The line is not kept."""
 
 
 class StopRequest:
-    """Within a `with` block, Ctrl-C (and SIGTERM) sets `asked` instead of striking in the middle of an update.
+    """Within a `with` block, Ctrl-C (and SIGTERM) sets `asked` instead of interrupting an update.
 
-    A second one strikes at once.
+    A second one interrupts at once.
     """
 
     def __enter__(self):
@@ -82,8 +82,11 @@ class StopRequest:
 def fit(trainer, data, run, progress, *, on_epoch=lambda metrics: None):
     """Train from `progress` up to the run's number of epochs or of steps, saving after each epoch.
 
-    An epoch in which the steps end has its line of metrics too, and stays open: with more steps it goes on from there.
-    Raises Diverged, with what was saved before kept; or, after saving, Interrupted.
+    If the steps end within an epoch, the epoch gets its line of metrics as well and stays open: a run continued with
+    more steps goes on from there.
+
+    Raises Diverged if a number is no longer finite; what was saved before stays. Raises Interrupted, after saving, if
+    Ctrl-C or SIGTERM asked to stop.
     """
     options = run.options
     with StopRequest() as stop:
@@ -99,15 +102,17 @@ def fit(trainer, data, run, progress, *, on_epoch=lambda metrics: None):
 
 
 def steps_to_do(progress, options, images):
-    """How many updates are left of --steps, or else of --epochs; none where more than that are done."""
+    """How many updates are left of the run's `steps`, or of its `epochs` if it has no `steps`; never below 0."""
     an_epoch = math.ceil(images / options["batch_size"])
     steps = options["steps"] or options["epochs"] * an_epoch
     return max(0, steps - (progress.epoch - 1) * an_epoch - progress.step)
 
 
 def log_steps(run, data, progress, read):
-    """Write the lines of steps.jsonl that the values just read complete. A squared error also comes as its mean over
-    elements, divided by the variance of the data."""
+    """Write the lines of steps.jsonl that are complete with the values just read.
+
+    A line also holds the squared error as its mean over elements, divided by the variance of the data.
+    """
     options = run.options
     if not (every := options["log_steps"]):
         return
@@ -120,14 +125,15 @@ def log_steps(run, data, progress, read):
 
 
 def prepare(trainer, data, options):
-    """Before the first step of a new run: give the model the first batches of epoch 1, if it wants to see some."""
+    """Before the first step of a new run: prepare the model with the first batches of epoch 1, if it needs any."""
     if count := trainer.prepared_from:
         first = itertools.islice(batches(len(data.train), options["batch_size"], options["seed"], 1), count)
         trainer.prepare([trainer.inputs(data.train[batch], options["dtype"]) for batch in first])
 
 
 def train_epoch(trainer, data, run, progress, stop):
-    """The steps of an epoch that are still to do, or as many as are left. Is the epoch then whole?"""
+    """Do the steps that are left of an epoch, or of the run if these are fewer. Returns True if the epoch is complete.
+    """
     options, totals = run.options, progress.totals
     order = list(batches(len(data.train), options["batch_size"], options["seed"], progress.epoch))
     started = last_read = time.perf_counter()
@@ -144,7 +150,7 @@ def train_epoch(trainer, data, run, progress, stop):
             bar.update()
             now = time.perf_counter()
             if now - last_read > 1 or stop.asked or progress.step == last:
-                read = totals.read(trainer)  # waits for the device, so only about once a second
+                read = totals.read(trainer)  # this waits for the device, so it is done about once a second
                 bar.set_postfix({name: f"{value:.4g}" for name, value in totals.latest.items()})
                 log_steps(run, data, progress, read)
                 totals.seconds = earlier + now - started

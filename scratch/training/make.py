@@ -1,4 +1,4 @@
-"""From options to a model in its fastest form and to what trains it."""
+"""From options to a model in its fastest form, and to its trainer."""
 
 import numpy as np
 
@@ -14,15 +14,17 @@ from scratch.training.trainer import Trainer
 
 
 def make_model(options, shape, rng=None, model=None):
-    """The model that the options of a run describe, or the one given, for examples of this shape, on its device. Raises
-    InputError for examples that it cannot take, and for a device that is not there."""
+    """The model that the options of a run describe, or the one given, for examples of this shape, on the run's device.
+
+    Raises InputError if the model cannot take such examples, or if the device does not exist.
+    """
     device = options["device"]
-    device_module(device)  # complains before anything is built
+    device_module(device)  # raises InputError before anything is built
     if model is None:
         system = find_system(options["model"])
         model = system.build(tuple(shape), options, dtype=np.dtype(options["dtype"]), rng=rng)
     elif model.shape != tuple(shape):
-        raise InputError(f"the model was built for examples of {by(model.shape)}, and these are {by(shape)}.")
+        raise InputError(f"the model was built for examples of {by(model.shape)}, but these are {by(shape)}.")
     model = model.to(device)
     if options["plain"]:
         return model
@@ -33,7 +35,7 @@ def make_model(options, shape, rng=None, model=None):
 
 
 def make_trainer(options, shape, model=None):
-    """(trainer, number of parameters) of a new run, of a new model or of the one given."""
+    """(trainer, number of parameters) for a new run, with a new model or with the one given."""
     on_gpu, notes = options["device"] != "cpu", []
     plain_first = {**options, "plain": options["plain"] or on_gpu}
     model = make_model(plain_first, shape, np.random.default_rng(options["seed"]), model)
@@ -57,13 +59,13 @@ def by(shape):
 
 
 def number_of_workers(options, model):
-    """The option `workers`; where it says nothing, a sensible number. Raises InputError where there can be but one."""
+    """The option `workers`, or a sensible number if it is None. Raises InputError if more than one is not possible."""
     device, workers = options["device"], options["workers"]
     if workers is None:
         coupled = any(part.couples_examples for part in model.modules())
         return 1 if options["plain"] or device != "cpu" or coupled else sensible_workers(options["batch_size"])
     if workers > 1 and (options["plain"] or device != "cpu"):
-        where = "the plain forms" if options["plain"] else f"the device {device}"
-        raise InputError(f"{workers} asks for threads that share a batch on the CPU, which {where} cannot have: leave "
-                         f"one of them out.", "workers")
+        where = "with the plain forms" if options["plain"] else f"on {device}"
+        raise InputError(f"{workers} means threads that share a batch on the CPU, which is not possible {where}: "
+                         f"leave one of them out.", "workers")
     return workers

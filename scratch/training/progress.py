@@ -1,4 +1,4 @@
-"""How far training is, and the totals of an epoch."""
+"""How far training has come, and the totals of an epoch."""
 
 import math
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ def perplexities(counts):
 
 @dataclass
 class Totals:
-    """Running sums over the examples of an epoch, fed with scalars that may still be on the device."""
+    """Running sums over the examples of an epoch. The added scalars may still be on the device."""
 
     sums: dict = field(default_factory=dict)
     examples: int = 0
@@ -30,12 +30,13 @@ class Totals:
     latest: dict = field(default_factory=dict)
 
     def add(self, where, examples, terms, counts):
+        """Add the terms {name: scalar} and code counts of a batch; `where` names its place for Diverged."""
         self.pending.append((where, examples, terms, counts))
 
     def read(self, trainer):
-        """Fetch what is pending: [{name: value}], step by step.
+        """Fetch the pending values: [{name: value}], step by step.
 
-        Raises Diverged, with place and term, at the first value that is not finite.
+        Raises Diverged, with the step and the term, at the first value that is not finite.
         """
         read = []
         values = iter(trainer.read([value for _, _, terms, _ in self.pending for value in terms.values()]))
@@ -53,7 +54,7 @@ class Totals:
         return read
 
     def means(self):
-        """Averages over examples; of each level the number of different codes used and the perplexity of them all."""
+        """Averages over examples; for each grid of codes also the number of codes used and their perplexity."""
         means = {name: total / self.examples for name, total in self.sums.items()}
         for level, counts in self.counts.items():
             means[level_name("codes_used", level)] = int((counts > 0).sum())
@@ -63,14 +64,16 @@ class Totals:
 
 @dataclass
 class StepMeans:
-    """Means over every so many updates, whatever the epochs: the lines of steps.jsonl. A step counts as one, whether
-    its batch is whole or not."""
+    """Means over a fixed number of updates, across epochs: the lines of steps.jsonl.
+
+    All updates have the same weight, also one whose batch is smaller.
+    """
 
     step: int = 0  # updates seen, of the whole run
     sums: dict = field(default_factory=dict)  # since the last line
 
     def add(self, values, every):
-        """Take the values of one update in; {"step": …, name: mean} where it is one of those that end a line."""
+        """Add the values of one update. Returns {"step": …, name: mean} after each `every` updates, else None."""
         self.step += 1
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
@@ -83,7 +86,7 @@ class StepMeans:
 
 @dataclass
 class Progress:
-    """How far training is: `step` batches of epoch `epoch` (from 1) are done, with these totals."""
+    """How far training has come: `step` batches of epoch `epoch` (from 1) are done, with these totals."""
 
     epoch: int = 1
     step: int = 0

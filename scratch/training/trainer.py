@@ -1,4 +1,4 @@
-"""One step of training. torch_ref has a trainer with the same methods; the loop (loop.py) asks for nothing else."""
+"""One step of training. torch_ref has a trainer with the same methods; the loop (loop.py) calls no others."""
 
 import copy
 
@@ -10,12 +10,12 @@ from scratch.training.progress import perplexities
 
 
 class Trainer:
-    """One training step of a Model, and what the loop wants to know of it. Examples come as NumPy arrays.
+    """One training step of a Model, and what the loop needs to know about it. Examples are NumPy arrays.
 
     Shapes: a batch (N, ...), such as images (N, H, W, C). Terms are scalars that stay on the device.
     """
 
-    notes = ()  # what there is to say about how it was made, in sentences
+    notes = ()  # sentences for the user about how it was made
 
     def __init__(self, model, optimizer, seed, device="cpu"):
         self.model, self.optimizer = model, optimizer
@@ -23,7 +23,7 @@ class Trainer:
         self.xp = device_module(device)
 
     def inputs(self, stored, dtype):
-        """What `step` takes of stored examples."""
+        """Stored examples in the form that `step` takes."""
         return self.model.inputs(stored, dtype)
 
     def step(self, examples, epoch, step):
@@ -40,15 +40,15 @@ class Trainer:
 
     @property
     def prepared_from(self):
-        """How many of the first batches `prepare` wants to see."""
+        """How many of the first batches `prepare` needs."""
         return self.model.prepared_from
 
     def prepare(self, batches):
-        """Show a new model the first batches of examples, from which some begin."""
+        """Prepare a new model with the first batches of examples."""
         self.model.prepare([to_device(examples, self.device) for examples in batches], generator(np, self.seed, 0, 0))
 
     def try_one(self, examples):
-        """A forward in training mode that leaves no trace. Raises what the model raises."""
+        """A forward in training mode, on a copy of the model. Raises what the model raises."""
         copy.deepcopy(self.model).train().loss(to_device(examples, self.device))
 
     def add_gradients(self, x, noise, scale=1.0):
@@ -61,7 +61,8 @@ class Trainer:
     def evaluate(self, examples, noise):
         """(terms, {level: code counts}, squared error of each image's deterministic reconstruction, or None).
 
-        A corruption is in the terms; the reconstruction is that of the image itself.
+        The terms are those of the corrupted image, if the model has a corruption; the reconstruction is that of the
+        image itself.
         """
         x = to_device(examples, self.device)
         noise = None if noise is None else each(lambda part: to_device(part, self.device), noise)
@@ -70,7 +71,7 @@ class Trainer:
         return terms, counts, self.model.squared_errors(x)
 
     def observe(self, loss, terms):
-        """(loss, terms, what else the model reports, perplexities; {level: code counts}, empty without codes)."""
+        """({name: scalar} of the loss, its terms, the model's other reports and perplexities; {level: code counts})."""
         measured, counts = self.model.observed()
         return {"loss": loss, **terms, **measured, **perplexities(counts)}, counts
 
@@ -78,14 +79,14 @@ class Trainer:
         return self.model.draw_noise(count, rng, corruption_rng)
 
     def noise_of_step(self, count, epoch, step):
-        """What a step draws: all of it follows from (seed, epoch, step). None where nothing is random.
+        """The noise of a step, which follows from (seed, epoch, step). None if nothing is random.
 
-        Then no generator is made either: CuPy's has a state for each of its many threads, which a new one fills.
+        Then no generator is made either, because a new one of CuPy's first fills a state for each of its many threads.
         """
         return self.draw_noise(count, generator(self.xp, self.seed, epoch, step)) if self.model.random else None
 
     def choices_of_step(self, epoch, step):
-        """The random choices of the model's update, None where it makes none, from a stream below the noise's."""
+        """The random choices of the model's update, from a stream of their own; None if it makes none."""
         if self.model.chooses:
             return self.model.draw_choices(generator(self.xp, self.seed, epoch, step, 0))
 
@@ -110,7 +111,7 @@ class Trainer:
         return self.model.state_dict(), self.optimizer.state_dict(), self.optimizer.steps
 
     def load(self, weights, moments, steps):
-        """Write them back. All or nothing: raises InputError, before anything is written, where one does not fit."""
+        """Load what `state` gives. Raises InputError, before anything is written, if a part does not fit."""
         self.optimizer.ready_to_load(moments, steps)
         self.model.load_state_dict(weights)
         self.optimizer.load_state_dict(moments, steps)

@@ -1,4 +1,4 @@
-"""What an image costs: the counting of bits, and the search for the JPEG of the same error."""
+"""The cost of an image: how bits are counted, and how the JPEG of the same error is found."""
 
 import io
 import math
@@ -38,7 +38,7 @@ def test_codes_used_alike_cost_what_their_number_says_and_a_code_never_seen_has_
 
 
 def test_frequencies_are_those_of_the_training_codes():
-    """The held-out set's own would flatter: they know what they are to tell."""
+    """The held-out codes' own frequencies would give too few bits: they already know these images."""
     rare, common = np.full((3, 2, 2), 1), np.zeros((100, 2, 2), np.int64)
     assert bits.entropy_bits(common, rare, 2) > 4 * 8 > 4 > bits.entropy_bits(rare, rare, 2)
 
@@ -46,7 +46,7 @@ def test_frequencies_are_those_of_the_training_codes():
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("quality", [5, 50, 95])
 def test_a_jpeg_s_header_is_that_of_every_image_of_its_size_and_quality(pixels, quality, channels):
-    """And a constant grey image's file is hardly more than it."""
+    """The file of a constant grey image is hardly larger than the header."""
     files = [bits.compressed(image[..., :channels], format="jpeg", quality=quality) for image in pixels]
     grey = bits.compressed(np.full((16, 16, channels), 128, np.uint8), format="jpeg", quality=quality)
     (header,) = {bits.jpeg_header(file) for file in [*files, grey]}

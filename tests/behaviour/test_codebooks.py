@@ -1,4 +1,4 @@
-"""The cures for unused codes: what each does to the codes, and where it does it."""
+"""The cures for unused codes: what each of them does to which codes."""
 
 import math
 
@@ -41,8 +41,8 @@ def quantized(z, **cures):
 
 
 def test_after_the_first_update_a_code_is_the_mean_of_its_latents():
-    """Debiased (DESIGN trap 6): without that it would be right as well, but counts a hundredth of the truth would let
-    the smoothing weigh a hundredfold."""
+    """The averages are debiased (DESIGN trap 6). Without that, counts would be a hundredth of the true ones, and the
+    smoothing would weigh a hundred times as much."""
     z = np.random.default_rng(1).standard_normal((60, 3))
     quantizer = quantized(z, ema_decay=0.99)
     k = quantizer.indices
@@ -53,7 +53,7 @@ def test_after_the_first_update_a_code_is_the_mean_of_its_latents():
 
 
 def test_the_averages_are_sonnet_s():
-    """The formula written out, step by step in plain Python: the smoothing is in the quotient and not in the state."""
+    """The formula, step by step in plain Python. The smoothing affects the quotient, and not the state."""
     rng, decay, K, D = np.random.default_rng(0), 0.9, 4, 2
     averages = MovingAverages(np.zeros((K, D)), decay)
     N, m = np.zeros(K), np.zeros((K, D))
@@ -96,7 +96,7 @@ def test_codes_restart_when_their_patience_is_over_and_not_before():
 
 @pytest.mark.parametrize("latents", [3, 40])
 def test_no_two_codes_restart_from_the_same_latent(latents):
-    """Where there are more dead codes than latents, the rest have their turn in the steps that follow."""
+    """If there are more dead codes than latents, the rest are restarted in the following steps."""
     dead = DeadCodes(np.zeros((8, 2)), 1)
     z = np.random.default_rng(0).standard_normal((latents, 2))
     restarted, fresh = dead.update(np.zeros(8), z, np.random.default_rng(1).random(latents))
@@ -236,7 +236,7 @@ def test_a_cure_brings_codes_into_use(sickness, cures):
 @pytest.mark.parametrize("cure", COUPLING)
 def test_what_couples_the_examples_of_a_batch_is_not_shared_out(cure):
     model = new_model("vqvae", **CURES[cure])
-    with pytest.raises(InputError, match="would part the examples of a batch, which CuredVectorQuantizer couples"):
+    with pytest.raises(InputError, match="would split the examples of a batch, which CuredVectorQuantizer couples"):
         ParallelTrainer(model, Adam(model.named_parameters(), 1e-3), 0, 2)
 
 
@@ -256,7 +256,7 @@ def test_resuming_equals_never_having_stopped(cure):
 
 @each_cure
 def test_a_step_on_the_device_waits_for_nothing_and_is_numpy_s(cupy, monkeypatch, cure):
-    """CuPy's generator draws other numbers than NumPy's: both are given the same choices."""
+    """CuPy's generator draws other numbers than NumPy's, so both devices receive the same choices."""
     states = []
     for device in ("cpu", "gpu"):
         trainer, x = new_trainer(cure, device, np.float64), images(8).astype(np.float64)

@@ -1,4 +1,4 @@
-"""What the encoder of a denoising model sees, and that its noise keeps to the rules that all noise keeps to."""
+"""The encoder's input in a denoising model, and its noise, which follows the same rules as all noise."""
 
 import math
 
@@ -72,7 +72,7 @@ def test_noise_that_would_upcast_or_be_broadcast_is_refused(noise):
 
 
 def test_noise_without_a_list_around_it_is_refused():
-    """Of a denoising VAE's noise the first part is the corruption's: a bare array is the bottleneck's alone."""
+    """The first part of a denoising VAE's noise is the corruption's. A bare array would be the bottleneck's alone."""
     model = new_model("vae", corruption="gaussian:0.1")
     with pytest.raises(ValueError, match="takes images and noise of one shape and dtype"):
         model.loss(images(4), model.bottleneck.draw_noise(4, np.random.default_rng(0)))
@@ -104,7 +104,7 @@ def test_encode_reconstruct_and_interpolate_take_images_as_they_are(name):
 
 
 def test_backward_uses_the_noise_that_forward_drew():
-    """Without noise given, the gradients are those under the noise that the corruption's own generator gives."""
+    """If no noise is given, the corruption's own generator draws it, and backward uses that noise."""
     x, gradients = images(4).astype(np.float64), []
     for given in (False, True):
         model = new_model("ae", dtype=np.float64, corruption="gaussian:0.3")
@@ -135,7 +135,7 @@ def test_a_corruption_leaves_the_bottleneck_s_noise_as_it_was(name):
 @each_kind
 @each_model
 def test_the_noise_of_a_held_out_example_is_its_own_whatever_the_batch_size(name, text):
-    """Had both parts one stream, an example's noise would depend on how many are drawn for at a time."""
+    """With one stream for both parts, an example's noise would depend on how many examples are drawn for at a time."""
     model = new_model(name, corruption=text)
     noises = []
     for sizes in ((7,), (3, 3, 1)):

@@ -47,7 +47,7 @@ def anchors(text):
 
 
 def broken_links(page, text):
-    """Those whose file, or whose heading in that file, does not exist."""
+    """The links whose file, or whose heading in that file, does not exist."""
     broken = []
     for target in links(text):
         path, _, anchor = target.partition("#")
@@ -60,7 +60,7 @@ def broken_links(page, text):
 
 
 def missing_paths(text):
-    """Paths such as scratch/layers/conv.py that do not exist, and Python files, by name alone too, that do not."""
+    """Paths such as scratch/layers/conv.py, and names of Python files, that do not exist."""
     files = ["/" + path.relative_to(ROOT).as_posix() for room in ROOMS for path in (ROOT / room).rglob("*.py")]
     missing = [path for path in IN_A_ROOM.findall(text) if not (ROOT / path).exists()]
     missing += [name for name in PYTHON_FILE.findall(text)
@@ -69,7 +69,7 @@ def missing_paths(text):
 
 
 def misnamed_links(text):
-    """Links such as [`conv.py`](../scratch/layers/patches.py), which lead to another file than they say."""
+    """Links such as [`conv.py`](../scratch/layers/patches.py), which lead to another file than the one they name."""
     return [name for name, target in NAMED_LINK.findall(text)
             if not f"/{target}".rstrip("/").endswith(f"/{name}".rstrip("/"))]
 

@@ -22,7 +22,7 @@ from tests.support.tiny import images, new_model, train
 
 @pytest.mark.parametrize("name", ["ae", "vae", "vqvae", "vqvae2", "dvae"])
 def test_the_vectors_are_what_the_decoder_is_given(name):
-    """Put back into their grids, the code vectors decode to the reconstruction."""
+    """The code vectors, put back into their grids, decode to the reconstruction."""
     model, x = new_model(name), images(3)
     found, bottleneck = latent_vectors(model, x), model.bottleneck
     assert found.shape == (3, {"ae": 32, "vae": 32, "vqvae2": 8 * (16 + 64)}.get(name, 8 * 16))
@@ -86,7 +86,7 @@ def test_the_loss_of_no_knowledge_and_the_penalty_of_all_weights_but_the_bias():
 
 
 def test_the_fit_is_the_minimum():
-    """Of a convex function: the gradient vanishes there, wherever the search began."""
+    """The function is convex: the gradient is zero at the result, wherever the search began."""
     rng = np.random.default_rng(1)
     x, y, start = drawn_problem(rng)
     one, other = (probe.fit(x, y, 0.1, begin) for begin in (start, np.zeros_like(start)))
@@ -130,7 +130,7 @@ def test_standardised_by_the_training_rows():
 @pytest.mark.parametrize("draw", [lambda rng, n: rng.standard_normal((n, 3)),
                                   lambda rng, n: rng.integers(0, 3, (n, 3)).astype(float)], ids=["free", "tied"])
 def test_neighbours_are_those_of_the_whole_table_of_distances(monkeypatch, draw):
-    """In blocks that do not divide the queries; of equally near ones the first."""
+    """The block size does not divide the number of queries. Of equally near images the first counts."""
     monkeypatch.setattr(retrieval, "BLOCK", 7)
     rng = np.random.default_rng(0)
     train, queries = draw(rng, 50), draw(rng, 20)
@@ -188,7 +188,7 @@ def test_pixel_variances():
 
 
 def test_noise_is_told_from_shapes_by_an_autoencoder_that_has_learned_them():
-    """A code of 32 numbers holds next to nothing of 768 drawn ones, whose variance is 1/12."""
+    """A code of 32 numbers can hold almost nothing of 768 random numbers, whose variance is 1/12."""
     model = train(new_model("ae"), images(256), epochs=12)
     trained = SimpleNamespace(model=model, in_batches=lambda function, x: function(x))
     noise = np.random.default_rng(0).random((20, 16, 16, 3), np.float32)

@@ -1,4 +1,4 @@
-"""Text in pictures: whatever a name is, the picture shows it letter by letter, and within its edges."""
+"""Text in pictures: any name is shown letter by letter, within the edges of the picture."""
 
 from types import SimpleNamespace
 
@@ -18,7 +18,7 @@ IMAGES = np.zeros((10, 8, 8, 3))
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """drawn(figure) -> every line of text that drawing hands to the renderer; none may be mathematics."""
+    """drawn(figure) -> every line of text that is drawn; none may be read as mathematics."""
     lines = []
     draw_text = RendererAgg.draw_text
 

@@ -1,4 +1,4 @@
-"""The Gaussian bottleneck: what is drawn has the asked distribution, and backward uses what forward drew."""
+"""The Gaussian bottleneck: its draws have the right distribution, and backward uses what forward drew."""
 
 import decimal
 import math
@@ -83,7 +83,7 @@ LOGVARS = [sign * 10.0**power for power in range(-30, 2) for sign in (-1, 1)] + 
 
 
 def exact_kl(logvar):
-    """½ (eˣ − 1 − x) of the very number x in 80 digits."""
+    """½ (eˣ − 1 − x) of exactly this number x, with 80 digits."""
     with decimal.localcontext(decimal.Context(prec=80)):
         x = decimal.Decimal(float(logvar))
         return float((x.exp() - 1 - x) / 2)

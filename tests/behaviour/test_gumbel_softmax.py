@@ -1,4 +1,4 @@
-"""The relaxed draw: its noise, its limits, its straight-through form; and that evaluation draws codes, no mixtures."""
+"""The relaxed draw: its noise, its limits, its straight-through form. Evaluation draws codes, not mixtures."""
 
 import decimal
 import math
@@ -26,7 +26,7 @@ def bottleneck(temperature=1.0, hard=False, dtype=np.float64):
 
 
 class Ends:
-    """A generator that draws the ends of [0, 1] in turn; CuPy's and NumPy's include one of them or the other."""
+    """A generator that draws 0 and 1 in turn. CuPy's generator includes one of them, NumPy's the other."""
 
     def random(self, shape, dtype):
         return np.resize(np.array([0, 1], dtype), shape)
@@ -89,7 +89,7 @@ def test_a_hard_draw_is_one_hot_at_every_temperature_and_its_gradient_is_the_sof
 
 
 def test_backward_uses_the_temperature_of_its_forward():
-    """A schedule may have gone on in between."""
+    """A schedule may have changed the temperature in between."""
     module, dy = bottleneck("linear:1:0.1:2"), np.ones((3, *FEATURES))
     h, noise = np.random.default_rng(0).standard_normal((3, *FEATURES)), module.draw_noise(3, np.random.default_rng(3))
     gradients = []
@@ -130,7 +130,7 @@ def test_extreme_logits_and_low_temperatures_neither_overflow_nor_give_nan(dtype
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("form", ["plain", "fused"])
 def test_at_the_lowest_temperatures_a_draw_is_one_hot(cupy, form, dtype, temperature):
-    """1/τ overflows in float32 from τ = 1e-39 on, and so do logits divided by τ before the largest is taken away."""
+    """In float32 1/τ overflows for τ ≤ 1e-39, and so do logits divided by τ before the largest is subtracted."""
     draw, device = GumbelSoftmax(), "gpu" if form == "fused" else "cpu"
     if form == "fused":
         accelerate_on_gpu(draw)
@@ -150,7 +150,7 @@ def test_a_tie_at_the_lowest_temperature_is_shared(dtype):
 
 
 def exact_uniform_kl(logits):
-    """(KL(softmax ‖ uniform), its gradient, max |p r|) of the very numbers of a row, in 80 digits."""
+    """(KL(softmax ‖ uniform), its gradient, max |p r|) of exactly the numbers of a row, with 80 digits."""
     with decimal.localcontext(decimal.Context(prec=80)):
         exponentials = [decimal.Decimal(float(a)).exp() for a in logits]
         p = [e / sum(exponentials) for e in exponentials]
@@ -191,7 +191,7 @@ def test_a_code_that_cannot_be_leaves_a_finite_kl():
 
 
 def test_the_kl_lies_between_that_of_the_uniform_distribution_and_that_of_a_single_code():
-    """Nats, summed over positions and averaged over the batch; without noise, and so the same in every forward."""
+    """The KL is in nats, summed over positions and averaged over the batch. It has no noise, so it never varies."""
     assert CategoricalKL().forward(np.full((3, 2, 2, 6), 7.0)) == pytest.approx(0, abs=1e-14)
     certain = np.where(np.arange(6) == 2, 1e3, 0.0) * np.ones((3, 2, 2, 6))
     assert CategoricalKL().forward(certain) == pytest.approx(4 * math.log(6), rel=1e-14)
@@ -217,7 +217,7 @@ def gradients(module, h, noise):
 
 
 def test_backward_uses_the_noise_that_forward_drew():
-    """Trap 2."""
+    """DESIGN trap 2: fresh noise in forward, other noise in backward."""
     h = np.random.default_rng(0).standard_normal((3, *FEATURES))
     drawing, given = bottleneck(), bottleneck()
     expected = gradients(given, h, given.draw_noise(3, given.rng))  # what `drawing` will draw
@@ -251,7 +251,7 @@ def test_evaluation_decodes_a_drawn_code_whatever_the_temperature_and_saves_noth
 
 
 def test_evaluation_draws_the_codes_of_the_posterior():
-    """So that the reported loss is the discrete model's own ELBO: E over q(k | x), and not over relaxed mixtures."""
+    """The reported loss is then the discrete model's own ELBO, an expectation over q(k | x), not over mixtures."""
     module = bottleneck().eval()
     h = np.broadcast_to(np.random.default_rng(0).standard_normal((1, *FEATURES)), (20_000, *FEATURES))
     p = np.exp(log_softmax(module.project.forward(h[:1])))[0]

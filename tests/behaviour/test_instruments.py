@@ -1,4 +1,4 @@
-"""The instruments: known values, a model whose log p(x) is known, and what must not depend on batches or on K."""
+"""The instruments: known values, a model whose log p(x) is known, and independence of the batch size and of K."""
 
 import itertools
 import math
@@ -66,7 +66,8 @@ def test_bernoulli_is_a_probability_of_two_values_and_no_density_of_greys():
 
 
 def test_256_equally_probable_greys_cost_8_bits():
-    """Uniform over 256 intervals of width 1/255: the density is 255/256. On [0, 1] alone, log₂ 255 bits are left."""
+    """Uniform over 256 intervals of width 1/255, the density is 255/256. On [0, 1] alone it would give log₂ 255 bits.
+    """
     uniform = 12 * math.log(255 / 256)
     assert bits_per_dimension(uniform, SquaredError(), SHAPE) == pytest.approx(8, rel=1e-14)
     assert bits_per_dimension(0.0, LogitLaplace(), SHAPE) == pytest.approx(math.log2(255), rel=1e-14)
@@ -208,7 +209,7 @@ def test_the_gap_of_the_elbo_is_the_kl_from_q_to_the_true_posterior():
 
 @pytest.mark.parametrize("name", ["vae", "dvae"])
 def test_one_sample_s_bound_is_the_elbo_on_average(name):
-    """With the KL drawn in place of its closed form: log p(x | z) + log p(z) − log q(z | x)."""
+    """One draw of log p(x | z) + log p(z) − log q(z | x), where the ELBO has the KL's closed form."""
     model, x = new_model(name, dtype=np.float64), images(3).astype(np.float64)
     if name == "dvae":
         model.bottleneck.project.weight.value *= 0.1  # logits near each other: every code is drawn
@@ -242,14 +243,14 @@ def test_the_first_samples_of_more_are_the_same_and_batches_do_not_matter():
 
 
 class FlatPosterior:
-    """All of whose draws weigh the same."""
+    """A posterior whose draws all have the same weight."""
 
     def draw(self, noise):
         return None, np.zeros(2, np.float32)
 
 
 def test_the_sum_of_weights_neither_underflows_nor_stands_still(monkeypatch):
-    """10,000 equal weights of e^−9000: in float32 the sum of some thousand would swallow each further one."""
+    """10,000 equal weights of e^−9000. In float32 a sum of some thousand weights would no longer grow."""
     monkeypatch.setattr(importance, "distortion", lambda model, z, x: np.full(len(x), 9000, np.float32))
     monkeypatch.setattr(importance, "posterior", lambda model, x: FlatPosterior())
     found = importance_weighted_bound(new_model("vae"), images(2), itertools.repeat(None, 10_000))
@@ -301,7 +302,7 @@ def test_ssim_is_that_of_its_paper(side):
 
 
 def test_psnr_and_ssim_see_different_faults():
-    """A shift of brightness and noise of the same squared error: SSIM minds the noise."""
+    """For a shift of brightness and noise with the same squared error, SSIM is lower for the noise."""
     x = 0.25 + 0.5 * images(4).astype(np.float64)
     noise = np.random.default_rng(0).choice([-0.1, 0.1], x.shape)
     np.testing.assert_allclose(psnr_of_each(x, x + 0.1), psnr_of_each(x, x + noise), rtol=1e-12)

@@ -1,5 +1,5 @@
-"""Training teaches each model what it should. Errors are squared errors of an image, summed over its 768 values; the
-yardstick is the error of answering every image with the mean image, about 19, which needs no code at all."""
+"""Training improves each model as it should. Errors are squared errors of an image, summed over its 768 values. They
+are compared with the error of the mean image as the output for every image, about 19, which needs no code."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,8 @@ def test_a_larger_beta_lowers_the_kl_and_raises_the_reconstruction_error():
 
 
 def test_samples_of_a_vae_vary_as_the_data_do():
-    """At least a third of the data's variance, and not more than all of it; a decoder that ignores z has none."""
+    """Samples have at least a third of the data's variance, and not more than all of it. A decoder that ignores z
+    would give none."""
     x = images(64)
     model = train(new_model("vae", beta=0.3), x, epochs=300)
     samples = model.sample(256, StandardNormal(32), np.random.default_rng(0))

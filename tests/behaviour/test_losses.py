@@ -1,4 +1,4 @@
-"""Losses: values known beforehand, extreme logits, and independence of the batch size."""
+"""Losses: known values, extreme logits, and independence of the batch size."""
 
 import math
 
@@ -26,7 +26,7 @@ def gaussian(log_sigma, dtype=np.float64):
 
 
 def test_the_gaussian_is_a_density():
-    """∫ p(x) dx is 1 whatever σ, hence the log σ and the ½ log 2π; its deviation is the σ that it reports."""
+    """∫ p(x) dx is 1 for any σ, which checks log σ and ½ log 2π. Its standard deviation is the σ that it reports."""
     x = np.linspace(-40, 40, 400_001)
     for log_sigma in (-3.0, 0.0, 1.5):
         loss = gaussian(log_sigma)
@@ -39,7 +39,7 @@ def test_the_gaussian_is_a_density():
 
 
 def test_the_gaussian_s_best_sigma_is_the_error_itself():
-    """Where σ² is the mean squared error per element ∂L/∂s is zero, and on either side of it points back."""
+    """∂L/∂s is zero where σ² is the mean squared error per element, and has the right sign on either side."""
     rng = np.random.default_rng(0)
     y, x = rng.random((2, 4, 3, 3, 2))
     best = math.log(math.sqrt(((y - x) ** 2).mean()) - math.exp(-6))
@@ -54,7 +54,7 @@ def test_the_gaussian_s_best_sigma_is_the_error_itself():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_sigma_is_bounded_from_below(dtype):
-    """Where images are predicted exactly the loss would fall without end; a σ far too small could not come back."""
+    """Without the bound the loss of exact predictions would fall without end, and a far too small σ could not grow."""
     x = np.full((2, 3, 3, 1), 0.5, dtype)
     for log_sigma in (-20, -100, -1e4):
         loss = gaussian(log_sigma, dtype)
@@ -83,7 +83,7 @@ def test_bernoulli_is_the_cross_entropy_of_the_probability():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_bernoulli_is_finite_and_teaches_at_extreme_logits(dtype):
-    """From clipped probabilities the loss is NaN at 1 and the gradient zero beyond the clip (trap 9)."""
+    """Computed from clipped probabilities, the loss is NaN at 1 and the gradient zero beyond the clip (trap 9)."""
     a = np.array([[40, -40, 1e4, -1e4, 1e4, -1e4, 88, -750]], dtype)
     x = np.array([[0.5, 0.5, 0, 1, 1, 0, 0.25, 1]], dtype)
     loss = BernoulliFromLogits()
@@ -93,7 +93,7 @@ def test_bernoulli_is_finite_and_teaches_at_extreme_logits(dtype):
 
 
 def test_logit_laplace_is_a_density_of_pixels():
-    """∫ p(φ) dφ over (0, 1) is 1, whatever μ and b: the constant factor and the Jacobian 1/(φ (1 − φ)) are right."""
+    """∫ p(φ) dφ over (0, 1) is 1 for any μ and b: the constant factor and the Jacobian 1/(φ (1 − φ)) are right."""
     loss = LogitLaplace()
     u = np.linspace(-60, 60, 2_000_001)  # φ = σ(u), so dφ = φ (1 − φ) du, over all of the numbers but the ends
     phi = 1 / (1 + np.exp(-u))
@@ -119,7 +119,8 @@ def test_the_mean_of_logit_laplace_is_the_inverse_of_phi_and_never_leaves_the_im
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_logit_laplace_is_bounded_at_extreme_scales(dtype):
-    """Where b = exp(s) may fall without end, the loss of a pixel predicted exactly does too, and its gradient rises."""
+    """If b = exp(s) had no bound, the loss of an exactly predicted pixel would fall without end, and its gradient rise.
+    """
     x = np.full((1, 5), 0.5, dtype)
     mu = np.array([[0, 0, 1, 1, 1]], dtype)  # the logit of φ(½) is 0
     s = np.array([[-1e4, 1e4, -1e4, 1e4, 0]], dtype)
@@ -185,7 +186,7 @@ def test_the_loss_and_its_gradient_do_not_depend_on_the_batch_size(name, likelih
     }),
 ])
 def test_the_loss_is_the_weighted_sum_of_its_terms(name, weights):
-    """The VQ-VAE's are means over elements: 8·8·2 in the image, 2·2·3 in the latents, 4·4·3 in the bottom ones."""
+    """The VQ-VAE's terms are means over elements: 8·8·2 of an image, 2·2·3 of its latents, 4·4·3 of the bottom ones."""
     rng = np.random.default_rng(0)
     model = build(name, (8, 8, 2), {**OPTIONS, "likelihood": "squared_error"}, dtype=np.float64, rng=rng)
     loss, terms = model.loss(rng.random((3, 8, 8, 2)))

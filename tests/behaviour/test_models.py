@@ -1,4 +1,4 @@
-"""What a model does beside training: reconstruct, sample, vary, interpolate, and come in the asked sizes."""
+"""What a model does apart from training: reconstruct, sample, vary, interpolate; and its sizes."""
 
 import math
 
@@ -20,8 +20,8 @@ NAMES = ["ae", "vae", "vqvae", "vqvae2", "dvae"]
 
 @pytest.fixture(scope="module", params=NAMES)
 def model(request):
-    """Each of the models, its weights at √6 times PyTorch's default (He's scale), so that images differ visibly after
-    all layers, and with a codebook of latents that occur, so that codes do."""
+    """Each of the models. Its weights are √6 times PyTorch's default (He's scale), so that images still differ after
+    all layers. Its codebook holds latents that occur, so that codes differ too."""
     model = new_model(request.param)
     for parameter in model.named_parameters().values():
         parameter.value *= math.sqrt(6)
@@ -36,7 +36,7 @@ def model(request):
 
 
 def set_codes(quantizer, latents):
-    """Every code one of the latents; as often as there are too few of them."""
+    """Every code becomes one of the latents; these repeat if there are too few."""
     rows = latents.reshape(-1, latents.shape[-1])
     quantizer.codebook.value[...] = np.resize(rows, quantizer.codebook.value.shape)
 
@@ -140,7 +140,7 @@ def test_variations_of_one_image_differ_and_follow_their_generator(name):
 
 
 def test_variations_are_centred_on_the_code_and_spread_by_sigma():
-    """With σ driven to nothing they are the reconstruction; the draws come from q(z | x), not from the prior."""
+    """As σ goes to 0, variations become the reconstruction: they are drawn from q(z | x), not from the prior."""
     vae, x = new_model("vae"), images(3)
     vae.bottleneck.logvar.weight.value[...] = 0
     vae.bottleneck.logvar.bias.value[...] = -60
@@ -168,7 +168,7 @@ def test_the_articles_parameter_counts(name, codes, parameters):
 
 
 def test_every_entry_of_a_preset_is_an_option_and_every_recipe_builds():
-    """Of every model that it is a recipe of; the others refuse it."""
+    """Each preset builds every model that it is made for; the other models refuse it."""
     for preset, recipe in PRESETS.items():
         entries = {*recipe.entries, *(name for entries in recipe.of.values() for name in entries)}
         assert entries <= {name for system in systems().values() for name in run_options(system)}
@@ -184,9 +184,9 @@ def test_every_entry_of_a_preset_is_an_option_and_every_recipe_builds():
 @pytest.mark.parametrize("image_shape, code_grid", [
     ((28, 28, 1), (7, 7)), ((16, 24, 3), (4, 6)), ((6, 10, 1), (3, 5)), ((32, 32, 2), (8, 8))])
 def test_other_image_sizes_and_channels(name, image_shape, code_grid):
-    """As many halvings as divide the size, and no more than there are channels for: MNIST has two."""
+    """There are as many halvings as the size allows, and at most one for each number of channels: MNIST has two."""
     if name == "vqvae2" and image_shape == (6, 10, 1):
-        with pytest.raises(ValueError, match=r"the model halves an image at least 2 times, and images of 6×10 with"):
+        with pytest.raises(ValueError, match=r"the model halves an image at least 2 times, but images of 6×10 with"):
             build(name, image_shape, OPTIONS)
         return
     model = build(name, image_shape, OPTIONS)

@@ -1,4 +1,4 @@
-"""The mutual information gap: codes whose answer is known, and the paper's own estimator beside ours."""
+"""The mutual information gap: codes for which it is known, and the paper's own estimator beside ours."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_a_dimension_for_each_factor(factors):
 
 
 def test_two_dimensions_with_both_factors_in_each(factors):
-    """Rotated by 45°, and the same factor twice: one dimension says no more than the other."""
+    """Codes rotated by 45°, and one factor in two dimensions: both dimensions say the same amount, so the gap is 0."""
     rotation = np.array([[1, -1], [1, 1]]) / np.sqrt(2)
     found = of(axes(factors) @ rotation, factors)
     assert found.mig < 0.02 and found.nats.min() > 0.2
@@ -43,7 +43,7 @@ def test_two_dimensions_with_both_factors_in_each(factors):
 
 
 def test_noise_says_nothing_but_the_bias(factors):
-    """About (BINS − 1)(VALUES − 1) / 2N = 0.044 nats where q is narrow, next to none where it is wide."""
+    """The bias is about (BINS − 1)(VALUES − 1) / 2N = 0.044 nats for a narrow q, and almost 0 for a wide one."""
     noise = np.random.default_rng(1).standard_normal((N, 5))
     narrow, wide = of(noise, factors), of(noise, factors, sigma=1.0)
     np.testing.assert_allclose(narrow.nats, 39 * 9 / (2 * N), rtol=0.35)
@@ -68,8 +68,8 @@ def test_one_bit_through_gaussian_noise():
 
 
 def sampled(mu, logvar, v, seed=0):
-    """I(z; v) of one dimension as in the paper: z drawn from q(z | x) of each image, log q(z | v) − log q(z) averaged,
-    each density a mean over the images' own."""
+    """I(z; v) of one dimension as in the paper: the average of log q(z | v) − log q(z), with z drawn from q(z | x) of
+    each image, and each density a mean over the images' posteriors."""
     z = mu + np.exp(0.5 * logvar) * np.random.default_rng(seed).standard_normal(len(mu))
     densities = np.exp(-0.5 * ((z[:, None] - mu) ** 2 / np.exp(logvar) + logvar))
     same = v[:, None] == v

@@ -1,4 +1,4 @@
-"""What a norm promises beside its derivative, and what the running statistics of a BatchNorm2d may see."""
+"""What a norm guarantees apart from its derivative, and what changes the running statistics of a BatchNorm2d."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def statistics(model):
 
 
 def test_the_running_variance_is_unbiased_and_the_batch_s_own_is_not():
-    """With few pixels the two differ plainly: n = 2·1·2 here."""
+    """With few pixels, here n = 2·1·2, the two variances differ clearly."""
     norm, x = BatchNorm2d(3, momentum=0.25, dtype=np.float64), features(2, 1, 2, 3)
     y = norm.forward(x).reshape(-1, 3)
     rows = x.reshape(-1, 3)
@@ -84,7 +84,7 @@ def test_eight_groups_or_as_many_as_divide_the_channels(channels, groups):
 
 
 def test_the_bias_before_a_batch_norm_has_no_gradient_and_the_weights_none_along_themselves():
-    """DESIGN trap 14: what is left of the bias's is rounding, without a scale of its own."""
+    """DESIGN trap 14: the bias's gradient is zero up to rounding, so it has no scale of its own."""
     rng = np.random.default_rng(0)
     conv, norm = Conv2d(3, 4, 3, dtype=np.float64, rng=rng), BatchNorm2d(4, eps=0.0, dtype=np.float64)
     y = norm.forward(conv.forward(rng.standard_normal((3, 6, 6, 3))))
@@ -96,7 +96,7 @@ def test_the_bias_before_a_batch_norm_has_no_gradient_and_the_weights_none_along
 
 
 def errors_beside_torch(ours, theirs, x, dy):
-    """{what: (our error, PyTorch's)} of float32 numbers against float64, of the largest one."""
+    """{what: (our error, PyTorch's)} of float32 against float64, relative to the largest number."""
     def of_scratch(norm, dtype):
         y = norm.forward(x.astype(dtype))
         dx = norm.backward(dy.astype(dtype))
@@ -119,7 +119,7 @@ def errors_beside_torch(ours, theirs, x, dy):
     (lambda dtype: GroupNorm(4, 8, dtype=dtype), lambda: torch.nn.GroupNorm(4, 8)),
 ], ids=["BatchNorm2d", "GroupNorm"])
 def test_a_mean_large_beside_the_spread_makes_no_noise(ours, theirs, mean, seed):
-    """In float32, over 16,384 pixels: not twice PyTorch's error, nor more than a few roundings where that is less."""
+    """In float32, over 16,384 pixels, the error is at most twice PyTorch's."""
     rng = np.random.default_rng(seed)
     x = (mean + rng.standard_normal((16, 32, 32, 8))).astype(np.float32)
     dy = rng.standard_normal(x.shape).astype(np.float32)
@@ -164,7 +164,7 @@ def test_an_image_is_encoded_alike_whatever_stands_beside_it():
 
 
 def test_k_means_begins_from_features_of_training():
-    """By the running statistics of a new model, which know no image, they would lie elsewhere."""
+    """The running statistics of a new model, which hold no images yet, would give other features."""
     model = new_model("vqvae", norm="batch", codebook_init="kmeans", codebook_update="gradient")
     trainer, x = Trainer(model, None, seed=0), images(64)
     trainer.prepare([x] * model.bottleneck.prepared_from)

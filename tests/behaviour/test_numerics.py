@@ -1,4 +1,4 @@
-"""Where a formula meets the edges of its numbers: far from zero, at −∞, at a floor, without numbers, without images."""
+"""Formulas at the limits of their numbers: far from zero, at −∞, at a bound, with empty arrays and empty batches."""
 
 import inspect
 from dataclasses import replace
@@ -55,7 +55,7 @@ def test_two_codes_half_a_step_apart_at_4096(search):
 @pytest.mark.parametrize("offset", [0, 10, 1000, -1000, 30_000])
 @pytest.mark.parametrize("dim", [1, 8, 64])
 def test_an_offset_common_to_all_changes_no_choice(search, offset, dim):
-    """Of what float32 holds of the shifted numbers the nearest code is found, but for near-ties."""
+    """The nearest code of the shifted numbers, as float32 holds them, is found, except in near-ties."""
     rng = np.random.default_rng(0)
     codes = (rng.standard_normal((64, dim)) + offset).astype(np.float32)
     z = (rng.standard_normal((500, dim)) + offset).astype(np.float32)
@@ -173,7 +173,7 @@ def test_the_gradient_of_a_maximum_of_minus_infinity_stays_inside_the_image(geom
 
 
 def inputs_of(layer):
-    """Arguments of a forward, or of a loss, as random numbers."""
+    """Random arguments of a forward, or of a loss."""
     rng = np.random.default_rng(0)
     grid, matrix = rng.random((2, 4, 4, 4)), rng.random((3, 16))
     special = {
@@ -348,7 +348,7 @@ def test_the_straight_through_estimators_have_one():
 
 
 def spoiled(case, spoil):
-    """The case, what its forward gives changed by spoil(name, output)."""
+    """The case, with spoil(name, output) in place of each output of its forward."""
     def build(_, rng):
         operation = case.build(rng)
         forward = operation.forward
@@ -375,7 +375,7 @@ def test_a_forward_that_its_surrogate_does_not_share_fails(case, spoil):
 
 
 def test_a_mean_for_the_quantizers_sum_is_found(monkeypatch):
-    """`terms replaced by .mean()`: backward fits the surrogate as before, forward's value does not."""
+    """Terms replaced by their .mean(): backward still fits the surrogate, but forward's value does not."""
     case = next(case for case in CASES if case.name == "VectorQuantizer")
     assert all(row.ok and not row.reason for row in table.run_case(case))
     monkeypatch.setattr(bottlenecks.vector_quantizer, "batch_mean_of_sums", lambda values: values.mean())

@@ -1,4 +1,4 @@
-"""Optimisers against what their formulas give by hand."""
+"""Optimisers against their formulas, computed by hand."""
 
 import math
 
@@ -16,7 +16,7 @@ GRADIENT = np.array([0.5, -1e-3, 20.0])
 
 
 def stepped(kind, steps, gradient=GRADIENT, **settings):
-    """START after some steps under one and the same gradient; the value is changed in place."""
+    """START after some steps with the same gradient each time; the value is changed in place."""
     parameter = Parameter(START.copy())
     value = parameter.value
     optimizer = kind({"w": parameter}, **settings)
@@ -31,7 +31,7 @@ def stepped(kind, steps, gradient=GRADIENT, **settings):
 
 @pytest.mark.parametrize("steps", [1, 2, 10])
 def test_every_step_of_adam_under_a_constant_gradient_has_the_size_of_lr(steps):
-    """Bias-corrected, m̂ = g and v̂ = g² from the first step on, whatever the gradient's size."""
+    """With the bias correction, m̂ = g and v̂ = g² from the first step on, for any size of the gradient."""
     moved = stepped(Adam, steps, lr=0.1) - START
     np.testing.assert_allclose(moved, -0.1 * steps * np.sign(GRADIENT), rtol=1e-4)
 
@@ -72,7 +72,7 @@ KINDS = [(SGD, {"momentum": 0.9}), (Adam, {"weight_decay": 0.1}), (Adam, {"betas
 
 
 def in_blocks(block, kind, settings, dtype=np.float64, steps=3):
-    """(the value, the moments) after some steps in blocks of a size, or plainly where it is None."""
+    """(the value, the moments) after some steps in blocks of this size, or in the plain form if it is None."""
     rng = np.random.default_rng(0)
     parameter = Parameter(rng.standard_normal((5, 7)).astype(dtype))
     optimizer = kind({"w": parameter}, lr=0.1, **settings)
@@ -104,7 +104,7 @@ def test_blocks_give_what_the_plain_rule_gives(kind, settings, dtype, bound):
 
 
 def of_before(value, gradient, m, v, steps, lr=0.1, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.1):
-    """The operations of Adam in the order in which every run up to now was trained."""
+    """The operations of Adam in the order that all earlier runs were trained with."""
     change = gradient - m
     change *= 1 - beta1
     m += change

@@ -19,14 +19,14 @@ from tests.support.models import build
 
 
 def drawn(count, rng, scales=(3, 2, 1, 0.5, 0.1)):
-    """(count, 4, 4, 2) numbers for images, most of whose variance lies in as many directions as there are scales."""
+    """(count, 4, 4, 2) numbers as images, most of whose variance lies in one direction for each of the scales."""
     directions = np.linalg.qr(np.random.default_rng(0).standard_normal((32, len(scales))))[0].T
     codes = rng.standard_normal((count, len(scales))) * np.array(scales)
     return (0.5 + codes @ directions + 1e-2 * rng.standard_normal((count, 32))).reshape(count, 4, 4, 2)
 
 
 def test_components_and_variances_are_those_of_the_singular_value_decomposition(monkeypatch):
-    """In blocks that do not divide the images."""
+    """The block size does not divide the number of images."""
     monkeypatch.setattr(pca, "BLOCK", 7)
     x = drawn(60, np.random.default_rng(1))
     found = principal_components(x)

@@ -1,4 +1,4 @@
-"""Priors draw what they say."""
+"""Priors draw from the distributions that they name."""
 
 import math
 

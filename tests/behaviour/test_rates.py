@@ -1,4 +1,4 @@
-"""Free bits and the capacity target: what is optimised, what is only reported, and what of a batch hangs together."""
+"""Free bits and the capacity target: what is optimised, what is only reported, and how they couple a batch."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_free_bits_by_hand():
 
 
 def test_free_bits_look_at_the_mean_over_the_batch():
-    """A dimension below λ in one image and above it in another: were the maximum taken of each, that would be 1.25."""
+    """A dimension is below λ in one image and above it in another. A maximum for each image would give 1.25."""
     mu = np.array([[1.0], [2.0]])
     assert FreeBits(1.0).forward(mu, np.zeros_like(mu))[1] == 1.25  # (½ + 2) / 2
     halves = [FreeBits(1.0).forward(part, np.zeros_like(part))[1] for part in (mu[:1], mu[1:])]
@@ -72,7 +72,7 @@ def test_the_capacity_follows_the_step_in_training_and_is_at_its_end_in_evaluati
 
 @pytest.mark.parametrize("options, optimised", [({"free_bits": 0.1}, "kl_free"), ({"capacity": 3}, "kl_gap")])
 def test_the_kl_is_reported_as_it_is_and_the_other_term_is_optimised(options, optimised):
-    """The rate stays readable: of the same model and noise, the term kl is that of a VAE without these options."""
+    """The rate can still be read: for the same model and noise, the term kl is that of a VAE without these options."""
     plain, asked = new_model("vae"), new_model("vae", beta=0.5, **options)
     x, noise = images(8), plain.bottleneck.draw_noise(8, np.random.default_rng(1))
     _, expected = plain.loss(x, noise)
@@ -83,7 +83,7 @@ def test_the_kl_is_reported_as_it_is_and_the_other_term_is_optimised(options, op
 
 
 def test_no_free_bits_are_the_plain_model():
-    """Bit for bit, as for a run that is older than the options."""
+    """The result is the same bit for bit, also for a run that is older than these options."""
     states = []
     for options in ({}, {"free_bits": 0.0, "capacity": None}):
         model = new_model("vae", **options)
@@ -114,7 +114,7 @@ def kl_of_dimensions(model, x):
 
 
 def trained(**options):
-    """The KL of each of 8 dimensions after 60 steps under a β far too large."""
+    """The KL of each of 8 dimensions after 60 steps with a β that is far too large."""
     model = new_model("vae", beta=20.0, latent_dim=8, channels=(8, 16), **options)
     trainer, x = Trainer(model, Adam(model.named_parameters(), 3e-3), 0), images(16)
     for step in range(60):

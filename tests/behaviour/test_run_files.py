@@ -1,4 +1,4 @@
-"""The files of a run: whatever stands in them, they are read, or refused in one sentence before anything is changed."""
+"""The files of a run: whatever they hold, they are read, or refused in one sentence before anything is changed."""
 
 import copy
 import errno
@@ -131,7 +131,7 @@ def test_no_json_or_another_kind_of_it(tmp_path, name, content, part):
 
 
 def not_files(folder):
-    """(what, path) of things that are no files."""
+    """(what, path) of things that are not regular files."""
     folder.mkdir()
     os.mkfifo(folder / "pipe")
     (folder / "folder").mkdir()
@@ -182,7 +182,7 @@ def test_names_with_control_characters_stay_on_one_line(scratch, trained):  # no
 
 
 def test_a_folder_that_cannot_be_read_is_not_empty(scratch, trained, monkeypatch):  # noqa: F811
-    """The tests may run as root, whom no permission stops; so the system's calls are replaced."""
+    """The tests may run as root, who may read everything, so the system's calls are replaced."""
     folder = trained("ae")
 
     def denied(path, *arguments, **options):
@@ -268,7 +268,7 @@ def write_header(path, header, rest):
 
 
 def with_header(path, **changes):
-    """Write a safetensors file anew with other metadata."""
+    """Write a safetensors file again, with other metadata."""
     header, rest = header_of(path)
     header["__metadata__"] |= changes
     write_header(path, header, rest)
@@ -281,7 +281,7 @@ def trainer_for(run):
 
 @pytest.fixture
 def stopped(scratch):  # noqa: F811
-    """A run that was stopped inside an epoch, with sums, code counts and means over steps to go on with."""
+    """A run that was stopped inside an epoch; its file holds sums, code counts and means over steps."""
     command = ["train", "vqvae", *SMALL, *MODELS["vqvae"], "--steps", 4, "--log-steps", 3, "--workers", 1]
     assert scratch(*command, "--out", "stopped").status == 0
     return Path("stopped")

@@ -1,4 +1,4 @@
-"""What follows the step: its values, and that every part of training asks for the right step."""
+"""Schedules: their values, and that every part of training uses the right step."""
 
 import math
 import re
@@ -40,7 +40,7 @@ def test_what_is_no_schedule_is_refused_in_one_sentence(text):
 
 
 def test_the_learning_rate_of_every_update():
-    """Plain gradient descent on a gradient of one moves by the learning rate, the first update by its beginning."""
+    """With a gradient of one, plain gradient descent moves by the learning rate, in the first update by its start."""
     model = new_model("ae")
     parameters = dict(list(model.named_parameters().items())[:1])
     optimizer, (parameter,) = SGD(parameters, "linear:0.5:0.1:2"), parameters.values()

@@ -1,4 +1,4 @@
-"""What an L1 term does to a code, and what it does not say about it."""
+"""What an L1 term does to a code, and what its value does not tell."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_the_code_is_never_negative_and_its_zeros_are_counted():
 
 
 def test_a_smaller_code_with_a_larger_decoder_is_no_sparser():
-    """Why l1 alone says little: the same images, the same zeros, and a hundredth of the term."""
+    """l1 alone tells little: with the same images and the same zeros it can be a hundredth as large."""
     model, x = new_model("ae", dtype=np.float64, sparsity=0.1), images(8).astype(np.float64)
     _, before = model.loss(x)
     zeros, image = float(model.bottleneck.measured["share_of_zeros"]), model.reconstruct(x)

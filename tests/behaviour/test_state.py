@@ -1,4 +1,4 @@
-"""What a model and its optimiser hold: arrays in memory order, tied weights, copies, loading, pickling, modes."""
+"""The state of a model and its optimiser: memory order, tied weights, copies, loading, pickling, modes."""
 
 import copy
 import pickle
@@ -70,7 +70,7 @@ def test_a_value_and_a_gradient_in_any_memory_order_are_trained(optimizer, order
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_kernel_in_pytorchs_order_is_trained_by_any_number_of_workers(workers, when):
-    """An array that is assigned to a parameter is the one that every worker computes with, whenever it came."""
+    """Every worker computes with the array that was last assigned to a parameter."""
     kernel = np.random.default_rng(0).standard_normal((16, 3, 4, 4)).astype(np.float32)
     models = []
     for arrange in (np.ascontiguousarray, np.asarray):
@@ -390,7 +390,7 @@ def test_schedules_and_optimisers_pickle(text):
 @pytest.mark.parametrize("call", ["encode", "decode", "reconstruct", "interpolate", "variations"])
 @pytest.mark.parametrize("whole", [True, False])
 def test_every_part_keeps_its_mode(call, whole):
-    """A frozen encoder, in evaluation mode while the rest trains, stays frozen; also where the call fails."""
+    """A frozen encoder, in evaluation mode while the rest trains, stays frozen, also if the call fails."""
     model, x = new_model("vae", norm="batch"), images(4)
     latents = model.encode(x)
     model.train(whole)

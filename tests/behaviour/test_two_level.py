@@ -1,4 +1,4 @@
-"""What the two levels of a VQ-VAE-2 owe to each other."""
+"""How the two levels of a VQ-VAE-2 depend on each other."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def bottleneck():
 
 
 def gradients(bottleneck, dy=1.0, **dterms):
-    """({parameter: largest gradient}, ∂L/∂h) where of the upstream gradients only those given are not zero."""
+    """({parameter: largest gradient}, ∂L/∂h) under the given upstream gradients; all others are zero."""
     rng = np.random.default_rng(1)
     h, upstream = rng.standard_normal((2, 3, 4, 6, 3))
     bottleneck.zero_grad()
@@ -28,7 +28,7 @@ def gradients(bottleneck, dy=1.0, **dterms):
 
 
 def test_the_decoder_s_gradient_reaches_the_top_by_both_ways(bottleneck):
-    """Each way cut in turn, the top encoder still learns; both cut, it does not."""
+    """With either way cut the top encoder still learns; with both cut it does not."""
     whole, _ = gradients(bottleneck)
     assert whole["top_encoder.0.weight"] > 0 and whole["project.weight"] > 0
     parts = []
@@ -43,8 +43,8 @@ def test_the_decoder_s_gradient_reaches_the_top_by_both_ways(bottleneck):
 
 
 def test_each_term_moves_its_own_level(bottleneck):
-    """A codebook term moves one codebook and nothing else. The bottom's commitment moves the top encoder too, since
-    the bottom's latents depend on the top's codes; the top's leaves the bottom alone."""
+    """A codebook term moves one codebook and nothing else. The bottom's commitment term moves the top encoder too,
+    because the bottom's latents depend on the top's codes. The top's commitment term does not move the bottom."""
     moved = {term: {name for name, size in gradients(bottleneck, dy=0.0, **{term: 1.0})[0].items() if size > 0}
              for term in TERMS}
     assert moved["codebook_top"] == {"top_quantizer.codebook"}
@@ -73,7 +73,7 @@ def test_forward_chooses_what_encode_chooses_and_decodes_it(bottleneck):
 
 
 def test_both_levels_say_something_of_an_image():
-    """After a little training, an image in which either level has another image's codes is far from its own."""
+    """After a little training, replacing either level's codes by another image's changes the image strongly."""
     x = images(16)
     model = train(new_model("vqvae2", codes=256), x, 150, batch_size=16)
     before = reconstruction_error(model, x)

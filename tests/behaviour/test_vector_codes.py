@@ -1,4 +1,4 @@
-"""Ways and sums in a space of codes, where each answer is known."""
+"""Paths and sums in the space of codes, with known results."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The vector quantizer: nearest codes, straight-through, and who is moved by which term."""
+"""The vector quantizer: nearest codes, straight-through, and what each term moves."""
 
 import math
 import tracemalloc
@@ -109,7 +109,7 @@ def test_the_codebook_gradient_is_the_scatter_of_the_residuals():
 
 
 def test_beta_belongs_to_the_commitment_term():
-    """The codebook's gradient knows nothing of β, nor of the decoder's gradient (trap 3)."""
+    """The codebook's gradient depends neither on β nor on the decoder's gradient (trap 3)."""
     dq = np.random.default_rng(1).standard_normal((3, 5, 2, D))
     _, plain, _, _ = gradients(0 * dq, codebook=1.0, commitment=0.0)
     _, weighted, _, _ = gradients(dq, codebook=1.0, commitment=100.0)
@@ -149,7 +149,7 @@ def test_descending_the_codebook_term_brings_codes_to_the_mean_of_their_vectors(
     ([2, 1, 1, 0], 2**1.5),
 ])
 def test_perplexity_of_hard_counts_with_unused_codes(counts, expected):
-    """0 · log 0 counts as 0, where naive code gets NaN (trap 15)."""
+    """0 · log 0 counts as 0; naive code gives NaN (trap 15)."""
     assert perplexity(np.array(counts)) == pytest.approx(expected, rel=1e-12)
 
 
@@ -163,7 +163,7 @@ def fraction_beyond(codebook, bound):
 
 
 def test_codebook_initialisations_have_their_distributions():
-    """Second moment, and the share of the tail that tells a normal distribution (4.55 % beyond 2σ) from another."""
+    """The second moment, and the share beyond 2σ, which is 4.55 % for a normal distribution and differs for others."""
     K, D = 400, 100
     deviations = {"uniform": 1 / (K * math.sqrt(3)), "normal": 1.0, "xavier": math.sqrt(2 / (K + D))}
     for how, sigma in deviations.items():

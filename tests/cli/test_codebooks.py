@@ -24,7 +24,7 @@ TRAIN = ["train", "vqvae", *SMALL, *MODELS["vqvae"]]
 
 @pytest.fixture
 def no_pictures(monkeypatch):
-    """Those that follow a training: they take longer than it does."""
+    """The pictures that follow a training. They take longer than the training itself."""
     monkeypatch.setattr(commands, "pictures_of", lambda *_: [])
 
 

@@ -86,7 +86,7 @@ def test_evaluate_adds_what_the_instruments_say(scratch, trained, model):
 
 @pytest.mark.parametrize("model", ["vae", "dvae"])
 def test_importance_samples(scratch, trained, model):
-    """More of them bound log p(x) more tightly, the batch size has no say, and the rest stays as it is."""
+    """More samples give a tighter bound of log p(x), the batch size does not matter, and the rest stays the same."""
     folder, found = trained(model), []
     for samples, size in ((1, 16), (8, 16), (8, 7)):
         result = scratch("evaluate", folder, "--json", "--importance-samples", samples, "--batch-size", size)

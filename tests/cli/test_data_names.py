@@ -1,4 +1,4 @@
-"""The names of data sets on the command line: what help shows, and how a wrong one is answered."""
+"""The names of data sets on the command line: what `--help` shows, and the message for a wrong name."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`devices`: what there is to compute on, and of what is missing which it is."""
+"""`devices`: the devices that exist, and which part is missing for one that does not work."""
 
 import json
 import sys

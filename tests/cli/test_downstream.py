@@ -1,4 +1,4 @@
-"""probe, retrieve, anomaly, downstream, and what they need: shapes left out, sets of other channels, other noise."""
+"""probe, retrieve, anomaly and downstream, with the data that they need: fewer shapes, other channels, other noise."""
 
 import json
 import sys
@@ -98,7 +98,7 @@ def test_grey_and_coloured_images_go_through_a_run_of_the_other_kind(scratch, tr
 
 
 def test_downstream(scratch, trained):
-    """A row a run, as the single commands say it, and rows of what needs no model."""
+    """One row for each run, with the figures of the single commands, and rows for methods without a model."""
     ae, vae, vqvae = (trained(model) for model in ("ae", "vae", "vqvae"))
     argv = ["downstream", ae, vae, vqvae, "--against", "shapes:plus", "--corruption", "gaussian:0.1", "--limit", 40]
     rows = json.loads(scratch(*argv, "--json").out)["rows"]

@@ -47,15 +47,13 @@ def assert_one_sentence(result, *parts):
         "them out."]),
     ("train ae --norm layer", ["--norm", "'layer'", "group"]),
     ("train vqvae2 --network mlp", [
-        "--network mlp gives a vector of features, and vqvae2 gives each place of a grid a code: choose "
-        "another network."]),
+        "--network mlp gives a vector of features, but vqvae2 needs a grid of them: choose another network."]),
     ("train dvae --network mlp", [
-        "--network mlp gives a vector of features, and dvae gives each place of a grid a code: choose "
-        "another network."]),
+        "--network mlp gives a vector of features, but dvae needs a grid of them: choose another network."]),
     ("train vqvae --preset mlp", ["--preset mlp has no recipe for vqvae: choose small, article or published."]),
     ("train vae --network pooling --image-size 15 --limit 8", ["15×15", "even"]),
     ("train ae --norm batch --workers 2 --limit 8", [
-        "--workers 2 would part the examples of a batch, which BatchNorm2d couples: use 1."]),
+        "--workers 2 would split the examples of a batch, which BatchNorm2d couples: use 1."]),
     ("train vqvae --network residual --image-size 18 --limit 8", [
         "images of 18×18 cannot be halved 2 times: 4 has to divide both sides. Choose another image size."]),
     ("train vqvae --data-variance 0", ["--data-variance expected a number > 0, got '0'."]),
@@ -66,8 +64,7 @@ def assert_one_sentence(result, *parts):
     ("train ae --corruption masking:1", ["--corruption", "'masking:1'", "salt_and_pepper:P"]),
     ("train ae --corruption blur:1", ["--corruption", "'blur:1'", "gaussian:SIGMA"]),
     ("train vqvae --network linear", [
-        "--network linear gives a vector of features, and vqvae gives each place of a grid a code: choose "
-        "another network."]),
+        "--network linear gives a vector of features, but vqvae needs a grid of them: choose another network."]),
     ("train ae --network linear --likelihood logit_laplace", ["--network linear", "logit_laplace"]),
     ("train ae --network linear --channels 4,8", [
         "--channels counts only with network convolution or pooling, and network is linear: leave one of them out."]),
@@ -75,16 +72,16 @@ def assert_one_sentence(result, *parts):
     ("train vae --codes 9", ["--codes is an option of dvae, vqvae and vqvae2; vae has no such option."]),
     ("train dvae --beta 1", ["--beta is an option of vae; dvae has no such option."]),
     ("train vae --beta linear:0:-1:9", ["--beta expected a number ≥ 0, got -1.0."]),
-    ("train vae --beta cyclical:0:1:1", ["--beta", "a schedule's steps are an integer ≥ 2", "'cyclical:0:1:1'"]),
+    ("train vae --beta cyclical:0:1:1", ["--beta expected a schedule whose steps are an integer ≥ 2"]),
     ("train vae --free-bits -1", ["--free-bits expected a number ≥ 0, got '-1'."]),
     ("train ae --free-bits 1", ["--free-bits is an option of vae; ae has no such option."]),
     ("train vqvae --capacity 1", ["--capacity is an option of vae; vqvae has no such option."]),
     ("train vae --capacity linear:0:x:9", ["--capacity", "expected a number or a schedule"]),
     ("train vae --free-bits 0.1 --capacity 0", ["capacity and --free-bits exclude each other: leave one of them out."]),
     ("train vae --free-bits 0.1 --workers 2 --limit 8", [
-        "--workers 2 would part the examples of a batch, which FreeBits couples: use 1."]),
+        "--workers 2 would split the examples of a batch, which FreeBits couples: use 1."]),
     ("train vae --capacity 0 --workers 2 --limit 8", [
-        "--workers 2 would part the examples of a batch, which CapacityTarget couples: use 1."]),
+        "--workers 2 would split the examples of a batch, which CapacityTarget couples: use 1."]),
     ("train dvae --commitment 1", ["--commitment is an option of vqvae and vqvae2; dvae has no such option."]),
     ("train dvae --weight-init uniform", [
         "--weight-init is an option of ae, vae, vqvae and vqvae2; dvae has no such option."]),
@@ -108,7 +105,7 @@ def assert_one_sentence(result, *parts):
     ("train ae --device tpu --limit 8", ["'tpu'", "gpu:N"]),
     ("train ae --workers 0", ["--workers", "'0'"]),
     ("train ae --workers 2 --plain --limit 8", [
-        "--workers 2 asks for threads that share a batch on the CPU, which the plain forms cannot have: "
+        "--workers 2 means threads that share a batch on the CPU, which is not possible with the plain forms: "
         "leave one of them out."]),
     ("train ae --data cifar10 --data-root nowhere", ["nowhere", "--download"]),
     ("train ae --data folder:nowhere", ["nowhere"]),
@@ -123,7 +120,7 @@ def assert_one_sentence(result, *parts):
     ("train vqvae --straight-through reversed --code-metric cosine", ["reversed", "leave out --code-metric"]),
     ("train vqvae --straight-through reversed --codebook-init kmeans", ["leave out --codebook-init"]),
     ("train vqvae --codebook-update ema --workers 2 --limit 8", [
-        "--workers 2 would part the examples of a batch, which CuredVectorQuantizer couples: use 1."]),
+        "--workers 2 would split the examples of a batch, which CuredVectorQuantizer couples: use 1."]),
     ("curves nowhere --out x.png", ["nowhere", "config.json"]),
     ("curves nowhere", ["--out"]),
     ("train --resume nowhere", ["nowhere"]),
@@ -159,7 +156,7 @@ def test_cupy_missing(scratch, monkeypatch):
 
 
 def fake_cupy(count):
-    """As much of CuPy as is asked before a device is used."""
+    """The part of CuPy that is called before a device is used."""
     class CUDARuntimeError(RuntimeError):
         pass
 
@@ -268,7 +265,7 @@ def test_codes_that_do_not_belong(scratch, trained):
 
 
 def test_codes_of_another_model_are_refused_and_both_are_named(scratch, trained):
-    """Of another system, and of the same one trained otherwise, whose codes have the same shapes and mean other things.
+    """Codes of another system are refused, and codes of the same system trained otherwise, which have the same shapes.
     """
     vqvae, vqvae2 = trained("vqvae"), trained("vqvae2")
     options = [*SMALL, *MODELS["vqvae"], "--epochs", 1, "--seed", 1]

@@ -1,7 +1,7 @@
-"""A run that is killed at any moment goes on, or begins anew, and ends as if it had never been stopped, bit for bit.
+"""A run that is killed at any moment continues, or starts again, and its result is the same bit for bit.
 
-Six random kills stand in the suite; SCRATCH_KILLS=100 makes it a hundred. Starting Python takes longer than such a
-training, so one process imports the program once and forks for each command.
+The suite makes six random kills; SCRATCH_KILLS=100 makes a hundred. Starting Python takes longer than such a training,
+so one process imports the program once and forks for each command.
 """
 
 import json
@@ -76,7 +76,7 @@ class Server:
                                         stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
     def __call__(self, *argv, kill_after=None, die_at=None):
-        """The command's status, negative where a signal ended it; it is killed after so many seconds."""
+        """The command's exit status, negative if a signal ended it. It is killed after `kill_after` seconds."""
         process = self.ask(json.dumps({"argv": argv, "die_at": die_at}))
         if kill_after is not None:
             time.sleep(kill_after)
@@ -109,7 +109,7 @@ def whole(server):
 
 
 def next_command(folder, name):
-    """What goes on with a run in whatever state it is."""
+    """The command that continues a run, in any state that it may be in."""
     if (folder / name / "resume.safetensors").exists():
         return ["train", "--resume", name]
     return [*OPTIONS, "--out", name]
@@ -124,7 +124,7 @@ def assert_same_run(run, whole):
 
 
 def test_random_kills(server, whole):
-    """Each run is killed up to three times, at moments of the whole training; of a later one less is left."""
+    """Each run is killed up to three times, at random moments of the whole training; a continued run is shorter."""
     folder, uninterrupted, seconds = whole
     seed = int(os.environ.get("SCRATCH_KILLS_SEED", time.time_ns() % 2**32))
     rng = random.Random(seed)

@@ -1,4 +1,4 @@
-"""One writer a folder, any number of readers."""
+"""A folder has one writer at a time, and any number of readers."""
 
 import os
 import signal
@@ -55,7 +55,7 @@ def test_a_second_process_is_refused_in_one_sentence_and_readers_are_not(scratch
 
 
 def test_two_trainings_of_one_process_do_not_mix(scratch, monkeypatch):
-    """The second one is begun while the first is in its second epoch."""
+    """The second one starts while the first is in its second epoch."""
     assert scratch("train", *OPTIONS, "--out", "alone").status == 0
     step, refusals = Trainer.step, []
 
@@ -107,7 +107,7 @@ def test_a_lock_that_is_not_closed_goes_with_its_run(tmp_path, trained):
 
 
 def test_many_processes_at_once_hold_it_one_after_the_other(tmp_path):
-    """Each takes the lock as often as it can, and finds nobody else in the folder while it holds it."""
+    """Each takes the lock as often as it can, and is alone in the folder while it holds the lock."""
     program = """if True:
         import os, sys, time
         from scratch.options.errors import InputError

@@ -21,7 +21,7 @@ each_one = pytest.mark.parametrize("asked", ASKED)
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
-    """Those that follow a training: they take longer than it does."""
+    """The pictures that follow a training. They take longer than the training itself."""
     monkeypatch.setattr(commands, "pictures_of", lambda *_: [])
 
 

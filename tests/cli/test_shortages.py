@@ -1,4 +1,4 @@
-"""Too little memory, or a CUDA library that is not there: one sentence with what to do, and nothing saved is lost."""
+"""Too little memory, or a missing CUDA library: one sentence that says what to do, and nothing saved is lost."""
 
 import os
 import re
@@ -18,7 +18,7 @@ GPU = ["--device", "gpu"]
 
 
 def failing(monkeypatch, owner, name, error, after=0):
-    """Let a method raise an error, the first `after` calls excepted."""
+    """Let a method raise an error in every call after the first `after`."""
     right, calls = getattr(owner, name), []
 
     def method(*arguments, **keywords):
@@ -32,7 +32,7 @@ def failing(monkeypatch, owner, name, error, after=0):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_batch_size_to_try_is_half_of_what_was_used_until_it_fits(scratch, cupy, model):
-    """With as much memory as batches of 4 need, but not those of 8."""
+    """There is enough memory for batches of 4, but not for batches of 8."""
     size = 32
     with limited(400_000):
         while size > 1:
@@ -54,7 +54,7 @@ def test_where_no_batch_is_smaller(scratch, cupy):
 
 
 def test_the_last_good_checkpoint_is_kept(scratch, trained, monkeypatch):
-    """NumPy's own error this time, in the middle of the third epoch."""
+    """NumPy itself raises the error, in the middle of the third epoch."""
     folder = Path(trained("vae"))
     before = {name: (folder / name).read_bytes() for name in ("checkpoint.safetensors", "resume.safetensors")}
     error = np._core._exceptions._ArrayMemoryError((10**6, 10**6), np.dtype(np.float32))
@@ -91,7 +91,7 @@ def test_memory_that_another_than_cupy_s_pool_misses(scratch, monkeypatch, messa
 
 
 def test_memory_that_is_exhausted_elsewhere(scratch, monkeypatch):
-    """No batch is at work yet where a model is built."""
+    """No batch is involved when a model is built."""
     failing(monkeypatch, Conv2d, "__init__", MemoryError())
     result = scratch("train", "ae", *SMALL, *MODELS["ae"])
     assert_one_sentence(result, "out of memory (MemoryError): try another --device")

@@ -1,4 +1,4 @@
-"""`sweep`: a run for every combination, never trained twice, taken up where it stopped, and set beside each other."""
+"""`sweep`: one run for each combination, none trained twice, continued after a stop, and compared in a table."""
 
 import json
 from pathlib import Path

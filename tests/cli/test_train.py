@@ -1,4 +1,4 @@
-"""`train`: what a run leaves behind, and that continuing it is the same as never having stopped."""
+"""`train`: the files of a run, and that a continued run is the same as one that never stopped."""
 
 import json
 import os
@@ -113,7 +113,7 @@ BY_STEPS = ["vqvae", *SMALL, *MODELS["vqvae"], "--log-steps", 2]  # an epoch has
 
 
 def test_steps_end_training_in_the_middle_of_an_epoch(scratch):
-    """Seven updates are two epochs and a third of the third, which has its line of metrics too."""
+    """Seven updates are two epochs and a third of another one, which gets its line of metrics too."""
     result = scratch("train", *BY_STEPS, "--steps", 7, "--out", "run")
     assert result.status == 0, result.err
     options = json.loads(Path("run/config.json").read_text())["options"]
@@ -128,7 +128,7 @@ def test_steps_end_training_in_the_middle_of_an_epoch(scratch):
 
 @pytest.mark.parametrize("network", [[], ["--network", "residual", "--hidden", 8, "--data-variance", 0.05]], ids=len)
 def test_the_lines_of_steps_are_means_over_updates(scratch, monkeypatch, network):
-    """Over updates and not over examples: every third batch here is half a batch, and counts as much as a whole one."""
+    """The means are over updates, not over examples: every third batch here is a half one and has the same weight."""
     seen, step = [], Trainer.step
 
     def watched(self, images, epoch, number):
@@ -161,7 +161,7 @@ def test_there_is_no_squared_error_of_a_bernoulli_model_and_no_file_unasked(scra
 
 @pytest.mark.parametrize("first, then", [(1, 8), (4, 8), (3, 8), (7, 8)])
 def test_resuming_by_steps_equals_never_having_stopped(scratch, first, then):
-    """Stopped between two lines of steps.jsonl or at one, in an epoch or at its end."""
+    """The run is stopped at a line of steps.jsonl or between two lines, in an epoch or at its end."""
     scratch("train", *BY_STEPS, "--steps", then, "--out", "whole")
     scratch("train", *BY_STEPS, "--steps", first, "--out", "parts")
     before = [Path("parts", name).read_text() for name in ("metrics.jsonl", "steps.jsonl") if first > 1]
@@ -207,7 +207,7 @@ def test_the_published_preset_trains_and_every_command_takes_its_run(scratch):
       *MODELS["vqvae"]], 3 * 3),
 ], ids=["mlp", "pooling", "residual, batch norm"])
 def test_every_network_resumes_exactly_and_every_command_takes_its_run(scratch, options, tracked):
-    """A batch norm's running statistics are in resume.safetensors; three steps an epoch, after those k-means saw."""
+    """A batch norm's running statistics are in resume.safetensors: of k-means' batches and three steps per epoch."""
     scratch("train", *options, "--epochs", 3, "--out", "whole")
     scratch("train", *options, "--epochs", 1, "--out", "parts")
     assert scratch("train", "--resume", "parts", "--epochs", 3).status == 0
@@ -316,7 +316,7 @@ def test_stopped_in_the_middle_and_resumed_equals_uninterrupted(scratch, tmp_pat
 
 @pytest.mark.parametrize("model", ["vqvae", "vqvae2"])
 def test_ctrl_c_inside_an_epoch_keeps_its_running_averages(scratch, monkeypatch, model):
-    """Its code counts too, level by level."""
+    """The counts of codes are continued too, level by level."""
     options = [model, *SMALL, *MODELS[model], "--epochs", 2]
     scratch("train", *options, "--out", "whole")
     step = Trainer.step
@@ -363,7 +363,7 @@ WRITES = ["config.json", "metrics.jsonl", "resume.safetensors", "checkpoint.safe
 
 @pytest.mark.parametrize("writes", range(len(WRITES) + 3))
 def test_a_disk_that_fills_up_loses_nothing(scratch, monkeypatch, writes):
-    """At any of the writes, those of the first save among them: the run goes on, or begins anew, as if it had been one.
+    """A kill at any write, also during the first save: the run continues, or starts again, with the same result.
     """
     options = ["ae", *SMALL, *MODELS["ae"]]
     scratch("train", *options, "--epochs", 2, "--out", "whole")
@@ -405,7 +405,7 @@ def leave_unsaved(scratch, monkeypatch, *options):
 
 
 def test_a_run_that_was_never_saved_begins_anew(scratch, monkeypatch):
-    """With nothing of its predecessor's lines; and who would continue it is told the command that begins it again."""
+    """It keeps no lines of its predecessor. An attempt to continue it names the command that starts it again."""
     options = [*BY_STEPS, "--steps", 4, "--lr", "cosine:1e-3:1e-4:9", "--data", "shapes:pill,plus"]
     assert scratch("train", *options, "--out", "whole").status == 0
     leave_unsaved(scratch, monkeypatch, *options)
@@ -437,7 +437,7 @@ def test_a_kill_between_the_files_of_a_save_leaves_a_run_to_continue(scratch, tr
 
 
 def test_weights_without_anything_to_continue_from(scratch, trained):
-    """As an older version left them when it was killed in its first save: both ways name a command that works."""
+    """The files are those of an older version, killed in its first save: both messages name a command that works."""
     folder = Path(trained("ae"))
     (folder / "resume.safetensors").unlink()
     whole = (folder / "checkpoint.safetensors").read_bytes()

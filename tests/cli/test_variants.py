@@ -53,7 +53,7 @@ def test_a_run_of_the_oracle_has_the_same_figures(scratch, torch_ref, run):  # n
 
 
 def test_what_a_denoising_run_shows(scratch, trained):
-    """Of Gaussian noise the PSNR before is known; the picture has two more rows than another run's."""
+    """The PSNR of the noisy images is known for Gaussian noise. The picture has two more rows than usual."""
     scratch("train", *RUNS["denoising"], "--epochs", 1, "--out", "denoising")
     found = json.loads(scratch("evaluate", "denoising", "--json").out)
     assert found["corrupted_psnr"] == pytest.approx(-20 * np.log10(0.3), abs=0.1)

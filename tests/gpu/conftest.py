@@ -1,7 +1,7 @@
-"""These tests need an NVIDIA GPU, CuPy and its libraries. Where one is missing each is skipped, and says which it is.
+"""These tests need an NVIDIA GPU, CuPy and its libraries. If one is missing, every test is skipped and says which.
 
-That they themselves are sound is seen everywhere: tests/behaviour/test_gpu_tests.py runs them on the stand-in. What
-the two runs do not share is in the fixtures below, which have namesakes there.
+tests/gpu_emulated/test_gpu_tests.py runs the same tests on the stand-in, on any machine. The fixtures below differ
+between the two; there are fixtures of the same names there.
 """
 
 import gc
@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def cupy():
-    """The real one, with a GPU that computes."""
+    """The real CuPy, with a GPU that works."""
     found = survey()
     if found["state"] != "ready":
         pytest.skip(found["advice"])
@@ -36,7 +36,7 @@ def cupy():
 
 @pytest.fixture
 def memory_limit(cupy):
-    """memory_limit(size): within a `with` block CuPy can take so many bytes more than are taken now."""
+    """memory_limit(size): within a `with` block CuPy can take `size` bytes more than are taken now."""
 
     @contextmanager
     def limit(size):
@@ -55,7 +55,7 @@ def memory_limit(cupy):
 
 @pytest.fixture
 def torch_side(cupy, monkeypatch):
-    """The device of torch_ref: the same GPU, where it too computes float32 in float32."""
+    """The device of torch_ref: the same GPU, set to compute float32 in full float32."""
     if not torch.cuda.is_available():
         pytest.skip("PyTorch finds no GPU: it is a build without CUDA, or for another version of it")
     monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)

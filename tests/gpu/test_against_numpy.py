@@ -1,4 +1,4 @@
-"""Everything that scratch computes on a GPU against the same on NumPy."""
+"""Everything that scratch computes on a GPU, against the same with NumPy."""
 
 import itertools
 
@@ -114,7 +114,7 @@ def test_variations(cupy, model):
 @pytest.mark.parametrize("corruption", [None, "gaussian:0.3"])
 @each_model
 def test_held_out_metrics(cupy, model, corruption):
-    """Their noise is NumPy's on every device."""
+    """The noise is NumPy's on every device."""
     pixels = np.rint(255 * images(20)).astype(np.uint8)
     ours, expected = (
         held_out_metrics(
@@ -168,7 +168,7 @@ def trajectory(model, optimizer, device, network):
     *(("vae", "adam", network) for network in NETWORKS.values()),
     *((VARIANTS[name][0], "adam", VARIANTS[name][1]) for name in ("sparse", "linear", "denoising vae"))])
 def test_fifty_steps_in_float64(cupy, model, optimizer, network):
-    """Weights whose gradient is near Adam's eps amplify rounding: hence other bounds than a single gradient's."""
+    """Weights whose gradient is near Adam's eps amplify rounding, so the bounds differ from those of one gradient."""
     ours, expected = (trajectory(model, optimizer, device, network) for device in DEVICES)
     np.testing.assert_allclose(ours[0], expected[0], rtol=1e-9)
     assert ours[1] == expected[1]
@@ -186,7 +186,7 @@ def test_fifty_steps_of_a_vae_with_another_price_of_its_code(cupy, rate):
 
 @pytest.mark.parametrize("cure", CURES)
 def test_ten_steps_of_a_cured_codebook(cupy, monkeypatch, cure):
-    """From the same k-means picks, which are NumPy's everywhere, with the same choices of what restarts from where."""
+    """Both use the same k-means picks, which are NumPy's everywhere, and the same choices for restarted codes."""
     states, x = [], images(16).astype(np.float64)
     for device in DEVICES:
         network = new_model("vqvae", device, "float64", **CURES[cure])

@@ -89,7 +89,7 @@ def check_model(model, options, likelihood, dtype, torch_side):
 
 @each_model
 def test_fifty_steps_of_adam_in_float64_are_torch_s(cupy, torch_side, model):
-    """From the same weights, with the same noise, which torch_ref draws with NumPy and CuPy would not draw alike."""
+    """Both have the same weights and the same noise. torch_ref draws it with NumPy; CuPy would draw other numbers."""
     ours, theirs = twins(model, "squared_error", "float64", torch_side)
     trainer = Trainer(ours, make_optimizer(ours.named_parameters(), ADAM), 0, "gpu")
     other = training.Trainer(theirs, training.make_optimizer(theirs.parameters(), ADAM), 0, torch_side)

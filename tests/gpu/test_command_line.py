@@ -17,7 +17,7 @@ OTHER = {"cpu": "gpu", "gpu": "cpu"}
 def test_a_run_goes_on_where_it_was_not_begun(scratch, cupy, monkeypatch, model, first):
     """An epoch on one device and an epoch on the other are two epochs on the first.
 
-    But for the VAE and the dVAE: each library's generator draws noise of its own. What both evaluate with is NumPy's.
+    Except for the VAE and the dVAE, because each library's generator draws other noise. Evaluation uses NumPy's.
     """
     monkeypatch.setattr(commands, "pictures_of", lambda *_: [])  # they take longer than the training
     options = ["train", model, *TRAIN, *MODELS[model], "--device", first]

@@ -1,4 +1,4 @@
-"""What starts fewer kernels on a GPU against the plain form of the same on the same GPU."""
+"""The forms that start fewer kernels on a GPU, against the plain forms on the same GPU."""
 
 import copy
 import pickle
@@ -69,7 +69,7 @@ def test_what_has_no_formula_keeps_its_class():
 
 
 def test_a_form_can_be_copied_and_pickled(cupy):
-    """Its class is made when it is asked for, and nowhere written down."""
+    """The class of a form is made when it is needed, so no module holds it."""
     layer = accelerate_on_gpu(layers.BatchNorm2d(3, dtype=np.float64))
     x = np.random.default_rng(0).standard_normal((2, 3, 3, 3))
     for other in (pickle.loads(pickle.dumps(layer)), copy.deepcopy(layer)):
@@ -80,7 +80,7 @@ def test_a_form_can_be_copied_and_pickled(cupy):
 @each_dtype
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.name} {case.detail}".strip() for case in CASES])
 def test_every_operation_in_either_form(cupy, case, dtype):
-    """Every output and every gradient of what has a form for a GPU, or a part that has one."""
+    """Every output and every gradient of the cases that have a form for a GPU, or a part that has one."""
     plain, fused = (run_case(case, "gpu", np.dtype(dtype).type, form)
                     for form in (lambda module: module, accelerate_on_gpu))
     assert_all_close(fused, plain, BOUNDS[dtype])
@@ -111,7 +111,7 @@ WINDOWS = {  # (kernel, stride, padding, dilation), size
 @each_dtype
 @pytest.mark.parametrize("window", WINDOWS)
 def test_im2col_and_col2im(cupy, window, dtype):
-    """The same numbers, and the same sums of the same numbers in the same order: nothing may differ at all."""
+    """The same numbers are added in the same order, so the results are equal bit for bit."""
     arguments, size = WINDOWS[window]
     plain, rng, results = Window(*arguments), np.random.default_rng(0), []
     N, C, positions = 3, 5, plain.positions(size)
@@ -197,7 +197,7 @@ def test_six_steps_of_a_variant(cupy, variant):
 @each_dtype
 @each_model
 def test_one_step_s_gradients(cupy, model, dtype):
-    """From which no optimiser amplifies what is rounding."""
+    """Gradients in which the optimiser does not amplify rounding."""
     gradients = []
     for form in ("plain", "fused"):
         trainer = new_trainer(model, form, dtype=dtype)
@@ -224,7 +224,7 @@ def test_a_run_goes_on_from_its_state_in_either_form(cupy, optimizer, first, sec
 
 @each_model
 def test_a_model_that_is_moved_goes_on(cupy, model):
-    """On the host its fused forms are the plain ones; back on the GPU they are kernels again."""
+    """On the host the fused forms call the plain functions; back on the GPU they are kernels again."""
     moved, stayed = (new_trainer(model, "fused") for _ in range(2))
     x = images(4).astype(np.float64)
     here = moved.model.to("cpu").reconstruct(x)

@@ -1,6 +1,6 @@
 """Kernels as CUDA code, without a GPU: traced and written by the real CuPy, compiled by NVRTC, and never run.
 
-Neither needs a driver. That takes some of what CuPy keeps to itself, in the three functions below and nowhere else.
+Neither needs a driver. The three functions below, and no others, use private parts of CuPy for this.
 """
 
 import cupy
@@ -12,14 +12,14 @@ ARRAY, INDEXER, SCALAR = 1, 2, 3  # CuPy's numbers for what an argument can be
 
 
 def placeholder(dtype, ndim):
-    """An array without memory: for looking at, not for touching."""
+    """An array without memory: its shape and dtype can be read, its numbers cannot."""
     nowhere = cupy.cuda.MemoryPointer(cupy.cuda.UnownedMemory(256, 2**20, None, 0), 0)
     return cupy.ndarray((2,) * ndim, dtype, memptr=nowhere)
 
 
 def trace(formula, arguments):
-    """The kernel that cupy.fuse makes of a formula for such arguments. Raises what CuPy would take as a reason to try
-    its other, slower way of fusing."""
+    """The kernel that cupy.fuse makes of a formula for such arguments. Raises the errors after which CuPy would try its
+    other, slower way of fusing."""
     local, history = _fusion_thread_local.thread_local, fusion._FusionHistory()
     local.history, local.is_old_fusing = history, True
     try:
@@ -30,8 +30,8 @@ def trace(formula, arguments):
 
 
 def source(kernel, arguments):
-    """The CUDA code of a kernel for such arguments, each in one piece in memory or broadcast; outputs that are not
-    among them are as large as the largest."""
+    """The CUDA code of a kernel for such arguments, each contiguous or broadcast. Outputs that are not among the
+    arguments are as large as the largest of them."""
     arguments = [argument for argument in arguments if argument is not None]
     dtypes = tuple(argument.dtype if isinstance(argument, cupy.ndarray) else None for argument in arguments)
     _, out, types = _kernel._decide_params_type(

@@ -1,11 +1,11 @@
-"""What is asked of CuPy: the stand-in with a notebook, and whether the real CuPy takes what was written down.
+"""Records the calls of CuPy on the stand-in, and checks that the real CuPy accepts them.
 
     with recording() as calls:                # `import cupy` finds a stand-in that writes down every call
         trainer.step(images, epoch=1, step=0)
     [problem(call, real_cupy) for call in calls]      # None of each that the real one takes
 
-A test on the stand-in shows that the arithmetic is right wherever the stand-in is like CuPy. This shows that it is, in
-what scratch asks of it: names, numbers of arguments, keywords, and the dtypes of a ufunc.
+A test on the stand-in shows that the arithmetic is right if the stand-in is like CuPy. This shows that it is like CuPy
+in all that scratch uses: names, numbers of arguments, keywords, and the dtypes of a ufunc.
 """
 
 import inspect
@@ -22,9 +22,9 @@ from tests.gpu_emulated import stand_in
 
 @dataclass(frozen=True, order=True)
 class Call:
-    """One way of calling something: its dotted path in cupy, and all of the arguments that a signature knows of.
+    """One way of calling something: its dotted path in cupy, and all of its arguments that a signature mentions.
 
-    An array stands for itself by its dtype's character; of any other argument only the place is known ("").
+    An array is recorded as its dtype's character. Of any other argument only the position is kept, as "".
     """
 
     path: str
@@ -41,7 +41,7 @@ def character(value):
 
 
 class Noted:
-    """A part of the stand-in that writes down what is asked of it."""
+    """A part of the stand-in that records its calls."""
 
     def __init__(self, found, path, calls):
         self._found, self._path, self._calls = found, path, calls
@@ -94,7 +94,7 @@ def recording():
 
 
 def problem(call, real):
-    """Why the real CuPy does not take a call, in a sentence; None if it does."""
+    """A sentence that says why the real CuPy does not accept a call; None if it does."""
     found = real
     for name in call.path.split("."):
         try:
@@ -117,9 +117,9 @@ def problem(call, real):
 
 
 def signature_of(found):
-    """The signature of a function; where it is compiled, the one that its docstring begins with.
+    """The signature of a function; for a compiled function, the one at the start of its docstring.
 
-    Some of CuPy's Python functions take *args and **kwargs and say in the docstring alone what they make of them.
+    Some of CuPy's Python functions take *args and **kwargs, and only the docstring says what these may be.
     """
     try:
         signature = inspect.signature(found)

@@ -1,12 +1,12 @@
-"""CuPy without a GPU: an array module that has CuPy's manners, computes with NumPy, and counts what a GPU would do.
+"""CuPy without a GPU: an array module that behaves like CuPy, computes with NumPy, and counts what a GPU would do.
 
     with installed() as cupy, counting() as during:      # `import cupy` now finds the stand-in
         model.to("gpu")
     during.transfers_to_device                           # how many arrays crossed over
 
-What NumPy forgives and CuPy does not is refused as CuPy refuses it: a device array never turns into a NumPy array by
-itself, the two do not mix, and functions and arguments that CuPy 14 lacks are lacking here. What CuPy allows but a
-training step should not do, wait for the device or move something between it and the host, is counted (`Counts`).
+What CuPy refuses is refused here too, even if NumPy accepts it: a device array never becomes a NumPy array by itself,
+the two do not mix, and functions and arguments that CuPy 14 lacks are missing here. `Counts` counts what CuPy allows
+but a training step should not do: waiting for the device, or moving something between the device and the host.
 Where CuPy's behaviour is not obvious, the comments say what its source does.
 """
 
@@ -24,7 +24,7 @@ from tests.gpu_emulated import stand_in_kernels
 
 @dataclass
 class Counts:
-    """What a GPU would have been asked to do."""
+    """The work that a GPU would have had to do."""
 
     launches: int = 0  # kernels that functions and operators start; views start none
     allocations: int = 0  # arrays that got memory of their own: new ones, results without `out`, copies
@@ -71,7 +71,7 @@ fusing = False  # True while a fused function runs: its operations are parts of 
 
 @contextmanager
 def counting():
-    """A Counts that holds, when its `with` block has ended, what was counted within."""
+    """A Counts that holds, after its `with` block, what was counted within it."""
     before, during = replace(counts), Counts()
     yield during
     for name, value in asdict(counts).items():
@@ -103,7 +103,7 @@ class OutOfMemoryError(MemoryError):
 
 
 class Memory:
-    """The device's memory: how much of it is taken by arrays that are alive. Without a limit nobody keeps count."""
+    """The device's memory: how much of it living arrays take. Without a limit this is not counted."""
 
     def __init__(self, limit=None):
         self.limit, self.used = limit, 0
@@ -133,7 +133,7 @@ memory = Memory()
 
 @contextmanager
 def limited(limit):
-    """Within a `with` block the device has so many bytes for what is allocated there."""
+    """Within a `with` block the device has this number of bytes for what is allocated there."""
     global memory
     before, memory = memory, Memory(limit)
     try:
@@ -214,7 +214,7 @@ def run(name, function, args, kwargs, writes=False):
 
 
 def kernels_of(name, args, kwargs):
-    """How many kernels a call starts that starts any."""
+    """The number of kernels of a call that starts at least one."""
     if name in ("concatenate", "stack"):
         return len(args[0])  # each array is copied into its part of the result
     if name == "mean":
@@ -256,7 +256,7 @@ METHODS = (
 
 
 class DeviceArray:
-    """cupy.ndarray's manners around a NumPy array that nobody else holds."""
+    """The behaviour of cupy.ndarray around a NumPy array that only this object holds."""
 
     __module__ = "cupy"  # what scratch.arrays.array_module goes by
     __array_priority__ = 100
@@ -277,7 +277,7 @@ class DeviceArray:
     T = property(lambda self: self.transpose())
 
     def known(self, name):
-        """What the host knows of an array, and a fused function's placeholder for one does not."""
+        """An attribute that an array has on the host, and a placeholder in a fused function has not."""
         if fusing:
             raise AttributeError(f"a fused function cannot ask an array for its {name}")
         return getattr(self._host, name)
@@ -395,7 +395,7 @@ def same_elements(a, b):
 
 
 def add_methods():
-    """Give DeviceArray its operators and those methods that do on the device what NumPy's do."""
+    """Add to DeviceArray its operators, and the methods that do the same as NumPy's, on the device."""
 
     def method(name):
         return lambda self, *args, **kwargs: run(name, getattr(np.ndarray, name), (self, *args), kwargs)
@@ -517,9 +517,9 @@ def einsum(*operands, dtype=None, optimize=False):  # CuPy's has no `out`
 
 def fuse(formula):
     """A function of elementwise operations as one kernel. CuPy calls it once, with placeholders for its arguments; here
-    it runs each time, with what would be kernels of its own not counted.
+    it runs each time, and the operations inside are not counted as kernels.
 
-    A result is a new array in the shape to which all arguments together are broadcast, as the kernel has one index.
+    A result is a new array in the shape to which all arguments together are broadcast, because a kernel has one index.
     """
 
     def call(*args):

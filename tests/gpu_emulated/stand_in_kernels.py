@@ -1,4 +1,4 @@
-"""A CUDA kernel's body on the CPU: what an elementwise kernel says is C++, and any compiler for it will do.
+"""A CUDA kernel's body on the CPU: an elementwise kernel is C++, which any C++ compiler can compile.
 
     run(["raw T x", "int32 C", "T y"], "y = 2 * x[i * C]", [x, 3, y])      # y is written, one number after the other
 """
@@ -18,10 +18,10 @@ COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 
 
 def run(params, operation, args, preamble=""):
-    """Run a kernel's body as often as its arrays that are not `raw` have numbers; all arrays lie in one piece.
+    """Run a kernel's body once for each number of its arrays that are not `raw`. All arrays are contiguous.
 
-    params is CuPy's way to say what the arguments are: `raw` arrays are indexed by the body, of the others it is given
-    the number whose turn it is, to read or to write. T is the dtype of the last array.
+    params declares the arguments as in CuPy: the body indexes `raw` arrays itself; of the others it reads or writes the
+    number at the present index. T is the dtype of the last array.
     """
     arrays = [value for value in args if isinstance(value, np.ndarray)]
     declared, values, sizes = [], [], set()

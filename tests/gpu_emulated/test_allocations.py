@@ -1,7 +1,7 @@
-"""What a training step asks of memory and of the device, counted and not timed, against stored figures.
+"""The memory and the kernels of a training step, counted instead of timed, against stored figures.
 
-A change that makes a step allocate, copy or launch more than before shows here, on any machine and in a second.
-Where it is meant, or where a step got cheaper, write the new figures down:
+A change that makes a step allocate, copy or launch more than before fails here, on any machine and within a second.
+If the change is intended, or a step has become cheaper, store the new figures:
 
     python -m tests.gpu_emulated.test_allocations --update
 """
@@ -56,7 +56,7 @@ VARIANTS = {  # what is done to a new model and its optimiser before they train
 
 
 def count_step(row, variant):
-    """The figures of one training step in float32. Not of the first, which may set something up."""
+    """The figures of one training step in float32; not of the first, which may set something up."""
     model, preset, changes = MODELS[row]
     options = run_options(model, preset=preset, **changes)
     images = np.random.default_rng(0).random((options["batch_size"], 32, 32, 3), np.float32)
@@ -99,7 +99,7 @@ def test_a_change_is_named_with_its_old_and_its_new_figure():
 
 
 def test_an_added_copy_is_found(monkeypatch):
-    """The guard guards: each activation's input copied once more."""
+    """The check finds an error: here each activation copies its input once more."""
     forward = ReLU.forward
     monkeypatch.setattr(ReLU, "forward", lambda self, x: forward(self, x.copy()))
     stored = json.loads(STORED.read_text())["plain"]["ae"]
@@ -113,8 +113,8 @@ def test_an_added_copy_is_found(monkeypatch):
 def test_the_search_needs_little_memory_however_many_vectors_there_are():
     """At most 64 MB beyond inputs and outputs, for 65,536 vectors of 512 dimensions against 8,192 codes.
 
-    That search is half a teraflop, too long for a test, so two smaller ones stand for it: the search holds one block
-    of distances at a time, all blocks are of one size, and four times as many vectors therefore need no more.
+    That search takes half a teraflop, too long for a test, so two smaller ones take its place. The search holds one
+    block of distances at a time, and all blocks have the same size. So four times as many vectors need no more memory.
     (All distances at once would be 2 GB.)
     """
     rng = np.random.default_rng(0)

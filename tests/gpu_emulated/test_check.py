@@ -1,4 +1,4 @@
-"""Before a run on a GPU trains, it compares the fused forms with the plain ones, and leaves out what does not agree."""
+"""Before training on a GPU, a run compares the fused forms with the plain ones, and does not use forms that differ."""
 
 import re
 
@@ -48,7 +48,7 @@ def is_plain(model, optimizer):
 
 
 def replace(monkeypatch, plain, name, formula):
-    """One formula of a class's form becomes another function, compiled as it was."""
+    """Replace one formula of a class's form by another function, compiled in the same way."""
     monkeypatch.setattr(form_on_gpu(plain), name, staticmethod(fused(formula)))
 
 
@@ -150,7 +150,7 @@ def test_a_form_of_the_optimiser_that_is_broken_is_found(cupy, monkeypatch, opti
 
 
 def test_codes_that_rounding_chooses_are_no_fault_of_a_form(cupy, monkeypatch):
-    """Of the first batch the second model finds other codes; the next batch decides."""
+    """The second model finds other codes for the first batch, so the next batch decides."""
     right, calls = check.chose_differently, []
     agree = check.agree
 

@@ -1,8 +1,8 @@
-"""What scratch has CuPy compile, traced and compiled by the real CuPy without a GPU, and run on the CPU.
+"""The kernels that scratch compiles with CuPy, traced and compiled by the real CuPy without a GPU, and run on the CPU.
 
-On the stand-in a fused function is called as it is. Here the real cupy.fuse makes its kernel of it: it must not fall
-back to its other way of fusing, must keep float32, be code that NVRTC takes and, as C++ on the CPU, compute what the
-function computes with NumPy. That this is what the plain form computes is for tests/gpu/test_fused.py.
+On the stand-in a fused function is called directly. Here the real cupy.fuse makes its kernel. It must not fall back to
+its other way of fusing, it must keep float32, NVRTC must accept its code, and as C++ on the CPU it must compute what
+the function computes with NumPy. tests/gpu/test_fused.py compares it with the plain form.
 """
 
 import numpy as np
@@ -76,7 +76,7 @@ def calls():
 
 @pytest.fixture(scope="module")
 def cuda():
-    """tests/cuda.py, where there is a CuPy whose NVRTC can be loaded, and which is inside as that file knows it."""
+    """tests/gpu_emulated/cuda.py, if CuPy and its NVRTC can be loaded and CuPy's private parts are as it expects."""
     cupy = pytest.importorskip("cupy", reason="CuPy is not installed", exc_type=ImportError)
     nvrtc = pytest.importorskip("cupy_backends.cuda.libs.nvrtc")
     try:
@@ -89,12 +89,12 @@ def cuda():
         x = cuda.placeholder("float32", 1)
         cuda.source(cuda.trace(relu_backward, [x, x]), [x, x])
     except (AttributeError, ImportError, TypeError) as error:
-        pytest.skip(f"CuPy {cupy.__version__} is another one inside than 14.2, which tests/cuda.py knows: {error}")
+        pytest.skip(f"CuPy {cupy.__version__} has other private parts than 14.2, for which cuda.py is made: {error}")
     return cuda
 
 
 def fused_calls(calls):
-    """(formula, arguments) of the fused ones; the others are kernels that are written in CUDA's language."""
+    """(formula, arguments) of the fused formulas; the others are kernels written in CUDA's language."""
     return [(what, args) for (what, _), args in calls.items() if not isinstance(what, stand_in.ElementwiseKernel)]
 
 
@@ -105,7 +105,7 @@ def test_every_fused_function_was_called(calls):
 
 
 def test_a_formula_takes_all_that_changes_as_an_argument(calls):
-    """What it caught from its surroundings would be a constant of the kernel, which is made once."""
+    """A variable from the surrounding code would become a constant of the kernel, which is made once."""
     for formula, _ in fused_calls(calls):
         assert formula.__closure__ is None and formula.__defaults__ is None, formula.__qualname__
 
@@ -129,7 +129,7 @@ def test_cupy_fuses_every_formula_in_its_dtype_and_nvrtc_compiles_it(calls, cuda
 
 
 def test_what_cupy_made_of_a_formula_computes_what_the_formula_does(calls, cuda):
-    """Its operations, run on the CPU as C++: results, and what is changed in place."""
+    """The kernel's operations, run on the CPU as C++: its results, and the arguments that it changes in place."""
     for formula, args in fused_calls(calls):
         given = [cuda.placeholder(arg.dtype, arg.ndim) if isinstance(arg, np.ndarray) else arg for arg in args]
         kernel = cuda.trace(formula, given)

@@ -1,6 +1,6 @@
-"""Each function that scratch asks of its array module exists in CuPy, and takes the arguments that it is given.
+"""Each function of the array module that scratch calls exists in CuPy and accepts the arguments.
 
-CuPy imports without a GPU, so this can be asked anywhere; what the functions compute is for tests/gpu to find out.
+CuPy can be imported without a GPU, so this runs anywhere. tests/gpu checks what the functions compute.
 """
 
 import numpy as np
@@ -43,7 +43,7 @@ def real():
 
 
 def use(name, likelihood, optimizer, form, dtype, **changes):
-    """Train a step, evaluate, save and load, and whatever else can be done with a model."""
+    """Train a step, evaluate, save and load, and use every other method of a model."""
     options = {
         **OPTIONS, "likelihood": likelihood, "codebook_init": "normal", "hard": form == "plain", **changes}
     model = FORMS[form](build(name, (16, 16, 3), options, dtype=dtype, rng=np.random.default_rng(0))).to("gpu")
@@ -149,7 +149,7 @@ def recorded(work):
     (lambda xp, x: xp.vecdot(x, x), "there is no vecdot"),
 ])
 def test_what_cupy_lacks_is_noticed(monkeypatch, real, work, complaint):
-    """NumPy takes all of these, and so does a stand-in that is too lenient."""
+    """NumPy accepts all of these, and so would a stand-in that is too lenient."""
     monkeypatch.setattr(stand_in.cupy, "vecdot", stand_in.Ufunc(np.vecdot), raising=False)
     monkeypatch.setattr(stand_in, "LACKING_ARGUMENTS", set())
     monkeypatch.setattr(stand_in.cupy, "einsum", stand_in.function("einsum", np.einsum))

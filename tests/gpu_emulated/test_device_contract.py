@@ -45,7 +45,7 @@ def new_trainer(name, device, likelihood="squared_error", optimizer="adam", dtyp
 
 
 def assert_same(ours, expected, rtol=1e-6):
-    """Equal dicts of numbers or arrays, to the rounding of a product of which the operands are aligned differently."""
+    """Dicts of numbers or arrays are equal up to the rounding of a product with differently aligned operands."""
     assert ours.keys() == expected.keys()
     for name, value in expected.items():
         scale = np.abs(value).max()
@@ -59,7 +59,7 @@ def assert_same(ours, expected, rtol=1e-6):
 @each_likelihood
 @each_model
 def test_a_step_waits_for_nothing_and_moves_nothing_but_the_batch(cupy, name, likelihood, optimizer):
-    """The noise is not moved: it is drawn on the device."""
+    """The noise is drawn on the device, so it is not moved there."""
     trainer, x = new_trainer(name, "gpu", likelihood, optimizer), images(8)
     for step in range(2):
         with counting() as during:
@@ -77,7 +77,7 @@ def test_a_step_waits_for_nothing_and_moves_nothing_but_the_batch(cupy, name, li
 @each_likelihood
 @each_model
 def test_three_steps_are_those_of_numpy(cupy, monkeypatch, name, likelihood, optimizer):
-    """CuPy's generator draws other numbers than NumPy's: both are given the same noise."""
+    """CuPy's generator draws other numbers than NumPy's, so both receive the same noise."""
     on_host, on_device = [], []
     for device, results in (("cpu", on_host), ("gpu", on_device)):
         trainer = new_trainer(name, device, likelihood, optimizer, dtype=np.float64)
@@ -139,7 +139,7 @@ def test_a_vae_with_another_price_of_its_code_is_that_of_numpy_and_waits_for_not
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_step_of_a_variant_is_that_of_numpy_and_moves_nothing_but_the_batch(cupy, variant):
-    """Given the same noise. Drawing it, a step of another trainer waits for nothing either, and stays in float32."""
+    """Both receive the same noise. A step that draws its noise does not wait for the device, and stays in float32."""
     (name, changes), results, x = VARIANTS[variant], [], images(8)
     for device in ("cpu", "gpu"):
         trainer = new_trainer(name, device, dtype=np.float64, **changes)
@@ -193,7 +193,7 @@ def test_a_generator_is_made_only_where_noise_is_drawn(cupy, monkeypatch, name, 
 
 @each_optimizer
 def test_a_parameter_is_updated_in_one_piece(cupy, monkeypatch, optimizer):
-    """On NumPy in blocks that fit the cache; on a GPU each block would start kernels of its own."""
+    """With NumPy the blocks fit the cache. On a GPU they are larger, because each block starts kernels of its own."""
     monkeypatch.setattr(blockwise_optim, "BLOCK", 100)
     for device, whole in (("cpu", False), ("gpu", True)):
         trainer, sizes = new_trainer("ae", device, optimizer=optimizer), []
@@ -274,7 +274,7 @@ def test_evaluation_is_that_of_numpy_and_moves_the_batch_and_the_noise(cupy, nam
 @each_likelihood
 @pytest.mark.parametrize("name", ["vae", "vqvae", "vqvae2", "dvae"])
 def test_rate_distortion_and_the_importance_weighted_bound_are_those_of_numpy(cupy, name, likelihood):
-    """Nothing is moved but the batch and the noise, and nothing waited for."""
+    """Only the batch and the noise are moved, and nothing waits for the device."""
     results, x = [], images(4)
     for device in ("cpu", "gpu"):
         model = new_trainer(name, device, likelihood).model

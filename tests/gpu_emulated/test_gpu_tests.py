@@ -1,6 +1,6 @@
-"""The tests of tests/gpu on the stand-in: they hold there too, and that they hold shows that they can be run at all.
+"""The tests of tests/gpu on the stand-in. They pass there too, which shows that the tests themselves work.
 
-`cupy` is the stand-in here, as everywhere but in tests/gpu.
+`cupy` is the stand-in here, as everywhere except in tests/gpu.
 """
 
 import pytest

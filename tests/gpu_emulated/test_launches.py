@@ -1,8 +1,8 @@
-"""How many kernels a training step starts on a GPU, by its parts: the table of docs/gpu.md, which this prints:
+"""The number of kernels that each part of a training step starts on a GPU. This prints the table of docs/gpu.md:
 
     python -m tests.gpu_emulated.test_launches
 
-What the command trains with there, and that nothing but the batch is moved to it.
+The tests also check the forms that `train` uses there, and that only the batch is moved to the GPU.
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ BEFORE = {  # in the small preset, before anything was done about it, counted as
 
 
 def new_trainer(model, size=32, **changes):
-    """What `train MODEL --device gpu` trains with."""
+    """The trainer of `train MODEL --device gpu`."""
     options = resolve(model, run_options_of(model, {"device": "gpu", **changes}))
     return make_trainer(options, (size, size, 3))[0]
 
@@ -93,7 +93,7 @@ def test_the_command_trains_with_the_forms_for_a_gpu_and_plain_without(cupy, mod
 @pytest.mark.parametrize("corruption", [None, "gaussian:0.3", "masking:0.3", "salt_and_pepper:0.2"])
 @pytest.mark.parametrize("model", MODELS)
 def test_an_epoch_of_the_command_moves_its_batches_and_waits_for_its_metrics_alone(cupy, model, corruption):
-    """Noise, the corruption's too, is drawn on the device."""
+    """All noise is drawn on the device, also the corruption's."""
     trainer, x = new_trainer(model, size=16, corruption=corruption, codebook_init="normal"), images(8)
     totals = Totals()
     with counting() as during:

@@ -16,7 +16,7 @@ def x(cupy):
 
 
 def figures(during):
-    """Those that are not zero."""
+    """The counts that are not zero."""
     return {name: value for name, value in vars(during).items() if value}
 
 
@@ -78,11 +78,11 @@ def test_what_cupy_lacks_is_lacking(cupy, x, tempt, error):
 
 
 def test_no_function_of_numpy_is_offered_that_the_real_cupy_lacks():
-    """Compares with the real one, so this test does not ask for the fixture that takes its place."""
+    """This compares with the real CuPy, so it does not use the fixture that replaces it."""
     real = pytest.importorskip("cupy", exc_type=ImportError)
 
     class Empty:
-        """What Python itself gives a class, which depends on its version."""
+        """The attributes that Python itself gives a class. They depend on its version."""
 
     for name in dir(np):
         if not name.startswith("_") and callable(getattr(np, name)) and not hasattr(real, name):
@@ -97,7 +97,7 @@ def test_no_function_of_numpy_is_offered_that_the_real_cupy_lacks():
 
 
 def test_memory_can_be_limited(cupy):
-    """What is let go of can be taken again, and a view holds what it is a view of."""
+    """Memory of a deleted array can be used again, and a view keeps the memory of its array."""
     with limited(100):
         held = cupy.zeros(10, np.float64)[2:]
         with pytest.raises(cupy.cuda.memory.OutOfMemoryError, match=r"24 bytes \(allocated so far: 80 bytes, limit"):

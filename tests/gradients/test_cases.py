@@ -1,5 +1,5 @@
-"""Every operation that `gradcheck` lists, against finite differences and autograd; and the checker itself, which must
-be able to say no."""
+"""Every operation that `gradcheck` lists, against finite differences and autograd. The checker itself has to find
+errors."""
 
 import argparse
 import json

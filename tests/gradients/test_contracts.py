@@ -1,4 +1,4 @@
-"""What every forward/backward pair promises beside its mathematics (DESIGN, section 3)."""
+"""The contracts of every forward/backward pair, apart from its mathematics (DESIGN, section 3)."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def model(name, dtype=np.float32, likelihood="squared_error", **changes):
 def test_backward_without_forward_is_an_error(case):
     upstream = attempt(case.build(np.random.default_rng(0)), np.random.default_rng(1)).upstream
     untouched = case.build(np.random.default_rng(0))
-    with pytest.raises(RuntimeError, match=r"^\w+\.backward needs a forward in training mode before it$"):
+    with pytest.raises(RuntimeError, match=r"^\w+\.backward needs a forward in training mode before it: call "):
         untouched.backward(upstream)
 
 
@@ -147,8 +147,8 @@ def test_a_loss_refuses_images_of_another_shape_or_dtype(loss, shape, dtype):
     with pytest.raises(ValueError) as refusal:
         loss().loss(np.zeros((2, loss.outputs * 3)), np.zeros(shape, dtype))
     assert str(refusal.value) == (
-        f"{loss.__name__} compares images {shape} {dtype.__name__} with an output {expected} {dtype.__name__}, "
-        f"got one of {(2, loss.outputs * 3)} float64")
+        f"{loss.__name__} expected an output {expected} {dtype.__name__} for images {shape} {dtype.__name__}, "
+        f"got {(2, loss.outputs * 3)} float64")
 
 
 @pytest.mark.parametrize("noise", [np.zeros((3, 5)), np.zeros((1, 5), np.float32), np.zeros((3, 1), np.float32)])
@@ -204,12 +204,12 @@ def test_a_wrong_shape_is_named_beside_the_right_one(name):
     lambda: layers.Upsample(scale_factor=0),
 ])
 def test_an_impossible_geometry_is_refused(make):
-    with pytest.raises(ValueError, match=r"takes an integer or a pair of integers of at least [01], got "):
+    with pytest.raises(ValueError, match=r"takes an integer ≥ [01] or a pair of them, got "):
         make()
 
 
 def test_groups_that_do_not_part_the_channels_are_refused():
-    with pytest.raises(ValueError, match="GroupNorm cannot part 6 channels into 4 equal groups"):
+    with pytest.raises(ValueError, match="GroupNorm cannot divide 6 channels into 4 equal groups"):
         layers.GroupNorm(4, 6)
 
 

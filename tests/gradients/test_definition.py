@@ -1,4 +1,4 @@
-"""The loops of conv_definition.py, which say what a convolution is, and the layers in conv.py, which are fast."""
+"""The loops of conv_definition.py, which define convolution, against the fast layers in conv.py."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Gradients over shapes, strides, paddings and dilations that nobody chose by hand."""
+"""Gradients over randomly drawn shapes, strides, paddings and dilations."""
 
 import numpy as np
 from hypothesis import assume, given, settings

@@ -38,7 +38,7 @@ OTHER_NETWORKS = [  # with the models whose gradient has another way through the
 
 
 def operation_of(model, x, noise):
-    """The model's parameters and its loss; with a straight-through estimator, the loss as that sees it."""
+    """The Operation of a model's parameters and its loss. Straight-through estimators are replaced by surrogates."""
 
     def loss():
         return {"loss": model.loss(x, noise)[0]}
@@ -54,9 +54,9 @@ def operation_of(model, x, noise):
 
 @pytest.fixture
 def kinks(monkeypatch):
-    """The set of which ReLUs were active, which pixels were the largest of their windows, on which side of its median
-    each pixel of a logit-Laplace likelihood lay, and on which side of their bounds the KL was, one member for each
-    pass: more than one member, and a kink was crossed."""
+    """A set with one member for each pass: which ReLUs were active, which pixels were the largest of their windows, on
+    which side of its median each pixel of a logit-Laplace likelihood was, and on which side of their bounds the KL was.
+    If it has more than one member, a kink was crossed."""
     active = {}
 
     def watch(kind, method, sides):
@@ -78,11 +78,11 @@ def kinks(monkeypatch):
 
 
 def lively_model(name, likelihood, rng, **changes):
-    """Weights at √6 times PyTorch's default, which is He's scale: the signal, and with it the first layers' gradients,
-    do not fade with depth into the rounding of the loss (a sum near 100, its differences divided by 2e-5).
+    """Weights of √6 times PyTorch's default, which is He's scale. Then the signal does not fade with depth, and the
+    first layers' gradients stay above the rounding of the loss (a sum near 100, whose differences are divided by 2e-5).
 
-    Before a norm the size of the weights does not count, but the differences' step beside it does: their own error
-    falls with its square. So these weights, which are those without a bias, are larger still."""
+    Before a norm, the size of the weights has no effect on the output. But the error of the differences falls with the
+    square of the step relative to the weights. So these weights, which are those without a bias, are larger still."""
     model = build(name, (8, 8, 2), {**OPTIONS, "likelihood": likelihood, **changes}, dtype=np.float64, rng=rng)
     for parameter in model.named_parameters().values():
         parameter.value *= math.sqrt(6)
@@ -127,8 +127,8 @@ def check_whole_model(name, likelihood, options, kinks):
 
 @pytest.mark.parametrize("cure", CURES)
 def test_the_gradient_of_a_model_with_a_cured_codebook(cure, kinks):
-    """Of the entropy term at a temperature of the latents' squared distances, which are large here: at 0.5 it is so
-    curved that the differences' own error, which falls with the square of the step, reaches the bound."""
+    """The temperature of the entropy term is about the latents' squared distances, which are large here. At 0.5 the
+    term is so curved that the differences' own error, which falls with the square of the step, reaches the bound."""
     smooth, changes = 0, dict(CURES[cure])
     if "entropy_weight" in changes:
         changes["entropy_temperature"] = 5.0
@@ -163,7 +163,8 @@ def test_the_gradient_of_a_model_with_another_price_of_its_code(rate, kinks):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_gradient_of_a_variant(variant, kinks):
-    """The corruption's noise is given, and so the same on both sides of a difference; the target is the clean image."""
+    """The corruption's noise is given, so it is the same on both sides of a difference. The target is the clean image.
+    """
     smooth, (name, changes) = 0, VARIANTS[variant]
     for seed in range(5):
         kinks.clear()
@@ -179,7 +180,7 @@ def test_the_gradient_of_a_variant(variant, kinks):
 
 
 def test_a_forgotten_term_is_caught(monkeypatch):
-    """Had the model's backward left the KL out, this would be the check's answer."""
+    """The check would fail like this if the model's backward left out the KL."""
     rng = np.random.default_rng(0)
     model = lively_model("vae", "squared_error", rng)
     correct = model.bottleneck.kl.backward

@@ -27,7 +27,7 @@ drawn = settings(derandomize=True, deadline=None, max_examples=100)
 @drawn
 @given(pairs[1], pairs[1], pairs[0], pairs[0], pairs[1], st.integers(1, 3))
 def test_col2im_by_blocks_is_col2im(kernel, stride, padding, beyond, positions, channels):
-    """Also where some rows and columns of the image are reached by no patch."""
+    """This holds also if no patch reaches some rows and columns of the image."""
     plain, blockwise = (kind(kernel, stride, padding) for kind in (Window, BlockwiseWindow))
     extra = tuple(min(b, s - 1) for b, s in zip(beyond, stride, strict=True))
     try:
@@ -48,7 +48,7 @@ def inner(a, b):
 @pytest.mark.parametrize("positions", [(4, 6), (3, 5), (1, 2)])
 @pytest.mark.parametrize("filtering", FILTERINGS.values())
 def test_the_transforms_are_each_other_s_adjoint(filtering, positions):
-    """⟨A x, y⟩ = ⟨x, Aᵀ y⟩, of the image's, the positions' and the kernel's transform; odd positions too."""
+    """⟨A x, y⟩ = ⟨x, Aᵀ y⟩ for the transforms of image, positions and kernel, also for odd numbers of positions."""
     rng = np.random.default_rng(0)
     K, P = filtering.taps, filtering.products
     window = Window((2 * K, 3 * K), (2, 3), (1, 2))
@@ -76,7 +76,7 @@ def test_two_outputs_by_fewer_products(filtering):
 
 
 def both_forms(layer, x, rng):
-    """(plain, accelerated): what the layer answers in each form, to the same input and upstream gradient."""
+    """(plain, accelerated): the layer's results in each form, for the same input and upstream gradient."""
     y = layer.forward(x)
     dy = rng.standard_normal(y.shape).astype(y.dtype)
     plain = {"y": y, "dx": layer.backward(dy), **layer.grad_dict()}
@@ -120,7 +120,7 @@ def test_a_batch_that_is_cut_into_blocks(monkeypatch):
 
 @pytest.mark.parametrize("kernel", [dict(kernel_size=4, stride=2), dict(kernel_size=3)])
 def test_float32_stays_float32_and_close(kernel):
-    """Fewer products add a little before they multiply: twice the rounding of the plain form is allowed for."""
+    """Fewer products mean more additions before them, so twice the rounding of the plain form is allowed."""
     rng = np.random.default_rng(0)
     layer = Conv2d(64, 32, padding=1, **kernel, rng=rng)
     plain, fast = both_forms(layer, rng.standard_normal((4, 16, 16, 64), dtype=np.float32), rng)
@@ -182,7 +182,7 @@ def assert_same_counts(ours, expected):
     ("vae", "gaussian"), ("vqvae", "gaussian")])  # whose σ has gradients from every worker
 @pytest.mark.parametrize("workers", [2, 3])
 def test_several_workers_learn_what_one_learns(model, likelihood, workers):
-    """With shares of different sizes, and in the last batch fewer images than workers."""
+    """The shares have different sizes, and the last batch has fewer images than there are workers."""
     one, several = trainer(model, 1, likelihood=likelihood), trainer(model, workers, likelihood=likelihood)
     for step, count in enumerate((8, 7, 2, 1)):
         x = images(count)
@@ -232,7 +232,7 @@ def test_a_replica_shares_the_weights_and_nothing_else():
 
 def test_what_couples_the_examples_refuses_several_workers(monkeypatch):
     monkeypatch.setattr(ReLU, "couples_examples", True, raising=False)
-    with pytest.raises(InputError, match=r"workers 2 would part the examples of a batch, which ReLU couples: use 1"):
+    with pytest.raises(InputError, match=r"workers 2 would split the examples of a batch, which ReLU couples: use 1"):
         trainer("ae", 2)
 
 

@@ -70,7 +70,7 @@ def test_gaussian(feature_shape, n, latent_dim, seed):
 
 
 def test_backward_uses_the_noise_that_forward_drew():
-    """DESIGN trap 2: noise drawn anew for backward would leave the output right and the gradient of logvar wrong."""
+    """DESIGN trap 2: with fresh noise in backward, the output would be right and the gradient of logvar wrong."""
     rng = np.random.default_rng(0)
     ours = bottlenecks.GaussianBottleneck((2, 2, 3), 4, dtype=np.float64, rng=rng)
     theirs = torch_bottleneck("GaussianBottleneck", (2, 2, 3), 4)
@@ -117,7 +117,7 @@ def test_gumbel_softmax(feature_shape, n, codes, code_dim, temperature, hard, se
 
 
 def check_gumbel_softmax(ours, theirs, h, noise, rng):
-    """As check_bottleneck; and what evaluation draws with the same noise."""
+    """Like check_bottleneck, and also what evaluation draws with the same noise."""
     check_bottleneck(ours, theirs, h, noise, rng)
     np.testing.assert_array_equal(ours.indices, theirs.indices)
     y, _ = ours.eval().forward(h, noise)
@@ -170,7 +170,7 @@ def test_the_straight_through_gradient_arrives_unchanged():
 
 
 def test_each_term_moves_its_own_side():
-    """DESIGN traps 3 and 4: β scales the commitment and leaves the codebook's gradient alone, which is not zero."""
+    """DESIGN traps 3 and 4: β scales the commitment term. The codebook's gradient does not change and is not zero."""
     found = {}
     for beta in (0.0, 0.25, 1.0):
         ours, theirs, dq = quantizer_gradients({"codebook": 1.0, "commitment": beta})
@@ -238,7 +238,7 @@ def test_search(dtype, rounding, rows, codes, dim, seed):
 
 @pytest.mark.parametrize("block", [1, 40, 41 * 7, 2**21])
 def test_search_in_blocks(monkeypatch, block):
-    """Where one block ends and the next begins makes no difference, on either side."""
+    """The size of the blocks makes no difference on either side."""
     rng = np.random.default_rng(0)
     z, codebook = rng.standard_normal((100, 4)), rng.standard_normal((41, 4))
     monkeypatch.setattr(torch_quantizers, "SEARCH_ROWS", max(1, block // 41))
@@ -246,7 +246,7 @@ def test_search_in_blocks(monkeypatch, block):
 
 
 def test_search_of_a_code_itself_and_of_an_exact_tie():
-    """Distances of zero, which the expanded square can make negative, and equal codes, of which the first counts."""
+    """Distances of zero, which rounding of the expanded square can make negative, and equal codes: the first counts."""
     rng = np.random.default_rng(0)
     codebook = rng.integers(-8, 8, (30, 6)).astype(float)  # small integers: every distance is exact
     codebook[20:] = codebook[:10]

@@ -1,4 +1,4 @@
-"""The convolutions as loops, the definition a learner reads first: equal to PyTorch and to the fast layers."""
+"""The convolutions as loops, which a learner reads first, are equal to PyTorch and to the fast layers."""
 
 import numpy as np
 import torch

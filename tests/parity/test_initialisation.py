@@ -1,5 +1,5 @@
-"""The default initialisation has PyTorch's distribution, U(−1/√fan_in, 1/√fan_in), for weights and biases; the other
-is Sonnet's, a normal distribution of deviation 1/√fan_in cut off at two deviations. On both sides."""
+"""The initialisations on both sides. The default has PyTorch's distribution, U(−1/√fan_in, 1/√fan_in), for weights and
+biases. The other is Sonnet's, a normal distribution with deviation 1/√fan_in, cut off at two deviations."""
 
 import math
 

@@ -30,7 +30,7 @@ SHAPE = (8, 8, 2)
 
 
 def logit_laplace(output):
-    """The distribution of x itself: a Laplace variable through a sigmoid, and that through φ⁻¹."""
+    """The distribution of x itself: a Laplace variable, then a sigmoid, then φ⁻¹."""
     mu, s = output.chunk(2, dim=-1)
     shrunk = TransformedDistribution(Laplace(mu, s.exp() + 1.6 / 255), SigmoidTransform())
     return TransformedDistribution(shrunk, AffineTransform(-0.125, 1.25))
@@ -69,7 +69,7 @@ def distributions(model, x):
 
 @each_likelihood
 def test_negative_log_likelihood(likelihood):
-    """With every constant, of each example."""
+    """The figure of each example, with all constants."""
     rng, ours = np.random.default_rng(0), LIKELIHOODS[likelihood](np.float64)
     x, output = rng.random((4, 5, 3, 2)), 2 * rng.standard_normal((4, 5, 3, 2 * ours.outputs))
     expected = -DISTRIBUTIONS[likelihood](tensor(output)).log_prob(tensor(x)).sum((1, 2, 3))
@@ -87,7 +87,7 @@ def test_the_kl_of_each_dimension(name):
 @each_likelihood
 @each_model
 def test_rate_and_distortion_are_torch_ref_s_terms(name, likelihood):
-    """Given one noise: the mean over the batch of each is the oracle's term, and the constant."""
+    """With the same noise, the batch mean of each is the oracle's term plus the constant."""
     model, twin = new_model(name, likelihood)
     rng = np.random.default_rng(1)
     x, noise = rng.random((5, *SHAPE)), model.bottleneck.draw_noise(5, rng)

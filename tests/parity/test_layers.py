@@ -17,7 +17,7 @@ float64 = torch.float64
 
 
 def pairs(least, most):
-    """An int, or a pair of ints of which the two usually differ."""
+    """An int, or a pair of ints that usually differ."""
     return st.integers(least, most) | st.tuples(st.integers(least, most), st.integers(least, most))
 
 
@@ -72,9 +72,9 @@ def test_conv_transpose2d(drawn_window, n, channels, out, bias, seed):
 
 
 def shape_or_refusal(make, shape, library):
-    """The shape of the output for ones of this shape, or None where the layer or its forward refuses.
+    """The shape of the output for ones of this shape, or None if the layer or its forward refuses them.
 
-    An image without pixels counts as a refusal: PyTorch 2.11 still gives one where later versions refuse.
+    An output without pixels counts as a refusal. PyTorch 2.11 still returns one; later versions refuse.
     """
     try:
         ones = torch.ones(shape) if library is torch else np.ones(shape, np.float32)
@@ -85,7 +85,7 @@ def shape_or_refusal(make, shape, library):
 
 
 def check_refusals(name, *arguments, size, channels=2, **named):
-    """Both sides take the arguments for an image of this size and give one shape, or both refuse."""
+    """Both sides accept the arguments for an image of this size and give the same shape, or both refuse."""
     ours = shape_or_refusal(lambda: getattr(layers, name)(*arguments, **named), (1, *size, channels), np)
     theirs = shape_or_refusal(lambda: getattr(nn, name)(*arguments, **named), (1, channels, *size), torch)
     assert ours == (theirs and (theirs[0], *theirs[2:], theirs[1]))
@@ -116,7 +116,7 @@ def test_pooling_takes_and_refuses_what_pytorch_does(kernel, stride, padding, di
 
 
 def test_every_size_that_a_strided_convolution_maps_to_one_can_be_returned_to():
-    """DESIGN trap 10: stride 3 maps three heights to one; output_padding says which of them comes back."""
+    """DESIGN trap 10: stride 3 maps three heights to one; output_padding says which of them the transpose returns."""
     for height in (7, 8, 9):
         x = np.ones((1, height, 7, 2), np.float32)
         y = layers.Conv2d(2, 3, 4, 3).forward(x)
@@ -128,7 +128,7 @@ def test_every_size_that_a_strided_convolution_maps_to_one_can_be_returned_to():
 @drawn
 @given(windows(), st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), seeds)
 def test_the_two_convolutions_are_adjoint(drawn_window, n, channels, out, seed):
-    """⟨A x, y⟩ = ⟨x, Aᵀ y⟩ with one weight for both; the output padding is what the stride left over."""
+    """⟨A x, y⟩ = ⟨x, Aᵀ y⟩ with the same weight; the output padding is the remainder that the stride left."""
     window, (H, W) = drawn_window
     rng = np.random.default_rng(seed)
     conv = layers.Conv2d(channels, out, **window, bias=False, dtype=np.float64, rng=rng)
@@ -170,7 +170,7 @@ def test_activations(name, arguments, shape, scale, seed):
 
 @pytest.mark.parametrize("name, arguments", ACTIVATIONS)
 def test_activations_at_the_kink_and_far_out(name, arguments):
-    """At 0 the derivative is PyTorch's choice; far out nothing overflows, and no warning is given."""
+    """At 0 the derivative is the one that PyTorch chooses. Far from 0 nothing overflows or warns."""
     x = np.array([-0.0, 0.0, 1e-300, -1e-300, 800.0, -800.0, 36.0, -36.0])
     check_layer(getattr(layers, name)(*arguments), getattr(nn, name)(*arguments), x, np.random.default_rng(0))
 
@@ -191,7 +191,7 @@ def pooling_windows(draw, dilations):
 @drawn
 @given(drawn_window=pooling_windows(pairs(1, 3)), n=st.integers(1, 3), channels=st.integers(1, 3), seed=seeds)
 def test_max_pool(tied, drawn_window, n, channels, seed):
-    """Where a window has several maxima the gradient goes to the first, as in PyTorch."""
+    """If a window has several maxima, the gradient goes to the first, as in PyTorch."""
     window, dilation, size = drawn_window
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((n, *size, channels))

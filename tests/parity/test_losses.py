@@ -21,14 +21,14 @@ seeds = st.integers(0, 2**32 - 1)
 shapes = st.lists(st.integers(1, 5), min_size=2, max_size=2) | st.lists(st.integers(1, 5), min_size=4, max_size=4)
 
 def logit_laplace_nll(output, x):
-    """The paper's density, its scale bounded from below; mean over elements."""
+    """The paper's density with a lower bound for its scale; the mean over elements."""
     mu, s = output.chunk(2, dim=-1)
     b, phi = s.exp() + 1.6 / 255, 0.8 * x + 0.1
     return ((torch.logit(phi) - mu).abs() / b + (2 * b * phi * (1 - phi)).log()).mean()
 
 
 def gaussian_nll(output, x):
-    """At the initial σ, of which PyTorch takes the square; mean over elements."""
+    """At the initial σ; PyTorch takes σ². The mean over elements."""
     return F.gaussian_nll_loss(output, x, torch.full_like(x, (1 + math.exp(-6)) ** 2), full=True)
 
 
@@ -67,7 +67,7 @@ def test_reconstruction(name, dtype, bound, shape, seed):
 
 
 def test_cross_entropy_far_out():
-    """DESIGN trap 9: from clipped probabilities, the loss is NaN or capped out here and the gradient zero."""
+    """DESIGN trap 9: computed from clipped probabilities, the loss would be NaN or capped, and the gradient zero."""
     logits = np.array([[-1e4, -800.0, -40.0, -0.0, 0.0, 40.0, 800.0, 1e4]])
     for target in (0.0, 0.25, 1.0):
         x = np.full_like(logits, target)
@@ -86,7 +86,7 @@ def test_cross_entropy_far_out():
 
 
 def test_logit_laplace_far_out():
-    """Scales that vanish and predictions far away: PyTorch's distribution, and no infinity."""
+    """Tiny scales and predictions far away: the values are those of PyTorch's distribution, and finite."""
     x = np.array([[0.0, 1.0, 0.5, 0.5, 0.0, 1.0]])
     output = np.array([[-30.0, 30.0, 0.0, 20.0, 5.0, -5.0, -50.0, -50.0, -800.0, -800.0, 50.0, 300.0]])
     ours, output_torch = LogitLaplace(), to_torch(output)
@@ -117,7 +117,7 @@ def test_categorical_kl(n, positions, codes, seed):
 @drawn
 @given(st.integers(1, 6), st.integers(1, 6), seeds)
 def test_gaussian_kl(n, size, seed):
-    """Both sides against torch.distributions, which knows σ and not log σ² (DESIGN trap 1)."""
+    """Both sides against torch.distributions, which takes σ, not log σ² (DESIGN trap 1)."""
     rng = np.random.default_rng(seed)
     mu, logvar = rng.standard_normal((2, n, size))
     upstream = float(rng.uniform(0.5, 2))
@@ -163,7 +163,7 @@ def test_the_samples_have_the_mean_and_the_variance_asked_for():
 @drawn
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=40))
 def test_perplexity_of_counts_with_unused_codes(indices):
-    """DESIGN trap 15: 0 log 0 is 0, and no NaN."""
+    """DESIGN trap 15: 0 log 0 is 0, not NaN."""
     counts = code_counts(np.array(indices), 9)
     assert counts.tolist() == [indices.count(code) for code in range(9)]
     entropy = torch.distributions.Categorical(torch.tensor(counts) / len(indices)).entropy()

@@ -1,4 +1,4 @@
-"""Whole models: outputs, loss terms, gradients by name, and everything a model can be asked for."""
+"""Whole models: outputs, loss terms, gradients by name, and every method of a model."""
 
 import math
 
@@ -100,7 +100,8 @@ def test_a_batch_twice_over_has_the_same_loss_and_gradients(model, likelihood):
 
 
 def test_the_weights_of_the_terms():
-    """One formula for each model, written out: the same numbers on both sides. DESIGN trap 3: β is the commitment's."""
+    """The loss of each model, written out: the same numbers on both sides. DESIGN trap 3: β weighs the commitment.
+    """
     for side in (0, 1):
         assert twins("ae")[side].weights == {"reconstruction": 1}
         assert twins("vae", beta=0.1)[side].weights == {"reconstruction": 1, "kl": 0.1}
@@ -145,7 +146,7 @@ def test_encode_decode_reconstruct(model, likelihood):
 
 @each_model
 def test_interpolate(model):
-    """Four images on each way: at a half way, two codes could be equally near, and rounding would choose (trap 16)."""
+    """Four images on each way: half way, two codes could be equally near, and rounding would choose (trap 16)."""
     ours, theirs, x = twins(model)
     images = ours.interpolate(x[:3], x[3:], 4)
     images_torch = theirs.interpolate(to_torch(x[:3]), to_torch(x[3:]), 4)

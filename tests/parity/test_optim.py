@@ -41,9 +41,9 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("block", [None, 7, 2**16], ids=["plain", "in blocks of 7", "in one block"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizer(monkeypatch, name, block):
-    """20 steps with gradients of very different sizes, at and below Adam's eps too, some zero and once one missing.
+    """20 steps with gradients of very different sizes, also below Adam's eps, some of them zero and one missing.
 
-    The blocks in which a step is made do not matter, and the moments have the names that a checkpoint gives them.
+    The size of the blocks does not matter, and the moments have their names in a checkpoint.
     """
     monkeypatch.setattr(blockwise_optim, "BLOCK", block)
     rng = np.random.default_rng(0)
@@ -77,8 +77,8 @@ def test_optimizer(monkeypatch, name, block):
 @pytest.mark.parametrize("form", ["plain", "blockwise", "fused"])
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.9, 0.0), (0.0, 0.999), (0.0, 0.0), (0.3, 0.1)], ids=str)
 def test_adam_in_float32_follows_pytorch_whatever_its_betas(cupy, betas, form):
-    """Under gradients that fall by ten orders of magnitude from step to step: what is left of the last must not hide
-    the next. With β₂ = 0 v is g² itself, so that a step has the size of lr however small g is.
+    """The gradients fall by ten orders of magnitude from step to step, and the rounding of one must not hide the next.
+    With β₂ = 0, v is g² itself, so a step has the size of lr for any small g.
     """
     rng = np.random.default_rng(0)
     start = (1e-3 * rng.standard_normal(64)).astype(np.float32)

@@ -279,7 +279,7 @@ def test_gradcheck_finds_a_twin_by_its_name(monkeypatch):
 
 
 def test_gradcheck_refuses_a_reference_with_other_outputs(monkeypatch):
-    """A term that the reference lacks would not be judged."""
+    """A term that the reference lacks would not be compared."""
     from torch_ref.gradcheck import REFERENCES
 
     case = Case("Halved", {}, (2, 3), halved)

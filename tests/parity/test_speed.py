@@ -28,7 +28,7 @@ TINY = dict(channels=(4, 8), latent_dim=6, codes=16, code_dim=5, batch_size=2, i
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    """No waiting for the other side's threads: the times do not matter here."""
+    """The sides do not wait for each other's threads, because the times do not matter here."""
     monkeypatch.setattr(speed, "PAUSE", 0)
     monkeypatch.setattr(speed, "WARM_UP", 1)
     monkeypatch.setattr(speed, "GEMM_SIZE", 32)
@@ -225,7 +225,7 @@ def test_growth_prints_markdown(capsys, monkeypatch):
 
 
 class InThisProcess(Side):
-    """A side that answers as a process of its own does."""
+    """A side that gives the same answers as a process of its own."""
 
     def ask(self, command, **arguments):
         return getattr(self, command)(**arguments)

@@ -35,8 +35,8 @@ def images():
 
 
 def entropy(images, likelihood):
-    """The Bernoulli loss of a perfect reconstruction, below which no model can go: grey pixels are not 0 or 1. Of a
-    Gaussian, which can go on for long, the loss of one at its initial σ."""
+    """The Bernoulli loss of a perfect reconstruction, the least that a model can have, as grey pixels are not 0 or 1.
+    For a Gaussian, whose loss can fall for long, the loss of a perfect reconstruction at the initial σ."""
     if likelihood == "squared_error":
         return 0.0
     if likelihood == "gaussian":
@@ -84,7 +84,7 @@ def test_fifty_steps_with_residual_networks(model, plain, images):
     ("vae", "group norm", False), ("ae", "batch norm", True), ("vae", "pooling, batch norm", True),
     ("vqvae", "batch norm", False), ("ae", "residual, group norm", True), ("vqvae", "residual, batch norm", False)])
 def test_fifty_steps_with_every_network(model, network, plain, images):
-    """With a BatchNorm2d its running statistics, too, are the other side's after fifty steps."""
+    """With a BatchNorm2d, its running statistics also agree after fifty steps."""
     options = {**NETWORKS[network], "likelihood": "squared_error"}
     lr = 2e-4 if Bottleneck.systems[model].has_codes else 1e-3  # at which enough codes stay in use
     result = compared(model, options, images, batch_size=16, steps=50, plain=plain, lr=lr)
@@ -137,7 +137,8 @@ def test_too_few_codes_in_use_are_a_failure(monkeypatch, images):
 
 
 def test_a_gradient_that_vanishes_is_measured_against_the_others():
-    """DESIGN trap 14: rounding is all there is of a true zero; only there does the model's largest gradient serve."""
+    """DESIGN trap 14: a gradient that is truly zero holds only rounding. There alone the scale is the model's largest.
+    """
     theirs = {"weight": np.array([2.0, 1.0]), "before a norm": np.array([1e-17, 0.0]), "small": np.array([1e-6, 1e-9])}
     ours = {"weight": np.array([2.0, 1.0]), "before a norm": np.array([3e-17, 0.0]), "small": np.array([1.1e-6, 1e-9])}
     found = compare.gradient_differences(ours, theirs)
@@ -213,7 +214,7 @@ def compare_answers(ours, theirs, ours_answer, theirs_answer):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @each_model
 def test_the_trainers_step_alike(model, optimizer):
-    """Both draw the noise of a step from (seed, epoch, step), and name their terms, weights and moments alike."""
+    """Both draw the noise of a step from (seed, epoch, step), and use the same names of terms, weights and moments."""
     ours, theirs = trainers(model, optimizer)
     x = some_images(8)
     for step in range(4):
@@ -229,7 +230,7 @@ def test_the_trainers_step_alike(model, optimizer):
 
 
 def test_every_step_and_every_shuffle_has_a_random_stream_of_its_own(monkeypatch):
-    """NumPy pads a list of seeds with zeros: [seed, epoch] and [seed, epoch, 0] would be one stream."""
+    """NumPy pads a list of seeds with zeros, so [seed, epoch] and [seed, epoch, 0] would give the same stream."""
     drawn = {}
     for trainer in trainers("vae", seed=3):
         orders = drawn[type(trainer)] = []
@@ -265,7 +266,7 @@ def test_each_trainer_continues_from_the_other_s_state(model):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_torch_continues_exactly(optimizer):
-    """Saved and loaded in the middle, or before the first step: the same bits as without, in float32."""
+    """Saving and loading in the middle, or before the first step, does not change a bit in float32."""
     x = some_images(8, np.float32)
 
     def train(save_at):

@@ -106,7 +106,7 @@ def test_fifty_steps_of_adam_in_float64(variant, images):
 
 @each_variant
 def test_the_trainers_step_alike(variant):
-    """Both draw a step's noise from (seed, epoch, step), the bottleneck's first, and name what they measure alike."""
+    """Both draw a step's noise from (seed, epoch, step), the bottleneck's first, and use the same names of metrics."""
     model, changes = VARIANTS[variant]
     options = {**TINY, "likelihood": "squared_error", **OPTIMIZERS["adam"], **changes}
     ours = build(model, SHAPE, options, dtype=np.float64, rng=np.random.default_rng(0))

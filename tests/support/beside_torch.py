@@ -1,4 +1,4 @@
-"""Moving between the two sides."""
+"""Conversions between scratch and torch_ref."""
 
 import numpy as np
 import torch
@@ -34,17 +34,17 @@ MODELS_AND_NETWORKS = [
 
 
 def build_torch(model, image_shape, options, **settings):
-    """Torch's model from options of which some may be other models' or the training's."""
+    """Torch's model from options, some of which may belong to other models or to training."""
     return models.build(model, image_shape, models.model_options(model, options), **settings)
 
 
 def compared(model, options, images, **settings):
-    """What `compare` finds, of those of the options that the model has."""
+    """The result of `compare`, with those of the options that the model has."""
     return compare.compare(model, options_of(model, options), images, **settings)
 
 
 def to_torch(array):
-    """A NumPy array as a tensor that wants a gradient; feature maps NHWC become NCHW."""
+    """A NumPy array as a tensor that requires a gradient; feature maps NHWC become NCHW."""
     if array.ndim == 4:
         array = array.transpose(0, 3, 1, 2)
     return torch.tensor(np.ascontiguousarray(array), requires_grad=array.dtype.kind == "f")
@@ -74,11 +74,11 @@ def torch_twin(ours, model, image_shape, options):
 
 
 def away_from_kinks(ours, precise, x, noise):
-    """Do the gradients of a model in float32 stay where they are when its weights and images move by 10⁻⁵ of their
-    size, 84 times as far as float32 rounds?
+    """Do the gradients of a model stay the same if its weights and images move by 10⁻⁵ of their size, which is 84
+    times the rounding of float32?
 
-    Where a ReLU, a maximum or the choice of a code is about to change they jump, and either side of the jump is right;
-    no two ways of computing in float32 need to agree there. `precise` is such a model in float64, which is asked.
+    Near a kink of a ReLU or a maximum, or between two codes, gradients jump. Both sides of the jump are right, so two
+    ways of computing in float32 need not agree there. `precise` is the model in float64, with which this is tested.
     """
     rng, weights = np.random.default_rng(0), ours.state_dict()
 
@@ -101,7 +101,7 @@ def away_from_kinks(ours, precise, x, noise):
 def check_layer(ours, theirs, x, rng, bound=1e-12):
     """Outputs, input gradients and parameter gradients of a layer under a random upstream gradient.
 
-    First in its plain form, then in the accelerated one, where it has one.
+    First in its plain form, then in the accelerated one, if it has one.
     """
     load_into_torch(theirs, ours)
     x_torch = to_torch(x)

@@ -17,7 +17,7 @@ def below(kind):
 
 
 def classes_with_formulas():
-    """The plain ones: neither a form of another, nor abstract, nor a test's own."""
+    """The plain classes: no forms of others, no abstract classes, and none that a test defines."""
     assert all((layers, bottlenecks, losses, Autoencoder, Reconstruction)), "imported, so that their classes exist"
     return {kind for kind in below(Module) | below(Optimizer)
             if formulas(kind) and kind not in ABSTRACT and "plain" not in vars(kind)

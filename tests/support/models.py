@@ -1,4 +1,4 @@
-"""Models for tests, from one dict of options for all systems: each is given those that it has."""
+"""Models for tests, from one dict of options for all systems: each receives the options that it has."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from scratch.options.resolve import run_options as every_run_option
 
 
 def options_of(model, options):
-    """Those of the options that the model has, that count beside the others and that are no defaults."""
+    """The options that the model has, that count beside the others and that differ from the defaults."""
     known = model_options(find_system(model))
     chosen = {name: value for name, value in options.items() if name in known and value != known[name].default}
     for option in known.values():
@@ -31,7 +31,7 @@ def run_options_of(model, options):
 
 
 def build(model, image_shape, options, *, dtype=np.float32, rng=None):
-    """scratch's model, from those of the options that it has."""
+    """scratch's model, from the options that it has."""
     return build_model(model, image_shape, options_of(model, options), dtype=dtype, rng=rng)
 
 

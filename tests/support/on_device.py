@@ -9,7 +9,7 @@ from scratch.gradcheck.differences import Trial
 
 
 class DeviceGenerator:
-    """NumPy's generator, whose draws arrive on a device and in a dtype; so what is built of them is there."""
+    """NumPy's generator, with its draws moved to a device and a dtype, and with them all that is built from them."""
 
     def __init__(self, device, dtype, seed=0):
         self.device, self.dtype = device, dtype
@@ -21,7 +21,7 @@ class DeviceGenerator:
 
 
 def try_case(case, device, dtype, form=lambda module: module):
-    """(outputs, Trial) of a case that was computed on a device, its module in a form; both hold NumPy arrays, copies.
+    """(outputs, Trial) of a case computed on a device, with its module in a form. Both hold copies as NumPy arrays.
     """
     rng = DeviceGenerator(device, dtype)
     operation = case.of_dtype(dtype).build(rng)
@@ -41,6 +41,6 @@ def on_host(arrays):
 
 
 def run_case(case, device, dtype, form=lambda module: module):
-    """{name: NumPy array} of every output and every gradient of a case that was computed on a device."""
+    """{name: NumPy array} of every output and every gradient of a case computed on a device."""
     outputs, trial = try_case(case, device, dtype, form)
     return outputs | {f"gradient of {name}": gradient for name, gradient in trial.gradients.items()}

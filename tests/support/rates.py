@@ -1,4 +1,4 @@
-"""What a VAE can be asked about its KL, in the forms that are tested, as options of `vae`."""
+"""The options of `vae` that concern its KL, in the combinations that are tested."""
 
 RATES = {
     "free bits": {"free_bits": 0.1},

@@ -1,4 +1,4 @@
-"""Models that train in a second: 16×16 shapes, two halvings, and the plainest possible loop."""
+"""Models that train in a second: 16×16 shapes, two halvings, and the simplest possible loop."""
 
 import numpy as np
 

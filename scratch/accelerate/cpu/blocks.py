@@ -5,11 +5,11 @@ from scratch.layers.patches import Window
 
 
 class BlockwiseWindow(Window):
-    """A Window without dilation whose col2im is equal to the plain one's to rounding.
+    """A Window without dilation, whose col2im equals the plain one up to rounding.
 
     The padded image is cut into cells of one stride, (SH, SW). A patch starts at a corner of a cell, so SH × SW of its
-    taps fall together into one cell and can be added at once, where the plain form adds tap by tap: for a kernel of 4
-    and a stride of 2 that is 4 additions of 2 × 2 taps instead of 16.
+    taps fall into one cell and are added at once. The plain form adds tap by tap. With a kernel of 4 and a stride of 2
+    these are 4 additions of 2 × 2 taps instead of 16 of one tap.
     """
 
     def col2im(self, patches, size):

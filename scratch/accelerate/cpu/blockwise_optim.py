@@ -1,8 +1,9 @@
 """The optimisers of optim.py for a CPU: block by block, with few passes through memory.
 
-A step of Adam reads and writes four arrays as large as all weights together. It is taken in blocks whose operands stay
-in the cache, with one temporary, and the corrections of m and v are drawn together into two numbers. Measured on an
-x86-64 CPU with two cores. Equal to the plain form to rounding; in float32 that includes the rounding of β and of 1 − β.
+A step of Adam reads and writes four arrays, each as large as all weights together. Here it runs in blocks whose
+operands stay in the cache, with one temporary array, and the corrections of m and v are combined into two numbers.
+Measured on an x86-64 CPU with two cores. The results equal the plain form's up to rounding; in float32 this includes
+the rounding of β and of 1 − β.
 """
 
 import math
@@ -49,8 +50,8 @@ class BlockwiseSGD(Blockwise, SGD):
 def move(average, value, beta, change):
     """average ← β·average + (1 − β)·value, in place, by way of `change`, which may be the value itself.
 
-    As a step (1 − β)(value − average) it takes one product less. But where β is small and the average much larger than
-    the value, the two differ by the average alone, to rounding, and the value is lost.
+    For β ≥ 0.5 it is computed as average += (1 − β)(value − average), which has one product less. With a small β and an
+    average much larger than the value, rounding would lose the value in the difference.
     """
     xp = array_module(change)
     if beta < 0.5:
@@ -69,7 +70,7 @@ class BlockwiseAdam(Blockwise, Adam):
 
     def update(self, value, gradient, m, v):
         xp, (beta1, beta2) = array_module(value), self.betas
-        change = xp.empty_like(gradient)  # the only temporary: each more is one more pass through memory
+        change = xp.empty_like(gradient)  # the only temporary: another one would be another pass through memory
         move(m, gradient, beta1, change)
         xp.multiply(gradient, gradient, out=change)
         move(v, change, beta2, change)

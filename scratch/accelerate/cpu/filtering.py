@@ -1,4 +1,4 @@
-"""Two neighbouring outputs of a convolution in one direction, with fewer products than its formula has.
+"""Two neighbouring outputs of a convolution in one direction, with fewer products than the formula takes.
 
 With two taps, y₀ = d₀g₀ + d₁g₁ and y₁ = d₁g₀ + d₂g₁ are four products. Three are enough:
 
@@ -10,9 +10,9 @@ With three taps, y₀ = d₀g₀ + d₁g₁ + d₂g₂ and y₁ = d₁g₀ + d�
     m₀ = (d₀ − d₂) g₀        m₁ = (d₁ + d₂) (g₀ + g₁ + g₂)/2        m₂ = (d₂ − d₁) (g₀ − g₁ + g₂)/2
     m₃ = (d₁ − d₃) g₂        y₀ = m₀ + m₁ + m₂                      y₁ = m₁ − m₂ − m₃
 
-Either way there are three linear maps, D of the image, G of the kernel and Aᵀ of the products: y = Aᵀ (D d · G g). A
-class below has each of them and its transpose. They write to `out`. (Winograd 1980, Arithmetic complexity of
-computations; for networks: Lavin & Gray 2015, arXiv:1509.09308)
+Both consist of three linear maps, D of the image, G of the kernel and Aᵀ of the products: y = Aᵀ (D d · G g). Each
+class below has these maps and their transposes, which write their results to `out`. (Winograd 1980, Arithmetic
+complexity of computations; for networks: Lavin & Gray 2015, arXiv:1509.09308)
 """
 
 from scratch.arrays import array_module

@@ -1,4 +1,4 @@
-"""Keep freed memory instead of handing it back to the kernel at every training step."""
+"""Keep freed memory instead of returning it to the operating system at every training step."""
 
 import ctypes
 import sys
@@ -8,11 +8,11 @@ LARGEST = 2**31 - 1
 
 
 def retain_freed_memory():
-    """Tell glibc's malloc to reuse large freed blocks; elsewhere than on Linux with glibc, do nothing.
+    """Set glibc's malloc to reuse large freed blocks. Without Linux and glibc, do nothing.
 
-    A training step allocates and frees the same large temporaries again and again. By default each comes fresh from
-    the kernel, which zeroes it page by page. A thread's own arena hands back its heaps of 64 MB whatever it is told, so
-    all threads share the first one.
+    A training step allocates and frees the same large temporaries again and again. By default each one is new memory
+    from the system, which zeroes it page by page. The arena of a thread returns its heaps of 64 MB in spite of these
+    settings, so all threads share the first arena.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

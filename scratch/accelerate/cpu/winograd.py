@@ -1,14 +1,14 @@
-"""A convolution whose kernel is two or three times its stride, with 9 multiplications for 16 or 16 for 36.
+"""A convolution whose kernel is two or three times its stride, with 9 products instead of 16, or 16 instead of 36.
 
-Cut the padded image into cells of one stride. Such a kernel covers K = 2 or 3 cells in each direction, so that between
-cells, each taken as one vector d of SH·SW·C numbers, it is a convolution with a kernel of K and a stride of 1. In one
-direction two neighbouring outputs take 2K products; filtering.py makes them of P = K + 1, with three linear maps D, G
-and Aᵀ. In both directions that is P² for (2K)², and P² matrix products for one:
+Cut the padded image into cells of one stride, and take each cell as one vector d of SH·SW·C numbers. The kernel covers
+K = 2 or 3 cells in each direction. So on cells it is a convolution with a kernel of K and a stride of 1. In one
+direction two neighbouring outputs take 2K products; filtering.py makes them from P = K + 1, with three linear maps D, G
+and Aᵀ. In both directions these are P² products instead of (2K)², done as P² matrix products:
 
     V = D d      U = G g      y = Aᵀ (V U)
     ∂L/∂m = A ∂L/∂y      ∂L/∂g = Gᵀ (Vᵀ ∂L/∂m)      ∂L/∂d = Dᵀ (∂L/∂m Uᵀ)
 
-A transposed convolution goes forward as ∂L/∂d does. The result is equal to rounding.
+A transposed convolution's forward is the computation of ∂L/∂d. Results equal those of the plain form up to rounding.
 """
 
 from scratch.accelerate.cpu.filtering import FILTERINGS, both_ways
@@ -16,7 +16,7 @@ from scratch.arrays import array_module
 from scratch.layers import Conv2d, ConvTranspose2d
 from scratch.layers.checks import check_input
 
-CACHED = 2**20  # bytes of images whose differences are taken at a time: with fewer the threads wait for each other
+CACHED = 2**20  # bytes of images that are transformed at a time; with fewer, the threads wait for each other
 
 
 class Tiles:
@@ -34,7 +34,7 @@ class Tiles:
         self.P = self.filtering.products
         self.T, self.S = -(-self.I // 2), -(-self.J // 2)
         self.rows, self.columns = 2 * self.T + self.P - 2, 2 * self.S + self.P - 2  # of cells
-        # What of the image the cells reach: a strided convolution may leave its last rows and columns alone.
+        # The part of the image that the cells reach. A strided convolution may not reach the last rows and columns.
         self.h = min(self.H, self.rows * self.SH - self.PH)
         self.w = min(self.W, self.columns * self.SW - self.PW)
 
@@ -109,9 +109,9 @@ def filtering_of(window):
 
 
 def fits(layer, least_channels):
-    """Is there a filtering for the layer's kernel, and has the layer so many channels?
+    """Is there a filtering for the layer's kernel, and does the layer have at least `least_channels` channels?
 
-    On both sides, or with three taps in the image alone, whose patches the plain form copies and adds up.
+    With two taps both sides need that many. With three taps the image alone does: its patches take the plain form long.
     """
     shape, filtering = layer.weight.value.shape, filtering_of(layer.window)
     image, positions = shape[2:] if isinstance(layer, Conv2d) else (shape[3], shape[0])
@@ -121,7 +121,7 @@ def fits(layer, least_channels):
 class FewerProducts:
     """What both layers below have in common: the kernel's transform and its adjoint.
 
-    Each says in `cells_of` how its kernel lies on the K × K cells that it covers.
+    Each layer's `cells_of` gives the kernel by the K × K cells that it covers.
     """
 
     def transformed_kernel(self, rows):
@@ -141,7 +141,7 @@ class FewerProducts:
 
 
 class WinogradConv2d(FewerProducts, Conv2d):
-    """Conv2d's forward and backward in the products of this module."""
+    """Conv2d with the matrix products of this module."""
 
     def cells_of(self, kernel):
         """A kernel (KH, KW, C, O) by the cells that it covers: (K, K, SH, SW, C, O), without a copy."""
@@ -170,7 +170,7 @@ class WinogradConv2d(FewerProducts, Conv2d):
 
 
 class WinogradConvTranspose2d(FewerProducts, ConvTranspose2d):
-    """ConvTranspose2d's forward and backward in the products of this module."""
+    """ConvTranspose2d with the matrix products of this module."""
 
     def cells_of(self, kernel):
         """A kernel (C, KH, KW, O) by the cells that it covers: (K, K, C, SH, SW, O), without a copy."""

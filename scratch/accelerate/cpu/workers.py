@@ -1,7 +1,7 @@
-"""Several threads, each with its share of a batch: data parallelism in small, on the CPU.
+"""Several threads, each with its share of a batch: data parallelism on the CPU.
 
-NumPy lets go of Python's lock while it computes, so threads do run side by side, and what is no matrix product is
-shared out as well as what is one.
+NumPy releases Python's lock while it computes, so the threads run in parallel. They share all of a step's work; the
+threads of a BLAS share only its matrix products.
 """
 
 import copy
@@ -17,7 +17,7 @@ from scratch.options.errors import InputError
 from scratch.training.progress import perplexities
 from scratch.training.trainer import Trainer
 
-LEAST_SHARE = 16  # images; with shares of 8 the VQ-VAE gained a little, the AE with its many weights took longer
+LEAST_SHARE = 16  # images; with shares of 8 the VQ-VAE gained a little, but the AE with its many weights was slower
 
 
 def cores():
@@ -26,7 +26,7 @@ def cores():
 
 
 def sensible_workers(batch_size):
-    """One for each core, as long as each has LEAST_SHARE images of a batch."""
+    """One worker for each core, but only as many as have LEAST_SHARE images of a batch each."""
     return max(1, min(cores(), batch_size // LEAST_SHARE))
 
 
@@ -37,7 +37,7 @@ def replica(model):
 
 
 def share_values(model, replica):
-    """Give a replica the arrays that the model has by now: an array that was assigned to a parameter is a new one."""
+    """Let a replica share the model's present arrays, because its parameters may have been assigned new ones."""
     for part, copied in zip(model.named_state().values(), replica.named_state().values(), strict=True):
         copied.value = part.value
 
@@ -48,7 +48,7 @@ class ParallelTrainer(Trainer):
     The noise of a step is drawn for the whole batch and then split. With n of N images a worker computes the gradient
     of n/N times its own mean loss, and the gradients are added in the workers' order, so a run repeats bit for bit. The
     optimiser gets its blockwise form, whose blocks the workers share.
-    Raises InputError where a part of the model couples the examples of a batch.
+    Raises InputError if a part of the model couples the examples of a batch.
     """
 
     def __init__(self, model, optimizer, seed, workers):
@@ -56,7 +56,7 @@ class ParallelTrainer(Trainer):
         optimizer.__class__ = blockwise_optim.FORMS.get(type(optimizer), type(optimizer))
         if coupling := {type(part).__name__ for part in model.modules() if part.couples_examples}:
             names = ", ".join(sorted(coupling))
-            raise InputError(f"{workers} would part the examples of a batch, which {names} couples: use 1.", "workers")
+            raise InputError(f"{workers} would split the examples of a batch, which {names} couples: use 1.", "workers")
         self.workers = [Trainer(replica(model), None, seed) for _ in range(workers)]
         self.pool = ThreadPoolExecutor(workers)
         self.blas = ThreadpoolController()
@@ -76,7 +76,7 @@ class ParallelTrainer(Trainer):
         self.in_threads(self.update_share, range(len(self.workers)))
 
     def update_share(self, number):
-        """One worker's share of it: every W-th block of each parameter, from all W gradients."""
+        """One worker's share of the update: every W-th block of each parameter, from all W gradients."""
         replicas = [worker.model.named_parameters() for worker in self.workers]
         for name in self.optimizer.parameters:
             parts = [replica[name].grad.reshape(-1) for replica in replicas if replica[name].grad is not None]
@@ -95,7 +95,7 @@ class ParallelTrainer(Trainer):
         return terms, counts, None if errors[0] is None else np.concatenate(errors)
 
     def share_out(self, work, images, noise):
-        """[(share, what `work` answered)] of every worker that has images at all."""
+        """[(share of the batch, what `work` returned)] for every worker that has images."""
         for worker in self.workers:
             share_values(self.model, worker.model)
         bounds = [len(images) * i // len(self.workers) for i in range(len(self.workers) + 1)]
@@ -109,7 +109,7 @@ class ParallelTrainer(Trainer):
         return [(share, answer) for (*_, share), answer in zip(tasks, answers, strict=True)]
 
     def in_threads(self, function, inputs):
-        """[function(input)], a thread each, in each of which BLAS uses that one thread."""
+        """[function(input)], each in a thread of its own, with one BLAS thread in each."""
         with self.blas.limit(limits=1, user_api="blas"):
             return list(self.pool.map(function, inputs))
 

@@ -1,12 +1,12 @@
-"""One small step in both forms, plain and fused, before a run on a GPU trains with the fused ones.
+"""One small step in both forms, plain and fused, before a run on a GPU trains with the fused forms.
 
-A form is code that is compiled on the machine it runs on, for a GPU that may never have run it. So each run on a GPU
-first takes one step on four random images in both forms, on copies of its model and optimiser, and goes on plainly
-where they differ or a form fails.
+Fused forms are compiled on the machine, for a GPU that may never have run them. So each run on a GPU first takes one
+step on four random images in both forms, with copies of its model and optimiser. If the results differ or a form fails,
+the run trains with the plain forms.
 
-Two arrays agree where no number differs by more than TOLERANCE of the largest in the plain one. Beside that, a gradient
-that ought to be 0 may hold rounding: NOISE of the largest number in all gradients; and a term may be off by NOISE nats.
-The updates of the optimiser are compared under the same gradients.
+Two arrays agree if no number differs by more than TOLERANCE times the largest number of the plain one. A gradient may
+also differ by NOISE times the largest number of all gradients, because one that should be 0 may hold rounding. A term
+may also differ by NOISE nats. The updates of the optimisers are compared under the same gradients.
 """
 
 import copy
@@ -20,13 +20,13 @@ from scratch.arrays import array_module, each, generator, to_host
 TOLERANCE = {"float32": 1e-3, "float64": 1e-8}
 NOISE = {"float32": 1e-5, "float64": 1e-13}
 IMAGES = 4
-TRIALS = 3  # batches to try where rounding alone makes the two forms choose different codes
+TRIALS = 3  # batches to try if rounding alone makes the two forms choose different codes
 
 
 def choose_form(model, optimizer, image_shape):
-    """Give a plain model on a GPU and its optimiser the forms that start fewer kernels, if these compute the same.
+    """Change a plain model on a GPU and its optimiser to the forms that start fewer kernels, if these compute the same.
 
-    Returns None, or a sentence that says why both stay plain. What is trained is left as it is otherwise.
+    Returns None, or a sentence that says why both stay plain. Weights and moments do not change.
     """
     if not model.has_images:
         return None  # it stays plain: there is no image to try
@@ -46,7 +46,7 @@ def choose_form(model, optimizer, image_shape):
 
 
 def compare(model, optimizer, image_shape):
-    """What is wrong with a step in the fused forms, in words, or None; taken by copies."""
+    """What is wrong with a step in the fused forms, in words, or None. Copies take the step."""
     plain, fast = copy.deepcopy((model, optimizer)), copy.deepcopy((model, optimizer))
     accelerate_on_gpu(fast[0])
     accelerate_optimizer(fast[1])
@@ -67,21 +67,21 @@ def step_differs(plain, fast, image_shape):
 
 
 def noise_of(model, trial, x):
-    """The noise of a step, by the model's own form; None where nothing is random."""
+    """The noise of a step, drawn by the model's own form; None if nothing is random."""
     return model.draw_noise(len(x), generator(array_module(x), 0, trial, 0)) if model.random else None
 
 
 def agree(plain, fast, x, noise, fast_noise=None):
-    """None where a forward and a backward of two models agree, in the loss and its terms, in every gradient and in the
-    state they leave; else what differs.
+    """None if a forward and a backward of two models agree in the loss, its terms, every gradient and the state
+    afterwards; else what differs.
 
-    The second may be given noise of its own, drawn by its own form from the same stream.
+    `fast_noise` is the second model's noise, drawn by its own form from the same stream.
     """
     losses = []
     for model, own in ((plain, noise), (fast, noise if fast_noise is None else fast_noise)):
         model.train()
         model.zero_grad()
-        model.at_step(math.inf)  # where every schedule is at its end, and no weight only begins at 0
+        model.at_step(math.inf)  # every schedule is at its end, so that no weight is 0 only at first
         loss, terms = model.loss(x, own)
         model.backward()
         losses.append({"loss": to_host(loss)} | {f"term {name}": to_host(term) for name, term in terms.items()})
@@ -101,7 +101,7 @@ def agree(plain, fast, x, noise, fast_noise=None):
 
 
 def updates_agree(plain, fast):
-    """None where two optimisers make the same of the first one's gradients, twice; else what differs."""
+    """None if two optimisers make the same two updates from the first one's gradients; else what differs."""
     before = {name: to_host(parameter.value).copy() for name, parameter in plain.parameters.items()}
     for _ in range(2):
         for name, parameter in fast.parameters.items():
@@ -121,7 +121,7 @@ def updates_agree(plain, fast):
 
 
 def off(expected, found, noise=0.0):
-    """By how much an array is off, in words; None where it agrees. What is no number in both forms is no difference."""
+    """By how much an array differs, in words; None if it agrees. NaN in both forms counts as equal."""
     with np.errstate(all="ignore"):
         equal = (found == expected) | (np.isnan(found) & np.isnan(expected))
         difference = np.where(equal, 0, np.abs(found - expected)).max(initial=0)

@@ -1,7 +1,7 @@
 """The form of a class for a GPU: the class itself, with each of its elementwise formulas as one kernel.
 
-A class names its formulas (`derivative = elementwise(relu_backward)`), so its form is made of it, and a new layer or
-bottleneck has one without a line here. What has to differ beyond that is in INSTEAD.
+A class marks its formulas (`derivative = elementwise(relu_backward)`), and its GPU form is made from them. So a new
+layer or bottleneck needs no code here. INSTEAD holds the methods that differ in other ways.
 """
 
 import functools
@@ -12,12 +12,12 @@ from scratch.module import elementwise
 
 
 def row_means(norm, rows):
-    """BatchNorm2d.mean as one kernel, where a product and a division are two."""
+    """BatchNorm2d.mean as one kernel; the plain form's product and division are two."""
     return rows.mean(axis=0)
 
 
 def group_means(norm, x):
-    """GroupNorm.mean with one kernel for the means, where the plain form takes them axis by axis."""
+    """GroupNorm.mean with one kernel for the means; the plain form takes them axis by axis."""
     N, H, W, C = x.shape
     of_groups = x.reshape(N, H * W, norm.num_groups, -1).mean(axis=(1, 3))
     return of_groups.repeat(C // norm.num_groups, axis=1).reshape(N, 1, 1, C)
@@ -27,7 +27,7 @@ INSTEAD = {BatchNorm2d: {"mean": row_means}, GroupNorm: {"mean": group_means}}
 
 
 def formulas(plain):
-    """{name: function} of the elementwise formulas of a class, its own and those that it inherits."""
+    """{name: function} of the elementwise formulas of a class, both its own and inherited ones."""
     found = {}
     for kind in plain.__mro__:
         for name, value in vars(kind).items():
@@ -37,7 +37,7 @@ def formulas(plain):
 
 @functools.cache
 def form_on_gpu(plain):
-    """The subclass of a class that starts one kernel for each of its formulas; the class itself where it has none."""
+    """The subclass of a class that starts one kernel for each of its formulas; the class itself if it has none."""
     if not (kernels := {name: staticmethod(fused(formula)) for name, formula in formulas(plain).items()}):
         return plain
     about = {"__doc__": f"{plain.__name__}, each of its formulas one kernel.", "__module__": __name__,
@@ -46,7 +46,8 @@ def form_on_gpu(plain):
 
 
 def reduced(module):
-    """How pickle and copy take an object apart: its form is made again from the plain class."""
+    """What pickle and copy keep of an object: its plain class, from which the form is made again, and its attributes.
+    """
     return new_of_form, (type(module).plain,), vars(module)
 
 

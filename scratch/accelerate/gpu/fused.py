@@ -1,14 +1,14 @@
 """An elementwise formula as one kernel on a GPU.
 
-On a GPU every operation of NumPy's kind starts a kernel of its own, which takes Python some microseconds, and takes its
-operands through memory. cupy.fuse makes one kernel of a whole formula: it calls the Python function once, with
-placeholders that write down the operations, and compiles what they wrote. The function is the one that the plain form
-calls; forms.py gives a model's parts their formulas fused.
+On a GPU every operation like NumPy's starts a kernel of its own. Starting it takes Python some microseconds, and it
+reads its operands from memory and writes its result back. cupy.fuse makes one kernel of a whole formula: it calls the
+Python function once, with placeholders that record the operations, and compiles the record. The function is the one
+that the plain form calls; forms.py changes a model's parts to use the fused formulas.
 
-What a fused function may hold is what a placeholder can do: operators, in place as well, ufuncs with or without `out`,
-where and clip; no shape, no index, no reduction. The kernel is made once, so whatever differs from call to call, a
-number too, is an argument; two numbers must not meet, for CuPy 14 would compute a·b of them in float16: that is done
-before the call. An array that is smaller is broadcast, a scalar that stays on the device too.
+A fused function may use what a placeholder supports: operators, also in place, ufuncs with or without `out`, `where`
+and `clip`, but no shapes, indices or reductions. The kernel is made once, so whatever differs from call to call has to
+be an argument, including numbers. Two numbers must not be combined inside, because CuPy 14 would compute a·b of them in
+float16; combine them before the call. Smaller arrays are broadcast, and so are scalars on the device.
 """
 
 import functools
@@ -20,7 +20,7 @@ from scratch.arrays import array_module
 
 @functools.cache
 def fused(formula):
-    """The formula as one kernel on a GPU; on NumPy, for a model that was moved to the host, itself."""
+    """The formula as one kernel on a GPU. For NumPy arrays, after a model was moved to the host, the formula itself."""
     kernels = {}
 
     @functools.wraps(formula)

@@ -1,8 +1,8 @@
-"""im2col and col2im as one kernel each on a GPU, where the plain forms start three, and one for each tap of the window.
+"""im2col and col2im as one kernel each on a GPU. The plain im2col starts three, the plain col2im one for each tap.
 
-Both go by what is written and not by what is read: a thread for each number of the result, which finds what belongs
-there. So no two threads write to one place, and col2im adds in the plain form's order. CuPy's ElementwiseKernel runs
-the C++ below for i = 0, 1, 2, …, with y for the i-th number of the result; `raw` x is indexed as one long row.
+Both kernels have one thread for each number of the result, and the thread finds what belongs there. So no two threads
+write to the same place, and col2im adds in the plain form's order. CuPy's ElementwiseKernel runs the C++ below for
+i = 0, 1, 2, …, with y for the i-th number of the result; `raw` x is indexed as one long row.
 """
 
 import functools
@@ -50,8 +50,8 @@ COL2IM = """
 
 @functools.cache
 def kernel(xp, name, body, more, integer):
-    """The kernel of array module `xp` with sizes of type `integer`: of 32 bits where they suffice, as division by 64
-    takes a GPU several times as long."""
+    """The kernel of array module `xp` with sizes of type `integer`: of 32 bits if they suffice, because a
+    division of 64 bits takes a GPU several times as long."""
     arguments = ", ".join(["raw T x", *more, *(f"{integer} {size}" for size in SIZES)])
     return xp.ElementwiseKernel(arguments, "T y", body.replace("Integer", INTEGERS[integer]), name)
 
@@ -60,7 +60,7 @@ class KernelWindow(Window):
     """A Window whose im2col and col2im are one kernel each on CuPy, and the plain ones on NumPy."""
 
     def sizes(self, size, channels, positions):
-        """What SIZES names."""
+        """The values of SIZES, in its order."""
         return (*size, channels, *positions, *self.kernel, *self.stride, *self.padding, *self.dilation)
 
     @property
@@ -90,6 +90,6 @@ class KernelWindow(Window):
 
 
 def integer_for(*arrays):
-    """The type that counts the numbers of these arrays, and somewhat beyond: a place outside of an image is computed
-    before it is known to be outside."""
+    """The integer type for indices into these arrays. It has room for somewhat larger ones, because the kernels compute
+    places outside of an image before they test for them."""
     return "int32" if max(array.size for array in arrays) < 2**30 else "int64"

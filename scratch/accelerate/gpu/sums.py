@@ -1,4 +1,4 @@
-"""Sums over the rows of a matrix with a vector of ones that is kept: each new one would be a kernel more."""
+"""Sums over the rows of a matrix, with a vector of ones that is kept. A new one each time would be one more kernel."""
 
 from functools import lru_cache
 
@@ -9,12 +9,12 @@ from scratch.arrays import array_module
 
 
 def column_sums(rows):
-    """scratch.arrays.column_sums, on a GPU with kept ones."""
+    """scratch.arrays.column_sums, with kept ones on a GPU."""
     return arrays.column_sums(rows, kept_ones)
 
 
 def kept_ones(count, like):
-    """A vector of so many ones, of the dtype and on the device of an array; on a GPU the same one each time."""
+    """A vector of `count` ones, with the dtype and on the device of `like`; on a GPU the same one each time."""
     xp = array_module(like)
     return arrays.ones(count, like) if xp is np else ones_on_gpu(xp, like.device.id, count, like.dtype)
 

@@ -1,1 +1,1 @@
-"""What keeps the codes of a codebook in use, a cure a file. docs/codebooks.md derives and compares them."""
+"""Cures for a codebook of which few codes are in use, one file each. docs/codebooks.md derives and compares them."""

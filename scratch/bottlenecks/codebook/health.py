@@ -1,4 +1,4 @@
-"""The vector quantizer with cures for a codebook of which few codes are in use: each is optional, all combine."""
+"""The vector quantizer with cures for a codebook of which few codes are in use. Each is optional, and all combine."""
 
 from functools import partial
 
@@ -20,20 +20,20 @@ KMEANS_ITERATIONS = 10
 
 
 class CuredVectorQuantizer(VectorQuantizer):
-    """A VectorQuantizer, and whichever of these is asked for; docs/codebooks.md derives and compares them.
+    """A VectorQuantizer with any of these cures; docs/codebooks.md derives and compares them.
 
-    init="kmeans"         the codes begin as the means of the first latents       (kmeans.py)
-    ema_decay             moving averages move them, and there is no term "codebook"   (moving_average.py)
-    restart_after         a code not chosen for so many steps becomes a latent    (dead_codes.py)
-    entropy_temperature   one more term, "entropy_gap", asks for all to be used   (soft_assignment.py)
-    cosine                latents and codes are compared, and decoded, at unit length   (unit_length.py)
+    init="kmeans"         the initial codes are means of the first latents                  (kmeans.py)
+    ema_decay             moving averages move the codes; there is no term "codebook"       (moving_average.py)
+    restart_after         a code not chosen for this number of steps is set to a latent     (dead_codes.py)
+    entropy_temperature   one more term, "entropy_gap", rewards equal use of all codes      (soft_assignment.py)
+    cosine                latents and codes are compared, and decoded, at unit length       (unit_length.py)
 
-    With cosine, everything else sees the unit vectors ẑ and ê in place of z and e.
+    With cosine, the unit vectors ẑ and ê take the place of z and e in everything else.
     """
 
     def __init__(self, codes, code_dim, init="uniform", *, ema_decay=None, restart_after=None,
                  entropy_temperature=None, cosine=False, dtype=np.float32, rng=None):
-        drawn = "normal" if init == "kmeans" else init  # what stands there until `prepare`
+        drawn = "normal" if init == "kmeans" else init  # used until `prepare` replaces it
         super().__init__(codes, code_dim, drawn, dtype=dtype, rng=rng)
         self.prepared_from = KMEANS_BATCHES if init == "kmeans" else 0
         self.unit_latents, self.unit_codes = (UnitLength(), UnitLength()) if cosine else (None, None)
@@ -79,7 +79,9 @@ class CuredVectorQuantizer(VectorQuantizer):
         return dz, None if self.averages else de
 
     def prepare(self, latents, rng):
-        """Begin with the means of the latents z (N, ..., D) of some batches. `rng`, NumPy's, picks the first centres.
+        """Set the codes to k-means centres of the latents z (N, ..., D) of some batches.
+
+        `rng`, a NumPy generator, picks the first centres.
         """
         K, D = self.codebook.value.shape
         xp = array_module(self.codebook.value)
@@ -88,7 +90,7 @@ class CuredVectorQuantizer(VectorQuantizer):
         codes, counts = lloyd(vectors, vectors[xp.asarray(picks)], KMEANS_ITERATIONS)
         self.codebook.value[...] = codes
         if self.averages:
-            # a centre without latents counts as one of one latent, or the average would send it to the origin
+            # a centre without latents counts as if it had one; otherwise the average would send it to the origin
             self.averages.begin(codes, xp.maximum(counts, 1) / len(latents))
 
     def draw_choices(self, rng):
@@ -96,7 +98,7 @@ class CuredVectorQuantizer(VectorQuantizer):
         return rng.random(self.indices.size) if self.dead_codes else None
 
     def update(self, choices=None):
-        """Move the codes after a training step, by the latents of its forward."""
+        """Move the codes after the optimiser's step, with the latents of the last forward."""
         z, k, e = self.latents, self.indices, self.codebook.value
         counts = code_counts(k, len(e)).astype(e.dtype)
         if self.averages:
@@ -113,7 +115,7 @@ CURES = (CODEBOOK_UPDATE, RESTART_AFTER, ENTROPY_WEIGHT, ENTROPY_TEMPERATURE, CO
 
 
 def quantizer_for(options):
-    """What makes the quantizer that the options ask for: the plain one, or one with the cures they name."""
+    """The class or function that makes the quantizer for these options: plain, or with the cures that they choose."""
     if options["straight_through"] == "reversed":
         return ReversedVectorQuantizer
     cures = {
@@ -128,7 +130,7 @@ def quantizer_for(options):
 
 
 def check_cures(options, given):
-    """Raises InputError where a chosen option counts only with another, or where nothing is there to be cured."""
+    """Raise InputError for an option without effect, and for cures together with the reversed straight-through line."""
     if "entropy_temperature" in given and not options["entropy_weight"]:
         raise InputError("counts only with an entropy_weight above 0: give both, or neither.", "entropy_temperature")
     chosen = [cure.name for cure in CURES if cure is not STRAIGHT_THROUGH and options[cure.name] != cure.default]

@@ -1,16 +1,17 @@
-"""A codebook that begins among the latents: k-means."""
+"""k-means, for an initial codebook among the latents."""
 
 from scratch.arrays import array_module
 from scratch.bottlenecks.vector_quantizer import code_counts, nearest_codes, sums_by_code
 
 
 def lloyd(vectors, centres, iterations):
-    """(centres, counts): Lloyd's algorithm. (Lloyd 1982, doi:10.1109/TIT.1982.1056489)
+    """(centres, counts) after Lloyd's algorithm, which alternates between
 
-        kₘ = argmin_k ‖vₘ − cₖ‖²,       cₖ = mean of the vₘ with kₘ = k
+        kₘ = argmin_k ‖vₘ − cₖ‖²       and       cₖ = mean of the vₘ with kₘ = k
 
-    in turn. Neither step raises Σ ‖v − c‖². A centre without vectors keeps its place.
-    Shapes: vectors (M, D), centres (K, D), counts (K,): how many vectors the last means are of.
+    Shapes: vectors v (M, D), centres c (K, D), counts (K,): the number of vectors in each of the last means.
+    Neither step increases Σ ‖v − c‖². A centre without vectors stays where it is.
+    (Lloyd 1982, doi:10.1109/TIT.1982.1056489)
     """
     xp = array_module(vectors)
     for _ in range(iterations):

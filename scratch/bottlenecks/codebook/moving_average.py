@@ -1,4 +1,4 @@
-"""A codebook that no gradient moves: every code is the mean of the latents that lately chose it."""
+"""A codebook moved by averages instead of gradients: every code is the mean of the latents that recently chose it."""
 
 from scratch.arrays import array_module
 from scratch.module import Buffer, Module
@@ -8,23 +8,24 @@ EPSILON = 1e-5  # of the Laplace smoothing
 
 
 class MovingAverages(Module):
-    """eₖ = m̂ₖ / Ñₖ, the quotient of two exponential moving averages. (van den Oord et al. 2017, appendix A.1)
+    """eₖ = m̂ₖ / Ñₖ, the quotient of two exponential moving averages.
 
-    With nₖ latents z choosing the code k in a batch, and γ the decay, every step does
+    Let nₖ latents z choose code k in a batch, and let γ be the decay. Every step does
 
         Nₖ ← γ Nₖ + (1 − γ) nₖ       mₖ ← γ mₖ + (1 − γ) Σ z       w ← γ w + (1 − γ)
 
-    all from zero, so that after t steps w = 1 − γᵗ. Without correction the first averages would be too small by just
-    that factor: N̂ = N / w and m̂ = m / w are free of it. Laplace smoothing keeps the quotient finite,
+    All begin at zero, so w = 1 − γᵗ after t steps. The first averages are too small by this factor. N̂ = N / w and
+    m̂ = m / w correct them. Laplace smoothing keeps the quotient finite:
 
         Ñₖ = (N̂ₖ + ε) / (ΣN̂ + K ε) · ΣN̂
 
-    and is used in the quotient only; written back into N it would be averaged again at every step.
-    Shapes: counts N (K,), sums m (K, D), weight w (1,). All are buffers: they are saved, and resumed from.
+    Ñ is used in the quotient only. Written back into N, it would be averaged again at every step.
+    Shapes: counts N (K,), sums m (K, D), weight w (1,). All three are buffers, so they are saved with the weights.
 
-    The formula is that of Sonnet's VectorQuantizerEMA, and so is what becomes of codes that nobody chooses: with
-    m = N = 0 a code that was never chosen goes to the origin with the first update, and one that is chosen no more is
-    drawn there as N̂ sinks below ε, after some ln(1/ε) / (1 − γ) steps. DeadCodes (dead_codes.py) fetches them back.
+    Codes that are not chosen move to the origin. A code that was never chosen has m = N = 0 and goes there at the first
+    update. A code that is no longer chosen goes there as N̂ falls below ε, after about ln(1/ε) / (1 − γ) steps.
+    DeadCodes (dead_codes.py) brings them back.
+    (van den Oord et al. 2017, arXiv:1711.00937, appendix A.1; the formula is that of Sonnet's VectorQuantizerEMA)
     """
 
     options = (Option("ema_decay", Real(0, included=False, below=1), 0.99, "decay γ of the moving averages",
@@ -38,26 +39,27 @@ class MovingAverages(Module):
         self.weight = Buffer(xp.zeros(1, codebook.dtype))
 
     def update(self, counts, sums):
-        """Take in a batch: how many latents chose each code (K,), and their sums (K, D)."""
+        """Add a batch to the averages: how many latents chose each code (K,), and their sums (K, D)."""
         for average, of_batch in ((self.counts, counts), (self.sums, sums), (self.weight, 1.0)):
             average.value *= self.decay
             average.value += (1 - self.decay) * of_batch
 
     def codes(self):
-        """The codebook (K, D) that the averages make."""
+        """The codebook (K, D) that follows from the averages."""
         counts = self.counts.value / self.weight.value
         total = counts.sum()
         smoothed = (counts + EPSILON) / (total + len(counts) * EPSILON) * total
         return self.sums.value / self.weight.value / smoothed[:, None]
 
     def begin(self, codes, counts):
-        """Go on as if the codes (K, D) had been averaged for ever from so many latents a batch (K,)."""
+        """Set the averages as if every earlier batch had had `counts` (K,) latents at the codes (K, D)."""
         self.counts.value[...] = counts
         self.sums.value[...] = counts[:, None] * codes
         self.weight.value[...] = 1
 
     def restart(self, chosen, codes):
-        """Where `chosen` (K,) is true, go on as if one latent a batch, always this one, had chosen the code."""
+        """Where `chosen` (K,) is true, set the averages as if every earlier batch had had one latent at `codes` (K, D).
+        """
         where = array_module(codes).where
         self.counts.value[...] = where(chosen, self.weight.value, self.counts.value)
         self.sums.value[...] = where(chosen[:, None], self.weight.value * codes, self.sums.value)

@@ -1,4 +1,4 @@
-"""The straight-through line written the wrong way round, as one article prints it: for looking at, not for use."""
+"""The straight-through line written the wrong way round, as one article prints it: for study, not for use."""
 
 from scratch.bottlenecks.vector_quantizer import VectorQuantizer
 from scratch.losses import batch_mean_of_sums
@@ -12,15 +12,15 @@ STRAIGHT_THROUGH = Option(
 class ReversedVectorQuantizer(VectorQuantizer):
     """q = e_k + sg[z − e_k], and both loss terms computed from this q: a quantizer that does not quantize.
 
-    (N. Correll 2025, the program as printed; presets.py.) The value of q is z. So the decoder sees the encoder's own
-    output, and codebook = (1/N) Σ ‖sg[z] − q‖² and commitment = (1/N) Σ ‖z − sg[q]‖² compare z with itself: both are
-    zero but for rounding. The decoder's gradient goes to the codes, which the decoder never sees:
+    sg[·] (stop-gradient) is a constant for the backward pass. The value of q is z, so the decoder receives the output
+    of the encoder itself. codebook = (1/N) Σ ‖sg[z] − q‖² and commitment = (1/N) Σ ‖z − sg[q]‖² compare z with itself
+    and are zero except for rounding. The decoder's gradient goes to the codes, which do not affect the decoder:
 
         ∂L/∂z = ∂L/∂commitment · 2 (z − q) / N                       zero
         ∂L/∂e_j = Σ_{positions with k = j} (∂L/∂q + ∂L/∂codebook · 2 (q − z) / N)
 
-    The encoder learns nothing, and the reconstruction looks well because nothing was quantized. `encode` and `decode`
-    go through the codes all the same and show what they are worth.
+    The encoder learns nothing, and the outputs look good because nothing was quantized. `encode` and `decode` do go
+    through the codes, and show how useful these are. (N. Correll 2025, the program as printed; options/presets.py)
     """
 
     def quantize(self, z, e, k):

@@ -1,4 +1,4 @@
-"""A loss term that asks for all codes to be used, in a form that has a gradient."""
+"""A loss term that rewards equal use of all codes, in a form that has a gradient."""
 
 import math
 
@@ -16,23 +16,25 @@ ENTROPY_TEMPERATURE = Option("entropy_temperature", Real(0, included=False), 1.0
 
 
 class SoftAssignmentEntropy(Module):
-    """gap = log K − H(p̄) ≥ 0: how much the entropy of the codes' use lacks to that of equal use, in nats.
+    """gap = log K − H(p̄) ≥ 0: how far the entropy of the codes' use is below that of equal use, in nats.
 
         aₘₖ = −‖zₘ − eₖ‖² / T       pₘₖ = softmax_k aₘₖ       p̄ₖ = (1/M) Σₘ pₘₖ       H(p̄) = −Σₖ p̄ₖ log p̄ₖ
 
-    over all M positions of a batch at once. It couples the examples of a batch, and is no sum over an example.
-    Shapes: z (M, D), e (K, D), gap a scalar. Arrays of M × K are held. ‖zₘ‖² is the same for all k: softmax drops it.
-    The mean of the codes is taken from both z and e first, as in the search for the nearest (vector_quantizer.py): it
-    changes no distance, and numbers far from zero would lose theirs in the product.
+    The mean is over all M positions of a batch at once, so the examples of a batch are coupled.
+    Shapes: z (M, D), e (K, D), gap a scalar.
 
         gₖ = ∂gap/∂p̄ₖ = log p̄ₖ + 1
         sₘₖ = ∂gap/∂aₘₖ = pₘₖ (gₖ − Σⱼ pₘⱼ gⱼ) / M            with Σₖ sₘₖ = 0
-        ∂gap/∂zₘ = (2/T) Σₖ sₘₖ eₖ                             as Σₖ sₘₖ (eₖ − zₘ) is
+        ∂gap/∂zₘ = (2/T) Σₖ sₘₖ eₖ                             as Σₖ sₘₖ zₘ = 0
         ∂gap/∂eₖ = (2/T) (Σₘ sₘₖ zₘ − eₖ Σₘ sₘₖ)
 
-    The entropy of the *counts* looks alike and teaches nothing: counts come of an argmin, their derivative is zero;
-    and p log p is NaN for a code nobody chose. (docs/codebooks.md; the entropy of soft assignments as a penalty: Yu et
-    al. 2024, arXiv:2310.05737)
+    The computation holds arrays of M × K. ‖zₘ‖² is the same for all k, so it cancels in the softmax. The mean of the
+    codes is first subtracted from both z and e, as in `nearest_codes` (vector_quantizer.py). This changes no distance,
+    and without it the products of numbers far from zero would lose the distances to rounding.
+
+    The entropy of the *counts* looks similar but has no gradient: counts come from an argmin, and their derivative is
+    zero. Besides, p log p is NaN for a code that was not chosen. (docs/codebooks.md; the entropy of soft assignments as
+    a penalty: Yu et al. 2024, arXiv:2310.05737)
     """
 
     def __init__(self, temperature):
@@ -44,7 +46,7 @@ class SoftAssignmentEntropy(Module):
         z, e = z - centre, e - centre
         p = z @ e.T
         p -= (e * e).sum(axis=1) / 2
-        p -= p.max(axis=1, keepdims=True)  # before the division, which of a small T overflows
+        p -= p.max(axis=1, keepdims=True)  # before the division, which overflows for a small T
         with np.errstate(over="ignore"):  # to −∞, whose exponential is 0
             p /= self.temperature / 2
         xp.exp(p, out=p)
@@ -56,7 +58,7 @@ class SoftAssignmentEntropy(Module):
 
     def backward(self, dgap=1.0):
         z, e, p, log_mean = self.recall()
-        # gₖ without its + 1, which the difference below takes away again
+        # gₖ without its + 1, which cancels in the difference
         s = (log_mean - (p @ log_mean)[:, None]) * p
         s *= dgap * 2 / len(p)
         s /= self.temperature

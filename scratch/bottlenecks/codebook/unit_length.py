@@ -1,4 +1,4 @@
-"""Vectors at unit length: what makes the nearest code that of the smallest angle."""
+"""Vectors at unit length: the nearest code is then the one at the smallest angle."""
 
 from scratch.arrays import array_module
 from scratch.layers.checks import check_floating
@@ -6,7 +6,7 @@ from scratch.module import Module, elementwise
 from scratch.options.option import Choice, Option
 
 CODE_METRIC = Option("code_metric", Choice(("euclidean", "cosine")), "euclidean",
-                     "what the nearest code is nearest by; cosine: both at unit length", source="arXiv:2110.04627")
+                     "the distance to the codes; cosine: between vectors of unit length", source="arXiv:2110.04627")
 
 SHORTEST = 1e-12  # a vector shorter than this is divided by it, so that zero stays zero
 
@@ -27,12 +27,13 @@ def divided_backward(dy, y, squared_norm, along_y):
 class UnitLength(Module):
     """y = x / max(‖x‖, s) over the last axis, with s = 10⁻¹².
 
-    Between unit vectors ‖ẑ − ê‖² = 2 − 2 cos(z, e): the nearest code is the one of the largest cosine, and no code is
-    out of reach for being long. (Yu et al. 2022, arXiv:2110.04627, section 3.2)
     Shapes: x, y (..., D).
 
-        ∂L/∂x = (∂L/∂y − y ⟨y, ∂L/∂y⟩) / ‖x‖         what points along y changes no direction
+        ∂L/∂x = (∂L/∂y − y ⟨y, ∂L/∂y⟩) / ‖x‖         a change of x along y does not change y
         ∂L/∂x = ∂L/∂y / s         where ‖x‖ < s: there y = x / s
+
+    Between unit vectors ‖ẑ − ê‖² = 2 − 2 cos(z, e). So the nearest code is the one with the largest cosine, and the
+    length of a code does not matter. (Yu et al. 2022, arXiv:2110.04627, section 3.2)
     """
 
     divided, divided_backward = elementwise(divided), elementwise(divided_backward)

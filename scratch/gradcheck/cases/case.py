@@ -1,6 +1,6 @@
-"""What a case is, and what the cases of all operations share.
+"""The class Case, and what the cases of all operations share.
 
-A file of this folder adds its cases with `add`; every file is imported, so that a new one is found by being there.
+A file of this folder adds its cases with `add`. Every file is imported, so a new one needs no entry in a list.
 """
 
 import math
@@ -20,8 +20,8 @@ CASES = []  # all cases, in the order in which they were added
 class Case:
     """An operation to check: its name, its constructor's arguments, its input's shape, and how to build it.
 
-    `make(case, rng)` gives the Operation. Weights have the dtype of the case; what is drawn has the dtype that the
-    generator gives it.
+    `make(case, rng)` gives the Operation. Weights have the dtype of the case; inputs have the dtype that the generator
+    gives them.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Case:
 
     @property
     def detail(self):
-        """The arguments in words, such as "kernel size 3×5, stride 2×1"; widths are left to the shapes beside it."""
+        """The arguments in words, such as "kernel size 3×5, stride 2×1"; numbers of channels follow from the shapes."""
         return ", ".join(
             f"{name.replace('_', ' ')} {by(value)}"
             for name, value in self.arguments.items()
@@ -48,7 +48,7 @@ class Case:
 
 
 def add(make, name, shape, *arguments):
-    """Add a case for each set of arguments; one without arguments where none is given."""
+    """Add a case for each set of arguments; one case without arguments if none is given."""
     CASES.extend(Case(name, chosen, shape, make) for chosen in arguments or [{}])
 
 
@@ -89,7 +89,7 @@ def bottleneck(case, rng):
 
 
 def of_bottleneck(case, rng, is_clear=lambda module, h: True, prepare=lambda module: None):
-    """The Operation y, terms = bottleneck(h, noise). h is drawn until it is clear of the kinks of the module."""
+    """The Operation y, terms = bottleneck(h, noise). h is drawn again until `is_clear`: until it is near no kink."""
     module = getattr(bottlenecks, case.name)(**case.arguments, dtype=case.dtype, rng=rng)
     prepare(module)
     h = normal(case.shape, rng)

@@ -20,7 +20,7 @@ def gaussian_kl(case, rng):
 
 
 def clear_of(kink, mu, logvar):
-    """Is the mean KL of every latent dimension at least 0.01 away from `kink`? A step moves it by some 1e-5."""
+    """Is the mean KL of every latent dimension at least 0.01 away from `kink`? A step moves it by about 1e-5."""
     k = bottlenecks.GaussianKL.formula(mu, logvar).mean(axis=0)
     return abs(k - kink).min() > 0.01
 

@@ -22,7 +22,7 @@ def layer(case, rng):
 
 
 def accelerated_layer(case, rng):
-    """The same layer in the form that training gives it where it has the channels for it (scratch/accelerate)."""
+    """The same layer in its accelerated form (scratch/accelerate), which training uses for many channels."""
     operation = layer(replace(case, name=case.name.removeprefix("Accelerated")), rng)
     accelerate(operation.module, least_channels=1)
     return operation
@@ -34,7 +34,7 @@ def norm(case, rng):
     for part in (module.weight, module.bias):
         part.value = normal(part.value.shape, rng)
     for name, draw in (("running_mean", normal), ("running_var", away_from_zero)):
-        if hasattr(module, name):  # on the device of all else; squared, for a variance is positive
+        if hasattr(module, name):  # on the device of the rest; squared, as a variance is positive
             getattr(module, name).value = draw(module.weight.value.shape, rng) ** 2
     return of_forward(module, {"x": normal(case.shape, rng)}, "y")
 
@@ -55,10 +55,10 @@ def definition(case, rng):
 
 
 def residual_block(case, rng):
-    """y = ResidualBlock(x), where no input of either ReLU is near 0: a step moves one by some 1e-4."""
+    """y = ResidualBlock(x), where no input of either ReLU is near 0: a step moves one by about 1e-4."""
     module = layers.ResidualBlock(**case.arguments, dtype=case.dtype, rng=rng)
     for part in module.modules():
-        if isinstance(part, layers.GroupNorm):  # its numbers, on the device of all else
+        if isinstance(part, layers.GroupNorm):  # random scales and shifts, on the device of the rest
             part.weight.value, part.bias.value = (normal(part.bias.value.shape, rng) for _ in range(2))
     first, second = [at for at, part in enumerate(module.branch.layers) if isinstance(part, layers.ReLU)]
 

@@ -24,7 +24,7 @@ def logit_laplace(case, rng):
 
 
 def gaussian(case, rng):
-    """loss = Gaussian(output, target), with a σ that is near its bound, so that the bound has a part in it."""
+    """loss = Gaussian(output, target), with σ near its bound, so that the bound affects the gradient."""
     module = losses.Gaussian(case.dtype)
     module.log_sigma.value = rng.uniform(-7, -5, 1)
     output, target = normal(case.shape, rng), rng.random(case.shape)

@@ -15,7 +15,7 @@ def unit_length(case, rng):
 
 
 def soft_assignment_entropy(case, rng):
-    """gap = SoftAssignmentEntropy(z, codes); the shape is that of z, and half as many codes."""
+    """gap = SoftAssignmentEntropy(z, codes); the case's shape is that of z, and there are half as many codes."""
     module = bottlenecks.SoftAssignmentEntropy(**case.arguments)
     M, D = case.shape
     z, codes = normal((M, D), rng), normal((M // 2, D), rng)
@@ -23,14 +23,14 @@ def soft_assignment_entropy(case, rng):
 
 
 def vector_quantizer(case, rng):
-    """q, terms = VectorQuantizer(z), or one of its relatives."""
+    """q, terms = VectorQuantizer(z), or that of a subclass."""
     module = getattr(bottlenecks, case.name)(**case.arguments, dtype=case.dtype, rng=rng)
     z = normal(case.shape, rng)
     return of_quantizer(module, z, straight_through(module, z))
 
 
 def reversed_vector_quantizer(case, rng):
-    """q, terms = ReversedVectorQuantizer(z), in eighths: rounding then leaves nothing of z − q, which is zero."""
+    """q, terms = ReversedVectorQuantizer(z), in multiples of ⅛, so that z − q is zero without rounding."""
     module = bottlenecks.ReversedVectorQuantizer(**case.arguments, dtype=case.dtype, rng=rng)
     z, e = normal(case.shape, rng), module.codebook.value
     for array in (z, e):
