@@ -1,13 +1,12 @@
 """Pictures of a run: each function returns a Matplotlib figure, `save_figure` writes it."""
 
 import io
-import warnings
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from scratch.figures.text import DPI, LINE, fold, legend, lines, title, width_of
+from scratch.figures.text import DPI, LINE, any_letter, fold, legend, lines, title, width_of
 from scratch.options.errors import InputError
 from scratch.runs.files import write_atomically
 from scratch.runs.schema import shown
@@ -18,8 +17,7 @@ GAP = 2  # white pixels between images
 def save_figure(figure, path):
     """Write a figure as PNG, complete or not at all. Returns the path."""
     buffer = io.BytesIO()
-    with warnings.catch_warnings():  # of a letter that the font lacks Matplotlib draws a box
-        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+    with any_letter():
         figure.savefig(buffer, format="png", dpi=DPI)
     write_atomically(path, buffer.getvalue())
     return path

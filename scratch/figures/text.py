@@ -4,6 +4,8 @@ A run, a folder or a data set may have any name. Matplotlib reads text between t
 legend entries that begin with an underscore, and cuts off a title that is wider than its figure.
 """
 
+import warnings
+from contextlib import contextmanager
 from functools import cache
 
 from matplotlib.backends.backend_agg import RendererAgg
@@ -37,7 +39,16 @@ def lines(text, inches, size):
 
 def width_of(line, size):
     """The width in inches of a printable line, in the default font at so many points."""
-    return _renderer().get_text_width_height_descent(line, FontProperties(size=size), ismath=False)[0] / DPI
+    with any_letter():
+        return _renderer().get_text_width_height_descent(line, FontProperties(size=size), ismath=False)[0] / DPI
+
+
+@contextmanager
+def any_letter():
+    """Within a `with` block, Matplotlib draws a box for each letter that its font lacks, without a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+        yield
 
 
 def title(axes, text, size=10):

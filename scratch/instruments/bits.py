@@ -129,8 +129,8 @@ def rates(trained, data):
     """
     trained.needs_images("bits")
     if not trained.codes:
-        raise InputError(f"bits counts codes, and the latents of a {trained.options['model']} are numbers: name a run "
-                         f"of a model with a codebook.")
+        raise InputError(f"bits counts codes, and the latents of {trained.options['model']} are numbers: name a run of "
+                         f"a model with a codebook.")
     check_pictures(data)
     by_level = trained.model.bottleneck.by_level
     held_out = trained.encode(data.held_out)

@@ -47,8 +47,8 @@ def principal_components(images):
     Raises InputError where all images are the same.
     """
     if (images == images[0]).all():
-        raise InputError(f"PCA needs training images that differ, and all {len(images)} are the same: choose other "
-                         f"images, or more.")
+        count = "all of them are the same" if len(images) > 1 else "this set has one"
+        raise InputError(f"PCA needs training images that differ, and {count}: choose other images, or more.")
     mean = sum(block.sum(axis=0) for block in rows(images)) / len(images)
     covariance = sum((block - mean).T @ (block - mean) for block in rows(images)) / len(images)
     variances, vectors = np.linalg.eigh(covariance)

@@ -68,7 +68,7 @@ def linear_probe(train, train_labels, held_out, held_out_labels):
     """
     if len(train) < VALIDATED:
         raise InputError(f"a linear probe needs at least {VALIDATED} training images, one of them to choose λ by, and "
-                         f"has {len(train)}: choose more images.")
+                         f"this set has {len(train)}: choose more images.")
     classes, y = np.unique(train_labels, return_inverse=True)
     found = {name: number for number, name in enumerate(classes.tolist())}
     held_out_y = np.array([found.get(name, -1) for name in held_out_labels.tolist()])

@@ -29,8 +29,8 @@ def nearest(train, queries, k):
     Raises InputError where train has fewer than k rows.
     """
     if len(train) < k:
-        raise InputError(f"the {k} nearest neighbours need at least {k} training images, and there are {len(train)}: "
-                         f"choose more images.")
+        raise InputError(f"the {k} nearest neighbours need at least {k} training images, and this set has "
+                         f"{len(train)}: choose more images.")
     centre = np.rint(train.mean(axis=0))
     train, queries = train - centre, queries - centre
     norms = (train * train).sum(axis=1)

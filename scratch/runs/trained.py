@@ -9,7 +9,7 @@ from scratch.options.errors import InputError
 from scratch.runs.schema import shown
 from scratch.training.held_out import held_out_metrics
 from scratch.training.make import make_model
-from scratch.training.progress import Diverged
+from scratch.training.progress import Diverged, silent_overflow
 from scratch.training.trainer import Trainer
 
 PRIOR_IMAGES = 5000  # training images whose latents a prior is fitted to
@@ -60,12 +60,12 @@ class Trained:
     def on_device(self, function, *inputs):
         """function(inputs on the device), on the host. Raises InputError where a number is infinite or NaN: the weights
         of a run that diverged make numbers that overflow."""
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # the result says it once
+        with silent_overflow():  # the result says it once
             on_device = (each(lambda array: to_device(array, self.device), given) for given in inputs)
             outputs = each(to_host, function(*on_device))
         for array in outputs if isinstance(outputs, list) else [outputs]:
             if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise self.diverged("its numbers overflow on these images")
+                raise self.diverged("its numbers overflow")
         return outputs
 
     def diverged(self, reason):
@@ -86,7 +86,7 @@ class Trained:
         """{held_out_…: value} over stored examples; see held_out_metrics. Raises InputError where a term overflows."""
         trainer = Trainer(self.model, None, self.options["seed"], self.device)
         try:
-            with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            with silent_overflow():
                 return held_out_metrics(trainer, examples, self.options["batch_size"], self.dtype)
         except Diverged as error:
             raise self.diverged(error) from None
@@ -105,7 +105,7 @@ class Trained:
             with self.model.evaluating():
                 features = self.model.encoder.forward(x)
                 if not np.isfinite(to_host(abs(features).max())):
-                    raise self.diverged("its features overflow on these images")
+                    raise self.diverged("its features overflow")
                 return self.model.bottleneck.encode(features)
         return self.model.encode(x)
 

@@ -4,6 +4,7 @@ NumPy lets go of Python's lock while it computes, so threads do run side by side
 shared out as well as what is one.
 """
 
+import contextvars
 import copy
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -109,9 +110,11 @@ class ParallelTrainer(Trainer):
         return [(share, answer) for (*_, share), answer in zip(tasks, answers, strict=True)]
 
     def in_threads(self, function, inputs):
-        """[function(input)], a thread each, in each of which BLAS uses that one thread."""
+        """[function(input)], a thread each, in each of which BLAS uses that one thread and NumPy the caller's errstate.
+        """
+        tasks = [(contextvars.copy_context(), given) for given in inputs]
         with self.blas.limit(limits=1, user_api="blas"):
-            return list(self.pool.map(function, inputs))
+            return list(self.pool.map(lambda task: task[0].run(function, task[1]), tasks))
 
     @staticmethod
     def put_together(answers):
