@@ -46,8 +46,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def in_words(error):
-    """An InputError as the command line says it: options are called as they are typed."""
-    text = re.sub(r"\b[a-z]+(_[a-z]+)+\b(?!/|\.\w)", lambda found: as_typed(found[0]), str(error.message))
+    """An InputError as the command line says it: options stand as they are typed, and paths as they are."""
+    text = re.sub(r"(?<!/)\b[a-z]+(_[a-z]+)+\b(?![/=]|\.\w)", lambda found: as_typed(found[0]), str(error.message))
     return f"--{error.option.replace('_', '-')} {text}" if error.option else text
 
 

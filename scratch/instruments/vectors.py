@@ -43,13 +43,17 @@ def of_both(label, function, data):
 def of_latents(trained, data, label="latents"):
     """The Vectors of a run's latents. Raises InputError for a model without images."""
     trained.needs_images("a probe")
-    return of_both(label, lambda images: trained.in_batches(lambda x: latent_vectors(trained.model, x), images), data)
+
+    def of_batch(x):
+        return latent_vectors(trained.model, x, trained.encode_batch)
+
+    return of_both(label, lambda images: trained.in_batches(of_batch, images), data)
 
 
-def latent_vectors(model, x):
-    """The latents of images x as vectors (N, D), on the device of x."""
+def latent_vectors(model, x, encode=None):
+    """The latents of images x as vectors (N, D), on the device of x; `encode` is model.encode or does the same."""
     with model.evaluating():
-        return model.bottleneck.vectors(model.encode(x))
+        return model.bottleneck.vectors((encode or model.encode)(x))
 
 
 def of_pixels(data):

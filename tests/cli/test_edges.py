@@ -89,9 +89,9 @@ def test_constant_images(scratch, trained, model, greys):
 
 
 def test_pca_of_constant_images_is_a_sentence(scratch, trained):
-    data = grey_pictures("grey", 77)
+    folder, data = trained("ae"), grey_pictures("grey", 77)
     for more in ([], ["--json"]):
-        assert_one_sentence(scratch("pca", trained("ae"), "--data", data, *more), "all of them are the same")
+        assert_one_sentence(scratch("pca", folder, "--data", data, *more), "all of them are the same")
 
 
 def test_a_probe_of_three_images_is_a_sentence(scratch, trained):
@@ -127,9 +127,14 @@ def test_training_that_diverges_prints_no_warning(scratch, workers):
 
 @pytest.mark.parametrize("model", ["ae", "vqvae"])
 def test_perfect_reconstructions_are_null_in_json_and_inf_in_words(scratch, trained, model):
-    """Weights of 0 make black images of black images."""
+    """A model whose last layer makes black images of all images, on black images."""
     folder, data = trained(model), grey_pictures("black", 0)
     scale_weights(folder, 0)
+    path = Path(folder, "checkpoint.safetensors")
+    weights = load_file(path)
+    last = max((name for name in weights if name.startswith("decoder.") and name.endswith(".bias")),
+               key=lambda name: int(name.split(".")[1]))
+    save_file({**weights, last: weights[last] - 1000}, path)
     found = strict_json(scratch("evaluate", folder, "--data", data, "--json").out)
     assert found["psnr"] is None and found["psnr_per_image"] is None and found["reconstruction"] == 0
     assert "inf" in scratch("evaluate", folder, "--data", data).out
