@@ -33,7 +33,7 @@ def add(subparsers):
     command.add_argument("--split", choices=("held-out", "train"), default="held-out",
                          help="which images (default: held-out)")
     command = add_run_command(subparsers, "decode", decode, data=False, out="decoded.npz")
-    command.add_argument("file", metavar="FILE", help="a .npz that encode wrote")
+    command.add_argument("file", metavar="FILE", help="the .npz that encode wrote")
     command = add_run_command(subparsers, "bits", bits)
     command.add_argument("--json", action="store_true", help="print the numbers as JSON")
     command = add_run_command(subparsers, "pca", pca, out="pca.png")
@@ -55,7 +55,7 @@ def encode(arguments):
 
 
 def decode(arguments):
-    """Read what `encode` wrote, write the decoded images (uint8) to a .npz and the first of them to a picture."""
+    """Decode the latents that `encode` wrote: write the images (uint8) to a .npz and the first of them to a picture."""
     trained = open_run(arguments)
     trained.needs_images("decode")
     path = destination(arguments, trained, "decoded.npz")

@@ -44,7 +44,9 @@ def add(subparsers):
     of_all.add_argument("beside", nargs="*", metavar="RUN", help="more runs, a row each")
     of_all.add_argument("--against", metavar="NAME", help=against)
     of_all.add_argument("--corruption", type=argument(CORRUPTION.kind), metavar="KIND:AMOUNT", help=CORRUPTION_HELP)
-    for parser in (of_probe, of_retrieve, of_anomaly, of_all):
+    for parser in (of_probe, of_all):
+        parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    for parser in (of_retrieve, of_anomaly):
         parser.add_argument("--json", action="store_true", help="print the numbers as JSON, draw nothing")
 
 

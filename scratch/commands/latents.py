@@ -45,7 +45,7 @@ def add(subparsers):
                          help="images of each dimension (default: 10)")
     command = add_run_command(subparsers, "corners", corners, out="corners.png")
     command.add_argument("--index", type=whole(0), nargs=4, default=[0, 1, 2, 3], metavar="I",
-                         help="held-out images (default: 0 1 2 3)")
+                         help="the four held-out images (default: 0 1 2 3)")
     command.add_argument("--steps", type=whole(2), default=8, metavar="N",
                          help="images along each side of the grid (default: 8)")
     command = add_run_command(subparsers, "arithmetic", arithmetic, out="arithmetic.png")

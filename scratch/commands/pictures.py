@@ -27,15 +27,18 @@ def add(subparsers):
     command.add_argument("--count", type=whole(1), default=PICTURED, metavar="N", help="how many images (default: 10)")
     command.add_argument("--beside", nargs="+", default=[], metavar="RUN", help="more runs, a row each")
     command = add_run_command(subparsers, "sample", sample, out="samples.png")
-    command.add_argument("--count", type=whole(1), default=20, metavar="N", help="images (default: 20)")
-    command.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of the draws (default: 0)")
+    command.add_argument("--count", type=whole(1), default=20, metavar="N", help="how many images (default: 20)")
+    command.add_argument("--seed", type=whole(0), default=0, metavar="N", help="seed of the draws (default: 0)")
     command = add_run_command(subparsers, "variations", variations, out="variations.png")
-    command.add_argument("--index", type=whole(0), nargs="+", default=[0], metavar="I", help="which held-out images")
-    command.add_argument("--count", type=whole(1), default=PICTURED, metavar="N", help="draws of each (default: 10)")
-    command.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of the draws (default: 0)")
+    command.add_argument("--index", type=whole(0), nargs="+", default=[0], metavar="I",
+                         help="which held-out images (default: 0)")
+    command.add_argument("--count", type=whole(1), default=PICTURED, metavar="N",
+                         help="draws of each image (default: 10)")
+    command.add_argument("--seed", type=whole(0), default=0, metavar="N", help="seed of the draws (default: 0)")
     command = add_run_command(subparsers, "interpolate", interpolate, out="interpolation.png")
-    command.add_argument("--between", type=whole(0), nargs=2, default=[0, 1], metavar="I", help="held-out images")
-    command.add_argument("--steps", type=whole(2), default=PICTURED, metavar="N", help="images (default: 10)")
+    command.add_argument("--between", type=whole(0), nargs=2, default=[0, 1], metavar="I",
+                         help="the two held-out images (default: 0 1)")
+    command.add_argument("--steps", type=whole(2), default=PICTURED, metavar="N", help="how many images (default: 10)")
 
 
 def reconstruct(arguments):

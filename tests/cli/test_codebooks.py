@@ -63,4 +63,4 @@ def test_curves_of_several_runs(scratch, trained):
     assert scratch("curves", one, other, "--metric", "loss", "--out", "x.png").status == 0
     Path("runs/vqvae/metrics.jsonl").unlink()
     result = scratch("curves", "runs/vqvae", "--out", "x.png")
-    assert result.status == 2 and "no epoch" in result.err
+    assert result.status == 2 and "has not finished an epoch" in result.err
