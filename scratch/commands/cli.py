@@ -1,6 +1,8 @@
-"""What both command lines share: how a mistake of the person at the keyboard is answered."""
+"""What both command lines share: the parser, lines and JSON that are printed, and one sentence for each error."""
 
 import argparse
+import json
+import math
 import os
 import re
 import sys
@@ -9,6 +11,7 @@ from data_utils import DataError
 from scratch.commands.shortages import shortage
 from scratch.options.errors import InputError
 from scratch.options.option import nearest
+from scratch.runs.schema import shown
 from scratch.training.progress import Diverged
 
 
@@ -43,8 +46,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def in_words(error):
-    """An InputError as the command line says it: options are called as they are typed."""
-    text = re.sub(r"(?<![\w./-])[a-z]+(_[a-z]+)+\b(?!/|\.\w)", lambda found: as_typed(found[0]), str(error.message))
+    """An InputError as the command line says it: options are called as they are typed, and paths stay as they are."""
+    text = re.sub(r"(?<![\w./-])[a-z]+(_[a-z]+)+\b(?![/=]|\.\w)", lambda found: as_typed(found[0]), str(error.message))
     return f"--{error.option.replace('_', '-')} {text}" if error.option else text
 
 
@@ -55,15 +58,29 @@ def as_typed(word):
     return f"--{word.replace('_', '-')}" if word in every_option() else word
 
 
-def printable(text):
-    """A text with its control characters escaped, so that a name from a file cannot steer the terminal."""
-    return "".join(char if char.isprintable() or char in "\n" else char.encode("unicode_escape").decode()
-                   for char in str(text))
+def say(line="", file=None):
+    """Print one line at once. Control characters are escaped: a name from a file cannot steer the terminal."""
+    print(shown(line), file=file, flush=True)
+
+
+def say_json(found, indent=None):
+    """Print numbers as JSON. null stands for an infinite one, such as the PSNR of a perfect reconstruction, and for
+    NaN: JSON has neither."""
+    print(json.dumps(finite(found), indent=indent, allow_nan=False), flush=True)
+
+
+def finite(value):
+    """The value with None for each number in it that is infinite or NaN."""
+    if isinstance(value, dict):
+        return {name: finite(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def fail(sentence, status=2):
     """Print one line to the error stream; the exit status."""
-    print(printable(" ".join(str(sentence).split("\n"))), file=sys.stderr)
+    say(" ".join(str(sentence).split("\n")), file=sys.stderr)
     return status
 
 

@@ -1,13 +1,15 @@
-"""The commands on codes: write them, read them back, count their bits, set them beside PCA's."""
+"""The commands on codes: write them, read them back, count their bits, compare them with PCA's."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 
+from scratch.commands.cli import say, say_json
 from scratch.commands.shared import (
     add_run_command,
     check_images,
+    check_other_file,
+    check_output,
     destination,
     images_for,
     labelled,
@@ -16,21 +18,22 @@ from scratch.commands.shared import (
 )
 from scratch.figures import pictures as figures
 from scratch.figures.of_run import PICTURED
-from scratch.instruments.bits import psnr, rates
+from scratch.instruments.bits import rates
 from scratch.instruments.pca import beside_pca, explained_by_components, principal_components
 from scratch.instruments.vector_codes import check_vector_code
+from scratch.losses import psnr
 from scratch.options.errors import InputError
 from scratch.runs.latents import read_latents, write_latents, write_npz
-from scratch.runs.run import same_file
 from scratch.runs.schema import shown
 
 
 def add(subparsers):
     """The commands and their options."""
     command = add_run_command(subparsers, "encode", encode, out="codes.npz")
-    command.add_argument("--split", choices=("held-out", "train"), default="held-out", help="(default: held-out)")
+    command.add_argument("--split", choices=("held-out", "train"), default="held-out",
+                         help="which images (default: held-out)")
     command = add_run_command(subparsers, "decode", decode, data=False, out="decoded.npz")
-    command.add_argument("file", metavar="FILE", help="a .npz that encode wrote")
+    command.add_argument("file", metavar="FILE", help="the .npz that encode wrote")
     command = add_run_command(subparsers, "bits", bits)
     command.add_argument("--json", action="store_true", help="print the numbers as JSON")
     command = add_run_command(subparsers, "pca", pca, out="pca.png")
@@ -47,32 +50,32 @@ def encode(arguments):
     path = destination(arguments, trained, "codes.npz")
     written = write_latents(path, trained, trained.encode(images))
     arrays = " and ".join(f"{name} {array.shape} {array.dtype}" for name, array in written.items())
-    print(f"wrote {path}: {arrays} of {len(images)} images")
+    say(f"wrote {path}: {arrays} of {len(images)} images")
     return 0
 
 
 def decode(arguments):
-    """Read what `encode` wrote, write the decoded images (uint8) to a .npz and the first of them to a picture."""
+    """Decode the latents that `encode` wrote: write the images (uint8) to a .npz and the first of them to a picture."""
     trained = open_run(arguments)
     trained.needs_images("decode")
     path = destination(arguments, trained, "decoded.npz")
     if path.suffix == ".png":
         raise InputError(f"--out {shown(path)} names a picture; decode writes arrays, and a picture beside them: "
                          f"give --out {shown(path.with_suffix('.npz'))}.")
+    check_output(path.with_suffix(".png"), trained.run)
     for written in (path, path.with_suffix(".png")):
-        if same_file(written, arguments.file):
-            raise InputError(f"decode would write {shown(written)} over the file that it reads: name another --out.")
+        check_other_file(written, arguments.file)
     latents = read_latents(Path(arguments.file), trained)
     images = trained.decode(latents)
     write_npz(path, images=np.rint(255 * images.clip(0, 1)).astype(np.uint8))
-    print(f"wrote {path}: images {images.shape}")
+    say(f"wrote {path}: images {images.shape}")
     title = f"{trained.options['model']}: decoded from {Path(arguments.file).name}"
     save_picture(figures.image_rows([("decoded", images[:PICTURED])], title), path.with_suffix(".png"))
     return 0
 
 
 def pca(arguments):
-    """Print and draw how much of the images' variance runs explain, beside PCA with as many components."""
+    """Print and draw how much of the images' variance each run explains, beside PCA with as many components."""
     runs = {label: open_run(arguments, folder)
             for label, folder in labelled([arguments.run, *arguments.beside]).items()}
     first = next(iter(runs.values()))
@@ -80,32 +83,33 @@ def pca(arguments):
     for trained in runs.values():
         check_vector_code(trained, "pca")
         check_images(trained, data)
+    path = None if arguments.json else destination(arguments, first, "pca.png", runs.values())
     components = principal_components(data.train)
     shares = explained_by_components(components, data.held_out)
     found = {label: beside_pca(trained, components, shares, data.held_out) for label, trained in runs.items()}
     if arguments.json:
-        print(json.dumps(found))
+        say_json(found)
         return 0
     for label, run in found.items():
         line = (f"{label}: {run['numbers']} numbers explain {run['explained']:.4%} of the variance of "
                 f"{len(data.held_out)} held-out images of {data.name}, PCA {run['pca_explained']:.4%}")
         if "angles" in run:
             line += f"; angles to PCA's space: median {np.median(run['angles']):.2f}°, largest {run['angles'][-1]:.2f}°"
-        print(line)
+        say(line)
         if "rate" in run:
-            print(f"  rate {run['rate']:.2f} nats, {run['active_units']} active units; water-filling over the training "
-                  f"images' components {run['water_filling_rate']:.2f} nats, {run['water_filling_units']} units")
+            say(f"  rate {run['rate']:.2f} nats, {run['active_units']} active units; water-filling over the training "
+                f"images' components {run['water_filling_rate']:.2f} nats, {run['water_filling_units']} units")
     points = {label: [(found[name]["numbers"], found[name]["explained"]) for name in names]
               for label, names in alike_but_in_size(runs).items()}
-    save_picture(figures.explained_variance(shares, points, data.name), destination(arguments, first, "pca.png"))
+    save_picture(figures.explained_variance(shares, points, data.name), path)
     return 0
 
 
 def alike_but_in_size(runs):
-    """{label: names} of {name: run}: those together that differ in the size of their code alone, as a sweep's do.
+    """{label: names} of {name: run}: runs that differ only in the size of their code, as a sweep's do, form a group.
 
-    Several are labelled by what sets them apart from the others, or where nothing does by their model; one by its name.
-    Compared are the options that all of the runs have.
+    A group's label is the options in which it differs from the others, or its model where it differs in none. The label
+    of a group of one is that run's name. Options that some of the runs lack are not compared.
     """
     options = {name: trained.options for name, trained in runs.items()}
     common = set.intersection(*map(set, options.values())) - {"latent_dim"}
@@ -118,12 +122,12 @@ def alike_but_in_size(runs):
 
 
 def bits(arguments):
-    """Print what held-out images cost in bits as codes, beside JPEG of the same error, and PNG."""
+    """Print the bits of held-out images as codes, as JPEG of the same error, and as PNG."""
     trained = open_run(arguments)
     trained.needs_images("bits")
     found = rates(trained, images_for(trained, arguments))
     if arguments.json:
-        print(json.dumps(found))
+        say_json(found)
     else:
         report(found)
     return 0
@@ -132,12 +136,13 @@ def bits(arguments):
 def report(found):
     """Print what `rates` found as a table."""
     H, W, C = found["image_shape"]
-    print(f"{found['model']} on {found['images']} held-out images of {found['data']}, {H}×{W}×{C}:\n")
-    print(f"{'':44}{'bits an image':>14}{'bits a pixel':>14}{'squared error':>15}{'PSNR':>10}")
+    say(f"{found['model']} on {found['images']} held-out images of {found['data']}, {H}×{W}×{C}:")
+    say()
+    say(f"{'':44}{'bits an image':>14}{'bits a pixel':>14}{'squared error':>15}{'PSNR':>10}")
 
     def row(name, bits, mse=None):
         error = "" if mse is None else f"{mse:15.3e}{psnr(mse):7.2f} dB"
-        print(f"{name:44}{bits:14.1f}{bits / (H * W):14.3f}{error}")
+        say(f"{name:44}{bits:14.1f}{bits / (H * W):14.3f}{error}")
 
     K, jpeg = found["codes"], found["jpeg"]
     grids = " + ".join("×".join(map(str, level["grid"])) for level in found["levels"].values())
@@ -145,9 +150,11 @@ def report(found):
     row("codes, by their frequency of use", found["entropy"], found["mse"])
     if len(found["levels"]) > 1:
         for name, level in found["levels"].items():
-            row(f"  of these the {name}", level["entropy"])
+            row(f"  of these the {name} level", level["entropy"])
     row(f"JPEG, quality {jpeg['quality']}, whole files", jpeg["bits"], jpeg["mse"])
     row(f"JPEG, quality {jpeg['quality']}, without the header", jpeg["bits_without_header"], jpeg["mse"])
     row("PNG, whole files, lossless", found["png"])
-    print(f"\nFrequencies: of {found['training_images']} training images, one added to each count. "
-          "JPEG's header: all of a file\nbut the data of its scan.")
+    say()
+    say(f"Frequencies: of {found['training_images']} training images, one added to each count. "
+        "JPEG's header: all of a file")
+    say("but the data of its scan.")

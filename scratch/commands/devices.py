@@ -1,17 +1,17 @@
-"""The command `devices`: what there is to compute on, and for what is missing the line that installs it."""
+"""The command `devices`: the devices that can compute, and the line that installs what is missing."""
 
-import json
 import os
 
 import numpy as np
 from threadpoolctl import threadpool_info
 
 from scratch.arrays import GPU_PACKAGE
+from scratch.commands.cli import say, say_json
 from scratch.commands.shortages import in_short, missing_library, readable
 
 
 class Obstacle(Exception):
-    """Why no GPU can be used: a state of few words, and a sentence that says what to do."""
+    """Why no GPU can be used: `state` in a few words, and `advice`, a sentence that says what to do."""
 
     def __init__(self, state, advice):
         super().__init__(advice)
@@ -19,9 +19,9 @@ class Obstacle(Exception):
 
 
 def survey():
-    """What there is: {"numpy", "cupy" (None: not there), "gpus", "state", "advice"}.
+    """What was found: {"numpy", "cupy" (None where CuPy is not installed), "gpus", "state", "advice"}.
 
-    The state is "ready" where a product of matrices succeeds on every GPU, else what stands in the way.
+    The state is "ready" where a product of matrices succeeds on every GPU. Otherwise it names the obstacle.
     """
     found = {"numpy": numpy_here(), "cupy": None, "gpus": [], "state": "ready", "advice": "use it with --device gpu"}
     try:
@@ -37,7 +37,7 @@ def survey():
 
 
 def numpy_here():
-    """NumPy's version, and of each BLAS that it has loaded what threadpoolctl knows."""
+    """NumPy's version, and what threadpoolctl knows of each BLAS that NumPy has loaded."""
     blas = [
         {"library": pool["internal_api"], "version": pool["version"], "kernels": pool.get("architecture"),
          "threads": pool["num_threads"]}
@@ -48,41 +48,42 @@ def numpy_here():
 
 
 def cuda(version):
-    """13020 as "13.2"; None for 0, which is no version at all."""
+    """A version of CUDA as text, "13.2" for 13020; None for 0, which stands for no CUDA."""
     return f"{version // 1000}.{version % 1000 // 10}" if version else None
 
 
 def import_cupy():
-    """CuPy. Raises Obstacle where it is not there or cannot be imported."""
+    """CuPy. Raises Obstacle where it is not installed or cannot be imported."""
     try:
         import cupy
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
-            raise Obstacle("no CuPy", f"for a GPU there is no CuPy: {GPU_PACKAGE}") from None
+            raise Obstacle("no CuPy", f"a GPU needs CuPy, which is not installed: {GPU_PACKAGE}") from None
         reason = in_short(error.__cause__ or error)  # CuPy's own message begins with a line of ornament
         raise Obstacle("broken CuPy", f"CuPy cannot be imported ({reason}): {GPU_PACKAGE} installs it anew") from None
     return cupy
 
 
 def count_gpus(cupy, runtime, driver):
-    """How many GPUs there are, at least one; what CUDA answers instead depends on what is missing."""
+    """The number of GPUs, at least one. Raises Obstacle where there is none; the reason is in CUDA's answer."""
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         if not driver:
-            raise Obstacle("no driver", "CuPy is there, but no NVIDIA driver: install one for this machine's GPU, "
-                                        "or use --device cpu") from None
+            raise Obstacle("no driver", "CuPy finds no NVIDIA driver: install one for this machine's GPU, or use "
+                                        "--device cpu") from None
         if "InsufficientDriver" in str(error):
             older = ", or pip install 'cupy-cuda12x[ctk]'" if driver // 1000 == 12 else ""
             raise Obstacle("old driver", f"the driver is for CUDA {cuda(driver)}, CuPy for CUDA {cuda(runtime)}: "
                                          f"update the driver{older}") from None
         if "NoDevice" not in str(error):
-            raise Obstacle("no GPU", f"CuPy and a driver are there, but no usable GPU: {in_short(error)}") from None
+            raise Obstacle("no GPU", f"CuPy and a driver are installed; CUDA finds no usable GPU: "
+                                     f"{in_short(error)}") from None
         count = 0
     if not count:
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
         which = "" if hidden is None else f" (CUDA_VISIBLE_DEVICES is {hidden!r})"
-        raise Obstacle("no GPU", f"CuPy and a driver are there, but no NVIDIA GPU{which}: use --device cpu")
+        raise Obstacle("no GPU", f"CuPy and a driver are installed; CUDA finds no NVIDIA GPU{which}: use --device cpu")
     return count
 
 
@@ -101,20 +102,20 @@ def describe(cupy, number):
 
 
 def multiply(cupy, number):
-    """A product of two small matrices: it takes a kernel that is compiled, and cuBLAS, which CuPy loads only now."""
+    """A product of two small matrices. It needs a kernel that is compiled, and cuBLAS, which CuPy loads only now."""
     try:
         with cupy.cuda.Device(number):
             ones = cupy.ones((2, 2), np.float32)
             (ones @ ones).get()
     except (ImportError, RuntimeError, MemoryError) as error:
         if library := missing_library(error):
-            raise Obstacle("no library", f"gpu:{number} is there, but CUDA's {library} cannot be loaded: "
+            raise Obstacle("no library", f"gpu:{number} is found, and CUDA's {library} cannot be loaded: "
                                          f"{GPU_PACKAGE} brings it along") from None
-        raise Obstacle("not usable", f"gpu:{number} is there, but cannot compute: {in_short(error)}") from None
+        raise Obstacle("not usable", f"gpu:{number} is found, and cannot compute: {in_short(error)}") from None
 
 
 def lines(found):
-    """The survey as text."""
+    """The survey as lines of text."""
     blas = [
         f"{pool['library']} {pool['version']} ({pool['kernels']} kernels, {pool['threads']} thread(s))"
         for pool in found["numpy"]["blas"]
@@ -137,7 +138,11 @@ def add(subparsers):
 
 
 def run(arguments):
-    """List what there is to compute on, and what is missing."""
+    """List the devices that can compute, and what is missing for a GPU."""
     found = survey()
-    print(json.dumps(found, indent=2) if arguments.json else "\n".join(lines(found)))
+    if arguments.json:
+        say_json(found, indent=2)
+        return 0
+    for line in lines(found):
+        say(line)
     return 0

@@ -1,12 +1,11 @@
-"""The commands that say what a run's code is good for: probe, retrieve, anomaly, and downstream, the table of them all.
+"""The commands that measure the uses of a run's code: probe, retrieve, anomaly, and downstream, a table of all.
 
-What the figures mean and what they cannot tell: docs/downstream.md.
+docs/downstream.md says what the figures mean and what they cannot show.
 """
-
-import json
 
 import numpy as np
 
+from scratch.commands.cli import say, say_json
 from scratch.commands.options import argument, whole
 from scratch.commands.shared import (
     CORRUPTION_HELP,
@@ -14,6 +13,7 @@ from scratch.commands.shared import (
     check_images,
     destination,
     images_for,
+    in_a_file_name,
     labelled,
     open_run,
     picture_name,
@@ -28,22 +28,25 @@ from scratch.instruments.retrieval import NEIGHBOURS, nearest, retrieval
 from scratch.instruments.vectors import labels, of_components, of_latents, of_pixels
 from scratch.models.corruption import CORRUPTION
 from scratch.options.errors import InputError
+from scratch.runs.schema import shown
 
 
 def add(subparsers):
     """The commands and their options."""
-    against = "another data set, as in --data: its held-out images are to be told from the run's own"
+    against = "another data set, named as in --data, whose held-out images the scores should tell from the run's own"
     of_probe = add_run_command(subparsers, "probe", probe)
     of_retrieve = add_run_command(subparsers, "retrieve", retrieve, out="neighbours.png")
     of_retrieve.add_argument("--count", type=whole(1), default=4, metavar="N",
-                             help="held-out images to draw (default: 4)")
+                             help="how many held-out images to draw (default: 4)")
     of_anomaly = add_run_command(subparsers, "anomaly", anomaly, out="anomaly-NAME.png")
     of_anomaly.add_argument("--against", required=True, metavar="NAME", help=against)
     of_all = add_run_command(subparsers, "downstream", downstream)
     of_all.add_argument("beside", nargs="*", metavar="RUN", help="more runs, a row each")
     of_all.add_argument("--against", metavar="NAME", help=against)
     of_all.add_argument("--corruption", type=argument(CORRUPTION.kind), metavar="KIND:AMOUNT", help=CORRUPTION_HELP)
-    for parser in (of_probe, of_retrieve, of_anomaly, of_all):
+    for parser in (of_probe, of_all):
+        parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    for parser in (of_retrieve, of_anomaly):
         parser.add_argument("--json", action="store_true", help="print the numbers as JSON, draw nothing")
 
 
@@ -55,27 +58,26 @@ def spaces(trained, data):
 
 
 def probe(arguments):
-    """Print how well a linear classifier reads labels off the latents, beside PCA of the same size, pixels and chance.
-    """
+    """Print the accuracy of a linear classifier on the latents, beside PCA of the same size, pixels and chance."""
     trained = open_run(arguments)
     data = images_for(trained, arguments)
     known = labels(data)
     found = {vectors.label: {"numbers": vectors.numbers, **probed(vectors, data)} for vectors in spaces(trained, data)}
     chances = {name: chance(*both) for name, both in known.items()}
     if arguments.json:
-        print(json.dumps({**about(trained, data, known), "probes": found, "chance": chances}))
+        say_json({**about(trained, data, known), "probes": found, "chance": chances})
         return 0
     report_labels(trained, data, known, "linear probes fitted to")
     for name in known:
         for label, entry in found.items():
             numbers, penalty = f"{entry['numbers']} numbers", entry[name]["penalty"]
-            print(f"  {name:8}{label:10}{numbers:>14}   accuracy {entry[name]['accuracy']:.2%}   λ {penalty:g}")
-        print(f"  {name:8}{'chance':24}   accuracy {chances[name]:.2%}")
+            say(f"  {name:8}{label:10}{numbers:>14}   accuracy {entry[name]['accuracy']:.2%}   λ {penalty:g}")
+        say(f"  {name:8}{'chance':24}   accuracy {chances[name]:.2%}")
     return 0
 
 
 def about(trained, data, known):
-    """What a printed result is of, for JSON."""
+    """The run and the images of a printed result, for JSON."""
     training, _ = next(iter(known.values()))
     return {"run": str(trained.run.folder), "data": data.name, "images": len(data.held_out),
             "training_images": len(training)}
@@ -84,63 +86,68 @@ def about(trained, data, known):
 def report_labels(trained, data, known, what):
     """The line above a table of figures about labels."""
     of = about(trained, data, known)
-    print(f"{of['run']} on {of['images']} held-out images of {data.name}; "
-          f"{what} {of['training_images']} training images:")
+    say(f"{of['run']} on {of['images']} held-out images of {data.name}; "
+        f"{what} {of['training_images']} training images:")
 
 
 def retrieve(arguments):
-    """Print how often an image's nearest neighbours by their latents are of its kind, beside pixels; draw some."""
+    """Print how often images and their nearest neighbours by latents share a label, beside PCA and pixels; draw some.
+    """
     trained = open_run(arguments)
     data = images_for(trained, arguments)
+    path = None if arguments.json else destination(arguments, trained, picture_name("neighbours", trained, data))
     known, compared = labels(data), spaces(trained, data)
     found = {vectors.label: {"numbers": vectors.numbers, **retrieval(vectors, data)} for vectors in compared}
     if arguments.json:
-        print(json.dumps({**about(trained, data, known), "neighbours": NEIGHBOURS, "retrieval": found}))
+        say_json({**about(trained, data, known), "neighbours": NEIGHBOURS, "retrieval": found})
         return 0
     report_labels(trained, data, known, f"their {NEIGHBOURS} nearest among")
     for name in known:
         for label, entry in found.items():
             values = "   ".join(f"{score.replace('_', ' ')} {value:.2%}" for score, value in entry[name].items())
-            print(f"  {name:8}{label:10}{entry['numbers']:>6} numbers   {values}")
+            say(f"  {name:8}{label:10}{entry['numbers']:>6} numbers   {values}")
     queries = data.held_out[: arguments.count]
-    chosen = {vectors.label: data.train[nearest(vectors.train, vectors.held_out[: len(queries)], NEIGHBOURS)] / 255
-              for vectors in compared}
+    chosen = {}
+    for vectors in compared:
+        rows = nearest(vectors.train, vectors.held_out[: len(queries)], NEIGHBOURS)
+        chosen[vectors.label] = trained.floats(data.train[rows])
     title = f"{trained.options['model']}: held-out images of {data.name} and the nearest training images"
-    path = destination(arguments, trained, picture_name("neighbours", trained, data))
-    save_picture(figures.neighbours(queries / 255, chosen, title), path)
+    save_picture(figures.neighbours(trained.floats(queries), chosen, title), path)
     return 0
 
 
 def anomaly(arguments):
-    """Print how well a run's scores tell images of another data set from its own, as AUROC, and draw the scores."""
+    """Print how well a run's scores tell images of another data set from its own (AUROC), and draw the scores."""
     trained = open_run(arguments)
+    trained.needs_images("anomaly")
     data, outside = inside_and_outside(trained, arguments)
+    name = f"anomaly-{in_a_file_name(outside.name)}.png"
+    path = None if arguments.json else destination(arguments, trained, name)
     pairs, areas = judged(trained, data, outside)
     if arguments.json:
-        print(json.dumps({"run": str(trained.run.folder), "data": data.name, "images": len(data.held_out),
-                          "against": outside.name, "against_images": len(outside.held_out), "auroc": areas}))
+        say_json({"run": str(trained.run.folder), "data": data.name, "images": len(data.held_out),
+                  "against": outside.name, "against_images": len(outside.held_out), "auroc": areas})
         return 0
-    print(f"{trained.run.folder}: {len(data.held_out)} held-out images of {data.name} "
-          f"against {len(outside.held_out)} of {outside.name}:")
+    say(f"{trained.run.folder}: {len(data.held_out)} held-out images of {data.name} "
+        f"against {len(outside.held_out)} of {outside.name}:")
     width = max(map(len, pairs))
     for name, (inner, outer) in pairs.items():
-        print(f"  {name:{width}}  AUROC {areas[name]:.4f}   median {np.median(inner):.5g} inside, "
-              f"{np.median(outer):.5g} outside")
-    path = destination(arguments, trained, f"anomaly-{outside.name.replace(':', '-').replace('/', '-')}.png")
+        say(f"  {name:{width}}  AUROC {areas[name]:.4f}   median {np.median(inner):.5g} inside, "
+            f"{np.median(outer):.5g} outside")
     save_picture(figures.score_histograms(pairs, areas, data.name, outside.name), path)
     return 0
 
 
 def inside_and_outside(trained, arguments):
-    """(the run's data, the data to tell from it). Raises InputError where both are one."""
+    """(the run's data, the data to tell from it). Raises InputError where both are the same."""
     data, outside = images_for(trained, arguments), images_for(trained, arguments, arguments.against)
     if data.name == outside.name:
-        raise InputError(f"--against {outside.name} are the images that are to be told from: name another data set.")
+        raise InputError(f"--against {shown(outside.name)} names the run's own images: name another data set.")
     return data, outside
 
 
 def downstream(arguments):
-    """Print a Markdown table of what runs are good for: probe, neighbours, anomaly detection, denoising."""
+    """Print a Markdown table of the runs: probe, neighbours, anomaly detection and denoising."""
     runs = {label: open_run(arguments, folder)
             for label, folder in labelled([arguments.run, *arguments.beside]).items()}
     first = next(iter(runs.values()))
@@ -154,8 +161,8 @@ def downstream(arguments):
             table[f"PCA, {numbers} numbers"] = of_labels(components, data)
     table["pixels"] = of_labels(of_pixels(data), data)
     if arguments.json:
-        print(json.dumps({"data": data.name, "images": len(data.held_out), "against": arguments.against,
-                          "corruption": arguments.corruption, "rows": table}))
+        say_json({"data": data.name, "images": len(data.held_out), "against": arguments.against,
+                  "corruption": arguments.corruption, "rows": table})
     else:
         print_table(table)
     return 0
@@ -189,15 +196,16 @@ def of_labels(vectors, data):
 
 
 def print_table(table):
-    """Rows {label: {column: value}} in Markdown; what a row does not have stays empty."""
+    """Print rows {label: {column: value}} in Markdown; a cell without a value stays empty."""
     columns = list(dict.fromkeys(column for found in table.values() for column in found))
-    print("| | " + " | ".join(columns) + " |")
-    print("|" + "---|" * (len(columns) + 1))
+    say("| | " + " | ".join(columns) + " |")
+    say("|" + "---|" * (len(columns) + 1))
     for label, found in table.items():
-        print(f"| {label} | " + " | ".join(shown(column, found.get(column)) for column in columns) + " |")
+        cells = (cell(column, found.get(column)) for column in columns)
+        say(f"| {label.replace('|', '-')} | " + " | ".join(cells) + " |")
 
 
-def shown(column, value):
+def cell(column, value):
     """A value of a column, in its unit."""
     if value is None or column == "numbers":
         return "" if value is None else str(value)

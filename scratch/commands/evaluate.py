@@ -1,12 +1,13 @@
-"""The commands `evaluate` and `curves`: how good runs are."""
+"""The commands `evaluate` and `curves`: the measures of a run, and the metrics of several runs over their epochs."""
 
-import json
 from pathlib import Path
 
+from scratch.commands.cli import say, say_json
 from scratch.commands.options import argument, whole
 from scratch.commands.shared import (
     CORRUPTION_HELP,
     add_run_command,
+    check_output,
     images_for,
     labelled,
     open_run,
@@ -18,8 +19,10 @@ from scratch.instruments.report import UNITS, check_samples, measure_all, summar
 from scratch.models.corruption import CORRUPTION
 from scratch.options.errors import InputError
 from scratch.runs.run import Run
+from scratch.runs.schema import shown
 
-COMPARED = ("reconstruction", "held_out_psnr", "codes_used", "epoch_perplexity")  # drawn by `curves` where runs have it
+# `curves` draws those of these metrics that all runs have.
+COMPARED = ("reconstruction", "held_out_psnr", "codes_used", "epoch_perplexity")
 
 
 def add(subparsers):
@@ -27,26 +30,26 @@ def add(subparsers):
     command = add_run_command(subparsers, "evaluate", evaluate)
     command.add_argument("--json", action="store_true", help="print the numbers as JSON, draw nothing")
     command.add_argument("--importance-samples", type=whole(1), metavar="K",
-                         help="of vae and dvae: also a bound on log p(x) from K draws of each code")
+                         help="of vae and dvae: also bound log p(x) by K draws of each image's code")
     command.add_argument("--corruption", type=argument(CORRUPTION.kind), metavar="KIND:AMOUNT", help=CORRUPTION_HELP)
     command = subparsers.add_parser("curves", help=curves.__doc__, description=curves.__doc__)
     command.add_argument("runs", nargs="+", metavar="RUN", help="folders that train wrote")
     command.add_argument("--metric", nargs="+", metavar="NAME",
-                         help=f"as in metrics.jsonl, a panel each (default: {', '.join(COMPARED)})")
+                         help=f"names in metrics.jsonl, a panel each (default: {', '.join(COMPARED)})")
     command.add_argument("--out", required=True, metavar="FILE", help="where to write the picture (PNG)")
     command.set_defaults(run_command=curves)
 
 
 def evaluate(arguments):
-    """Print every term, rate, distortion and ELBO, PSNR and SSIM, the codes or units in use, and what is denoised."""
+    """Print every loss term, rate, distortion, ELBO, PSNR, SSIM, codes or units in use, and the gain in denoising."""
     trained = open_run(arguments)
     check_samples(trained, arguments.importance_samples)
     data = images_for(trained, arguments)
     metrics = measure_all(trained, data.held_out, arguments.importance_samples, arguments.corruption)
     if arguments.json:
-        print(json.dumps({"data": data.name, "images": len(data.held_out), **metrics}))
+        say_json({"data": data.name, "images": len(data.held_out), **metrics})
         return 0
-    print(f"{trained.run.folder} on {len(data.held_out)} held-out images of {data.name}:")
+    say(f"{trained.run.folder} on {len(data.held_out)} held-out images of {data.name}:")
     report_measures(metrics)
     if kl := metrics.get("kl_per_dimension"):
         save_picture(figures.kl_per_dimension(kl), trained.run.folder / picture_name("kl_per_dimension", trained, data))
@@ -61,25 +64,25 @@ def report_measures(found):
             value = summary(value)
         elif not isinstance(value, str):
             value = f"{value:<10.6g} {UNITS.get(name, '')}".rstrip()
-        print(f"  {name:{width}}  {value}")
+        say(f"  {name:{width}}  {value}")
 
 
 def curves(arguments):
     """Draw metrics of several runs over their epochs, in one figure."""
     opened = {label: Run.open(folder) for label, folder in labelled(arguments.runs).items()}
-    for run in opened.values():
-        run.check_destination(arguments.out)
+    check_output(arguments.out, *opened.values())
     runs = {label: run.metrics() for label, run in opened.items()}
     for label, metrics in runs.items():
         if not metrics:
-            raise InputError(f"{label} has finished no epoch yet: there is nothing to draw of it.")
+            raise InputError(f"{shown(label)} has not finished an epoch yet: name runs that have.")
     common = set.intersection(*(set(entry) for metrics in runs.values() for entry in metrics)) - {"epoch"}
     wanted = arguments.metric or [name for name in COMPARED if name in common]
     if not wanted:
-        raise InputError(f"the runs share no metric of {', '.join(COMPARED)}: name one with --metric; they share "
-                         f"{', '.join(sorted(common)) or 'none'}.")
+        raise InputError(f"the runs share no metric among {', '.join(COMPARED)}: name one with --metric; they share "
+                         f"{shown(', '.join(sorted(common))) or 'nothing'}.")
     for name in wanted:
         if name not in common:
-            raise InputError(f"not every run has a metric {name!r}; they share {', '.join(sorted(common))}.")
+            raise InputError(f"--metric {name!r} is not among the metrics of every run: choose among "
+                             f"{shown(', '.join(sorted(common))) or 'none'}.")
     save_picture(figures.run_curves(runs, wanted), Path(arguments.out))
     return 0

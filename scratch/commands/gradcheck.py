@@ -1,13 +1,12 @@
 """The command `gradcheck`: every backward against finite differences."""
 
-import json
-
+from scratch.commands.cli import say, say_json
 from scratch.gradcheck.table import FINITE_DIFFERENCES, chosen_cases, run_case, summary, table
 
 
 def add(subparsers):
     """The command and its options."""
-    parser = subparsers.add_parser("gradcheck", help="Hold every backward against finite differences.")
+    parser = subparsers.add_parser("gradcheck", help="Compare every backward with finite differences.")
     add_arguments(parser)
     parser.set_defaults(run_command=run)
 
@@ -24,7 +23,8 @@ def run(arguments, columns=(FINITE_DIFFERENCES,)):
     ok = all(row.ok for row in rows)
     if arguments.json:
         bounds = {column.title: column.bound for column in columns}
-        print(json.dumps({"ok": ok, "bounds": bounds, "rows": [vars(row) for row in rows]}, indent=2))
+        say_json({"ok": ok, "bounds": bounds, "rows": [vars(row) for row in rows]}, indent=2)
     else:
-        print(table(rows, columns), summary(rows, columns), sep="\n\n")
+        for line in f"{table(rows, columns)}\n\n{summary(rows, columns)}".split("\n"):
+            say(line)
     return 0 if ok else 1

@@ -1,22 +1,29 @@
 """What the commands on a finished run have in common: the run, the images, where to write."""
 
+import os
 from pathlib import Path
 
+from scratch.commands.cli import say
 from scratch.commands.options import add_data_options, read_one, whole
 from scratch.commands.shortages import runs_with
 from scratch.figures.pictures import save_figure
 from scratch.models.system import find_system
 from scratch.options.errors import InputError
-from scratch.runs.run import Run
+from scratch.runs.descriptions import FILES
+from scratch.runs.files import check_writable, present
+from scratch.runs.run import Run, same_file
+from scratch.runs.schema import shown
 from scratch.runs.trained import Trained
 from scratch.training.progress import epoch_line
 
-CORRUPTION_HELP = ("how much of a noise a run takes away, whatever it was trained with: gaussian:SIGMA, masking:P or "
+CORRUPTION_HELP = ("also measure how much of this noise the run removes: gaussian:SIGMA, masking:P or "
                    "salt_and_pepper:P")
+OF_A_SWEEP = ("evaluation.json", "sweep.json", ".lock")  # beside FILES, what no command writes over
 
 
 def add_run_command(subparsers, name, function, data=True, out=None):
-    """A command on a run that exists."""
+    """The parser of a command on a run. `data`: does it take other images? `out`: what it writes, where it takes --out.
+    """
     summary = function.__doc__.splitlines()[0]
     parser = subparsers.add_parser(name, help=summary, description=summary)
     parser.add_argument("run", metavar="RUN", help="the folder that train wrote")
@@ -31,7 +38,7 @@ def add_run_command(subparsers, name, function, data=True, out=None):
 
 
 def open_run(arguments, folder=None):
-    """The run that a command is about, or another one, with its model."""
+    """The run in `folder`, or the one that the command names, with its model."""
     run = Run.open(folder or arguments.run)
     if arguments.batch_size:
         run.options["batch_size"] = arguments.batch_size
@@ -40,9 +47,9 @@ def open_run(arguments, folder=None):
 
 
 def images_for(trained, arguments, data=None):
-    """The examples that the arguments name, or else the run's own options; or those of the data set `data`.
+    """The examples of the data set `data`, or of the one that the arguments name, or else of the run's own.
 
-    Images of another set than the run's are brought to the size and the channels that the run takes.
+    Images of another set than the run's own are brought to the size and the channels that the run takes.
     """
     wanted = {name: read_one(name, text) for name in ("data", "data_root", "limit")
               if (text := getattr(arguments, name)) is not None}
@@ -58,44 +65,86 @@ def images_for(trained, arguments, data=None):
 
 
 def check_images(trained, data):
-    """Raises InputError where the examples are not of the shape that the run was trained on."""
+    """Raises InputError where the examples have another shape than those that the run was trained on."""
     if data.train.shape[1:] != trained.shape:
         size = "×".join(map(str, trained.shape))
-        raise InputError(f"{trained.run.folder} takes images of {size}; {data.describe()}: choose other data.")
+        raise InputError(f"{shown(trained.run.folder)} takes images of {size}; {data.describe()}: choose other data.")
 
 
 def held_out_images(trained, data, indices):
-    """The held-out images of these numbers. Raises InputError where there are not so many."""
+    """The held-out images of these numbers. Raises InputError where the set has fewer."""
     if max(indices) >= len(data.held_out):
-        raise InputError(f"there is no held-out image {max(indices)}: {data.name} has {len(data.held_out)}, from 0.")
+        raise InputError(f"held-out image {max(indices)} was asked for, and {shown(data.name)} has those from 0 to "
+                         f"{len(data.held_out) - 1}: choose one of these.")
     return trained.floats(data.held_out[list(indices)])
 
 
-def destination(arguments, trained, name):
-    """Where a command writes: --out, or the run's own folder. Raises InputError for a file of the run itself."""
-    path = Path(arguments.out) if arguments.out else trained.run.folder / name
-    trained.run.check_destination(path)
+def destination(arguments, trained, name, others=()):
+    """Where a command writes: --out, or `name` in the run's own folder. Raises InputError as check_output does.
+
+    Commands ask before they compute: a place that cannot be written is told at once.
+    """
+    if arguments.out is None:
+        path = trained.run.folder / name
+        check_output(path, trained.run)
+        return path
+    path = Path(arguments.out)
+    check_output(path, trained.run, *(other.run for other in others))
+    for option in ("data", "against"):
+        check_not_read(path, getattr(arguments, option, None) or trained.options["data"])
     return path
+
+
+def check_output(path, *runs):
+    """Raises InputError where no file can be written at `path`, or where it would replace a file of one of the runs, of
+    another run or of a sweep."""
+    path = Path(path)
+    check_writable(path)
+    for run in runs:
+        run.check_destination(path)
+    place = Path(os.path.realpath(path))
+    if place.name in (*FILES, *OF_A_SWEEP) and (present(place) or present(place.parent / "config.json")):
+        raise InputError(f"{shown(path)} is a file of a run or of a sweep: choose another name.")
+
+
+def check_not_read(path, data_name):
+    """Raises InputError where `path` is a picture of the folder that the command reads its images from."""
+    kind, _, folder = data_name.partition(":")
+    if kind != "folder" or "\0" in folder or not present(path):
+        return
+    if Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents:
+        raise InputError(f"{shown(path)} is in the folder of the images that the command reads: choose another name.")
+
+
+def check_other_file(path, read):
+    """Raises InputError where `path` is the file that the command reads."""
+    if same_file(path, read):
+        raise InputError(f"{shown(path)} is the file that the command reads: choose another name.")
 
 
 def save_picture(figure, path):
     """Write a figure, and say where."""
     save_figure(figure, path)
-    print(f"wrote {path}")
+    say(f"wrote {path}")
 
 
 def picture_name(stem, trained, data):
-    """STEM.png, or STEM-DATA.png of other data than the run's own."""
+    """STEM.png, or STEM-DATA.png where the data are not the run's own."""
     own = data.name == trained.options["data"]
-    return f"{stem}.png" if own else f"{stem}-{data.name.replace(':', '-').replace('/', '-')}.png"
+    return f"{stem}.png" if own else f"{stem}-{in_a_file_name(data.name)}.png"
+
+
+def in_a_file_name(name):
+    """The name of a data set as a part of a file name: without : and /, and at most its last 60 characters."""
+    return name.replace(":", "-").replace("/", "-")[-60:]
 
 
 def labelled(folders):
-    """{label: folder}: the folders' names, or where two are alike the whole paths."""
+    """{label: folder}: each folder's name, or its whole path where two names are the same."""
     names = [Path(folder).resolve().name for folder in folders]
     return dict(zip(names if len(set(names)) == len(names) else map(str, folders), folders, strict=True))
 
 
 def report_epoch(metrics):
     """Print the line of an epoch."""
-    print(epoch_line(metrics), flush=True)
+    say(epoch_line(metrics))

@@ -1,38 +1,41 @@
-"""`sweep`: a run for every combination of options, each judged by the instruments, all set beside each other.
+"""`sweep`: a run for every combination of options. The instruments measure each, and a table compares them.
 
-What is finished stays as it is, and what was interrupted goes on exactly: the same command, given again, takes a sweep
-up where it stopped. Each run is a run like any other, in a folder named after its options.
+The same command, given again, continues a sweep where it stopped: finished runs stay as they are, and an interrupted
+one goes on exactly. Each run is a run like any other, in a folder named after its options.
 """
 
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_utils import DataError
+from scratch.commands.cli import finite, in_words, say
 from scratch.commands.options import add_train_options, every_option, given, read
 from scratch.commands.shared import report_epoch, save_picture
 from scratch.commands.shortages import runs_with
 from scratch.figures.of_run import pictures_of
-from scratch.figures.sweeps import COLUMNS, over_option, rate_distortion_curve
+from scratch.figures.sweeps import COLUMNS, PANELS, over_option, rate_distortion_curve
 from scratch.instruments.mutual_information import mig_of_run
 from scratch.instruments.report import measure_all
-from scratch.models.system import find_system
+from scratch.models.system import find_system, systems
 from scratch.options.errors import InputError
-from scratch.options.option import nearest
+from scratch.options.option import listed, nearest
 from scratch.options.resolve import resolve, run_options
 from scratch.runs.descriptions import EVALUATION, SWEEP
 from scratch.runs.files import make_folder, present
 from scratch.runs.lock import Lock
 from scratch.runs.run import Run, read_position
+from scratch.runs.schema import shown
 from scratch.runs.session import begin, resume
 from scratch.runs.trained import Trained
 from scratch.training.loop import Interrupted, fit, steps_to_do
 from scratch.training.progress import Diverged, Progress
 
-MEASURES_VERSION = 1  # of evaluation.json: another one is measured again
+MEASURES_VERSION = 1  # of evaluation.json: where the file has another, the run is measured again
 
 
 def add(subparsers):
-    """The command and its options: those of `train`, and what to lead through which values."""
+    """The command and its options: those of `train`, and --over, the options that vary."""
     parser = subparsers.add_parser("sweep", help=sweep.__doc__, description=sweep.__doc__)
     add_train_options(parser)
     parser.add_argument("--over", action="append", required=True, metavar="OPTION=V,V,...",
@@ -43,7 +46,7 @@ def add(subparsers):
 
 @dataclass
 class Planned:
-    """One run of a sweep: {option: value, as given}, and all the options that these come to."""
+    """One run of a sweep: `settings`, the varied options as text, its folder, and the value of every option."""
 
     settings: dict
     folder: Path
@@ -55,7 +58,7 @@ class Planned:
 
 
 def sweep(arguments):
-    """Train a run for every combination of options, and draw what they come to beside each other."""
+    """Train a run for every combination of options, and compare them in a table and in pictures."""
     axes = read_axes(arguments)
     plans = plan(arguments, axes)
     for planned in plans:
@@ -66,30 +69,32 @@ def sweep(arguments):
 
 
 def swept(arguments, axes, plans):
-    """Train and judge what was planned; the exit status."""
+    """Train and measure the planned runs; the exit status."""
     folder, rows, left_out = Path(arguments.out), [], []
     if present(folder / "sweep.json"):
-        SWEEP.read(folder / "sweep.json")  # complains where it is another program's
+        SWEEP.read(folder / "sweep.json")  # raises where another program wrote it
     for number, planned in enumerate(plans, 1):
         runs_with(arguments, planned.options)
         try:
             if not finished(planned):
-                print(f"run {number} of {len(plans)}: {planned.name}", flush=True)
+                say(f"run {number} of {len(plans)}: {planned.name}")
                 train(planned, arguments.download)
+            found = evaluated(planned, arguments.download)
         except Interrupted:
-            print("Stopped and saved. The same sweep, given again, goes on from there.")
+            say("Stopped and saved. The same sweep, given again, goes on from there.")
             return 130
         except Diverged as error:
-            print(f"{planned.name}: {error}; it is left out.")
+            say(f"{planned.name}: {error}; it is left out.")
             left_out.append(planned.name)
             continue
-        except InputError as error:
+        except (InputError, DataError) as error:
             if len(plans) == 1:
                 raise
-            print(f"{planned.name}: {error} It is left out.")
+            reason = in_words(error) if isinstance(error, InputError) else str(error)
+            say(f"{planned.name}: {reason.rstrip('.')}. It is left out.")
             left_out.append(planned.name)
             continue
-        rows.append({"name": planned.name, "settings": planned.settings, **evaluated(planned, arguments.download)})
+        rows.append({"name": planned.name, "settings": planned.settings, **found})
     if rows:
         report(folder, axes, rows, left_out)
     return 1 if left_out else 0
@@ -114,73 +119,73 @@ def report(folder, axes, rows, left_out):
     """Write sweep.json and the pictures, and print the table."""
     SWEEP.write(folder / "sweep.json", {"over": axes, "runs": rows, "diverged": left_out})
     print_table(rows)
-    print(f"wrote {folder / 'sweep.json'}")
-    if all("rate" in row for row in rows):
+    say(f"wrote {folder / 'sweep.json'}")
+    if all(row.get(name) is not None for row in rows for name in ("rate", "distortion", "elbo")):
         save_picture(rate_distortion_curve(axes, rows), folder / "rate_distortion.png")
     save_picture(over_option(axes, rows), folder / "figures.png")
 
 
 def print_table(rows):
-    """A line a run: what was swept, and what the instruments say, on held-out images."""
+    """Print a line a run: its varied options, and its measures on held-out images."""
     swept = list(rows[0]["settings"])
     measured = [name for name in COLUMNS if any(name in row for row in rows)]
     lines = [[*swept, *(COLUMNS[name][0] for name in measured)]]
     lines += [[*row["settings"].values(), *(cell(row, name) for name in measured)] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
-        print("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
+        say("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
 
 
 def cell(row, name):
-    """A number of the table as its column writes it; empty where the run has none."""
-    return format(row[name], COLUMNS[name][1]) if name in row else ""
+    """A number of the table as its column writes it; empty where the run has no finite one."""
+    return "" if row.get(name) is None else format(row[name], COLUMNS[name][1])
 
 
 def read_axes(arguments):
-    """{option: [value, …]}, as text, of every --over. Raises InputError where one cannot be."""
+    """{option: [value, …]} of every --over, as text. Raises InputError for one that cannot be read."""
     if arguments.resume or not arguments.out:
-        raise InputError("sweep needs --out DIR, in which it finds its runs again; it takes no --resume.")
+        raise InputError("sweep needs --out DIR, in which it finds its runs again: give that instead of --resume.")
     if arguments.model is None:
-        raise InputError("sweep needs a model, as train does.")
+        raise InputError(f"sweep needs a model: choose {listed(systems(), 'or')}.")
     known, axes = run_options(find_system(arguments.model)), {}
     for text in arguments.over:
         option, _, values = text.partition("=")
         name, values = option.removeprefix("--").replace("-", "_"), values.split(",")
         if not all(values):
-            raise InputError(f"--over {text} leads nothing through values: write --over OPTION=VALUE,VALUE.")
+            raise InputError(f"--over {text} lacks an option or a value: write --over OPTION=VALUE,VALUE.")
         if name not in known and name not in every_option():
             raise InputError(f"--over {text}: {option!r} is not an option of train{nearest(name, known)}")
         if name in axes or getattr(arguments, name) is not None:
             raise InputError(f"--{name.replace('_', '-')} is given twice: leave one of them out.")
         if len(set(values)) < len(values):
-            raise InputError(f"--over {text} names a value twice: leave one of them out.")
+            raise InputError(f"--over {text} gives a value twice: leave one of them out.")
         axes[name] = values
     return axes
 
 
 def plan(arguments, axes):
-    """Every run of the sweep, before any is begun. Raises InputError where one of them cannot be."""
+    """[Planned]: every run of the sweep, before the first begins. Raises InputError where options do not fit."""
     plans = []
     for values in itertools.product(*axes.values()):
         settings = dict(zip(axes, values, strict=True))
         texts = {**given(arguments), **settings}
         options = resolve(arguments.model, read(arguments.model, texts))
         name = "_".join(f"{option}={value}" for option, value in settings.items())
-        folder = Path(arguments.out) / name.replace(":", "-").replace("/", "-")  # neither is for a folder's name
+        folder = Path(arguments.out) / name.replace(":", "-").replace("/", "-")  # a folder's name has neither
         plans.append(Planned(settings, folder, options))
     return plans
 
 
 def check_same_run(planned):
-    """Raises InputError where the run's folder holds one that was trained with other options."""
+    """Raises InputError where the folder holds a run that was trained with other options."""
     if not (planned.folder / "resume.safetensors").exists():
         return
     config, _ = read_position(planned.folder / "resume.safetensors")
     for name, value in planned.options.items():
         may_change = name != "model" and every_option()[name][0][1].may_change
         if not may_change and (before := config["options"].get(name, value)) != value:
-            raise InputError(f"{planned.folder} was trained with --{name.replace('_', '-')} {before}, and this sweep "
-                             f"asks for {value}: name another --out.")
+            raise InputError(f"{shown(planned.folder)} was trained with --{name.replace('_', '-')} {shown(before)}, "
+                             f"and this sweep asks for {value}: name another --out.")
 
 
 def finished(planned):
@@ -193,14 +198,15 @@ def finished(planned):
 
 
 def evaluated(planned, download):
-    """What `evaluate --json` says of the run, kept in its evaluation.json until the run is trained on."""
+    """{measure: value} of `evaluate --json`, and the MIG. The run's evaluation.json keeps them until it is trained
+    further."""
     _, position = read_position(planned.folder / "resume.safetensors")
     about = {"version": MEASURES_VERSION, "updates": position["updates"]}
     path = planned.folder / "evaluation.json"
     if path.exists():
         try:
             found = EVALUATION.read(path)
-            if found["about"] == about:
+            if found["about"] == about and all(is_number(found["figures"].get(name)) for name in (*COLUMNS, *PANELS)):
                 return found["figures"]
         except InputError:
             pass  # measured again
@@ -208,6 +214,11 @@ def evaluated(planned, download):
     trained = Trained(run, planned.options["device"])
     data = find_system(planned.options["model"]).load_data(planned.options, download)
     figures = {"parameters": run.config["parameters"], **measure_all(trained, data.held_out)}
-    figures |= mig_of_run(trained, data)
+    figures = finite(figures | mig_of_run(trained, data))
     EVALUATION.write(path, {"about": about, "figures": figures}, indent=None)
     return figures
+
+
+def is_number(value):
+    """Is it a number, or None, which stands for an infinite one or for none?"""
+    return value is None or isinstance(value, int | float)

@@ -1,4 +1,4 @@
-"""Pictures of a run's space of codes: where codes lie, what a grid of them shows, what they say of known factors."""
+"""Pictures of a run's space of codes: where codes lie, what a grid of them decodes to, what they tell of factors."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,7 +8,7 @@ from scratch.figures.text import fold, legend, title
 
 
 def information_figure(found, rows=20):
-    """Shares of each factor's entropy, a row a dimension, those first that say most of any factor."""
+    """The share of each factor's entropy that each dimension tells: a row a dimension, the largest share first."""
     shares = found.nats / found.entropies
     order = np.argsort(-shares.max(axis=1), kind="stable")[:rows]
     F = len(found.names)
@@ -28,7 +28,7 @@ def information_figure(found, rows=20):
 
 
 def scatter_figure(space, colour, values, data_name):
-    """Codes in the two most important dimensions; where there is a prior, with its circles of 1σ and 2σ."""
+    """Codes in the two most important dimensions, with the circles of 1σ and 2σ of the prior where there is one."""
     first, second = space.most_important(2)
     figure = Figure(figsize=(6, 5.2), layout="constrained")
     axes = figure.add_subplot()
@@ -58,13 +58,13 @@ def scatter_figure(space, colour, values, data_name):
 
 
 def grid_figure(images, name, space):
-    """What a grid of codes of two numbers (vector_codes.grid_of_codes) decodes to: images (R, C, H, W, channels)."""
+    """The images (R, C, H, W, channels) that a grid of codes of two numbers (vector_codes.grid_of_codes) decodes to."""
     source = "the prior" if space.has_prior else "a Gaussian fitted to the codes"
     return image_grid(images, f"{name}: decoded at quantiles of {source}")
 
 
 def image_grid(images, heading):
-    """A figure of images (R, C, H, W, channels) in rows and columns, without a label."""
+    """A figure of images (R, C, H, W, channels) in rows and columns without labels, under a heading."""
     figure = Figure(figsize=(6, 6 * len(images) / len(images[0]) + 0.35), layout="constrained")
     axes = figure.add_subplot()
     strips = [tile(row) for row in images]

@@ -1,8 +1,7 @@
-"""Pictures of what a finished run makes of images."""
+"""Pictures of a finished run: its reconstructions, samples, variations and interpolations."""
 
 import numpy as np
 
-from scratch.arrays import to_device, to_host
 from scratch.bottlenecks.vector_quantizer import code_counts
 from scratch.figures import pictures as figures
 from scratch.instruments.denoising import corrupted
@@ -29,8 +28,9 @@ def pictures_of(trained, metrics, data):
 
 
 def reconstruction_figure(runs, images, data_name):
-    """The images over their reconstructions, a row for each of the trained runs; of a run with a corruption also the
-    corrupted images over what becomes of them. A row is named after the model, where two have one model after the run.
+    """The images over their reconstructions, a row for each of the trained runs. A run with a corruption has two more
+    rows: the corrupted images, and their reconstructions. A row is named after the model, or after the run where two
+    runs have the same model.
     """
     rows, models = [("original", images)], [trained.options["model"] for trained in runs]
     names = models if len(set(models)) == len(models) else [trained.run.folder.resolve().name for trained in runs]
@@ -44,7 +44,7 @@ def reconstruction_figure(runs, images, data_name):
 
 
 def sample_figure(trained, training_images, count, seed):
-    """New images from every prior that the model has, each prior in rows of its own and named in the title."""
+    """New images from every prior that the model has. Each prior has its own rows, and the title names it."""
     rng = np.random.default_rng(seed)
     rows, captions = [], []
     for prior in trained.priors(training_images):
@@ -56,8 +56,8 @@ def sample_figure(trained, training_images, count, seed):
 
 
 def interpolation_figure(trained, a, b, steps):
-    """The way from image a to image b through the latent space, under the two originals."""
-    strip = to_host(trained.model.interpolate(*(to_device(image[None], trained.device) for image in (a, b)), steps))[0]
+    """Images decoded on the way from image a to image b through the latent space, under the two originals."""
+    strip = trained.interpolate(a, b, steps)
     ends = np.ones_like(strip)
     ends[0], ends[-1] = a, b
     return figures.image_rows([("originals", ends), ("decoded", strip)],
@@ -65,9 +65,9 @@ def interpolation_figure(trained, a, b, steps):
 
 
 def variation_figure(trained, images, count, seed):
-    """Each image, and beside it what `count` draws of its code decode to. Raises InputError where none is drawn."""
-    rng = np.random.default_rng(seed)
-    draws = to_host(trained.model.variations(to_device(images, trained.device), count, rng))
+    """Each image beside the images that `count` draws of its code decode to. Raises InputError where the code is not
+    drawn at random."""
+    draws = trained.variations(images, count, np.random.default_rng(seed))
     rows = [
         ("original, then draws", np.concatenate([image[None], drawn]))
         for image, drawn in zip(images, draws, strict=True)

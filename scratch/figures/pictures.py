@@ -6,9 +6,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from data_utils import printable
-from scratch.figures.text import DPI, LINE, fold, legend, lines, title, width_of
-from scratch.runs.run import write_atomically
+from scratch.figures.text import DPI, LINE, any_letter, fold, legend, lines, title, width_of
+from scratch.options.errors import InputError
+from scratch.runs.files import write_atomically
+from scratch.runs.schema import shown
 
 GAP = 2  # white pixels between images
 
@@ -16,14 +17,20 @@ GAP = 2  # white pixels between images
 def save_figure(figure, path):
     """Write a figure as PNG, complete or not at all. Returns the path."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
+    with any_letter():
+        figure.savefig(buffer, format="png", dpi=DPI)
     write_atomically(path, buffer.getvalue())
     return path
 
 
 def tile(images):
-    """Images (N, H, W, C) side by side, as one (H, N·(H + gap), 3) picture in [0, 1]."""
+    """Images (N, H, W, C) side by side, as one (H, N·(W + GAP) − GAP, 3) picture in [0, 1]. C is 1 or 3.
+
+    Raises InputError for another C.
+    """
     N, H, W, C = images.shape
+    if C not in (1, 3):
+        raise InputError(f"a picture shows images of 1 or 3 channels, and these have {C}: draw another run.")
     strip = np.ones((H, N * (W + GAP) - GAP, 3))
     for n in range(N):
         strip[:, n * (W + GAP) : n * (W + GAP) + W] = np.clip(images[n], 0, 1)
@@ -33,7 +40,7 @@ def tile(images):
 def image_rows(rows, heading):
     """A figure with a row of images (N, H, W, C) for every (label, images), under a heading."""
     columns = max(len(images) for _, images in rows)
-    longest = max(width_of(printable(label), 9) for label, _ in rows)
+    longest = max(width_of(shown(label), 9) for label, _ in rows)
     inches = max(3, longest / 3)  # a row has room for four lines
     label_width = max(width_of(line, 9) for label, _ in rows for line in lines(label, inches, 9)) + 0.18
     width = max(columns * 0.75 + label_width, 4.0)
@@ -54,7 +61,7 @@ def image_rows(rows, heading):
 
 
 def loss_curves(metrics):
-    """Each loss term over the epochs, on the training and the held-out images; and a VQ-VAE's codes in use."""
+    """Each loss term over the epochs, on the training and the held-out images; of a codebook also the codes in use."""
     ours = [name.removeprefix("held_out_") for name in metrics[0] if name.startswith("held_out_")]
     names = [name for name in ours if not name.startswith("epoch_perplexity")]
     columns = min(3, len(names))
@@ -75,7 +82,7 @@ def loss_curves(metrics):
 
 
 def run_curves(runs, names):
-    """Metrics of several runs over their epochs, a panel each: runs is {label: metrics}, names the metrics to draw."""
+    """Metrics of several runs over their epochs. `runs` is {label: metrics}; each of the `names` has a panel."""
     columns = min(2, len(names))
     depth = -(-len(names) // columns)
     figure = Figure(figsize=(5 * columns, 3 * depth), layout="constrained")
@@ -94,7 +101,7 @@ def run_curves(runs, names):
 
 
 def codebook_use(counts_by_level):
-    """How often each code is used, the most frequent first; a curve for each {level: counts}."""
+    """The share of positions at which each code is used, the most frequent first: a curve for each {level: counts}."""
     figure = Figure(figsize=(6, 3), layout="constrained")
     axes = figure.add_subplot()
     titles = []
@@ -126,8 +133,10 @@ def kl_per_dimension(kl):
 
 
 def explained_variance(shares, points, data_name):
-    """PCA's curve, the share of variance that its first 1, 2, … components explain, and runs as points on, below or
-    above it: points is {label: [(numbers in the code, share), …]}, those of a label joined."""
+    """The shares of variance that PCA's first 1, 2, … components explain as a curve, and runs as points beside it.
+
+    points is {label: [(numbers in the code, share), …]}; a line joins the points of a label.
+    """
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.add_subplot()
     curves = axes.plot(np.arange(1, len(shares) + 1), shares, color="0.5")
@@ -143,10 +152,10 @@ def explained_variance(shares, points, data_name):
 
 
 def score_histograms(pairs, areas, inside_label, outside_label):
-    """How the scores of images from inside and from outside lie beside each other, a panel for each score.
+    """Histograms of the scores of images from inside and from outside, a panel for each score.
 
-    pairs is {score: (inside (m,), outside (n,))}, areas {score: AUROC}. Bars are shares of each set; what lies beyond
-    the 0.5th and the 99.5th percentile of both is counted in the outermost ones.
+    pairs is {score: (inside (m,), outside (n,))}, areas {score: AUROC}. Bars are shares of each set; the outermost bars
+    count all scores beyond the 0.5th and the 99.5th percentile of both sets.
     """
     columns = min(2, len(pairs))
     depth = -(-len(pairs) // columns)
@@ -154,6 +163,9 @@ def score_histograms(pairs, areas, inside_label, outside_label):
     for index, (name, sets) in enumerate(pairs.items()):
         axes = figure.add_subplot(depth, columns, index + 1)
         low, high = np.percentile(np.concatenate(sets), [0.5, 99.5])
+        if np.float32(low) == np.float32(high):  # all scores are the same: one bar in the middle
+            margin = max(1.0, abs(low)) / 2
+            low, high = low - margin, high + margin
         bars = []
         for scores in sets:
             shares = np.full(len(scores), 1 / len(scores))
@@ -168,7 +180,7 @@ def score_histograms(pairs, areas, inside_label, outside_label):
 
 
 def neighbours(queries, found, heading):
-    """Each of the queries (Q, H, W, C) and beside it, in a row for each {label: (Q, k, H, W, C)}, its neighbours."""
+    """Each of the queries (Q, H, W, C) beside its neighbours, in a row for each {label: (Q, k, H, W, C)}."""
     rows, blank = [], np.ones_like(queries[:1])
     for number, query in enumerate(queries):
         for index, (label, images) in enumerate(found.items()):

@@ -1,4 +1,4 @@
-"""What the runs of a sweep come to: the rate–distortion curve, and figures over what was swept."""
+"""Pictures of a sweep: the rate–distortion curve, and the measures of the runs over the option that varies."""
 
 import math
 
@@ -8,14 +8,14 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from scratch.figures.text import fold, grow, legend, literal, title
 
-COLUMNS = {  # figure: (heading, format); those that a run has
+COLUMNS = {  # measure: (heading, format); a table has the columns that its runs have
     "rate": ("rate", ".2f"), "distortion": ("distortion", ".2f"), "elbo": ("ELBO", ".2f"),
     "bits_per_dim": ("bits/dim", ".3f"), "importance_weighted_bound": ("log p(x) ≥", ".2f"),
-    "active_units": ("active", "d"), "mig": ("MIG", ".3f"), "codes_used": ("codes", "d"),
+    "active_units": ("active", ".0f"), "mig": ("MIG", ".3f"), "codes_used": ("codes", ".0f"),
     "share_of_zeros": ("zeros", ".3f"), "psnr": ("PSNR", ".2f"), "ssim": ("SSIM", ".3f"),
-    "denoising_gain": ("gain dB", ".2f"), "parameters": ("parameters", ",d"),
+    "denoising_gain": ("gain dB", ".2f"), "parameters": ("parameters", ",.0f"),
 }
-PANELS = {  # figure: (its axis, from zero); the first four that the runs have are drawn over what was swept
+PANELS = {  # measure: (label of its axis, does the axis begin at zero?); the first four that all runs have are drawn
     "active_units": ("active units", True),
     "rate": ("rate (nats)", True),
     "elbo": ("ELBO (nats)", False),
@@ -27,7 +27,7 @@ PANELS = {  # figure: (its axis, from zero); the first four that the runs have a
 
 
 def lines_of(axes, rows):
-    """{label: rows}: the runs that differ in the first swept option alone, each a line of a picture."""
+    """{label: rows}: the runs that differ only in the first of the varied options, a line of a picture each."""
     first, lines = next(iter(axes)), {}
     for row in rows:
         others = {name: value for name, value in row["settings"].items() if name != first}
@@ -37,7 +37,7 @@ def lines_of(axes, rows):
 
 
 def rate_distortion_curve(axes, rows):
-    """Distortion over rate, a point a run; on a line of slope −1 all points have one ELBO. (Alemi et al. 2018,
+    """Distortion over rate, a point a run. All points on a line of slope −1 have the same ELBO. (Alemi et al. 2018,
     arXiv:1711.00464)"""
     first = next(iter(axes))
     figure = Figure(figsize=(7, 5), layout="constrained")
@@ -67,10 +67,10 @@ def rate_distortion_curve(axes, rows):
 
 
 def over_option(axes, rows):
-    """The figures of the runs over the first swept option; a line for each combination of the others."""
+    """The measures of the runs over the first of the varied options; a line for each combination of the others."""
     first, values = next(iter(axes.items()))
-    rows = [{**row, "squared_error": 10 ** (-row["psnr"] / 10)} for row in rows]
-    names = [name for name in PANELS if all(name in row for row in rows)][:4]
+    rows = [{**row, "squared_error": squared_error(row)} for row in rows]
+    names = [name for name in PANELS if all(row.get(name) is not None for row in rows)][:4] or ["loss"]
     columns = min(2, len(names))
     depth = -(-len(names) // columns)
     figure = Figure(figsize=(4.5 * columns, 3.2 * depth + 0.4), layout="constrained")
@@ -82,7 +82,7 @@ def over_option(axes, rows):
                       marker="o", markersize=4, linewidth=1 if numeric else 0)[0]
             for group in groups.values()
         ]
-        ends, from_zero = PANELS[name]
+        ends, from_zero = PANELS.get(name, (name, False))
         if from_zero:
             plot.set_ylim(bottom=min(0, plot.get_ylim()[0]))
         if numeric and min(at.values()) > 0 and max(at.values()) >= 4 * min(at.values()):
@@ -101,8 +101,17 @@ def over_option(axes, rows):
     return figure
 
 
+def squared_error(row):
+    """The mean squared error of a run: 10^(−PSNR/10), 0 where the PSNR is infinite (None); None of a run without one.
+    """
+    if "psnr" not in row:
+        return None
+    return 0.0 if row["psnr"] is None else 10 ** (-row["psnr"] / 10)
+
+
 def positions(values):
-    """({value: place on the axis}, are they numbers?); what is no number, as a schedule, takes places one by one."""
+    """({value: place on the axis}, are all values numbers?). Where one is text, such as a schedule, the places are 0,
+    1, 2, …"""
     try:
         numbers = [float(value) for value in values]
     except ValueError:

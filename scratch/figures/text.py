@@ -1,55 +1,68 @@
-"""Text in pictures: names from outside are drawn as they are, and no line runs out of the picture.
+"""Text in pictures: names are drawn letter by letter, and each line fits into the picture.
 
-Matplotlib reads what stands between two dollar signs as mathematics, drops legend entries that begin with an
-underscore, and cuts off a title that is wider than its figure. A run, a folder or a data set may have any name.
+A run, a folder or a data set may have any name. Matplotlib reads text between two dollar signs as mathematics, drops
+legend entries that begin with an underscore, and cuts off a title that is wider than its figure.
 """
 
+import warnings
+from contextlib import contextmanager
 from functools import cache
 
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
-from data_utils import printable
+from scratch.runs.schema import shown
 
 DPI = 120  # pixels to an inch in the pictures that are written
 LINE = 1.25 / 72  # inches from one line to the next, for each point of the font's size
 
 
 def literal(text):
-    r"""The text as Matplotlib draws it letter by letter: $ escaped, and control characters except line breaks, too.
+    r"""The text with $ and all control characters except line breaks escaped: Matplotlib draws it letter by letter.
 
-    Matplotlib itself turns \$ back into $ when it draws text that holds no mathematics.
+    Matplotlib itself turns \$ back into $ when it draws text without mathematics.
     """
-    return "\n".join(map(printable, str(text).split("\n"))).replace("$", r"\$")
+    return "\n".join(map(shown, str(text).split("\n"))).replace("$", r"\$")
 
 
 def fold(text, inches, size):
-    """The text as `literal` gives it, in lines of at most so many inches: cut between words, or else within one."""
+    """The text as `literal` gives it, in lines of at most so many inches: cut between words, or where one is too long
+    within it."""
     return literal("\n".join(lines(text, inches, size)))
 
 
 def lines(text, inches, size):
-    """The lines that `fold` makes of a text, before they are escaped for Matplotlib."""
-    return [part for line in str(text).split("\n") for part in _folded(printable(line), inches, size)]
+    """The lines that `fold` makes of a text, before $ is escaped."""
+    return [part for line in str(text).split("\n") for part in _folded(shown(line), inches, size)]
 
 
 def width_of(line, size):
-    """Width in inches of a printable line in the default font of so many points, as pictures are written."""
-    return _renderer().get_text_width_height_descent(line, FontProperties(size=size), ismath=False)[0] / DPI
+    """The width in inches of a printable line, in the default font at so many points."""
+    with any_letter():
+        return _renderer().get_text_width_height_descent(line, FontProperties(size=size), ismath=False)[0] / DPI
+
+
+@contextmanager
+def any_letter():
+    """Within a `with` block, Matplotlib draws a box for each letter that its font lacks, without a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+        yield
 
 
 def title(axes, text, size=10):
     """Set the title of axes, folded to their width."""
-    inches = 1.15 * axes.get_position().width * axes.figure.get_figwidth()  # a title may be a little wider than they
+    inches = 1.15 * axes.get_position().width * axes.figure.get_figwidth()  # a little wider than the axes
     axes.set_title(fold(text, inches, size), fontsize=size)
 
 
 def legend(place, handles, labels, inches, size=8, **style):
-    """A legend of axes or of a figure: each label is drawn as it is, folded to so many inches. An empty one has none.
+    """A legend of axes or of a figure, whose labels are folded to so many inches. A handle with an empty label is left
+    out.
 
-    A figure grows by the lines that folding adds. The labels are set afterwards: some versions of Matplotlib leave out
-    those with an underscore in front.
+    A figure grows by the lines that folding adds. The labels are set after the legend is made: some versions of
+    Matplotlib drop labels that begin with an underscore.
     """
     entries = [(handle, fold(label, inches, size)) for handle, label in zip(handles, labels, strict=True) if label]
     drawn = place.legend([handle for handle, _ in entries], ["label"] * len(entries), fontsize=size, **style)
@@ -83,7 +96,7 @@ def _folded(line, inches, size):
 
 
 def _longest_start(line, inches, size):
-    """How many characters of a line fit into so many inches, at least one; found by bisection."""
+    """The number of characters of a line that fit into so many inches, at least one; found by bisection."""
     fits, too_long = 1, len(line)
     while too_long - fits > 1:
         middle = (fits + too_long) // 2

@@ -1,1 +1,1 @@
-"""What judges a model and is not part of it."""
+"""Measures of trained models and of their codes: models and arrays in, numbers out."""

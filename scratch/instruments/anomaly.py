@@ -2,22 +2,24 @@
 
     reconstruction_error    ‖x − x̂‖², of the deterministic reconstruction
     negative_elbo           rate + distortion, in nats (elbo.py)
-    rate                    KL(q(z | x) ‖ p(z)) alone
-    code_length             −Σ log₂ p of its codes by their frequency on training images (bits.py)
-    pixel_variance          of the image itself: no model at all, and what a score has to beat
+    rate                    KL(q(z | x) ‖ p(z)) alone, in nats
+    code_length             −Σ log₂ p of its codes by their frequency on training images, in bits (bits.py)
+    pixel_variance          the variance of the image's own numbers, without a model: the score to beat
 
-How well a score tells the two apart is the area under the ROC curve, the probability that an image from outside has
-the higher score of two:
+AUROC, the area under the ROC curve, measures how well a score tells the two apart. It is the probability that of one
+image from inside and one from outside the latter has the higher score:
 
     AUROC = P(s_out > s_in) + ½ P(s_out = s_in) = (R − n (n + 1)/2) / (n m)
 
-with the sum R of the n outside images' ranks among all n + m (equal scores share their mean rank): Mann & Whitney's
-U over n m (Hanley & McNeil 1982, doi:10.1148/radiology.143.1.7063747). 0.5 is chance; below it the outside images look
-*more* like the model's own than those do, as a likelihood can find (Nalisnick et al. 2019, arXiv:1810.09136).
+R is the sum of the n outside images' ranks among all n + m; equal scores share their mean rank. This is Mann &
+Whitney's U over n m (Hanley & McNeil 1982, doi:10.1148/radiology.143.1.7063747). 0.5 is chance. Below 0.5 the outside
+images score as more typical than the model's own, which happens with likelihoods (Nalisnick et al. 2019,
+arXiv:1810.09136).
 """
 
 import numpy as np
 
+from data_utils import to_float
 from scratch.instruments.bits import code_bits
 from scratch.instruments.elbo import rate_distortion
 from scratch.instruments.library import scipy_module
@@ -25,14 +27,15 @@ from scratch.instruments.posteriors import posterior_kind
 
 
 def auroc(inside, outside):
-    """P(s_out > s_in) + ½ P(s_out = s_in) of scores inside (m,) and outside (n,)."""
+    """P(s_out > s_in) + ½ P(s_out = s_in) of scores inside (m,) and outside (n,). Raises InputError without SciPy."""
     ranks = scipy_module("stats", "AUROC").rankdata(np.concatenate([inside, outside]))
     n, m = len(outside), len(inside)
     return float((ranks[m:].sum() - n * (n + 1) / 2) / (n * m))
 
 
 def squared_errors(trained, images):
-    """‖x − x̂‖² of each image (uint8), (N,)."""
+    """‖x − x̂‖² of each stored image, (N,)."""
+
     def of_batch(x):
         error = trained.model.reconstruct(x) - x
         return (error * error).reshape(len(x), -1).sum(axis=1)
@@ -41,12 +44,12 @@ def squared_errors(trained, images):
 
 
 def pixel_variances(images):
-    """The variance of each image's (uint8) own numbers, in units of [0, 1], (N,)."""
-    return (images.reshape(len(images), -1) / 255).var(axis=1)
+    """The variance of the numbers of each stored image, as floats in [0, 1], (N,)."""
+    return to_float(images, np.float64).reshape(len(images), -1).var(axis=1)
 
 
 def scores(trained, images, frequencies=None):
-    """{score: (N,)} of images (uint8), all that the model has; `frequencies` as code_frequencies gives them."""
+    """{score: (N,)} of stored images: every score that the model has. `frequencies` are those of code_frequencies."""
     found = {"reconstruction_error": squared_errors(trained, images)}
     kind = posterior_kind(trained.model)
     if kind is not None:
@@ -62,7 +65,7 @@ def scores(trained, images, frequencies=None):
 
 
 def code_frequencies(trained, images):
-    """{level: bits of each code (K,)} by their use on training images; None of a model without codes."""
+    """{level: bits of each code (K,)} by the use of the codes on training images; None of a model without codes."""
     if not trained.codes:
         return None
     grids = trained.model.bottleneck.by_level(trained.encode(images))
@@ -70,7 +73,11 @@ def code_frequencies(trained, images):
 
 
 def anomaly(trained, data, outside):
-    """({score: (of the held-out images of data, of those of outside)}, {score: AUROC})."""
+    """({score: (of the held-out images of `data`, of those of `outside`)}, {score: AUROC}).
+
+    Raises InputError for a model without images, and without SciPy.
+    """
+    trained.needs_images("anomaly")
     frequencies = code_frequencies(trained, data.train)
     inner, outer = (scores(trained, images, frequencies) for images in (data.held_out, outside.held_out))
     pairs = {name: (inner[name], outer[name]) for name in inner}

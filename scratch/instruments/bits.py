@@ -1,17 +1,17 @@
-"""What an image costs in bits as codes, and what JPEG and PNG ask for the same images.
+"""The bits of an image as codes, beside the bits of its JPEG and PNG files.
 
-A grid of h·w codes out of K costs h·w·log₂ K bits where every code is sent with equally many bits. A code that is used
-often can be sent with fewer, −log₂ p of them (Shannon 1948); an arithmetic coder comes as near to that as one likes.
-p has to be known to both ends before the image is, so it is counted on the training images, with one added to each
-count (Laplace's rule) so that a code which only a held-out image uses has a price too:
+A grid of h·w codes out of K costs h·w·log₂ K bits where every code is sent with equally many bits. A frequent code can
+be sent with fewer, −log₂ p (Shannon 1948); an arithmetic coder comes arbitrarily near to that. Sender and receiver have
+to know p before the image. So p is counted on the training images. One is added to each count (Laplace's rule), so that
+a code which only a held-out image uses has a finite cost:
 
     p_k = (count_k + 1) / (Σ count + K)        bits of an image = −Σ over its positions log₂ p_k
 
-That is the cross-entropy of the held-out codes under the training codes' frequencies. The grids of a model with several
-levels are added up. The positions count as independent; a learned prior over whole grids would ask for less.
+This is the cross-entropy of the held-out codes under the training codes' frequencies. The grids of a model with several
+levels are added up. Positions count as independent; a learned prior over whole grids would need fewer bits.
 
-The weights of the model are not counted, nor is JPEG's program. A JPEG file carries its tables in its header, 625 bytes
-of a colour one from Pillow, which is most of an image of 32×32: sizes are given with it and without it.
+The weights of the model and the program of JPEG are not counted. A JPEG file carries its tables in its header: 625
+bytes of a colour file from Pillow, which is most of an image of 32×32. Sizes are given with and without the header.
 """
 
 import io
@@ -23,6 +23,7 @@ from PIL import Image
 from scratch.bottlenecks.vector_quantizer import code_counts
 from scratch.losses import psnr
 from scratch.options.errors import InputError
+from scratch.runs.schema import shown
 
 QUALITIES = range(1, 101)  # of JPEG, as Pillow takes them
 
@@ -49,30 +50,30 @@ def picture(pixels):
 
 
 def compressed(pixels, **settings):
-    """The bytes of a file of an image (H, W, C) uint8."""
+    """The bytes of the file that Pillow makes of an image (H, W, C) uint8."""
     buffer = io.BytesIO()
     picture(pixels).save(buffer, **settings)
     return buffer.getvalue()
 
 
 def png_bits(images):
-    """Bits of an image as a PNG file, averaged."""
+    """Bits of an image (H, W, C) uint8 as a PNG file, averaged over images."""
     return 8 * float(np.mean([len(compressed(image, format="png", optimize=True)) for image in images]))
 
 
 def jpeg_header(file):
-    """How many bytes of a JPEG file say nothing of its image: all segments before the data of its scan, and the end
-    marker. They are the same for all images of one size and one quality.
+    """The number of bytes of a JPEG file that do not depend on its image: all segments before the data of its scan, and
+    the end marker. They are the same for all images of one size and one quality.
     """
     position, marker = 2, None  # behind the start marker
-    while marker != 0xDA:  # of the scan, whose data follow
+    while marker != 0xDA:  # of the scan; its data follow
         marker, length = file[position + 1], int.from_bytes(file[position + 2 : position + 4], "big")
         position += 2 + length
     return position + 2
 
 
 def jpeg(images, quality):
-    """{quality, mse, bits, bits_without_header} of images (N, H, W, C) uint8 as Pillow's JPEG files, averages each."""
+    """{quality, mse, bits, bits_without_header} of images (N, H, W, C) uint8 as Pillow's JPEG files, all averages."""
     squared_error, size, header = 0, 0, 0
     for image in images:
         file = compressed(image, format="jpeg", quality=quality)
@@ -106,17 +107,31 @@ def jpeg_of_error(images, mse):
 
 
 def mean_squared_error(trained, images, latents):
-    """Of the images (N, H, W, C) uint8 decoded from their latents, as floats in [0, 1]: that of `evaluate`'s PSNR."""
+    """The mean squared error of images decoded from the latents of stored images, as floats in [0, 1]. The PSNR of
+    `evaluate` is that of the same error."""
     difference = trained.decode(latents) - trained.floats(images)
     return float((difference * difference).sum(dtype=np.float64) / images.size)
 
 
+def check_pictures(data):
+    """Raises InputError where the held-out images of `data` are not those of a JPEG or PNG file: uint8, of 1 or 3
+    channels."""
+    images = data.held_out
+    if images.dtype != np.uint8 or images.shape[-1] not in (1, 3):
+        raise InputError(f"bits compares with JPEG and PNG, which hold uint8 images of 1 or 3 channels, and those of "
+                         f"{shown(data.name)} are {images.dtype} of {images.shape[-1]}: choose images of uint8.")
+
+
 def rates(trained, data):
-    """What the held-out images of `data` cost: a dict that JSON can hold. Raises InputError for a model without codes.
+    """The bits of the held-out images of `data`: {name: number, text or dict of these}. A PSNR may be infinite.
+
+    Raises InputError for a model without codes, and for images that JPEG and PNG cannot hold.
     """
+    trained.needs_images("bits")
     if not trained.codes:
-        raise InputError(f"bits counts codes, and the latents of a {trained.options['model']} are numbers: name a run "
-                         f"of a model with a codebook.")
+        raise InputError(f"bits counts codes, and the latents of {trained.options['model']} are numbers: name a run of "
+                         f"a model with a codebook.")
+    check_pictures(data)
     by_level = trained.model.bottleneck.by_level
     held_out = trained.encode(data.held_out)
     training, K = by_level(trained.encode(data.train)), trained.codes

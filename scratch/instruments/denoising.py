@@ -1,4 +1,6 @@
-"""How much of the noise in images an autoencoder takes away, in dB."""
+"""The gain of an autoencoder in denoising: how much nearer to the clean image its output is than its input, in dB."""
+
+import math
 
 import numpy as np
 
@@ -9,8 +11,11 @@ from scratch.training.held_out import held_out_generators
 
 
 def corrupted(trained, images, corruption=None):
-    """(images, what the encoder sees of them) as floats, batch by batch. Held-out images, given from the first on, are
-    corrupted as the held-out loss corrupts them, or by another corruption than the run's own."""
+    """Yields (images, corrupted images) of stored images as floats, batch by batch.
+
+    The corruption is the one given, or the run's own. The noise is that of the held-out loss where the images are the
+    held-out ones from the first on.
+    """
     corruption, (_, rng) = corruption or trained.model.corruption, held_out_generators()
     for batch in batches(len(images), trained.options["batch_size"], 0, 0, shuffle=False):
         x = trained.prepared(images[batch])
@@ -18,24 +23,27 @@ def corrupted(trained, images, corruption=None):
 
 
 def new_corruption(trained, text):
-    """The corruption that a text such as "gaussian:0.3" stands for, for a run's images."""
+    """The corruption that a text such as "gaussian:0.3" names, for images of a run."""
     kind, amount = read_corruption(text)
     return CORRUPTIONS[kind](amount, trained.shape, dtype=trained.dtype)
 
 
 def denoising(trained, images, corruption=None):
-    """PSNR in dB of corrupted images against the clean ones, of what the model makes of them, and the difference.
+    """{"corrupted_psnr", "denoised_psnr", "denoising_gain"} of stored images, in dB.
 
-    By the run's own corruption or, of any run, by the one given: a model that was never shown noise is measured too.
+    These are the PSNR of the corrupted images, the PSNR of the model's output for them, both against the clean images,
+    and the difference. The corruption is the one given, or the run's own: a model that was trained without noise can be
+    measured too. Where the corruption changed no image, the first is infinite and the gain is left out.
 
-    Of what the encoder sees, as it is: Gaussian noise leads out of [0, 1], and where it would only have to be clipped
-    (a black background) part of the gain is easily had.
+    The corrupted images are measured as the encoder sees them. Gaussian noise leads out of [0, 1]; where clipping alone
+    would remove it, as on a black background, part of the gain is easy.
     """
     errors, count = np.zeros(2), 0
     for x, seen in corrupted(trained, images, corruption):
-        denoised = trained.in_batches(trained.model.reconstruct, seen)  # noise may lead out of [0, 1]
+        denoised = trained.in_batches(trained.model.reconstruct, seen)  # trained.reconstruct refuses what leaves [0, 1]
         for which, other in enumerate((seen, denoised)):
-            errors[which] += ((other - x) ** 2).sum(dtype=np.float64)
+            errors[which] += ((other - x).astype(np.float64) ** 2).sum()
         count += x.size
     before, after = (psnr(error / count) for error in errors)
-    return {"corrupted_psnr": before, "denoised_psnr": after, "denoising_gain": after - before}
+    found = {"corrupted_psnr": before, "denoised_psnr": after}
+    return {**found, "denoising_gain": after - before} if math.isfinite(before) else found

@@ -1,11 +1,12 @@
 """Rate, distortion and their sum, the negative ELBO, of each image; bits per dimension; active units.
 
-    rate        KL(q(z | x) ‖ p(z))          what the code says of the image
-    distortion  −log p(x | z)                what is then left to say; z is drawn from q(z | x), never its mean
+    rate        KL(q(z | x) ‖ p(z))          the information in the code about the image
+    distortion  −log p(x | z)                the information that the code lacks; z is drawn from q(z | x)
     ELBO        −(rate + distortion) ≤ log p(x) on average over z
 
-All in nats, and whatever weight the KL had in training: a β-VAE is trained on another objective, and judged by this
-one. (Kingma & Welling 2014, arXiv:1312.6114; Alemi et al. 2018, arXiv:1711.00464; docs/instruments.md)
+All are in nats; a nat is 1/log 2 = 1.44 bits. The KL counts with weight 1, whatever its weight in training: a β-VAE is
+trained on another objective, and measured by this one.
+(Kingma & Welling 2014, arXiv:1312.6114; Alemi et al. 2018, arXiv:1711.00464; docs/instruments.md)
 """
 
 import math
@@ -37,13 +38,14 @@ class RateDistortion:
 
 
 def distortion(model, latents, x):
-    """−log p(x | z) of each image, (N,), with the likelihood's constant. For a model in evaluation mode."""
+    """−log p(x | z) of each image, (N,), with the likelihood's constant, of a model in evaluation mode."""
     output = model.decoder.forward(model.bottleneck.decode(latents))
     return model.reconstruction.negative_log_likelihood(output, x)
 
 
 def kl_and_distortion(model, x, noise):
-    """[KL of each dimension (N, D), distortion (N,)] of images x, with z drawn by means of the noise."""
+    """[KL of each dimension (N, D), distortion (N,)] of images x, with z drawn from the noise. Raises InputError for a
+    model without a posterior."""
     with model.evaluating():
         q = posterior(model, x)
         latents, _ = q.draw(noise)
@@ -51,7 +53,8 @@ def kl_and_distortion(model, x, noise):
 
 
 def rate_distortion(trained, images):
-    """RateDistortion of held-out images (uint8), each with the noise that its held-out loss is computed with."""
+    """RateDistortion of stored held-out images, each with the noise of its held-out loss. Raises InputError for a model
+    without a posterior."""
     rng, bottleneck = np.random.default_rng(HELD_OUT_SEED), trained.model.bottleneck
 
     def of_batch(x):
@@ -63,24 +66,24 @@ def rate_distortion(trained, images):
 
 
 def bits_per_dimension(log_likelihood, likelihood, image_shape):
-    """What each number of an image costs in bits, by log p(x) in nats or a bound on it.
+    """The bits that each number of an image costs, from log p(x) in nats or a bound on it.
 
-    Let D be the numbers in an image, H·W·C. A probability of binary pixels, the Bernoulli's, costs
+    Let D = H·W·C be the numbers in an image. A probability of binary pixels, as the Bernoulli's, costs
 
         −log p(x) / (D log 2)
 
-    bits. A density has to say first how finely x is to be told. Pixels are k/255 with k = 0 … 255, so that each stands
-    for an interval of width 1/255, whose probability is p(x)/255 for each of the D numbers, and costs
+    bits. A density needs a precision of x first. Pixels are k/255 with k = 0 … 255, so each stands for an interval of
+    width 1/255. Its probability is p(x)/255 for each of the D numbers, and costs
 
         −log p(x) / (D log 2) + log₂ 255
 
-    bits. This is what the literature gives as bits per dimension of 8-bit images, where pixels are k/256 and log₂ 256
-    bits are added: in that unit the density is 256/255 times as large, and 256 equally probable greys cost 8 bits in
-    either. Without the second term the figure is that of a density on [0, 1]; it can be negative, and has no meaning
-    beside one of pixels on another scale.
+    bits. The literature's bits per dimension of 8-bit images mean the same: there pixels are k/256 and log₂ 256 bits
+    are added, but the density is 256/255 times as large. 256 equally probable greys cost 8 bits in either. Without the
+    second term the figure is that of a density on [0, 1]. It can be negative, and figures of pixels on different scales
+    cannot be compared.
 
-    The density is taken at k/255 instead of averaged over the interval. Where it hardly changes within a grey level
-    that is the same; a density with spikes narrower than that can be flattered without end (Theis et al. 2016,
+    The density is taken at k/255 instead of averaged over the interval. Where it hardly changes within a grey level,
+    both are the same. A density with narrower spikes can make the figure arbitrarily small (Theis et al. 2016,
     arXiv:1511.01844).
     """
     bits = -log_likelihood / (math.prod(image_shape) * math.log(2))
@@ -88,7 +91,7 @@ def bits_per_dimension(log_likelihood, likelihood, image_shape):
 
 
 def active_units(means):
-    """Which of a VAE's units are active: whose posterior mean μ_j(x) varies over images by Var_x(μ_j) > 0.01.
+    """Is each of a VAE's units active? A unit j is active where its posterior mean has Var_x(μ_j(x)) > 0.01.
 
     Shapes: means (N, Z), the answer (Z,). (Burda et al. 2016, arXiv:1509.00519, section 5.2)
     """

@@ -1,13 +1,13 @@
-"""A bound on log p(x) that rises with the number of samples, by importance weighting.
+"""A lower bound on log p(x) that rises with the number of samples, by importance weighting.
 
     L_K = log (1/K) Σₖ wₖ,    wₖ = p(x | zₖ) p(zₖ) / q(zₖ | x),    zₖ ~ q(z | x)
 
-On average L_1 is the ELBO, L_K ≤ L_{K+1} ≤ log p(x), and L_K → log p(x) as K → ∞ where the weights are bounded; how
-soon depends on how well q fits the true posterior. (Burda et al. 2016, arXiv:1509.00519)
+On average L_1 is the ELBO, L_K ≤ L_{K+1} ≤ log p(x), and L_K → log p(x) as K → ∞ where the weights are bounded. The
+better q fits the true posterior, the sooner. (Burda et al. 2016, arXiv:1509.00519)
 
-The weights are e to the minus thousands, so only their logarithms are ever held, and of these only the logarithm of the
-sum so far: memory does not grow with K. The sum is kept in float64, where a weight of one in a thousand still counts
-against logarithms in the thousands.
+The weights are as small as e^−1000 and less, so the program holds their logarithms, and of these only the logarithm of
+the sum so far: memory does not grow with K. The sum is kept in float64. There a weight of a thousandth of the sum still
+changes a logarithm in the thousands.
 """
 
 import itertools
@@ -22,7 +22,10 @@ from scratch.training.held_out import HELD_OUT_SEED
 
 
 def importance_weighted_bound(model, x, noises):
-    """L_K of each image, (N,) float64, for K draws of noise, one after the other, each for all of the images."""
+    """L_K of each image, (N,) float64, for K draws of noise, one after the other, each for all images.
+
+    Raises InputError for a model without a posterior.
+    """
     xp, total, count = array_module(x), None, 0
     with model.evaluating():
         q = posterior(model, x)
@@ -35,10 +38,9 @@ def importance_weighted_bound(model, x, noises):
 
 
 def endless_noise(bottleneck, numbers):
-    """Noise (N, …) for a draw of each held-out image of these numbers, and another one, without end.
+    """Yields noise (N, …) for one draw of each held-out image of these numbers, without end.
 
-    Each image has a stream of its own, so that its draws do not depend on the batch it is in, and the first K of 2K are
-    the same as of K.
+    Each image has its own stream. So its draws do not depend on its batch, and the first K draws of 2K are those of K.
     """
     streams = [generator(np, HELD_OUT_SEED, number) for number in numbers]
     while True:
@@ -46,7 +48,7 @@ def endless_noise(bottleneck, numbers):
 
 
 def importance_weighted_bounds(trained, images, samples):
-    """L_K of each of the held-out images (uint8), (N,), with K = samples."""
+    """L_K of each of the stored held-out images, (N,), with K = samples."""
     numbers = itertools.count()
 
     def of_batch(x):

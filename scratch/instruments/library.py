@@ -1,4 +1,4 @@
-"""What the instruments borrow from SciPy, which the light core does without."""
+"""SciPy for the instruments that need it. The core runs without SciPy."""
 
 from importlib import import_module
 
@@ -6,7 +6,7 @@ from scratch.options.errors import InputError
 
 
 def scipy_module(name, wanted_for):
-    """SciPy's module of this name. Raises InputError, which says how to install it, where there is none."""
+    """SciPy's module of this name. Raises InputError, which says how to install it, where SciPy is not installed."""
     try:
         return import_module(f"scipy.{name}")
     except ImportError as error:

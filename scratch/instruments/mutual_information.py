@@ -1,19 +1,21 @@
-"""What each latent dimension says of each known factor of the images, and the gap between the two that say most.
+"""The mutual information of each latent dimension and each known factor of the images, and the gap (MIG) between the
+two dimensions that tell most of a factor.
 
     I(z_j; v) = Σ_b Σ_v p(b, v) log ( p(b, v) / (p(b) p(v)) )                         0 ≤ I ≤ H(v)
     MIG = mean over factors v of ( I(z_j*; v) − max_{j ≠ j*} I(z_j; v) ) / H(v)       j* = argmax_j I(z_j; v)
 
-The gap is 1 where each factor is told exactly by one dimension and by no other. (Chen et al. 2018, arXiv:1802.04942)
+The MIG is 1 where one dimension tells each factor exactly and all others tell nothing. (Chen et al. 2018,
+arXiv:1802.04942)
 
-z_j is drawn from q(z_j | x), so that a dimension that has collapsed to the prior says nothing, however exactly its mean
-still follows the image. The paper estimates its densities by drawing from q. Here each z_j falls into one of BINS bins
-b, and the probability of that is q's own, by the normal distribution function: nothing is drawn. With the edges e_b,
+z_j is distributed as q(z_j | x). So a dimension that has collapsed to the prior tells nothing, however exactly its mean
+still follows the image. The paper estimates its densities by draws from q. Here nothing is drawn: each z_j falls into
+one of BINS bins b, with a probability that follows from q by the normal distribution function Φ. With the edges e_b,
 
     p(b, v) = (1/N) Σ_{n: v_n = v} ( Φ((e_{b+1} − μ_nj) / σ_nj) − Φ((e_b − μ_nj) / σ_nj) )
 
-Two biases are left. Bins lose what lies within one: I is too small, the more so the narrower q is within a bin. And N
-images are few: I is too large by about (BINS − 1)(values of v − 1) / (2 N) nats where q is narrow (Miller 1955), and by
-hardly anything where it is wide. The second is much the same in all dimensions of one width, and leaves their gap.
+Two biases are left. Bins lose the differences within a bin: I is too small, the more so the narrower q is. And N images
+are few: I is too large by about (BINS − 1)(values of v − 1) / (2 N) nats where q is narrow (Miller 1955), and by hardly
+anything where q is wide. The second is about the same in all dimensions of one width, so it hardly changes their gap.
 """
 
 from dataclasses import dataclass
@@ -24,10 +26,12 @@ from data_utils.shapes import RANGES, SYMMETRY
 from scratch.instruments.library import scipy_module
 from scratch.instruments.posteriors import gaussian_posteriors, is_gaussian
 from scratch.options.errors import InputError
+from scratch.runs.schema import shown
 
 BINS = 40  # of each latent dimension
-LEVELS = 10  # of a factor that is a real number
+LEVELS = 10  # into which a factor that is a real number is cut
 BLOCK = 1024  # images at a time
+SMALLEST = 1e-100  # σ, so that a dimension that never varies has bins too; no quotient by it overflows
 
 
 @dataclass(frozen=True)
@@ -40,33 +44,34 @@ class MutualInformation:
 
     @property
     def gaps(self):
-        """(F,): of each factor, the gap between the two dimensions that say most of it, over its entropy."""
+        """(F,): of each factor, the gap between the two dimensions that tell most of it, over its entropy."""
         falling = np.sort(self.nats, axis=0)[::-1]
         second = falling[1] if len(falling) > 1 else 0.0
         return (falling[0] - second) / self.entropies
 
     @property
     def mig(self):
+        """The mean of the gaps."""
         return float(self.gaps.mean())
 
 
 def normal_functions():
-    """SciPy's module with Φ and its inverse. Raises InputError where SciPy is not installed."""
+    """SciPy's module with Φ (ndtr) and its inverse (ndtri). Raises InputError where SciPy is not installed."""
     return scipy_module("special", "the mutual information gap")
 
 
 def bin_edges(mu, logvar):
-    """(BINS + 1, Z): edges between which a Gaussian of the mean and the variance of the drawn z falls equally often."""
+    """(BINS + 1, Z): the edges of bins that are equally probable under a Gaussian with the mean and variance of z."""
     ndtri = normal_functions().ndtri
-    deviation = np.sqrt(mu.var(axis=0) + np.exp(logvar).mean(axis=0))
+    deviation = np.maximum(np.sqrt(mu.var(axis=0) + np.exp(logvar).mean(axis=0)), SMALLEST)
     return mu.mean(axis=0) + deviation * ndtri(np.linspace(0, 1, BINS + 1))[:, None]
 
 
 def mutual_information(mu, logvar, factors):
-    """MutualInformation of posteriors N(μ, σ²), mu and logvar (N, Z), and whole numbers {factor: (N,)}."""
+    """MutualInformation of posteriors N(μ, σ²), mu and logvar (N, Z), and integers {factor: (N,)}."""
     ndtr = normal_functions().ndtr
     mu, logvar = mu.astype(np.float64), logvar.astype(np.float64)
-    edges, sigma = bin_edges(mu, logvar), np.exp(0.5 * logvar)
+    edges, sigma = bin_edges(mu, logvar), np.maximum(np.exp(0.5 * logvar), SMALLEST)
     values = {name: np.unique(v, return_inverse=True)[1] for name, v in factors.items()}
     joint = {name: np.zeros((v.max() + 1, BINS, mu.shape[1])) for name, v in values.items()}
     for start in range(0, len(mu), BLOCK):
@@ -82,7 +87,7 @@ def mutual_information(mu, logvar, factors):
 
 
 def information(joint):
-    """I in nats of joint distributions (V, B, Z) of a factor's values and a dimension's bins, (Z,)."""
+    """I in nats, (Z,), of joint distributions (V, B, Z) of a factor's values and a dimension's bins."""
     independent = joint.sum(axis=0, keepdims=True) * joint.sum(axis=1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.where(joint > 0, joint * np.log(joint / independent), 0.0)
@@ -90,16 +95,16 @@ def information(joint):
 
 
 def entropy(shares):
-    """−Σ p log p in nats, where p is not 0."""
+    """−Σ p log p in nats, over the shares p > 0."""
     shares = shares[shares > 0]
     return float(-(shares * np.log(shares)).sum())
 
 
 def discrete_factors(factors):
-    """{factor: whole numbers (N,)} of what is known of images, without those that are the same for all.
+    """{factor: integers (N,)} of the known factors of images, without those that have one value for all images.
 
-    The real numbers of `shapes` are cut into LEVELS equal parts of their range; a rotation first becomes the part of
-    its shape's symmetry that it has gone through, as more cannot be seen.
+    The real numbers of `shapes` are cut into LEVELS equal parts of their range. A rotation is first taken modulo the
+    symmetry of its shape, since an image shows no more of it.
     """
     found = {}
     for name, values in factors.items():
@@ -113,26 +118,29 @@ def discrete_factors(factors):
     return found
 
 
-def information_of_run(trained, data):
-    """MutualInformation of a VAE's code and what is known of the training images.
-
-    Of these and not of the held-out ones, of which there are too few. Raises InputError where the model has no Gaussian
-    posterior, nothing is known of the images, or SciPy is missing.
-    """
+def check_gaussian(trained):
+    """Raises InputError where the code of a run is not Gaussian, as a VAE's is."""
     if not is_gaussian(trained.model):
-        raise InputError(f"mig is of the dimensions of a VAE's code, and {trained.run.folder} is a run of "
+        raise InputError(f"mig measures the dimensions of a VAE's code, and {shown(trained.run.folder)} is a run of "
                          f"{trained.options['model']}: name a run of vae.")
+
+
+def information_of_run(trained, data):
+    """MutualInformation of a VAE's code and the known factors of the training images; the held-out images are too few.
+
+    Raises InputError where the model has no Gaussian posterior, no factor of the images varies, or SciPy is missing.
+    """
+    check_gaussian(trained)
     factors = discrete_factors(data.factors)
     if not factors:
-        raise InputError(f"nothing is known of the images of {data.name} that a code could tell: choose other --data, "
-                         f"such as shapes.")
+        raise InputError(f"mig needs a known factor that varies, and the {len(data.train)} training images of "
+                         f"{shown(data.name)} have none: choose more images, or others, such as shapes.")
     normal_functions()
     return mutual_information(*gaussian_posteriors(trained, data.train), factors)
 
 
 def mig_of_run(trained, data):
-    """{"mig": …} of a VAE on images whose generative factors are known; otherwise nothing, or `no_mig`, which says why.
-    """
+    """{"mig": …} of a VAE on `shapes`, or {"no_mig": the reason}; {} of other models and data sets."""
     if not is_gaussian(trained.model) or data.name != "shapes":
         return {}
     try:

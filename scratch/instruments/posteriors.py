@@ -1,13 +1,12 @@
-"""The posteriors q(z | x) of images: what the bottlenecks say of them (bottlenecks/posterior.py), for whole sets."""
+"""The posteriors q(z | x) of whole sets of images, from those of the bottlenecks (bottlenecks/posterior.py)."""
 
-from scratch.arrays import to_host
 from scratch.options.errors import InputError
 
-NONE = "the code of this model is no random variable with a prior: it has neither a rate nor an ELBO."
+NONE = "a rate and an ELBO need a prior for the code, and this model's code has none."
 
 
 def posterior_kind(model):
-    """The class of a model's posteriors; None of a model that has none, as the AE."""
+    """The class of a model's posteriors; None of a model without a prior, such as the AE."""
     return model.bottleneck.posterior_kind if model.has_images else None
 
 
@@ -18,21 +17,30 @@ def is_gaussian(model):
 
 
 def posterior(model, x):
-    """q(z | x) of images x. Raises InputError where the model has no such thing."""
+    """q(z | x) of images x. Raises InputError for a model without a prior."""
     if posterior_kind(model) is None:
         raise InputError(NONE)
     return model.bottleneck.posterior(model.encoder.forward(x))
 
 
 def gaussian_posteriors(trained, images):
-    """(μ, logvar), each (N, Z), of a VAE's posteriors of all images (uint8, or floats in [0, 1]), on the host.
+    """(μ, logvar), each (N, Z), of a VAE's posteriors of all stored images, on the host.
 
-    The means alone are trained.encode(images).
+    trained.encode(images) gives the means alone. Raises InputError where a KL overflows.
     """
+    return tuple(of_posteriors(trained, images, lambda q: [q.mu, q.logvar, q.kl()])[:2])
+
+
+def means_and_kl(trained, images):
+    """(μ, KL), each (N, Z), of a VAE's posteriors of all stored images, on the host; the KL is in nats."""
+    return tuple(of_posteriors(trained, images, lambda q: [q.mu, q.kl()]))
+
+
+def of_posteriors(trained, images, read):
+    """read(q(z | x)), a list of arrays, of all stored images, on the host."""
 
     def of_batch(x):
         with trained.model.evaluating():
-            q = posterior(trained.model, x)
-            return [to_host(q.mu), to_host(q.logvar)]
+            return read(posterior(trained.model, x))
 
-    return tuple(trained.in_batches(of_batch, images))
+    return trained.in_batches(of_batch, images)

@@ -1,4 +1,4 @@
-"""A linear probe: how much of a label a linear classifier reads off vectors that nothing trains any further.
+"""A linear probe: the accuracy of a linear classifier that predicts labels from fixed vectors.
 
 Multinomial logistic regression with an L2 penalty, on standardised vectors x (N, D) with labels y in 0 … K − 1:
 
@@ -6,7 +6,8 @@ Multinomial logistic regression with an L2 penalty, on standardised vectors x (N
 
     ∂L/∂W = xᵀ (p − onehot(y)) / N + λ W              ∂L/∂b = Σₙ (pₙ − onehot(yₙ)) / N
 
-L is convex; SciPy's L-BFGS finds its minimum. λ is chosen on a fifth of the training images, then all are fitted.
+L is convex; SciPy's L-BFGS finds its minimum. λ is chosen on a fifth of the training images; then the probe is fitted
+to all of them.
 (Alain & Bengio 2016, arXiv:1610.01644, on probes; Kornblith et al. 2019, arXiv:1805.08974, for this classifier, fitted
 by L-BFGS with λ chosen on a part of the training set; docs/downstream.md)
 """
@@ -16,14 +17,15 @@ import numpy as np
 from scratch.bottlenecks.gumbel_softmax import log_softmax
 from scratch.instruments.library import scipy_module
 from scratch.instruments.vectors import labels
+from scratch.options.errors import InputError
 
-PENALTIES = (1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # λ; falling, since each fit begins at the one before
-STOPPED_AT = {"ftol": 1e-7, "maxiter": 300}  # a step gains less, or so many are made: with a weak λ on many numbers
+PENALTIES = (1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # λ, falling: each fit begins at the one before
+STOPPED_AT = {"ftol": 1e-7, "maxiter": 300}  # L-BFGS stops at a smaller gain, or after so many steps
 VALIDATED = 5  # every fifth training image is left out while λ is chosen
 
 
 def loss_and_gradient(weights, x, y, penalty):
-    """(L, [∂L/∂W; ∂L/∂b]) at weights (D + 1, K), of which the last row is b."""
+    """(L, [∂L/∂W; ∂L/∂b]) at weights (D + 1, K), whose last row is b."""
     W, b = weights[:-1], weights[-1]
     log_p = log_softmax(x @ W + b)
     loss = -log_p[np.arange(len(y)), y].mean() + 0.5 * penalty * (W * W).sum()
@@ -34,7 +36,8 @@ def loss_and_gradient(weights, x, y, penalty):
 
 
 def fit(x, y, penalty, start):
-    """The weights (D + 1, K) of least loss, found from `start`."""
+    """The weights (D + 1, K) of least loss, found from `start`. Raises InputError without SciPy."""
+
     def flat(weights):
         loss, gradient = loss_and_gradient(weights.reshape(start.shape), x, y, penalty)
         return loss, gradient.ravel()
@@ -44,19 +47,28 @@ def fit(x, y, penalty, start):
 
 
 def accuracy(weights, x, y):
-    """The share of rows whose largest score is that of their label; y may hold labels that no weight knows."""
+    """The share of rows x whose largest score is that of their label y. A label without weights counts as missed."""
     return float(((x @ weights[:-1] + weights[-1]).argmax(axis=1) == y).mean())
 
 
 def standardised(train, *others):
-    """Each of the arrays (·, D) less the mean of `train`, over its standard deviation; what never varies stays 0."""
+    """Each of the arrays (·, D) minus the mean of `train`, divided by its standard deviation, column by column.
+
+    A column that is constant in `train` is divided by 1.
+    """
     mean, deviation = train.mean(axis=0), train.std(axis=0)
-    deviation[deviation == 0] = 1
+    deviation[train.min(axis=0) == train.max(axis=0)] = 1  # its deviation may be a rounding error instead of 0
     return [(rows - mean) / deviation for rows in (train, *others)]
 
 
 def linear_probe(train, train_labels, held_out, held_out_labels):
-    """{"accuracy", "penalty"}: on held-out vectors (M, D), of a probe fitted to `train` (N, D), and the λ chosen."""
+    """{"accuracy", "penalty"}: the accuracy on held-out vectors (M, D) of a probe fitted to `train` (N, D), and its λ.
+
+    Raises InputError where there are fewer training vectors than λ is chosen by, and without SciPy.
+    """
+    if len(train) < VALIDATED:
+        raise InputError(f"a linear probe needs at least {VALIDATED} training images, one of them to choose λ by, and "
+                         f"this set has {len(train)}: choose more images.")
     classes, y = np.unique(train_labels, return_inverse=True)
     found = {name: number for number, name in enumerate(classes.tolist())}
     held_out_y = np.array([found.get(name, -1) for name in held_out_labels.tolist()])
@@ -67,7 +79,7 @@ def linear_probe(train, train_labels, held_out, held_out_labels):
     for penalty in PENALTIES:
         weights = fit(x, y[~chosen_on], penalty, weights)
         tried[penalty] = accuracy(weights, left_out, y[chosen_on])
-    penalty = max(tried, key=tried.get)  # of equals the first, the strongest
+    penalty = max(tried, key=tried.get)  # where two are equal the first, which is the larger λ
 
     x, unseen = standardised(train, held_out)
     weights = fit(x, y, penalty, np.zeros_like(weights))
@@ -75,12 +87,12 @@ def linear_probe(train, train_labels, held_out, held_out_labels):
 
 
 def chance(train_labels, held_out_labels):
-    """The accuracy of always naming the most frequent training label."""
+    """The accuracy of a guess that is always the most frequent training label."""
     names, counts = np.unique(train_labels, return_counts=True)
     return float((held_out_labels == names[counts.argmax()]).mean())
 
 
 def probe(vectors, data):
-    """{factor: linear_probe of it} for all factors of the data that are classes."""
+    """{factor: its linear_probe} for all factors of the data that are classes."""
     return {name: linear_probe(vectors.train, known, vectors.held_out, asked)
             for name, (known, asked) in labels(data).items()}

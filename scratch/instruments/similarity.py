@@ -1,10 +1,10 @@
-"""How alike two images are: PSNR and SSIM of each image, which an average over images then summarises.
+"""The similarity of two images: PSNR and SSIM of each pair.
 
     PSNR  −10 log₁₀ of the mean squared error, in dB, of values in [0, 1]
-    SSIM  the mean over windows of how well brightness, contrast and structure agree, at most 1
+    SSIM  the agreement of brightness, contrast and structure, averaged over windows; at most 1
 
-The mean of each image's PSNR is not the PSNR of the mean error, which training reports: by Jensen's inequality it is
-larger, and the more so the more the images differ in how well they are met.
+Training reports the PSNR of the mean error. The mean of each image's PSNR is larger, by Jensen's inequality, and the
+more so the more the errors of the images differ.
 
 SSIM is scikit-image's, with the settings of Wang et al. (2004, doi:10.1109/TIP.2003.819861): a Gaussian window of
 σ = 1.5 on 11×11 pixels, variances without Bessel's correction; channel by channel, then averaged.
@@ -19,10 +19,15 @@ from scratch.options.errors import InputError
 WINDOW = 11  # pixels a side, σ = 1.5 cut off at 3.5σ
 
 
+def squared_error_of_each(images, others):
+    """The mean squared error of each pair of images (N, H, W, C), (N,) float64."""
+    difference = (images - others).reshape(len(images), -1)
+    return (difference * difference).mean(axis=1, dtype=np.float64)
+
+
 def psnr_of_each(images, others):
     """PSNR in dB of each pair of images (N, H, W, C) in [0, 1], (N,); infinite where the two are the same."""
-    difference = (images - others).reshape(len(images), -1)
-    return psnr((difference * difference).mean(axis=1, dtype=np.float64))
+    return psnr(squared_error_of_each(images, others))
 
 
 def structural_similarity(image_shape):
@@ -34,7 +39,7 @@ def structural_similarity(image_shape):
     if min(H, W) < WINDOW:
         raise InputError(f"SSIM compares windows of {WINDOW}×{WINDOW} pixels, and images of {H}×{W} hold none.")
     try:
-        from skimage import metrics  # only here: the light core does without it and SciPy
+        from skimage import metrics  # imported only here: the core runs without it and SciPy
     except ImportError as error:
         raise InputError(f"SSIM needs scikit-image ({error}): pip install scikit-image") from None
     return metrics.structural_similarity
@@ -43,8 +48,8 @@ def structural_similarity(image_shape):
 def ssim_of_each(images, others):
     """SSIM of each pair of images (N, H, W, C) in [0, 1], (N,). Raises InputError where `structural_similarity` does.
 
-    All channels of all images stand below each other in one tall image, of which scikit-image makes one map of
-    similarities: of that the windows count that lie within a channel, which are those of its own mean.
+    All channels of all images are stacked in one tall image, for which scikit-image makes one map of similarities. A
+    window counts where it lies within one channel; these are the windows that SSIM of the channel alone would average.
     """
     N, H, W, C = images.shape
     ssim, edge = structural_similarity((H, W, C)), WINDOW // 2
@@ -56,5 +61,5 @@ def ssim_of_each(images, others):
 
 
 def of_reconstructions(trained, images, measure):
-    """measure(images, reconstructions) of all images (uint8), batch by batch; both are floats on the host."""
+    """measure(images, reconstructions) of all stored images, batch by batch; both are floats on the host."""
     return trained.in_batches(lambda x: measure(to_host(x), to_host(trained.model.reconstruct(x))), images)

@@ -1,12 +1,12 @@
-"""Images as vectors: what a probe or a search for neighbours is given of them.
+"""Images as vectors, for a probe or a search for neighbours.
 
     an AE's z, a VAE's mean μ          (N, Z)
     the code vectors of a grid         (N, h·w·D), position after position; of several levels one after the other
     the pixels                         (N, H·W·C) in [0, 1]
-    PCA's first Z components of them   (N, Z), of the training images' principal components
+    PCA's first Z components           (N, Z), of the training images' pixels
 
-The last two are what the code has to beat: pixels hold all there is, PCA as few numbers as the code. Code vectors and
-not indices, since the number of a code means nothing; in their places, since the decoder reads them there.
+The code has to beat the last two: the pixels hold all information, and PCA has as few numbers as the code. A grid gives
+its code vectors, since the index of a code has no meaning, in the order of their positions, as the decoder reads them.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,14 @@ import numpy as np
 
 from scratch.instruments.pca import principal_components, rows
 from scratch.options.errors import InputError
+from scratch.runs.schema import shown
 
-TRAINING = 10_000  # training images, the first, that probes and searches are given
+TRAINING = 10_000  # probes and searches receive the first so many training images
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """Vectors of training images (N, D) and of held-out images (M, D), float64 on the host, and what they are."""
+    """Vectors of training images (N, D) and of held-out images (M, D), float64 on the host; `label` says which."""
 
     label: str
     train: np.ndarray
@@ -34,30 +35,34 @@ class Vectors:
 
 
 def of_both(label, function, data):
-    """Vectors of function(images), which are rows of any shape."""
+    """Vectors of function(stored images), an array of any shape whose first axis counts the images."""
     both = (function(images).reshape(len(images), -1) for images in (data.train[:TRAINING], data.held_out))
     return Vectors(label, *(vectors.astype(np.float64) for vectors in both))
 
 
 def of_latents(trained, data, label="latents"):
-    """The Vectors of a run."""
+    """The Vectors of a run's latents. Raises InputError for a model without images."""
     trained.needs_images("a probe")
-    return of_both(label, lambda images: trained.in_batches(lambda x: latent_vectors(trained.model, x), images), data)
+
+    def of_batch(x):
+        return latent_vectors(trained.model, x, trained.encode_batch)
+
+    return of_both(label, lambda images: trained.in_batches(of_batch, images), data)
 
 
-def latent_vectors(model, x):
-    """The latents of images x as vectors (N, D), on the device of x."""
+def latent_vectors(model, x, encode=None):
+    """The latents of images x as vectors (N, D), on the device of x; `encode` is model.encode or does the same."""
     with model.evaluating():
-        return model.bottleneck.vectors(model.encode(x))
+        return model.bottleneck.vectors((encode or model.encode)(x))
 
 
 def of_pixels(data):
-    """The images themselves, their pixels in one row."""
+    """The Vectors of pixels: each image as one row."""
     return of_both("pixels", lambda images: np.concatenate(list(rows(images))), data)
 
 
 def of_components(data, numbers):
-    """Of as many principal components of the training images; None where there are no more pixels than that."""
+    """The Vectors of so many principal components of the training images; None where an image has no more numbers."""
     if numbers >= data.train[0].size:
         return None
     pca = principal_components(data.train[:TRAINING])
@@ -69,12 +74,13 @@ def of_components(data, numbers):
 
 
 def labels(data):
-    """{factor: (of the training images that Vectors have, of the held-out images)} of all factors that are classes.
+    """{factor: (labels of the training images that Vectors have, labels of the held-out images)}.
 
-    Raises InputError where there is none.
+    A factor counts where it is a class and the training images have two or more. Raises InputError where none does.
     """
     found = {name: (values[:TRAINING], data.held_out_factors[name]) for name, values in data.factors.items()
-             if np.issubdtype(values.dtype, np.integer) and len(np.unique(values)) > 1}
+             if np.issubdtype(values.dtype, np.integer) and len(np.unique(values[:TRAINING])) > 1}
     if not found:
-        raise InputError(f"the images of {data.name} have no labels to tell apart: choose other --data.")
+        raise InputError(f"the images of {shown(data.name)} have no labels to tell apart: choose other images, or "
+                         f"more.")
     return found

@@ -6,8 +6,10 @@ from data_utils import to_float
 from scratch.arrays import each, to_device, to_host
 from scratch.models.priors import PRIORS
 from scratch.options.errors import InputError
+from scratch.runs.schema import shown
 from scratch.training.held_out import held_out_metrics
 from scratch.training.make import make_model
+from scratch.training.progress import Diverged, silent_overflow
 from scratch.training.trainer import Trainer
 
 PRIOR_IMAGES = 5000  # training images whose latents a prior is fitted to
@@ -40,8 +42,8 @@ class Trained:
     def needs_images(self, what):
         """Raises InputError where the model has no images, which `what` is about."""
         if not self.model.has_images:
-            raise InputError(f"{what} is about images, and {self.run.folder} is a run of {self.options['model']}: name "
-                             f"another run.")
+            raise InputError(f"{what} is about images, and {shown(self.run.folder)} is a run of "
+                             f"{self.options['model']}: name another run.")
 
     def in_batches(self, function, inputs):
         """function(batch on the device), put together on the host. Stored images (uint8) become floats by the batch.
@@ -52,19 +54,42 @@ class Trained:
         count = len(inputs[0]) if isinstance(inputs, list) else len(inputs)
         for start in range(0, max(count, 1), size):
             batch = each(lambda array, start=start: self.prepared(array[start : start + size]), inputs)
-            outputs.append(each(to_host, function(each(lambda array: to_device(array, self.device), batch))))
+            outputs.append(self.on_device(function, batch))
         return each(lambda *parts: np.concatenate(parts), *outputs)
 
+    def on_device(self, function, *inputs):
+        """function(inputs on the device), on the host. Raises InputError where a number is infinite or NaN: the weights
+        of a run that diverged make numbers that overflow."""
+        with silent_overflow():  # the result says it once
+            on_device = (each(lambda array: to_device(array, self.device), given) for given in inputs)
+            outputs = each(to_host, function(*on_device))
+        for array in outputs if isinstance(outputs, list) else [outputs]:
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise self.diverged("its numbers overflow")
+        return outputs
+
+    def diverged(self, reason):
+        """The InputError for a run whose weights are of no use."""
+        return InputError(f"{shown(self.run.folder)} has diverged ({reason}): train it again with a smaller learning "
+                          f"rate.")
+
     def prepared(self, batch):
+        """Stored images, or floats of any precision, as floats of the run's; code indices stay as they are."""
+        if batch.dtype.kind == "f":
+            return np.ascontiguousarray(batch, self.dtype)
         return self.floats(batch) if batch.dtype == np.uint8 else np.ascontiguousarray(batch)
 
     def floats(self, images):
         return to_float(images, self.dtype)
 
     def evaluate(self, examples):
-        """{held_out_…: value} over stored examples; see held_out_metrics."""
+        """{held_out_…: value} over stored examples; see held_out_metrics. Raises InputError where a term overflows."""
         trainer = Trainer(self.model, None, self.options["seed"], self.device)
-        return held_out_metrics(trainer, examples, self.options["batch_size"], self.dtype)
+        try:
+            with silent_overflow():
+                return held_out_metrics(trainer, examples, self.options["batch_size"], self.dtype)
+        except Diverged as error:
+            raise self.diverged(error) from None
 
     def reconstruct(self, images):
         """(N, H, W, C): each image encoded and decoded, without chance."""
@@ -72,11 +97,31 @@ class Trained:
 
     def encode(self, images):
         """The latents of images."""
-        return self.in_batches(self.model.encode, self.images(images))
+        return self.in_batches(self.encode_batch, self.images(images))
+
+    def encode_batch(self, x):
+        """Latents of a batch on the device. Numbers that overflow still have a nearest code, so they are looked for."""
+        if self.codes:
+            with self.model.evaluating():
+                features = self.model.encoder.forward(x)
+                if not np.isfinite(to_host(abs(features).max())):
+                    raise self.diverged("its features overflow")
+                return self.model.bottleneck.encode(features)
+        return self.model.encode(x)
 
     def decode(self, latents):
         """(N, H, W, C): the images that latents stand for."""
         return self.in_batches(self.model.decode, latents)
+
+    def interpolate(self, a, b, steps):
+        """(steps, H, W, C): images decoded from latents on the way from image a (H, W, C) to image b."""
+        way = self.on_device(lambda *ends: self.model.interpolate(*ends, steps), a[None], b[None])
+        return way[0]
+
+    def variations(self, images, count, rng):
+        """(N, count, H, W, C): each image decoded from `count` draws of its code. Raises InputError where the code is
+        not drawn at random."""
+        return self.on_device(lambda x: self.model.variations(x, count, rng), images)
 
     def sample(self, count, seed=0, images=None):
         """(count, H, W, C): new images from the first prior that the model has. `images` are training images, from

@@ -15,7 +15,7 @@ def held_out_generators():
     return generator(np, HELD_OUT_SEED), generator(np, HELD_OUT_SEED, 1)
 
 
-def held_out_metrics(trainer, examples, batch_size, dtype, when="now"):
+def held_out_metrics(trainer, examples, batch_size, dtype, when=""):
     """{held_out_…: value} over stored examples: every loss term, the use of codes if there are any, the PSNR of images.
 
     The loss draws z, and a corruption if the model has one, with noise fixed by the number of the example. The PSNR in
@@ -26,7 +26,7 @@ def held_out_metrics(trainer, examples, batch_size, dtype, when="now"):
     for batch in batches(len(examples), batch_size, 0, 0, shuffle=False):
         x = trainer.inputs(examples[batch], dtype)
         terms, counts, errors = trainer.evaluate(x, trainer.draw_noise(len(x), *generators))
-        totals.add(f"on the held-out examples {when}", len(x), terms, counts)
+        totals.add(f"on the held-out examples {when}".rstrip(), len(x), terms, counts)
         totals.read(trainer)
         if errors is not None:
             squared_error += float(trainer.read_array(errors).sum(dtype=np.float64))

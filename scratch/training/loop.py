@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from data_utils import batches
 from scratch.training.held_out import held_out_metrics
-from scratch.training.progress import Totals
+from scratch.training.progress import Totals, silent_overflow
 
 
 class Interrupted(Exception):
@@ -89,7 +89,7 @@ def fit(trainer, data, run, progress, *, on_epoch=lambda metrics: None):
     Ctrl-C or SIGTERM asked to stop.
     """
     options = run.options
-    with StopRequest() as stop:
+    with StopRequest() as stop, silent_overflow():  # Totals.read raises Diverged instead
         while steps_to_do(progress, options, len(data.train)):
             whole = train_epoch(trainer, data, run, progress, stop)
             metrics = finish_epoch(trainer, data, run, progress)

@@ -130,7 +130,7 @@ def test_a_certain_code_costs_log_k_a_position(name, positions):
 
 
 def test_the_code_of_an_ae_has_no_elbo():
-    with pytest.raises(InputError, match="no random variable"):
+    with pytest.raises(InputError, match="need a prior for the code"):
         kl_and_distortion(new_model("ae"), images(2), None)
 
 

@@ -139,7 +139,7 @@ def test_what_cannot_be_compared(scratch, trained):
     Path("pictures").mkdir()
     for number in range(3):
         Image.new("RGB", (16, 16), (number, 0, 0)).save(f"pictures/{number}.png")
-    assert_one_sentence(scratch("probe", folder, "--data", "folder:pictures"), "no labels", "--data")
+    assert_one_sentence(scratch("probe", folder, "--data", "folder:pictures"), "no labels", "choose other images")
 
 
 def test_without_scipy(scratch, trained, monkeypatch):

@@ -4,6 +4,7 @@ NumPy releases Python's lock while it computes, so the threads run in parallel. 
 threads of a BLAS share only its matrix products.
 """
 
+import contextvars
 import copy
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -109,9 +110,10 @@ class ParallelTrainer(Trainer):
         return [(share, answer) for (*_, share), answer in zip(tasks, answers, strict=True)]
 
     def in_threads(self, function, inputs):
-        """[function(input)], each in a thread of its own, with one BLAS thread in each."""
+        """[function(input)], each in a thread of its own, with one BLAS thread and the caller's np.errstate in each."""
+        tasks = [(contextvars.copy_context(), given) for given in inputs]
         with self.blas.limit(limits=1, user_api="blas"):
-            return list(self.pool.map(function, inputs))
+            return list(self.pool.map(lambda task: task[0].run(function, task[1]), tasks))
 
     @staticmethod
     def put_together(answers):
