@@ -106,7 +106,11 @@ class Trained:
         return any(PRIORS[name].fitted for name in self.model.bottleneck.priors)
 
     def priors(self, images=None):
-        """Where this model's new latents come from, given training images where `needs_training_images` says so."""
+        """Where this model's new latents come from, given training images where `needs_training_images` says so. Raises
+        InputError where the model has no prior."""
+        if not self.model.bottleneck.priors:
+            raise InputError(f"new images are decoded from latents that a prior draws, and a {self.options['model']} "
+                             f"has no prior: name another run.")
         latents = None
         if self.needs_training_images():
             if images is None:
