@@ -43,7 +43,6 @@ def reconstruct(arguments):
     Of images of another data set than the run's it is printed beside that of its own.
     """
     trained = open_run(arguments)
-    trained.needs_images("reconstruct")
     data = images_for(trained, arguments)
     sets, own = [data], trained.options["data"]
     if data.name != own:
@@ -65,7 +64,6 @@ def reconstruct(arguments):
 def sample(arguments):
     """Draw new images."""
     trained = open_run(arguments)
-    trained.needs_images("sample")
     training_images = images_for(trained, arguments).train if trained.needs_training_images() else None
     figure = sample_figure(trained, training_images, arguments.count, arguments.seed)
     save_picture(figure, destination(arguments, trained, "samples.png"))
@@ -75,7 +73,6 @@ def sample(arguments):
 def variations(arguments):
     """Draw one image's code again and again."""
     trained = open_run(arguments)
-    trained.needs_images("variations")
     data = images_for(trained, arguments)
     figure = variation_figure(trained, held_out_images(trained, data, arguments.index), arguments.count, arguments.seed)
     save_picture(figure, destination(arguments, trained, "variations.png"))
@@ -85,7 +82,6 @@ def variations(arguments):
 def interpolate(arguments):
     """Draw the way between two images through the latent space."""
     trained = open_run(arguments)
-    trained.needs_images("interpolate")
     data = images_for(trained, arguments)
     a, b = held_out_images(trained, data, arguments.between)
     figure = interpolation_figure(trained, a, b, arguments.steps)

@@ -7,6 +7,8 @@ from scratch.commands.shortages import runs_with
 from scratch.figures.pictures import save_figure
 from scratch.models.system import find_system
 from scratch.options.errors import InputError
+from scratch.options.resolve import check_names, run_options
+from scratch.runs.examples import load_examples
 from scratch.runs.run import Run
 from scratch.runs.trained import Trained
 from scratch.training.progress import epoch_line
@@ -15,8 +17,8 @@ CORRUPTION_HELP = ("how much of a noise a run takes away, whatever it was traine
                    "salt_and_pepper:P")
 
 
-def add_run_command(subparsers, name, function, data=True, out=None):
-    """A command on a run that exists."""
+def add_run_command(subparsers, name, function, data=True, out=None, about_images=True):
+    """A command on a run that exists; one that is `about_images` takes a run of a model of images alone."""
     summary = function.__doc__.splitlines()[0]
     parser = subparsers.add_parser(name, help=summary, description=summary)
     parser.add_argument("run", metavar="RUN", help="the folder that train wrote")
@@ -26,7 +28,7 @@ def add_run_command(subparsers, name, function, data=True, out=None):
         add_data_options(parser)
     if out:
         parser.add_argument("--out", metavar="FILE", help=f"where to write (default: {out} in the run's folder)")
-    parser.set_defaults(run_command=function)
+    parser.set_defaults(run_command=function, about_images=about_images)
     return parser
 
 
@@ -36,7 +38,10 @@ def open_run(arguments, folder=None):
     if arguments.batch_size:
         run.options["batch_size"] = arguments.batch_size
     runs_with(arguments, {**run.options, "device": arguments.device})
-    return Trained(run, arguments.device)
+    trained = Trained(run, arguments.device)
+    if arguments.about_images:
+        trained.needs_images(arguments.command)
+    return trained
 
 
 def images_for(trained, arguments, data=None):
@@ -49,10 +54,12 @@ def images_for(trained, arguments, data=None):
     if data:
         wanted["data"] = data
     options = {**trained.options, **wanted}
-    if options["data"] != trained.options["data"]:
+    system = find_system(options["model"])
+    check_names(system, wanted, run_options(system))
+    if options.get("data") != trained.options.get("data"):
         options["image_size"], _, options["image_channels"] = trained.shape
         options["limit"] = wanted.get("limit")
-    data = find_system(options["model"]).load_data(options, arguments.download)
+    data = load_examples(options, arguments.download)
     check_images(trained, data)
     return data
 
@@ -86,7 +93,7 @@ def save_picture(figure, path):
 
 def picture_name(stem, trained, data):
     """STEM.png, or STEM-DATA.png of other data than the run's own."""
-    own = data.name == trained.options["data"]
+    own = data.name == trained.options.get("data", data.name)
     return f"{stem}.png" if own else f"{stem}-{data.name.replace(':', '-').replace('/', '-')}.png"
 
 

@@ -26,6 +26,21 @@ PANELS = {  # figure: (its axis, from zero); the first four that the runs have a
 }
 
 
+def columns_of(rows):
+    """{figure: (heading, format)} of those that some run has: the known ones and, where there is no image to judge, all
+    that training measures."""
+    found = {name: column for name, column in COLUMNS.items() if any(name in row for row in rows)}
+    if "psnr" in found:
+        return found
+    return {name: (name, ".4g") for name in numbers_of(rows) if name not in found} | found
+
+
+def numbers_of(rows):
+    """The figures that every run has as a number."""
+    return [name for name, value in rows[0].items()
+            if isinstance(value, int | float) and all(name in row for row in rows)]
+
+
 def lines_of(axes, rows):
     """{label: rows}: the runs that differ in the first swept option alone, each a line of a picture."""
     first, lines = next(iter(axes)), {}
@@ -69,8 +84,9 @@ def rate_distortion_curve(axes, rows):
 def over_option(axes, rows):
     """The figures of the runs over the first swept option; a line for each combination of the others."""
     first, values = next(iter(axes.items()))
-    rows = [{**row, "squared_error": 10 ** (-row["psnr"] / 10)} for row in rows]
-    names = [name for name in PANELS if all(name in row for row in rows)][:4]
+    rows = [{**row, "squared_error": 10 ** (-row["psnr"] / 10)} if "psnr" in row else row for row in rows]
+    names = [name for name in PANELS if all(name in row for row in rows)] or numbers_of(rows)
+    names = names[:4]
     columns = min(2, len(names))
     depth = -(-len(names) // columns)
     figure = Figure(figsize=(4.5 * columns, 3.2 * depth + 0.4), layout="constrained")
@@ -82,7 +98,7 @@ def over_option(axes, rows):
                       marker="o", markersize=4, linewidth=1 if numeric else 0)[0]
             for group in groups.values()
         ]
-        ends, from_zero = PANELS[name]
+        ends, from_zero = PANELS.get(name, (name, False))
         if from_zero:
             plot.set_ylim(bottom=min(0, plot.get_ylim()[0]))
         if numeric and min(at.values()) > 0 and max(at.values()) >= 4 * min(at.values()):

@@ -28,6 +28,8 @@ def measure_all(trained, examples, samples=None, corruption=None):
 
     What is denoised is the corruption given, such as "gaussian:0.3", or else the run's own, if it has one.
     """
+    if corruption:
+        trained.needs_images("a corruption")
     metrics = {name.removeprefix("held_out_"): value for name, value in trained.evaluate(examples).items()}
     if not trained.model.has_images:
         return metrics

@@ -6,6 +6,7 @@ from data_utils import to_float
 from scratch.arrays import each, to_device, to_host
 from scratch.models.priors import PRIORS
 from scratch.options.errors import InputError
+from scratch.runs.references import check_references
 from scratch.training.held_out import held_out_metrics
 from scratch.training.make import make_model
 from scratch.training.trainer import Trainer
@@ -24,6 +25,7 @@ class Trained:
         self.run, self.options, self.device = run, run.options, device
         self.shape = tuple(run.config["data"]["image_shape"])
         if model is None:
+            check_references(run)
             model = run.load_weights(make_model({**self.options, "device": device}, self.shape))
         self.model = model
         self.dtype = np.dtype(self.options["dtype"])
@@ -35,7 +37,7 @@ class Trained:
     @property
     def codes(self):
         """K of a model with a codebook, None of the others."""
-        return self.model.bottleneck.codes
+        return self.model.bottleneck.codes if self.model.has_images else None
 
     def needs_images(self, what):
         """Raises InputError where the model has no images, which `what` is about."""
@@ -68,19 +70,23 @@ class Trained:
 
     def reconstruct(self, images):
         """(N, H, W, C): each image encoded and decoded, without chance."""
-        return self.in_batches(self.model.reconstruct, self.images(images))
+        images = self.images(images)
+        return self.in_batches(self.model.reconstruct, images)
 
     def encode(self, images):
         """The latents of images."""
-        return self.in_batches(self.model.encode, self.images(images))
+        images = self.images(images)
+        return self.in_batches(self.model.encode, images)
 
     def decode(self, latents):
         """(N, H, W, C): the images that latents stand for."""
+        self.needs_images("decode")
         return self.in_batches(self.model.decode, latents)
 
     def sample(self, count, seed=0, images=None):
         """(count, H, W, C): new images from the first prior that the model has. `images` are training images, from
         which some priors take what is frequent. Raises InputError where they are needed and missing."""
+        self.needs_images("sample")
         prior = self.priors(images)[0]
         return self.decode(prior.draw(count, np.random.default_rng(seed), self.dtype))
 
