@@ -4,11 +4,12 @@ from pathlib import Path
 
 from scratch.commands.options import add_data_options, read_one, whole
 from scratch.commands.shortages import runs_with
-from scratch.figures.pictures import save_figure
+from scratch.figures.pictures import png
 from scratch.models.system import find_system
 from scratch.options.errors import InputError
 from scratch.options.resolve import check_names, run_options
 from scratch.runs.examples import load_examples
+from scratch.runs.files import write_atomically
 from scratch.runs.run import Run
 from scratch.runs.trained import Trained
 from scratch.training.progress import epoch_line
@@ -86,8 +87,8 @@ def destination(arguments, trained, name):
 
 
 def save_picture(figure, path):
-    """Write a figure, and say where."""
-    save_figure(figure, path)
+    """Write a figure as PNG, complete or not at all, and say where."""
+    write_atomically(path, png(figure))
     print(f"wrote {path}")
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a run: each function returns a Matplotlib figure, `save_figure` writes it."""
+"""Pictures of a run: each function returns a Matplotlib figure, `png` the bytes of its file."""
 
 import io
 
@@ -8,17 +8,15 @@ from matplotlib.ticker import MaxNLocator
 
 from data_utils import printable
 from scratch.figures.text import DPI, LINE, fold, legend, lines, title, width_of
-from scratch.runs.run import write_atomically
 
 GAP = 2  # white pixels between images
 
 
-def save_figure(figure, path):
-    """Write a figure as PNG, complete or not at all. Returns the path."""
+def png(figure):
+    """A figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
-    write_atomically(path, buffer.getvalue())
-    return path
+    return buffer.getvalue()
 
 
 def tile(images):

@@ -124,7 +124,7 @@ def information_of_run(trained, data):
                          f"{trained.options['model']}: name a run of vae.")
     factors = discrete_factors(data.factors)
     if not factors:
-        raise InputError(f"nothing is known of the images of {data.name} that a code could tell: choose other --data, "
+        raise InputError(f"nothing is known of the images of {data.name} that a code could tell: choose other images, "
                          f"such as shapes.")
     normal_functions()
     return mutual_information(*gaussian_posteriors(trained, data.train), factors)

@@ -76,5 +76,5 @@ def labels(data):
     found = {name: (values[:TRAINING], data.held_out_factors[name]) for name, values in data.factors.items()
              if np.issubdtype(values.dtype, np.integer) and len(np.unique(values)) > 1}
     if not found:
-        raise InputError(f"the images of {data.name} have no labels to tell apart: choose other --data.")
+        raise InputError(f"the images of {data.name} have no labels to tell apart: choose other images.")
     return found

@@ -39,7 +39,7 @@ CONFIG = Document(
         "options": Record(others=Json()),  # migrate.py checks them against their declarations
         "data": Record({
             "name": Text(),
-            "image_shape": Listed(side),  # of an example; check_shape knows the system
+            "image_shape": Json(),  # of an example; check_shape knows how many axes the system takes
             "training_images": Whole(1),
             "held_out_images": Whole(1),
         }),
