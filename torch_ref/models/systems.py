@@ -9,11 +9,11 @@ from torch_ref.models.autoencoder import Autoencoder
 from torch_ref.models.corruption import Corruption, read_corruption
 from torch_ref.models.model import Model
 from torch_ref.networks import NETWORKS
-from torch_ref.options import Option, choice, complete, nearest, optional
+from torch_ref.options import Option, choice_of, complete, nearest, optional
 
 COMMON = {  # the options of every system
-    "network": choice(*NETWORKS),
-    "likelihood": choice(*LIKELIHOODS),
+    "network": choice_of(NETWORKS),
+    "likelihood": choice_of(LIKELIHOODS),
     "corruption": optional(Option(None, read_corruption)),
 }
 
