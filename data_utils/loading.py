@@ -1,15 +1,16 @@
-"""``load``: every data set by its name, in one form."""
+"""``load``: every data set by its name, in one form.
+
+Pillow is imported where a picture is read or resized: naming the data sets needs none.
+"""
 
 import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from data_utils.core import Data
 from data_utils.errors import LARGEST_COUNT, DataError, check_memory, integer, nearest, shown
-from data_utils.pictures import find_pictures, fit_channels, fit_square, read_picture
 from data_utils.shapes import LARGEST_SIDE, SHAPES, shapes
 from data_utils.torchvision_sets import CLASSES, read_splits
 
@@ -63,6 +64,8 @@ def load(
         data = _load_by_name(name, "data" if root is None else root, download, limit, image_size, seed)
         if channels in (None, data.channels):
             return data
+        from data_utils.pictures import fit_channels
+
         return replace(data, train=fit_channels(data.train, channels), held_out=fit_channels(data.held_out, channels))
     except MemoryError as error:
         raise DataError(f"{name!r} does not fit into memory: choose smaller images, or fewer by a limit") from error
@@ -121,6 +124,10 @@ def _resized(images: np.ndarray, size: int | None) -> np.ndarray:
     """Square images (N, S, S, C) with sides of ``size`` pixels, contiguous; as they are if it is None."""
     if size in (None, images.shape[1]):
         return np.ascontiguousarray(images)
+    from PIL import Image
+
+    from data_utils.pictures import fit_square
+
     resized = np.empty((len(images), size, size, images.shape[3]), np.uint8)
     for index, image in enumerate(images):
         # squeeze, reshape: Pillow keeps grey images without an axis for channels
@@ -130,6 +137,8 @@ def _resized(images: np.ndarray, size: int | None) -> np.ndarray:
 
 
 def _load_folder(name: str, limit: int | None, image_size: int, seed: int) -> Data:
+    from data_utils.pictures import find_pictures
+
     given = name.removeprefix("folder:")
     if not given:
         raise DataError("'folder:' was given without a path: name a folder of pictures, as in folder:my/pictures")
@@ -147,6 +156,8 @@ def _load_folder(name: str, limit: int | None, image_size: int, seed: int) -> Da
 
 
 def _read_all(paths: list[Path], size: int) -> np.ndarray:
+    from data_utils.pictures import read_picture
+
     images = np.empty((len(paths), size, size, 3), np.uint8)
     for index, path in enumerate(paths):
         images[index] = read_picture(path, size)

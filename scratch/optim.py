@@ -137,6 +137,10 @@ LR = Option("lr", Scheduled(0, included=False), 1e-3, "learning rate")
 
 
 def make_optimizer(parameters, options):
-    """The optimiser that the options name, over {name: Parameter}."""
-    kind = OPTIMIZERS[options["optimizer"]]
-    return kind(parameters, options["lr"], **{option.name: options[option.name] for option in kind.options})
+    """The optimiser that the options of a run name, over {name: Parameter}; what is left out has its default. Raises
+    InputError for an unknown name, and for a value of another kind."""
+    def value(option):
+        return option.check(options.get(option.name, option.default))
+
+    kind = OPTIMIZERS[value(OPTIMIZER)]
+    return kind(parameters, value(LR), **{option.name: value(option) for option in kind.options})

@@ -28,7 +28,7 @@ from scratch.optim import Adam
 from scratch.options.errors import InputError
 from scratch.options.option import Real
 from scratch.options.resolve import model_options, resolve, resolve_model
-from scratch.options.training import IMAGES
+from scratch.runs.examples import load_examples
 from torch_ref.models import build as build_torch
 from torch_ref.models import model_options as options_of_torch
 from torch_ref.speed import commands as speed
@@ -299,13 +299,25 @@ def report(result):
     print("\nscratch and torch agree." if result["ok"] else "\nscratch and torch DISAGREE.")
 
 
+def example_options():
+    """{name: Option} of those that say which examples are compared on, of every system; their number and size are the
+    comparison's own."""
+    return {name: option for model in systems() for name, option in example_options_of(model).items()}
+
+
+def example_options_of(model):
+    """The same of one system."""
+    options = {option.name: option for option in find_system(model).data_options}
+    return {name: option for name, option in options.items() if name not in ("limit", "image_size")}
+
+
 def add_arguments(parser):
     """The options of `python -m torch_ref compare`. Those whose default depends on --speed have none here."""
     def default(name):
         return f"{DEFAULTS[name]}; with --speed {SPEED_DEFAULTS[name]}"
 
     parser.add_argument("model", help=", ".join(systems()))
-    for option in IMAGES[:2]:
+    for option in example_options().values():
         parser.add_argument(option.flag, dest=option.name, metavar=option.kind.metavar,
                             help=f"{option.help} (default: {option.default})")
     parser.add_argument("--steps", type=whole(1), metavar="N", help=f"steps of Adam ({default('steps')})")
@@ -348,21 +360,23 @@ def run(arguments):
     fill_in(arguments)
     options = chosen_options(arguments)
     if arguments.speed:
+        if "data" not in example_options_of(arguments.model):
+            raise InputError(f"--speed times models of images, which {arguments.model} does not take: leave it out.")
         return speed.run(arguments, options)
     resolved = resolve_model(arguments.model, options)
-    images = {"data": arguments.data, "data_root": arguments.data_root}
+    wanted = {name: getattr(arguments, name) for name in example_options() if getattr(arguments, name) is not None}
     recipe = resolve(arguments.model, {"preset": arguments.preset, "seed": arguments.seed,
-                                       **{name: value for name, value in images.items() if value is not None}})
+                                       **read(arguments.model, wanted)})
     if resolved.get("codebook_init") == "normal":  # under codes far apart gradients soon bring all patches to one code
         options["codebook_init"] = "uniform"
     batch_size = arguments.batch_size or recipe["batch_size"]
     lr = arguments.lr or (recipe["lr"] / 10 if "codes" in resolved else recipe["lr"])
-    data = find_system(arguments.model).load_data({**recipe, "limit": arguments.steps * batch_size})
+    data = load_examples({**recipe, "limit": arguments.steps * batch_size})
     result = compare(
         arguments.model, options, data.train, steps=arguments.steps, dtype=arguments.dtype,
         batch_size=batch_size, lr=lr, seed=arguments.seed, plain=arguments.plain)
     result |= {"preset": arguments.preset, "plain": arguments.plain, "likelihood": resolved.get("likelihood"),
-               "data": recipe["data"]}
+               "data": data.name}
     if arguments.json:
         print(json.dumps(result, indent=2))
     else:

@@ -48,7 +48,12 @@ def is_number(value):
 
 def choice(default, *others):
     """One of some words."""
-    words = (default, *others)
+    return choice_of((default, *others))
+
+
+def choice_of(words):
+    """One of some words, the first of which is the default; those of a dict may become more."""
+    default = next(iter(words))
 
     def check(value):
         if not isinstance(value, str) or value not in words:

@@ -67,7 +67,7 @@ class Trainer:
 
     def inputs(self, stored, dtype):
         """What `step` takes of stored examples: images as floats in [0, 1]; anything else as it is."""
-        return to_float(stored, dtype) if stored.ndim == 4 else stored
+        return to_float(stored, dtype) if self.model.has_images else stored
 
     @property
     def prepared_from(self):
@@ -79,12 +79,9 @@ class Trainer:
         copy.deepcopy(self.model).train().loss(self.to_tensor(examples))
 
     def prepare(self, batches):
-        """Show the bottleneck of a new model the first batches of images (N, H, W, C)."""
+        """Show a new model the first batches of examples, such as images (N, H, W, C)."""
         stream = np.random.SeedSequence(self.seed, spawn_key=(0, 0))
-        with torch.no_grad():  # in training mode, in which batch normalisation goes by the batch
-            features = [self.model.train().encoder(self.to_tensor(images)) for images in batches]
-        with self.model.evaluating():
-            self.model.bottleneck.prepare(features, np.random.default_rng(stream))
+        self.model.prepare([self.to_tensor(examples) for examples in batches], np.random.default_rng(stream))
 
     def step(self, images, epoch, step):
         """One update from images (N, H, W, C). Returns (terms, {level: code counts}), tensors nobody has waited for."""
@@ -105,28 +102,21 @@ class Trainer:
         return observed
 
     def evaluate(self, images, noise):
-        """(terms with the noise given, {level: code counts}, squared error (N,) of the deterministic reconstruction).
-        """
+        """(terms with the noise given, {level: code counts}, squared error (N,) of the deterministic reconstruction, or
+        None)."""
         x = self.to_tensor(images)
         with self.model.evaluating():
             terms, counts = self.metrics(*self.model.loss(x, self.to_tensor(noise)))
-            squared_error = (self.model.reconstruct(x) - x).square().sum((1, 2, 3))
-        return terms, counts, squared_error
+            squared_errors = self.model.squared_errors(x)
+        return terms, counts, squared_errors
 
     def metrics(self, loss, terms):
-        """The loss, its terms and what the likelihood has learned without their graph, and of each level of codes its
-        perplexity and its counts."""
-        metrics = {"loss": loss, **terms, **self.model.reconstruction.measured}
-        metrics = {name: value.detach() for name, value in metrics.items()}
-        bottleneck, counts = self.model.bottleneck, {}
-        metrics |= bottleneck.measured
-        if bottleneck.indices is None:
-            return metrics, counts
-        for level, indices in bottleneck.by_level(bottleneck.indices).items():
-            used = indices.flatten()
-            # index_add_ rather than bincount, which on a GPU waits for the largest index
-            counts[level] = used.new_zeros(bottleneck.codes).index_add_(0, used, torch.ones_like(used))
-            metrics[f"perplexity_{level}" if level else "perplexity"] = perplexity(counts[level])
+        """(metrics without their graph, {level: code counts}). The metrics are the loss, its terms, what else the model
+        reports, and the perplexity of each level of codes."""
+        measured, counts = self.model.observed()
+        metrics = {name: value.detach() for name, value in {"loss": loss, **terms, **measured}.items()}
+        for level, used in counts.items():
+            metrics[f"perplexity_{level}" if level else "perplexity"] = perplexity(used)
         return metrics, counts
 
     def draw_noise(self, count, rng, corruption_rng=None):

@@ -44,7 +44,6 @@ def add(subparsers):
 def encode(arguments):
     """Write the latents of images to a .npz: z or μ (N, Z) as `latents`, or code indices (N, h, w) as `codes`."""
     trained = open_run(arguments)
-    trained.needs_images("encode")
     data = images_for(trained, arguments)
     images = data.train if arguments.split == "train" else data.held_out
     path = destination(arguments, trained, "codes.npz")
@@ -57,7 +56,6 @@ def encode(arguments):
 def decode(arguments):
     """Decode the latents that `encode` wrote: write the images (uint8) to a .npz and the first of them to a picture."""
     trained = open_run(arguments)
-    trained.needs_images("decode")
     path = destination(arguments, trained, "decoded.npz")
     if path.suffix == ".png":
         raise InputError(f"--out {shown(path)} names a picture; decode writes arrays, and a picture beside them: "
@@ -124,7 +122,6 @@ def alike_but_in_size(runs):
 def bits(arguments):
     """Print the bits of held-out images as codes, as JPEG of the same error, and as PNG."""
     trained = open_run(arguments)
-    trained.needs_images("bits")
     found = rates(trained, images_for(trained, arguments))
     if arguments.json:
         say_json(found)

@@ -27,7 +27,7 @@ COMPARED = ("reconstruction", "held_out_psnr", "codes_used", "epoch_perplexity")
 
 def add(subparsers):
     """The commands and their options."""
-    command = add_run_command(subparsers, "evaluate", evaluate)
+    command = add_run_command(subparsers, "evaluate", evaluate, about_images=False)
     command.add_argument("--json", action="store_true", help="print the numbers as JSON, draw nothing")
     command.add_argument("--importance-samples", type=whole(1), metavar="K",
                          help="of vae and dvae: also bound log p(x) by K draws of each image's code")
@@ -49,7 +49,8 @@ def evaluate(arguments):
     if arguments.json:
         say_json({"data": data.name, "images": len(data.held_out), **metrics})
         return 0
-    say(f"{trained.run.folder} on {len(data.held_out)} held-out images of {data.name}:")
+    kind = "images" if trained.model.has_images else "examples"
+    say(f"{trained.run.folder} on {len(data.held_out)} held-out {kind} of {data.name}:")
     report_measures(metrics)
     if kl := metrics.get("kl_per_dimension"):
         save_picture(figures.kl_per_dimension(kl), trained.run.folder / picture_name("kl_per_dimension", trained, data))

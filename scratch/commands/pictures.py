@@ -47,7 +47,6 @@ def reconstruct(arguments):
     Where the images are of another data set, the PSNR of the run's own is printed too.
     """
     trained = open_run(arguments)
-    trained.needs_images("reconstruct")
     data = images_for(trained, arguments)
     sets, own = [data], trained.options["data"]
     if data.name != own:
@@ -69,7 +68,6 @@ def reconstruct(arguments):
 def sample(arguments):
     """Draw new images, from the simple priors that the run's model has."""
     trained = open_run(arguments)
-    trained.needs_images("sample")
     path = destination(arguments, trained, "samples.png")
     training_images = images_for(trained, arguments).train if trained.needs_training_images() else None
     save_picture(sample_figure(trained, training_images, arguments.count, arguments.seed), path)
@@ -79,7 +77,6 @@ def sample(arguments):
 def variations(arguments):
     """Draw images from several draws of one image's code."""
     trained = open_run(arguments)
-    trained.needs_images("variations")
     data = images_for(trained, arguments)
     path = destination(arguments, trained, "variations.png")
     x = held_out_images(trained, data, arguments.index)
@@ -90,7 +87,6 @@ def variations(arguments):
 def interpolate(arguments):
     """Draw the way between two images through the latent space."""
     trained = open_run(arguments)
-    trained.needs_images("interpolate")
     data = images_for(trained, arguments)
     a, b = held_out_images(trained, data, arguments.between)
     path = destination(arguments, trained, "interpolation.png")

@@ -6,11 +6,13 @@ from pathlib import Path
 from scratch.commands.cli import say
 from scratch.commands.options import add_data_options, read_one, whole
 from scratch.commands.shortages import runs_with
-from scratch.figures.pictures import save_figure
+from scratch.figures.pictures import png
 from scratch.models.system import find_system
 from scratch.options.errors import InputError
+from scratch.options.resolve import check_names, run_options
 from scratch.runs.descriptions import FILES
-from scratch.runs.files import check_writable, present
+from scratch.runs.examples import load_examples
+from scratch.runs.files import check_writable, present, write_atomically
 from scratch.runs.run import Run, same_file
 from scratch.runs.schema import shown
 from scratch.runs.trained import Trained
@@ -21,8 +23,12 @@ CORRUPTION_HELP = ("also measure how much of this noise the run removes: gaussia
 OF_A_SWEEP = ("evaluation.json", "sweep.json", ".lock")  # beside FILES, what no command writes over
 
 
-def add_run_command(subparsers, name, function, data=True, out=None):
-    """The parser of a command on a run. `data`: does it take other images? `out`: what it writes, where it takes --out.
+def add_run_command(subparsers, name, function, data=True, out=None, about_images=True):
+    """The parser of a command on a run.
+
+    data           does it take other images?
+    out            what it writes, where it takes --out
+    about_images   does it need a model of images?
     """
     summary = function.__doc__.splitlines()[0]
     parser = subparsers.add_parser(name, help=summary, description=summary)
@@ -33,7 +39,7 @@ def add_run_command(subparsers, name, function, data=True, out=None):
         add_data_options(parser)
     if out:
         parser.add_argument("--out", metavar="FILE", help=f"where to write (default: {out} in the run's folder)")
-    parser.set_defaults(run_command=function)
+    parser.set_defaults(run_command=function, about_images=about_images)
     return parser
 
 
@@ -43,7 +49,10 @@ def open_run(arguments, folder=None):
     if arguments.batch_size:
         run.options["batch_size"] = arguments.batch_size
     runs_with(arguments, {**run.options, "device": arguments.device})
-    return Trained(run, arguments.device)
+    trained = Trained(run, arguments.device)
+    if arguments.about_images:
+        trained.needs_images(arguments.command)
+    return trained
 
 
 def images_for(trained, arguments, data=None):
@@ -56,10 +65,12 @@ def images_for(trained, arguments, data=None):
     if data:
         wanted["data"] = data
     options = {**trained.options, **wanted}
-    if options["data"] != trained.options["data"]:
+    system = find_system(options["model"])
+    check_names(system, wanted, run_options(system))
+    if options.get("data") != trained.options.get("data"):
         options["image_size"], _, options["image_channels"] = trained.shape
         options["limit"] = wanted.get("limit")
-    data = find_system(options["model"]).load_data(options, arguments.download)
+    data = load_examples(options, arguments.download)
     check_images(trained, data)
     return data
 
@@ -123,14 +134,14 @@ def check_other_file(path, read):
 
 
 def save_picture(figure, path):
-    """Write a figure, and say where."""
-    save_figure(figure, path)
+    """Write a figure as PNG, complete or not at all, and say where."""
+    write_atomically(path, png(figure))
     say(f"wrote {path}")
 
 
 def picture_name(stem, trained, data):
     """STEM.png, or STEM-DATA.png where the data are not the run's own."""
-    own = data.name == trained.options["data"]
+    own = data.name == trained.options.get("data", data.name)
     return f"{stem}.png" if own else f"{stem}-{in_a_file_name(data.name)}.png"
 
 

@@ -14,7 +14,7 @@ from scratch.commands.options import add_train_options, every_option, given, rea
 from scratch.commands.shared import report_epoch, save_picture
 from scratch.commands.shortages import runs_with
 from scratch.figures.of_run import pictures_of
-from scratch.figures.sweeps import COLUMNS, PANELS, over_option, rate_distortion_curve
+from scratch.figures.sweeps import COLUMNS, PANELS, columns_of, over_option, rate_distortion_curve
 from scratch.instruments.mutual_information import mig_of_run
 from scratch.instruments.report import measure_all
 from scratch.models.system import find_system, systems
@@ -22,6 +22,7 @@ from scratch.options.errors import InputError
 from scratch.options.option import listed, nearest
 from scratch.options.resolve import resolve, run_options
 from scratch.runs.descriptions import EVALUATION, SWEEP
+from scratch.runs.examples import load_examples
 from scratch.runs.files import make_folder, present
 from scratch.runs.lock import Lock
 from scratch.runs.run import Run, read_position
@@ -107,8 +108,7 @@ def train(planned, download):
                       if option.may_change and planned.options[name] is not None}
         session = resume(planned.folder, {name: planned.options[name] for name in may_change}, download=download)
     else:
-        data = find_system(planned.options["model"]).load_data(planned.options, download)
-        session = begin(planned.options, data, planned.folder)
+        session = begin(planned.options, load_examples(planned.options, download), planned.folder)
     with session.run as run:
         fit(session.trainer, session.data, run, session.progress, on_epoch=report_epoch)
         for name, figure in pictures_of(Trained(run, planned.options["device"]), run.metrics(), session.data):
@@ -128,17 +128,18 @@ def report(folder, axes, rows, left_out):
 def print_table(rows):
     """Print a line a run: its varied options, and its measures on held-out images."""
     swept = list(rows[0]["settings"])
-    measured = [name for name in COLUMNS if any(name in row for row in rows)]
-    lines = [[*swept, *(COLUMNS[name][0] for name in measured)]]
-    lines += [[*row["settings"].values(), *(cell(row, name) for name in measured)] for row in rows]
+    columns = columns_of(rows)
+    lines = [[*swept, *(heading for heading, _ in columns.values())]]
+    lines += [[*row["settings"].values(), *(cell(row, name, form) for name, (_, form) in columns.items())]
+              for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         say("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
 
 
-def cell(row, name):
+def cell(row, name, form):
     """A number of the table as its column writes it; empty where the run has no finite one."""
-    return "" if row.get(name) is None else format(row[name], COLUMNS[name][1])
+    return "" if row.get(name) is None else format(row[name], form)
 
 
 def read_axes(arguments):
@@ -181,8 +182,9 @@ def check_same_run(planned):
     if not (planned.folder / "resume.safetensors").exists():
         return
     config, _ = read_position(planned.folder / "resume.safetensors")
+    known = run_options(find_system(planned.options["model"]))
     for name, value in planned.options.items():
-        may_change = name != "model" and every_option()[name][0][1].may_change
+        may_change = name != "model" and known[name].may_change
         if not may_change and (before := config["options"].get(name, value)) != value:
             raise InputError(f"{shown(planned.folder)} was trained with --{name.replace('_', '-')} {shown(before)}, "
                              f"and this sweep asks for {value}: name another --out.")
@@ -212,7 +214,7 @@ def evaluated(planned, download):
             pass  # measured again
     run = Run.open(planned.folder)
     trained = Trained(run, planned.options["device"])
-    data = find_system(planned.options["model"]).load_data(planned.options, download)
+    data = load_examples(planned.options, download)
     figures = {"parameters": run.config["parameters"], **measure_all(trained, data.held_out)}
     figures = finite(figures | mig_of_run(trained, data))
     EVALUATION.write(path, {"about": about, "figures": figures}, indent=None)

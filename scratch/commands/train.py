@@ -6,10 +6,11 @@ from scratch.commands.options import add_train_options, given, read
 from scratch.commands.shared import report_epoch, save_picture
 from scratch.commands.shortages import runs_with
 from scratch.figures.of_run import pictures_of
-from scratch.models.system import find_system, systems
+from scratch.models.system import systems
 from scratch.options.errors import InputError
 from scratch.options.option import listed
 from scratch.options.resolve import resolve
+from scratch.runs.examples import load_examples
 from scratch.runs.run import AlreadyARun, NeverSaved, Run
 from scratch.runs.schema import shown
 from scratch.runs.session import begin, free_folder, is_finished, resume
@@ -55,7 +56,7 @@ def new_options(arguments):
 def begin_run(arguments, make_trainer, program):
     """The Session of a new run."""
     options = new_options(arguments)
-    data = find_system(options["model"]).load_data(options, arguments.download)
+    data = load_examples(options, arguments.download)
 
     def announce(run):
         runs_with(arguments, options)

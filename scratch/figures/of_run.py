@@ -16,7 +16,8 @@ def pictures_of(trained, metrics, data):
         return
     held_out = trained.floats(data.held_out[: max(PICTURED, 2)])
     yield "reconstructions.png", reconstruction_figure([trained], held_out, data.name)
-    yield "samples.png", sample_figure(trained, data.train, 20, seed=0)
+    if trained.model.bottleneck.priors:
+        yield "samples.png", sample_figure(trained, data.train, 20, seed=0)
     if len(held_out) > 1:
         yield "interpolation.png", interpolation_figure(trained, *held_out[:2], PICTURED)
     if trained.model.bottleneck.random:

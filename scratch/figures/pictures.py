@@ -1,4 +1,4 @@
-"""Pictures of a run: each function returns a Matplotlib figure, `save_figure` writes it."""
+"""Pictures of a run: each function returns a Matplotlib figure, `png` the bytes of its file."""
 
 import io
 
@@ -8,19 +8,17 @@ from matplotlib.ticker import MaxNLocator
 
 from scratch.figures.text import DPI, LINE, any_letter, fold, legend, lines, title, width_of
 from scratch.options.errors import InputError
-from scratch.runs.files import write_atomically
 from scratch.runs.schema import shown
 
 GAP = 2  # white pixels between images
 
 
-def save_figure(figure, path):
-    """Write a figure as PNG, complete or not at all. Returns the path."""
+def png(figure):
+    """A figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     with any_letter():
         figure.savefig(buffer, format="png", dpi=DPI)
-    write_atomically(path, buffer.getvalue())
-    return path
+    return buffer.getvalue()
 
 
 def tile(images):

@@ -26,6 +26,21 @@ PANELS = {  # measure: (label of its axis, does the axis begin at zero?); the fi
 }
 
 
+def columns_of(rows):
+    """{figure: (heading, format)} of those that some run has: the known ones and, where there is no image to judge, all
+    that training measures."""
+    found = {name: column for name, column in COLUMNS.items() if any(name in row for row in rows)}
+    if "psnr" in found:
+        return found
+    return {name: (name, ".4g") for name in numbers_of(rows) if name not in found} | found
+
+
+def numbers_of(rows):
+    """The figures that every run has as a number."""
+    return [name for name, value in rows[0].items()
+            if isinstance(value, int | float) and all(row.get(name) is not None for row in rows)]
+
+
 def lines_of(axes, rows):
     """{label: rows}: the runs that differ only in the first of the varied options, a line of a picture each."""
     first, lines = next(iter(axes)), {}
@@ -69,8 +84,9 @@ def rate_distortion_curve(axes, rows):
 def over_option(axes, rows):
     """The measures of the runs over the first of the varied options; a line for each combination of the others."""
     first, values = next(iter(axes.items()))
-    rows = [{**row, "squared_error": squared_error(row)} for row in rows]
-    names = [name for name in PANELS if all(row.get(name) is not None for row in rows)][:4] or ["loss"]
+    rows = [{**row, "squared_error": squared_error(row)} if "psnr" in row else row for row in rows]
+    names = [name for name in PANELS if all(row.get(name) is not None for row in rows)] or numbers_of(rows)
+    names = names[:4] or ["loss"]
     columns = min(2, len(names))
     depth = -(-len(names) // columns)
     figure = Figure(figsize=(4.5 * columns, 3.2 * depth + 0.4), layout="constrained")

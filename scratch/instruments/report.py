@@ -35,6 +35,8 @@ def measure_all(trained, examples, samples=None, corruption=None):
     Denoising is measured with the corruption given, such as "gaussian:0.3", or with the run's own where it has one.
     A value is a number or a text; `kl_per_dimension` is a list. A PSNR without error is infinite.
     """
+    if corruption:
+        trained.needs_images("a corruption")
     metrics = {name.removeprefix("held_out_"): value for name, value in trained.evaluate(examples).items()}
     if not trained.model.has_images:
         return metrics

@@ -18,7 +18,8 @@ def build(model, shape, options, *, dtype=np.float32, rng=None):
     Raises InputError for an unknown name, a value of another kind, options that exclude each other, and images that the
     networks cannot take.
     """
-    resolved = resolve_model(model, options)
-    built = find_system(model).build(tuple(shape), resolved, dtype=np.dtype(dtype), rng=rng)
+    resolved, system = resolve_model(model, options), find_system(model)
+    system.check_shape(shape)
+    built = system.build(tuple(shape), resolved, dtype=np.dtype(dtype), rng=rng)
     built.options, built.shape = resolved, tuple(shape)
     return built

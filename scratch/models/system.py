@@ -19,6 +19,7 @@ class System:
 
     options      those of the model
     data_options those that choose the examples
+    axes         how many axes an example has; None: any number
     recommended  {option of training: the default that this system recommends}
     """
 
@@ -27,6 +28,7 @@ class System:
     name = None
     options = ()
     data_options = IMAGES
+    axes = None
     recommended = {}  # noqa: RUF012
 
     def __init_subclass__(cls, name=None, **keywords):
@@ -42,20 +44,30 @@ class System:
         """The Model for examples of this shape, from a value for each option."""
         raise NotImplementedError
 
-    def load_data(self, options, download=False):
+    def check_shape(self, shape):
+        """Raises InputError where the examples of a model have another number of axes."""
+        if self.axes not in (None, len(shape)):
+            raise InputError(f"{self.name} takes examples with {self.axes} axes, got the shape {tuple(shape)}.")
+
+    def load_data(self, options, download=False, runs=None):
         """The examples that the options choose: an object with `name`, with `train` and `held_out`, arrays of examples,
-        with `factors` and `held_out_factors`, and with `describe()`."""
+        with `factors` and `held_out_factors`, and with `describe()`.
+
+        runs   {option: (finished run, the examples it was trained on)} of the `references`, where there are any
+        """
         return load(options["data"], root=options["data_root"], download=download, limit=options["limit"],
                     image_size=options["image_size"], channels=options.get("image_channels"), seed=options["seed"])
 
     def references(self, options):
-        """{option: folder} of the finished runs that these options refer to. A run's config keeps their fingerprints.
-        """
+        """{option: folder} of the finished runs that these options refer to. A run's config keeps their fingerprints
+        (runs/references.py)."""
         return {}
 
 
 class AutoencoderSystem(System):
-    """The autoencoder around a bottleneck."""
+    """The autoencoder around a bottleneck. Its examples are images (H, W, C)."""
+
+    axes = 3
 
     def __init__(self, name, bottleneck):
         self.name, self.bottleneck = name, bottleneck

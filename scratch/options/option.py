@@ -84,8 +84,9 @@ def listed(names, last="and"):
 def nearest(name, known):
     """The end of a sentence about an unknown name: the nearest name, or else all names if there are at most 12."""
     known = list(known)
-    folded = {str(one).casefold(): one for one in known}
-    near = difflib.get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.6)
+    folded, given = {str(one).casefold(): one for one in known}, str(name).casefold()
+    near = difflib.get_close_matches(given, folded, n=1, cutoff=0.6)
+    near = near or [one for one in folded if sorted(one) == sorted(given)]  # two letters swapped in a short name
     if near:
         return f": did you mean {folded[near[0]]!r}?"
     return f": choose {listed(known, 'or')}." if len(known) <= 12 else "."

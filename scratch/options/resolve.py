@@ -87,7 +87,8 @@ def resolve(model, given, known=run_options):
     """
     system = find_system(model)
     given, options = dict(given), known(system)
-    preset = PRESET.check(given.pop("preset", None) or PRESET.default)
+    preset = given.pop("preset", None)
+    preset = PRESET.check(PRESET.default if preset is None else preset)
     check_names(system, given, options)
     found = filled(system, options, given, preset)
     check_dependent(found, given, options)

@@ -14,7 +14,7 @@ IMAGES = (
 )
 
 TRAINING = (
-    Option("epochs", Whole(1), 6, "epochs in all, also when a run is continued", may_change=True, optional=True),
+    Option("epochs", Whole(1), 6, "epochs in all, also those before resuming", may_change=True, optional=True),
     Option("steps", Whole(1), None, "updates in all, in place of epochs", may_change=True),
     Option("log_steps", Whole(1), None, "write the means over every N updates to steps.jsonl"),
     Option("batch_size", Whole(1), 64, "images in a batch"),

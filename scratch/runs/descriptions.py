@@ -1,6 +1,6 @@
 """The files of a run, each described once: what it may hold, and what to do if it holds something else.
 
-    config.json             CONFIG: every option, the data, the versions, the parameter count
+    config.json             CONFIG: every option, the data, the versions, the parameter count, the runs referred to
     metrics.jsonl           METRICS, one object for each epoch
     steps.jsonl             STEPS: with log_steps L one object for every L updates, the means over them
     checkpoint.safetensors  weights(...) alone, in PyTorch's names and layouts
@@ -39,12 +39,14 @@ CONFIG = Document(
         "options": Record(others=Json()),  # migrate.py checks them against their declarations
         "data": Record({
             "name": Text(),
-            "image_shape": image_shape,
+            "image_shape": Json(),  # of an example; check_shape knows how many axes the system takes
             "training_images": Whole(1),
             "held_out_images": Whole(1),
         }),
         "parameters": Whole(),
         "versions": Record(others=Text()),
+    }, optional={
+        "references": Record(others=Record({"folder": Text(), "fingerprint": Text()})),
     }, others=Json()),
     "restore it, or train again",
 )
@@ -121,10 +123,12 @@ def resumable(state, optimizer_state, sums, codes):
     """The kind of the tensors in resume.safetensors.
 
     In the middle of an epoch they include, for every perplexity among the sums, how often each of the K codes was used.
+    Without codes (K is None) a perplexity is a number like any other.
     """
     kinds = {f"model.{name}": kind for name, kind in weights(state).entries.items()}
     kinds |= {f"optimizer.{name}": kind for name, kind in moments(optimizer_state).entries.items()}
-    levels = [name.removeprefix("perplexity").removeprefix("_") for name in sums if name.startswith("perplexity")]
+    levels = [] if codes is None else [
+        name.removeprefix("perplexity").removeprefix("_") for name in sums if name.startswith("perplexity")]
     return Record(kinds | {f"counts.{level}": Array("int64", (codes,), least=0) for level in levels})
 
 
@@ -133,6 +137,11 @@ def latents(shapes, dtype, codes):
     None."""
     bounds = {"least": 0, "most": codes - 1} if codes else {}
     return Record({name: Array(str(np.dtype(dtype)), (None, *shape), **bounds) for name, shape in shapes.items()})
+
+
+def check_shape(shape, axes):
+    """Raises Mismatch where the examples of a run have another number of axes than its system takes."""
+    Record({"data": Record({"image_shape": Listed(side, length=axes)})}).check({"data": {"image_shape": shape}})
 
 
 def check_position(position, config, place):

@@ -37,8 +37,13 @@ UNREADABLE = (OSError, ValueError, LookupError, TypeError, RuntimeError, EOFErro
 
 def fingerprint(model):
     """SHA-256 of the model's weights, with their names, dtypes and shapes: the same for the same state dict."""
+    return fingerprint_of(model.state_dict())
+
+
+def fingerprint_of(state):
+    """The same of a state dict."""
     digest = hashlib.sha256()
-    for name, array in sorted(model.state_dict().items()):
+    for name, array in sorted(state.items()):
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(array.data)
     return digest.hexdigest()

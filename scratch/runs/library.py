@@ -22,6 +22,9 @@ def train_on_array(model, images, held_out, out, progress, given):
         if name in given:
             raise InputError("names images, and these are given as an array: leave it out.", name)
     options, maker = options_of(model, given)
+    if "data" not in options:
+        raise InputError(f"train takes images, and {options['model']} learns from other examples: train it with "
+                         f"python -m scratch.")
     data = from_array(images, held_out=held_out, seed=options["seed"])
     options["data"] = data.name
     session = begin(options, data, out, make_trainer=maker)

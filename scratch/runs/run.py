@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
+from scratch.models.system import find_system
 from scratch.options.errors import InputError
 from scratch.runs import descriptions as described
 from scratch.runs.descriptions import CONFIG, METRICS, POSITION, STEPS
@@ -281,7 +282,11 @@ def is_config(path):
 def checked_config(config, path):
     """The config of a run, described as CONFIG, with every option of its model. `path` says where it stands."""
     try:
-        return migrated(config)
+        config = migrated(config)
+        described.check_shape(config["data"]["image_shape"], find_system(config["options"]["model"]).axes)
+        return config
+    except Mismatch as mismatch:
+        raise InputError(f"{shown(path)}: {mismatch}: {CONFIG.advice}.") from None
     except InputError as error:
         where = f"options.{error.option}" if error.option else "options:"
         text = shown(error.message).removesuffix(".")

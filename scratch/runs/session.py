@@ -4,9 +4,10 @@ import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scratch.models.system import find_system
 from scratch.options.errors import InputError
 from scratch.options.resolve import resolve_resumed
+from scratch.runs.examples import load_examples
+from scratch.runs.references import check_references, references_of
 from scratch.runs.run import Run, describe_data, versions
 from scratch.training.loop import Unsaved, prepare, steps_to_do
 from scratch.training.make import make_trainer
@@ -39,6 +40,8 @@ def begin(options, data, folder=None, *, program="scratch", make_trainer=make_tr
         "parameters": parameters,
         "versions": versions(),
     }
+    if references := references_of(options):
+        config["references"] = references
     run = Unsaved(config) if folder is None else Run.create(folder, config)
     with run.closed_on_error():
         on_ready(run)
@@ -61,8 +64,11 @@ def continued(run, tensors, position, given, program, make_trainer, download, da
     if run.config["program"] != program:
         raise InputError(f"{run.folder} was trained by {run.config['program']}: continue it there.")
     run.config["options"] = resolve_resumed(run.options, given)
+    check_references(run)
+    if references := references_of(run.options):
+        run.config["references"] = references
     if data is None:
-        data = find_system(run.options["model"]).load_data(run.options, download)
+        data = load_examples(run.options, download)
     if describe_data(data) != run.config["data"]:
         raise InputError(f"the data has changed since {run.folder} was trained: {data.describe()}, "
                          f"where the run had {run.config['data']}.")
@@ -99,9 +105,9 @@ def check_last_batch(trainer, data, options):
 
 
 def free_folder(options, parent="runs"):
-    """runs/MODEL-PRESET-DATA, with a number appended if that folder exists."""
-    data = options["data"].partition(":")[0]
-    name = Path(parent) / f"{options['model']}-{options['preset']}-{data}"
+    """runs/MODEL-PRESET-DATA, with a number appended if that folder exists. A model without the option has no DATA."""
+    parts = [options["model"], options["preset"], *([options["data"].partition(":")[0]] if "data" in options else [])]
+    name = Path(parent) / "-".join(parts)
     folder, number = name, 1
     while folder.exists():
         number += 1

@@ -6,6 +6,7 @@ from data_utils import to_float
 from scratch.arrays import each, to_device, to_host
 from scratch.models.priors import PRIORS
 from scratch.options.errors import InputError
+from scratch.runs.references import check_references
 from scratch.runs.schema import shown
 from scratch.training.held_out import held_out_metrics
 from scratch.training.make import make_model
@@ -26,6 +27,7 @@ class Trained:
         self.run, self.options, self.device = run, run.options, device
         self.shape = tuple(run.config["data"]["image_shape"])
         if model is None:
+            check_references(run)
             model = run.load_weights(make_model({**self.options, "device": device}, self.shape))
         self.model = model
         self.dtype = np.dtype(self.options["dtype"])
@@ -37,7 +39,7 @@ class Trained:
     @property
     def codes(self):
         """K of a model with a codebook, None of the others."""
-        return self.model.bottleneck.codes
+        return self.model.bottleneck.codes if self.model.has_images else None
 
     def needs_images(self, what):
         """Raises InputError where the model has no images, which `what` is about."""
@@ -93,7 +95,8 @@ class Trained:
 
     def reconstruct(self, images):
         """(N, H, W, C): each image encoded and decoded, without chance."""
-        return self.in_batches(self.model.reconstruct, self.images(images))
+        images = self.images(images)
+        return self.in_batches(self.model.reconstruct, images)
 
     def encode(self, images):
         """The latents of images."""
@@ -111,6 +114,7 @@ class Trained:
 
     def decode(self, latents):
         """(N, H, W, C): the images that latents stand for."""
+        self.needs_images("decode")
         return self.in_batches(self.model.decode, latents)
 
     def interpolate(self, a, b, steps):
@@ -126,6 +130,7 @@ class Trained:
     def sample(self, count, seed=0, images=None):
         """(count, H, W, C): new images from the first prior that the model has. `images` are training images, from
         which some priors take what is frequent. Raises InputError where they are needed and missing."""
+        self.needs_images("sample")
         prior = self.priors(images)[0]
         return self.decode(prior.draw(count, np.random.default_rng(seed), self.dtype))
 
@@ -151,7 +156,11 @@ class Trained:
         return any(PRIORS[name].fitted for name in self.model.bottleneck.priors)
 
     def priors(self, images=None):
-        """Where this model's new latents come from, given training images where `needs_training_images` says so."""
+        """Where this model's new latents come from, given training images where `needs_training_images` says so. Raises
+        InputError where the model has no prior."""
+        if not self.model.bottleneck.priors:
+            raise InputError(f"new images are decoded from latents that a prior draws, and a {self.options['model']} "
+                             f"has no prior: name another run.")
         latents = None
         if self.needs_training_images():
             if images is None:

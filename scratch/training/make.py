@@ -22,6 +22,7 @@ def make_model(options, shape, rng=None, model=None):
     device_module(device)  # raises InputError before anything is built
     if model is None:
         system = find_system(options["model"])
+        system.check_shape(shape)
         model = system.build(tuple(shape), options, dtype=np.dtype(options["dtype"]), rng=rng)
     elif model.shape != tuple(shape):
         raise InputError(f"the model was built for examples of {by(model.shape)}, but these are {by(shape)}.")

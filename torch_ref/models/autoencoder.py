@@ -4,17 +4,19 @@ import math
 from contextlib import contextmanager
 
 import torch
-from torch import nn
 
+from torch_ref.models.model import Model
 from torch_ref.schedules import scheduled
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(Model):
     """decoder(bottleneck(encoder(x))), trained on the weighted sum of its terms. Images are (N, C, H, W) in [0, 1].
 
     With a corruption the encoder sees corrupted images in training and in the loss. The noise then is a list: the
     corruption's, and the bottleneck's where that one takes any.
     """
+
+    has_images = True
 
     def __init__(self, encoder, bottleneck, decoder, reconstruction, weights, corruption=None):
         super().__init__()
@@ -45,22 +47,38 @@ class Autoencoder(nn.Module):
 
     @contextmanager
     def evaluating(self):
-        """Evaluation mode and no graph for the duration of a `with` block; every schedule then is at its end.
-        Afterwards every part has the mode that it had."""
-        training, step = {part: part.training for part in self.modules()}, self.step
-        self.eval()
+        """As a Model's; every schedule is at its end for the duration of the block."""
+        step = self.step
         self.at_step(math.inf)
         try:
-            with torch.no_grad():
+            with super().evaluating():
                 yield
         finally:
             self.at_step(step)
-            for part, was_training in training.items():
-                part.training = was_training
 
     @property
     def prepared_from(self):
         return self.bottleneck.prepared_from
+
+    def prepare(self, batches, rng):
+        """Show the bottleneck the first batches of images, in training mode: batch normalisation goes by the batch."""
+        with torch.no_grad():
+            features = [self.train().encoder(images) for images in batches]
+        with self.evaluating():
+            self.bottleneck.prepare(features, rng)
+
+    def observed(self):
+        """What the bottleneck and the likelihood report of the last loss, and how often each code was chosen."""
+        bottleneck, counts = self.bottleneck, {}
+        if bottleneck.indices is not None:
+            for level, indices in bottleneck.by_level(bottleneck.indices).items():
+                used = indices.flatten()
+                # index_add_ rather than bincount, which on a GPU waits for the largest index
+                counts[level] = used.new_zeros(bottleneck.codes).index_add_(0, used, torch.ones_like(used))
+        return {**self.reconstruction.measured, **bottleneck.measured}, counts
+
+    def squared_errors(self, x):
+        return (self.reconstruct(x) - x).square().sum((1, 2, 3))
 
     def draw_choices(self, rng):
         return self.bottleneck.draw_choices(rng)

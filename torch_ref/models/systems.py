@@ -7,21 +7,24 @@ from torch_ref.layers.initialisation import WEIGHT_INIT, start_from_truncated_no
 from torch_ref.losses import LIKELIHOODS
 from torch_ref.models.autoencoder import Autoencoder
 from torch_ref.models.corruption import Corruption, read_corruption
+from torch_ref.models.model import Model
 from torch_ref.networks import NETWORKS
-from torch_ref.options import Option, choice, complete, nearest, optional
+from torch_ref.options import Option, choice_of, complete, nearest, optional
 
 COMMON = {  # the options of every system
-    "network": choice(*NETWORKS),
-    "likelihood": choice(*LIKELIHOODS),
+    "network": choice_of(NETWORKS),
+    "likelihood": choice_of(LIKELIHOODS),
     "corruption": optional(Option(None, read_corruption)),
 }
 
 
 def system(model):
-    """The bottleneck of the system `model`. Raises ValueError for an unknown name."""
-    if model not in Bottleneck.systems:
-        raise ValueError(f"unknown model {model!r}{nearest(model, sorted(Bottleneck.systems))}")
-    return Bottleneck.systems[model]
+    """The bottleneck of the system `model`, or a Model that is no autoencoder. Raises ValueError for an unknown name.
+    """
+    known = Bottleneck.systems | Model.systems
+    if not isinstance(model, str) or model not in known:
+        raise ValueError(f"unknown model {model!r}{nearest(model, sorted(known))}")
+    return known[model]
 
 
 def declared_options(model, network=COMMON["network"].default):
@@ -30,6 +33,8 @@ def declared_options(model, network=COMMON["network"].default):
     Raises ValueError for an unknown model or network.
     """
     bottleneck = system(model)
+    if issubclass(bottleneck, Model):
+        return bottleneck.options
     complete({"network": network}, COMMON)  # is there such a network?
     own = {} if bottleneck.own_weight_init else {"weight_init": WEIGHT_INIT}
     return COMMON | own | NETWORKS[network].options | bottleneck.declared()
@@ -51,15 +56,18 @@ def check_names(model, options, declared):
         if name in declared:
             continue
         owners = [other for other, kind in Bottleneck.systems.items() if name in kind.declared()]
+        owners += [other for other, kind in Model.systems.items() if name in kind.options]
         owners += [f"network {other!r}" for other, network in NETWORKS.items() if name in network.options]
         if owners:
-            raise ValueError(f"{name!r} is an option of {' and '.join(owners)}; {model} with network "
-                             f"{options.get('network', COMMON['network'].default)!r} has none of that name")
+            beside = f" with network {options.get('network', COMMON['network'].default)!r}" if "network" in declared \
+                else ""
+            raise ValueError(f"{name!r} is an option of {' and '.join(owners)}; {model}{beside} has none of that name")
         raise ValueError(f"{name!r} is no option of {model}{nearest(name, declared)}")
 
 
 def build(model, image_shape, options, *, dtype=torch.float32):
-    """The system `model`, a name in `Bottleneck.systems`, for images of `image_shape` (H, W, C).
+    """The system `model`, a name in `Bottleneck.systems`, for images of `image_shape` (H, W, C); or one in
+    `Model.systems`, for examples of that shape.
 
     `options` holds some of `declared_options(model, network)`; those left out have their defaults. The weights are
     PyTorch's default ones, or Sonnet's where `weight_init` asks for them; torch.manual_seed decides.
@@ -70,6 +78,8 @@ def build(model, image_shape, options, *, dtype=torch.float32):
     declared = declared_options(model, options.get("network", COMMON["network"].default))
     check_names(model, options, declared)
     options = complete(options, declared)
+    if model in Model.systems:
+        return Model.systems[model].from_options(image_shape, options, dtype)
     network, likelihood = NETWORKS[options["network"]], LIKELIHOODS[options["likelihood"]]
     bottleneck = system(model).variant_for(options)
     if bottleneck.needs_grid and not network.has_grid:

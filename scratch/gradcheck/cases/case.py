@@ -20,8 +20,8 @@ CASES = []  # all cases, in the order in which they were added
 class Case:
     """An operation to check: its name, its constructor's arguments, its input's shape, and how to build it.
 
-    `make(case, rng)` gives the Operation. Weights have the dtype of the case; inputs have the dtype that the generator
-    gives them.
+    `kind` is the class of the operation where it is no name in scratch.bottlenecks. `make(case, rng)` gives the
+    Operation. Weights have the dtype of the case; inputs have the dtype that the generator gives them.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Case:
     shape: tuple
     make: Callable
     dtype: object = np.float64
+    kind: type | None = None
 
     def build(self, rng):
         return self.make(self, rng)
@@ -47,9 +48,11 @@ class Case:
         )
 
 
-def add(make, name, shape, *arguments):
-    """Add a case for each set of arguments; one case without arguments if none is given."""
-    CASES.extend(Case(name, chosen, shape, make) for chosen in arguments or [{}])
+def add(make, operation, shape, *arguments):
+    """Add a case for each set of arguments; one case without arguments if none is given. The operation is a class, or
+    the name of one."""
+    name, kind = (operation, None) if isinstance(operation, str) else (operation.__name__, operation)
+    CASES.extend(Case(name, chosen, shape, make, kind=kind) for chosen in arguments or [{}])
 
 
 def by(value):
@@ -90,7 +93,8 @@ def bottleneck(case, rng):
 
 def of_bottleneck(case, rng, is_clear=lambda module, h: True, prepare=lambda module: None):
     """The Operation y, terms = bottleneck(h, noise). h is drawn again until `is_clear`: until it is near no kink."""
-    module = getattr(bottlenecks, case.name)(**case.arguments, dtype=case.dtype, rng=rng)
+    kind = case.kind or getattr(bottlenecks, case.name)
+    module = kind(**case.arguments, dtype=case.dtype, rng=rng)
     prepare(module)
     h = normal(case.shape, rng)
     while not is_clear(module, h):
