@@ -8,6 +8,7 @@ from scratch.figures.pictures import save_figure
 from scratch.models.system import find_system
 from scratch.options.errors import InputError
 from scratch.runs.run import Run
+from scratch.runs.session import ARRAY
 from scratch.runs.trained import Trained
 from scratch.training.progress import epoch_line
 
@@ -49,6 +50,9 @@ def images_for(trained, arguments, data=None):
     if data:
         wanted["data"] = data
     options = {**trained.options, **wanted}
+    if options["data"] == trained.options["data"] == ARRAY:
+        raise InputError(f"{trained.run.folder} was trained on an array of images, which it does not keep: name others "
+                         f"with --data.")
     if options["data"] != trained.options["data"]:
         options["image_size"], _, options["image_channels"] = trained.shape
         options["limit"] = wanted.get("limit")

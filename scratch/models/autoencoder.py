@@ -115,7 +115,7 @@ class Autoencoder(Model):
 
     @property
     def prepared_from(self):
-        return self.bottleneck.prepared_from
+        return 0 if self.ready else self.bottleneck.prepared_from
 
     def prepare(self, batches, rng):
         """Show the bottleneck the first batches of images, from which some codebooks begin.
@@ -125,6 +125,7 @@ class Autoencoder(Model):
         features = [self.train().encoder.forward(x) for x in batches]
         with self.evaluating():
             self.bottleneck.prepare(features, rng)
+        self.ready = True
 
     def draw_choices(self, rng):
         return self.bottleneck.draw_choices(rng)

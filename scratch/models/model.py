@@ -20,6 +20,7 @@ class Model(Module):
     moves = False  # True where `update` does something
     chooses = False  # True where `update` makes random choices
     prepared_from = 0  # how many of the first batches `prepare` wants to see; 0 where it does nothing
+    ready = False  # True once `prepare` was called or weights were loaded: there is nothing left to prepare
     has_images = False  # True where an example is an image and the model can reconstruct it
 
     def inputs(self, stored, dtype):
@@ -41,6 +42,11 @@ class Model(Module):
 
     def prepare(self, batches, rng):
         """Make ready for training from the first batches of examples; rng is NumPy's."""
+
+    def load_state_dict(self, state):
+        """As a Module's. The weights that are loaded stay as they are: training on them prepares nothing."""
+        super().load_state_dict(state)
+        self.ready = True
 
     def draw_choices(self, rng):
         """The random choices that `update` takes, from `rng`; None where it makes none."""

@@ -79,8 +79,11 @@ class StopRequest:
         self.restore()
 
 
-def fit(trainer, data, run, progress, *, on_epoch=lambda metrics: None):
+def fit(trainer, data, run, progress, *, on_epoch=lambda metrics: None, bar=True):
     """Train from `progress` up to the run's number of epochs or of steps, saving after each epoch.
+
+    on_epoch  called with the metrics of each epoch
+    bar       show how far an epoch is, where the output is a terminal or a notebook
 
     An epoch in which the steps end has its line of metrics too, and stays open: with more steps it goes on from there.
     Raises Diverged, with what was saved before kept; or, after saving, Interrupted.
@@ -88,7 +91,7 @@ def fit(trainer, data, run, progress, *, on_epoch=lambda metrics: None):
     options = run.options
     with StopRequest() as stop:
         while steps_to_do(progress, options, len(data.train)):
-            whole = train_epoch(trainer, data, run, progress, stop)
+            whole = train_epoch(trainer, data, run, progress, stop, bar)
             metrics = finish_epoch(trainer, data, run, progress)
             if whole:
                 progress.epoch, progress.step, progress.totals = progress.epoch + 1, 0, Totals()
@@ -126,7 +129,7 @@ def prepare(trainer, data, options):
         trainer.prepare([trainer.inputs(data.train[batch], options["dtype"]) for batch in first])
 
 
-def train_epoch(trainer, data, run, progress, stop):
+def train_epoch(trainer, data, run, progress, stop, bar=True):
     """The steps of an epoch that are still to do, or as many as are left. Is the epoch then whole?"""
     options, totals = run.options, progress.totals
     order = list(batches(len(data.train), options["batch_size"], options["seed"], progress.epoch))
@@ -134,18 +137,19 @@ def train_epoch(trainer, data, run, progress, stop):
     earlier = totals.seconds
     last = min(len(order), progress.step + steps_to_do(progress, options, len(data.train)))
     title = f"epoch {progress.epoch}" + (f"/{options['epochs']}" if options["epochs"] else "")
-    with tqdm(total=len(order), initial=progress.step, desc=title, leave=False, disable=None, unit="step") as bar:
+    hidden = None if bar else True  # None: where the output is a file or a pipe
+    with tqdm(total=len(order), initial=progress.step, desc=title, leave=False, disable=hidden, unit="step") as shown:
         while progress.step < last:
             batch = order[progress.step]
             inputs = trainer.inputs(data.train[batch], options["dtype"])
             terms, counts = trainer.step(inputs, progress.epoch, progress.step)
             progress.step += 1
             totals.add(f"in epoch {progress.epoch}, step {progress.step}", len(batch), terms, counts)
-            bar.update()
+            shown.update()
             now = time.perf_counter()
             if now - last_read > 1 or stop.asked or progress.step == last:
                 read = totals.read(trainer)  # waits for the device, so only about once a second
-                bar.set_postfix({name: f"{value:.4g}" for name, value in totals.latest.items()})
+                shown.set_postfix({name: f"{value:.4g}" for name, value in totals.latest.items()})
                 log_steps(run, data, progress, read)
                 totals.seconds = earlier + now - started
                 last_read = now
