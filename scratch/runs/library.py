@@ -54,7 +54,7 @@ def load_run(folder, device):
 def checked_folder(folder, name):
     """A path, given as text or as a path. Raises InputError for anything else."""
     path = os.fspath(folder) if isinstance(folder, os.PathLike) else folder
-    return Option(name, FOLDER, None, "").check(path)
+    return Option(name, FOLDER, "runs", "").check(path)
 
 
 def train_on_array(model, images, held_out, out, progress, given):
