@@ -50,7 +50,7 @@ def images_for(trained, arguments, data=None):
     if data:
         wanted["data"] = data
     options = {**trained.options, **wanted}
-    if options["data"] == trained.options["data"] == ARRAY:
+    if options.get("data") == trained.options.get("data") == ARRAY:
         raise InputError(f"{trained.run.folder} was trained on an array of images, which it does not keep: name others "
                          f"with --data.")
     if options["data"] != trained.options["data"]:

@@ -82,6 +82,9 @@ def begun(model, images, held_out, out, given):
     """The Session of a new run."""
     folder = None if out is None else checked_folder(out, "out")
     options, maker = options_of(model, given)
+    if "data" not in options:
+        raise InputError(f"train takes images, and {options['model']} learns from other examples: train it by the "
+                         f"command line.")
     data = as_data(images, held_out, options["seed"])
     options["data"] = data.name
     return begin(options, data, folder, make_trainer=maker)
@@ -94,9 +97,9 @@ def continued(run, images, held_out, out, given):
     if isinstance(run.run, Unsaved):
         raise InputError("this run was written to no folder, which could say where it stopped: give its `model`, whose "
                          "weights are trained on, or train with `out`.")
-    if run.options["data"] != ARRAY:
-        raise InputError(f"{run.run.folder} was trained on {run.options['data']}, by the command line: continue it "
-                         f"there, or give its `model`, whose weights are trained on.")
+    if run.options.get("data") != ARRAY:
+        raise InputError(f"{run.run.folder} was trained on {run.run.config['data']['name']}, by the command line: "
+                         f"continue it there, or give its `model`, whose weights are trained on.")
     return resume(run.run.folder, given, data=as_data(images, held_out, run.options["seed"]))
 
 
