@@ -26,27 +26,31 @@ def build(model, shape, *, dtype="float32", seed=None, device="cpu", **options):
     Returns an Autoencoder (models/autoencoder.py): loss(x), backward(), reconstruct(x), encode(x), decode(latents) with
     images x (N, H, W, C), floats in [0, 1]. Raises InputError, a ValueError, that names what was given and what exists.
     """
-    import numpy as np
+    from scratch.runs.library import new_model
 
-    from scratch.models.build import build as build_model
-
-    return build_model(model, shape, options, dtype=dtype, rng=np.random.default_rng(seed)).to(device)
+    return new_model(model, shape, dtype, seed, device, options)
 
 
 def train(model, images, *, held_out=None, out=None, progress=True, **options):
     """Train a model on an array of images.
 
-    model      the name of a system, such as "vqvae", or a model that `build` made, whose weights are trained on
-    images     (N, H, W, C) or (N, H, W), uint8 or floats in [0, 1]
-    held_out   images of the same shape that are never trained on, or how many of `images` to hold out; None: a tenth
+    model      the name of a system, such as "vqvae"; or a model that `build` made, whose weights are trained on, where
+               they are; or a run with a folder, which goes on from where it was saved, as if it had not been stopped
+    images     a NumPy array (N, H, W, C), or (N, H, W) of grey images: uint8 from 0 to 255, or floats from 0 to 1
+    held_out   images of the same shape and type that are never trained on, or how many of `images` to hold out, chosen
+               by the seed; None: a tenth
     out        the folder of the run; None: nothing is written
-    progress   print a line an epoch
+    progress   print a line an epoch, and within an epoch show a bar in a terminal or a notebook
     options    those of training and of the model: epochs, batch_size, lr, seed, device, preset, codes, …
-               (docs/reference/options.md); for a model that is built already, those of training alone
+               (docs/reference/options.md); for a model that is built already, those of training; for a run, those that
+               may change, such as epochs, which counts all epochs of the run. What is not given has the preset's value.
 
-    Returns the finished run: reconstruct(images), encode(images), decode(latents), sample(count), evaluate(images),
-    metrics(). Raises InputError, a ValueError, for images or options that cannot be used, and Diverged where a loss is
-    no longer finite.
+    Returns the finished run (runs/trained.py): reconstruct(images), encode(images), decode(latents), sample(count),
+    evaluate(images), metrics(), and `model`. The same seed gives the same weights, bit for bit on one machine.
+
+    Raises InputError, a ValueError, for images or options that cannot be used, and Diverged (training/progress.py)
+    where a loss is no longer finite. At Ctrl-C it ends the update it is in, saves, and raises KeyboardInterrupt, which
+    says how to go on.
     """
     from scratch.runs.library import train_on_array
 
@@ -56,9 +60,11 @@ def train(model, images, *, held_out=None, out=None, progress=True, **options):
 def load(folder, device="cpu"):
     """A run that was trained before, from its folder: reconstruct, encode, decode, sample, evaluate, metrics.
 
-    Raises InputError where the folder holds no run, or one that is damaged.
-    """
-    from scratch.runs.run import Run
-    from scratch.runs.trained import Trained
+    folder   as `train` or the command line wrote it, text or a path
+    device   where its model computes: "cpu", "gpu" or "gpu:N"
 
-    return Trained(Run.open(folder), device)
+    Raises InputError, a ValueError, where the folder holds no run, or one that is damaged.
+    """
+    from scratch.runs.library import load_run
+
+    return load_run(folder, device)

@@ -48,6 +48,11 @@ def device_module(device):
     return cupy
 
 
+def device_of(x):
+    """The name of the device on which an array lies: "cpu" or "gpu:N"."""
+    return "cpu" if array_module(x) is np else f"gpu:{x.device.id}"
+
+
 def to_device(x, device):
     """A NumPy or CuPy array, copied to `device` ("cpu", "gpu", "gpu:N"); the array itself if it is there already."""
     return to_host(x) if device == "cpu" else device_module(device).asarray(x)

@@ -16,6 +16,7 @@ from scratch.accelerate.gpu.sums import column_sums
 from scratch.arrays import array_module
 from scratch.bottlenecks import VectorQuantizer
 from scratch.layers import Conv2d, ConvTranspose2d
+from scratch.layers.patches import Window
 
 FORMS = {Conv2d: winograd.WinogradConv2d, ConvTranspose2d: winograd.WinogradConvTranspose2d}
 LEAST_CHANNELS = 16  # of a convolution; with 8 channels nothing was gained, with 3 it was slower
@@ -31,6 +32,18 @@ def accelerate(module, least_channels=LEAST_CHANNELS):
             part.held = HELD_ON_CPU
         elif window is not None and window.dilation == (1, 1):
             window.__class__ = BlockwiseWindow
+    return module
+
+
+def back_to_plain(module):
+    """Give each part of the module that has a faster form its plain form again. Returns the module."""
+    plain = {fast: slow for slow, fast in FORMS.items()}
+    for part in module.modules():
+        part.__class__ = plain.get(type(part), getattr(type(part), "plain", type(part)))
+        for name in ("held", "column_sums"):  # its class has the plain ones
+            vars(part).pop(name, None)
+        if hasattr(part, "window"):
+            part.window.__class__ = Window
     return module
 
 

@@ -19,6 +19,7 @@ from scratch.figures.of_run import (
     sample_figure,
     variation_figure,
 )
+from scratch.runs.session import ARRAY
 
 
 def add(subparsers):
@@ -49,7 +50,7 @@ def reconstruct(arguments):
     trained = open_run(arguments)
     data = images_for(trained, arguments)
     sets, own = [data], trained.options["data"]
-    if data.name != own:
+    if own not in (data.name, ARRAY):
         sets.append(images_for(trained, arguments, own))
     runs = [trained, *(open_run(arguments, folder) for folder in arguments.beside)]
     for other in runs:

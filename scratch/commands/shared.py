@@ -15,6 +15,7 @@ from scratch.runs.examples import load_examples
 from scratch.runs.files import check_writable, present, write_atomically
 from scratch.runs.run import Run, same_file
 from scratch.runs.schema import shown
+from scratch.runs.session import ARRAY
 from scratch.runs.trained import Trained
 from scratch.training.progress import epoch_line
 
@@ -67,6 +68,9 @@ def images_for(trained, arguments, data=None):
     options = {**trained.options, **wanted}
     system = find_system(options["model"])
     check_names(system, wanted, run_options(system))
+    if options.get("data") == trained.options.get("data") == ARRAY:
+        raise InputError(f"{shown(trained.run.folder)} was trained on an array of images, which it does not keep: name "
+                         f"others with --data.")
     if options.get("data") != trained.options.get("data"):
         options["image_size"], _, options["image_channels"] = trained.shape
         options["limit"] = wanted.get("limit")

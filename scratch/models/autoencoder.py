@@ -117,7 +117,7 @@ class Autoencoder(Model):
 
     @property
     def prepared_from(self):
-        return self.bottleneck.prepared_from
+        return 0 if self.ready else self.bottleneck.prepared_from
 
     def prepare(self, batches, rng):
         """Prepare the bottleneck with the first batches of images. Some codebooks start from them.
@@ -127,6 +127,7 @@ class Autoencoder(Model):
         features = [self.train().encoder.forward(x) for x in batches]
         with self.evaluating():
             self.bottleneck.prepare(features, rng)
+        self.ready = True
 
     def draw_choices(self, rng):
         return self.bottleneck.draw_choices(rng)

@@ -20,6 +20,7 @@ class Model(Module):
     moves = False  # True if `update` does something
     chooses = False  # True if `update` makes random choices
     prepared_from = 0  # how many of the first batches `prepare` needs; 0 if it does nothing
+    ready = False  # True once `prepare` was called or weights were loaded: there is nothing left to prepare
     has_images = False  # True if an example is an image and the model can reconstruct it
 
     def inputs(self, stored, dtype):
@@ -40,6 +41,11 @@ class Model(Module):
 
     def prepare(self, batches, rng):
         """Prepare for training with the first batches of examples. `rng` is a NumPy generator."""
+
+    def load_state_dict(self, state):
+        """As a Module's. The weights that are loaded stay as they are: training on them prepares nothing."""
+        super().load_state_dict(state)
+        self.ready = True
 
     def draw_choices(self, rng):
         """The random choices that `update` takes, drawn from `rng`; None if it makes none."""

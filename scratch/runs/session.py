@@ -9,9 +9,12 @@ from scratch.options.resolve import resolve_resumed
 from scratch.runs.examples import load_examples
 from scratch.runs.references import check_references, references_of
 from scratch.runs.run import Run, describe_data, versions
+from scratch.runs.schema import shown
 from scratch.training.loop import Unsaved, prepare, steps_to_do
 from scratch.training.make import make_trainer
 from scratch.training.progress import Progress
+
+ARRAY = "array"  # the option `data` of a run on an array of images, which a run does not keep
 
 
 @dataclass
@@ -68,6 +71,9 @@ def continued(run, tensors, position, given, program, make_trainer, download, da
     if references := references_of(run.options):
         run.config["references"] = references
     if data is None:
+        if run.options.get("data") == ARRAY:
+            raise InputError(f"{shown(run.folder)} was trained on an array, which it does not keep: go on in Python "
+                             f"with scratch.train(scratch.load({str(run.folder)!r}), images).")
         data = load_examples(run.options, download)
     if describe_data(data) != run.config["data"]:
         raise InputError(f"the data has changed since {run.folder} was trained: {data.describe()}, "

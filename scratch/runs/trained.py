@@ -1,11 +1,14 @@
 """A finished run with its model."""
 
+from functools import cached_property
+
 import numpy as np
 
-from data_utils import to_float
+from data_utils import DataError, as_images, to_float
 from scratch.arrays import each, to_device, to_host
 from scratch.models.priors import PRIORS
 from scratch.options.errors import InputError
+from scratch.options.option import Option, Whole
 from scratch.runs.references import check_references
 from scratch.runs.schema import shown
 from scratch.training.held_out import held_out_metrics
@@ -14,22 +17,29 @@ from scratch.training.progress import Diverged, silent_overflow
 from scratch.training.trainer import Trainer
 
 PRIOR_IMAGES = 5000  # training images whose latents a prior is fitted to
+COUNT = Option("count", Whole(1), 1, "how many images")
+SEED = Option("seed", Whole(0), 0, "of the draws")
 
 
 class Trained:
     """A finished run with its model, speaking NumPy: examples and latents go in and come out on the host.
 
-    Shapes: images (N, H, W, C), uint8, or floats in [0, 1]; images that come out are floats in [0, 1] (a linear network
-    may leave that interval). A latent is z or μ (N, Z), a grid of code indices (N, h, w), or a list of such grids.
+    Shapes: images (N, H, W, C), or (N, H, W) of grey ones, uint8 from 0 to 255 or floats from 0 to 1; images that come
+    out are floats in [0, 1] (a linear network may leave that interval). A latent is z or μ (N, Z), a grid of code
+    indices (N, h, w), or a list of such grids, the top one first.
+
+    run               a folder (runs/run.py), or what was trained in memory alone
+    model             as training left it; None: it is read from the folder
+    training_images   those that `sample` may need, where they are at hand
     """
 
-    def __init__(self, run, device="cpu", model=None):
+    def __init__(self, run, device="cpu", model=None, training_images=None):
         self.run, self.options, self.device = run, run.options, device
         self.shape = tuple(run.config["data"]["image_shape"])
         if model is None:
             check_references(run)
             model = run.load_weights(make_model({**self.options, "device": device}, self.shape))
-        self.model = model
+        self.model, self.training_images = model, training_images
         self.dtype = np.dtype(self.options["dtype"])
 
     def metrics(self):
@@ -85,7 +95,10 @@ class Trained:
         return to_float(images, self.dtype)
 
     def evaluate(self, examples):
-        """{held_out_…: value} over stored examples; see held_out_metrics. Raises InputError where a term overflows."""
+        """{held_out_…: value} over stored examples: every loss term, and of images the PSNR; see held_out_metrics.
+        Raises InputError where a term overflows."""
+        if self.model.has_images:
+            examples = self.images(examples)
         trainer = Trainer(self.model, None, self.options["seed"], self.device)
         try:
             with silent_overflow():
@@ -99,7 +112,7 @@ class Trained:
         return self.in_batches(self.model.reconstruct, images)
 
     def encode(self, images):
-        """The latents of images."""
+        """The latents of images, without chance: z, μ, or the code indices."""
         return self.in_batches(self.encode_batch, self.images(images))
 
     def encode_batch(self, x):
@@ -113,9 +126,10 @@ class Trained:
         return self.model.encode(x)
 
     def decode(self, latents):
-        """(N, H, W, C): the images that latents stand for."""
+        """(N, H, W, C): the images that latents stand for. Raises InputError for latents of another shape or kind than
+        the model's."""
         self.needs_images("decode")
-        return self.in_batches(self.model.decode, latents)
+        return self.in_batches(self.model.decode, self.latents(latents))
 
     def interpolate(self, a, b, steps):
         """(steps, H, W, C): images decoded from latents on the way from image a (H, W, C) to image b."""
@@ -129,27 +143,51 @@ class Trained:
 
     def sample(self, count, seed=0, images=None):
         """(count, H, W, C): new images from the first prior that the model has. `images` are training images, from
-        which some priors take what is frequent. Raises InputError where they are needed and missing."""
+        which some priors take what is frequent; a run that has just been trained knows its own. Raises InputError where
+        they are needed and missing."""
         self.needs_images("sample")
-        prior = self.priors(images)[0]
+        count, seed = COUNT.check(count), SEED.check(seed)
+        prior = self.priors(self.training_images if images is None else images)[0]
         return self.decode(prior.draw(count, np.random.default_rng(seed), self.dtype))
 
     def images(self, given):
         """Images as the model takes them: of its shape, uint8 or floats in [0, 1] in its precision. Raises InputError.
         """
         self.needs_images("this")
-        given = np.asarray(given)
-        if given.shape[1:] != self.shape:
+        try:
+            images = as_images(given)
+        except DataError as error:
+            raise InputError(f"{error}.") from None
+        if images.shape[1:] != self.shape:
             H, W, C = self.shape
             raise InputError(f"expected images (N, {H}, {W}, {C}), as {self.run.folder} was trained on, got an array "
-                             f"of shape {given.shape}.")
-        if given.dtype == np.uint8:
-            return given
-        if given.dtype.kind != "f" or not ((given >= 0) & (given <= 1)).all():
-            raise InputError(f"expected images of uint8, or floats in [0, 1], got {given.dtype}"
-                             + (f" from {given.min():g} to {given.max():g}" if given.dtype.kind == "f" else "")
-                             + ": divide values of 0 to 255 by 255, or keep them as uint8.")
-        return given.astype(self.dtype, copy=False)
+                             f"of shape {given.shape}" + (": give image[None]." if given.shape == self.shape else "."))
+        return images if images.dtype == np.uint8 else images.astype(self.dtype, copy=False)
+
+    @cached_property
+    def latent_shapes(self):
+        """The shape of an image's latent; of a list of grids the list of theirs."""
+        return each(lambda latent: latent.shape[1:], self.encode(np.zeros((1, *self.shape), np.uint8)))
+
+    def latents(self, given):
+        """Latents as the model decodes them: code indices as int64, others in its precision. Raises InputError."""
+        self.needs_images("this")
+        grids, shapes = (one if isinstance(one, list) else [one] for one in (given, self.latent_shapes))
+        grids = [np.asarray(grid) for grid in grids]
+        kinds, kind = ("iu", f"integers from 0 to {self.codes - 1}") if self.codes else ("f", "finite numbers")
+        expected = " and ".join(f"({', '.join(map(str, ('N', *shape)))})" for shape in shapes)
+        problem = None
+        if [grid.shape[1:] for grid in grids if grid.ndim] != shapes or len({len(grid) for grid in grids}) > 1:
+            problem = " and ".join(str(grid.shape) for grid in grids)
+        elif any(grid.dtype.kind not in kinds for grid in grids):
+            problem = " and ".join(str(grid.dtype) for grid in grids)
+        elif not all((((grid >= 0) & (grid < self.codes)) if self.codes else np.isfinite(grid)).all()
+                     for grid in grids):
+            problem = "some that are not"
+        if problem:
+            raise InputError(f"expected latents {expected} of {kind}, as `encode` gives them, got {problem}.")
+        grids = [grid.astype(np.int64 if self.codes else self.dtype, copy=False) for grid in grids]
+        return grids if isinstance(self.latent_shapes, list) else grids[0]
 
     def needs_training_images(self):
         """Is a prior of this model fitted to training images?"""

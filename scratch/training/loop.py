@@ -79,8 +79,11 @@ class StopRequest:
         self.restore()
 
 
-def fit(trainer, data, run, progress, *, on_epoch=lambda metrics: None):
+def fit(trainer, data, run, progress, *, on_epoch=lambda metrics: None, bar=True):
     """Train from `progress` up to the run's number of epochs or of steps, saving after each epoch.
+
+    on_epoch  called with the metrics of each epoch
+    bar       show how far an epoch is, where the output is a terminal or a notebook
 
     If the steps end within an epoch, the epoch gets its line of metrics as well and stays open: a run continued with
     more steps goes on from there.
@@ -91,7 +94,7 @@ def fit(trainer, data, run, progress, *, on_epoch=lambda metrics: None):
     options = run.options
     with StopRequest() as stop, silent_overflow():  # Totals.read raises Diverged instead
         while steps_to_do(progress, options, len(data.train)):
-            whole = train_epoch(trainer, data, run, progress, stop)
+            whole = train_epoch(trainer, data, run, progress, stop, bar)
             metrics = finish_epoch(trainer, data, run, progress)
             if whole:
                 progress.epoch, progress.step, progress.totals = progress.epoch + 1, 0, Totals()
@@ -131,7 +134,7 @@ def prepare(trainer, data, options):
         trainer.prepare([trainer.inputs(data.train[batch], options["dtype"]) for batch in first])
 
 
-def train_epoch(trainer, data, run, progress, stop):
+def train_epoch(trainer, data, run, progress, stop, bar=True):
     """Do the steps that are left of an epoch, or of the run if these are fewer. Returns True if the epoch is complete.
     """
     options, totals = run.options, progress.totals
@@ -140,18 +143,19 @@ def train_epoch(trainer, data, run, progress, stop):
     earlier = totals.seconds
     last = min(len(order), progress.step + steps_to_do(progress, options, len(data.train)))
     title = f"epoch {progress.epoch}" + (f"/{options['epochs']}" if options["epochs"] else "")
-    with tqdm(total=len(order), initial=progress.step, desc=title, leave=False, disable=None, unit="step") as bar:
+    hidden = None if bar else True  # None: where the output is a file or a pipe
+    with tqdm(total=len(order), initial=progress.step, desc=title, leave=False, disable=hidden, unit="step") as shown:
         while progress.step < last:
             batch = order[progress.step]
             inputs = trainer.inputs(data.train[batch], options["dtype"])
             terms, counts = trainer.step(inputs, progress.epoch, progress.step)
             progress.step += 1
             totals.add(f"in epoch {progress.epoch}, step {progress.step}", len(batch), terms, counts)
-            bar.update()
+            shown.update()
             now = time.perf_counter()
             if now - last_read > 1 or stop.asked or progress.step == last:
                 read = totals.read(trainer)  # this waits for the device, so it is done about once a second
-                bar.set_postfix({name: f"{value:.4g}" for name, value in totals.latest.items()})
+                shown.set_postfix({name: f"{value:.4g}" for name, value in totals.latest.items()})
                 log_steps(run, data, progress, read)
                 totals.seconds = earlier + now - started
                 last_read = now

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from scratch.accelerate import accelerate, accelerate_on_gpu, accelerate_optimizer
+from scratch.accelerate import accelerate, accelerate_on_gpu, accelerate_optimizer, back_to_plain
 from scratch.accelerate.cpu.memory import retain_freed_memory
 from scratch.accelerate.cpu.workers import ParallelTrainer, sensible_workers
 from scratch.accelerate.gpu.check import choose_form
 from scratch.arrays import device_module
-from scratch.models.system import find_system
+from scratch.models.build import build_resolved
 from scratch.optim import make_optimizer
 from scratch.options.errors import InputError
 from scratch.training.trainer import Trainer
@@ -21,12 +21,10 @@ def make_model(options, shape, rng=None, model=None):
     device = options["device"]
     device_module(device)  # raises InputError before anything is built
     if model is None:
-        system = find_system(options["model"])
-        system.check_shape(shape)
-        model = system.build(tuple(shape), options, dtype=np.dtype(options["dtype"]), rng=rng)
+        model = build_resolved(options, shape, dtype=options["dtype"], rng=rng)
     elif model.shape != tuple(shape):
         raise InputError(f"the model was built for examples of {by(model.shape)}, but these are {by(shape)}.")
-    model = model.to(device)
+    model = back_to_plain(model).to(device)
     if options["plain"]:
         return model
     if device != "cpu":

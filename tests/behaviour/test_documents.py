@@ -76,7 +76,7 @@ def misnamed_links(text):
 
 def commands(text):
     """(program, command, options) of each command line shown."""
-    joined = re.sub(r"\\\n", " ", text)
+    joined = re.sub(r"\\\n", " ", re.sub(r"^```.*$", "", text, flags=re.M))
     joined = re.sub(r"`[^`]+`", lambda span: span[0].replace("\n", " "), joined)
     return [(program, command, OPTION.findall(rest)) for program, command, rest in COMMAND.findall(joined)]
 
