@@ -235,11 +235,11 @@ def test_no_command_writes_over_the_images_or_the_codes_that_it_reads(scratch, w
     before = snapshot("grey")
     for out in ("grey/1.png", "./grey/../grey/2.png"):
         assert_one_sentence(write("reconstruct", out, "--data", data), "folder of the images that the command reads")
-    assert_one_sentence(write("decode", "latents.npz"), "is the file that the command reads")
+    assert_one_sentence(write("decode", "latents.npz"), "over the file that it reads")
     assert snapshot("grey") == before
     shutil.copy("latents.npz", "latents.png")
     result = scratch("decode", write.folder, "latents.png", "--out", "latents.npz")
-    assert_one_sentence(result, "latents.png is the file that the command reads")
+    assert_one_sentence(result, "latents.png over the file that it reads")
 
 
 def test_both_files_of_decode_and_of_aggregate_are_possible_or_neither_is_written(scratch, write):
