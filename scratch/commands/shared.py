@@ -134,7 +134,7 @@ def check_not_read(path, data_name):
 def check_other_file(path, read):
     """Raises InputError where `path` is the file that the command reads."""
     if same_file(path, read):
-        raise InputError(f"{shown(path)} is the file that the command reads: choose another name.")
+        raise InputError(f"the command would write {shown(path)} over the file that it reads: choose another name.")
 
 
 def save_picture(figure, path):

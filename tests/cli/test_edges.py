@@ -235,11 +235,11 @@ def test_no_command_writes_over_the_images_or_the_codes_that_it_reads(scratch, w
     before = snapshot("grey")
     for out in ("grey/1.png", "./grey/../grey/2.png"):
         assert_one_sentence(write("reconstruct", out, "--data", data), "folder of the images that the command reads")
-    assert_one_sentence(write("decode", "latents.npz"), "is the file that the command reads")
+    assert_one_sentence(write("decode", "latents.npz"), "over the file that it reads")
     assert snapshot("grey") == before
     shutil.copy("latents.npz", "latents.png")
     result = scratch("decode", write.folder, "latents.png", "--out", "latents.npz")
-    assert_one_sentence(result, "latents.png is the file that the command reads")
+    assert_one_sentence(result, "latents.png over the file that it reads")
 
 
 def test_both_files_of_decode_and_of_aggregate_are_possible_or_neither_is_written(scratch, write):
@@ -316,3 +316,16 @@ def test_batches_that_are_larger_than_the_data(scratch, trained, model):
                                          "--batch-size", size)) for size in (40, 10**6))
         assert small.out == large.out and small.err == large.err
     assert_one_sentence(scratch("evaluate", folder, "--batch-size", 10**30), "--batch-size")
+
+
+@pytest.mark.parametrize("model", ["vae", "vqvae", "dvae"])
+def test_measures_and_pictures_on_a_gpu(scratch, trained, cupy, model):
+    """Every instrument's way to the device and back; a run that diverged is found there too."""
+    folder = trained(model)
+    for command in ("evaluate", "retrieve", "anomaly", "interpolate", "encode", "sample"):
+        result = scratch(command, folder, *AGAINST.get(command, []), "--limit", 20, "--device", "gpu")
+        assert result.status == 0, result.err
+    assert scratch("variations", folder, "--device", "gpu").status == (2 if model == "vqvae" else 0)
+    scale_weights(folder, 1e30)
+    for command in ("encode", "interpolate"):
+        assert_one_sentence(scratch(command, folder, "--device", "gpu"), "has diverged")
