@@ -65,6 +65,12 @@ def each(function, *latents):
     return function(*latents)
 
 
+def unwarned():
+    """Within a `with` block, or in a function that it decorates, NumPy is silent about numbers that are not finite: for
+    whatever looks at the outcome itself, and says what it is that became infinite."""
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
+
+
 def is_integer(value):
     """Is it an integer, Python's or NumPy's? True and False do not count as integers."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)

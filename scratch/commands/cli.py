@@ -1,6 +1,7 @@
 """What both command lines share: how a mistake of the person at the keyboard is answered."""
 
 import argparse
+import contextlib
 import os
 import re
 import sys
@@ -9,6 +10,7 @@ from data_utils import DataError
 from scratch.commands.shortages import shortage
 from scratch.options.errors import InputError
 from scratch.options.option import nearest
+from scratch.runs.schema import shown
 from scratch.training.progress import Diverged
 
 
@@ -56,14 +58,28 @@ def as_typed(word):
 
 
 def printable(text):
-    """A text with its control characters escaped, so that a name from a file cannot steer the terminal."""
-    return "".join(char if char.isprintable() or char in "\n" else char.encode("unicode_escape").decode()
-                   for char in str(text))
+    """A text with its control characters escaped, except line ends: no name from a file steers the terminal."""
+    return "\n".join(map(shown, str(text).split("\n")))
+
+
+class Printable:
+    """A stream of text that escapes what a terminal would obey, and what the stream's encoding does not have."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def write(self, text):
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        self.stream.write(printable(text).encode(encoding, "backslashreplace").decode(encoding))
+        return len(text)
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
 
 
 def fail(sentence, status=2):
     """Print one line to the error stream; the exit status."""
-    print(printable(" ".join(str(sentence).split("\n"))), file=sys.stderr)
+    print(" ".join(str(sentence).split("\n")), file=Printable(sys.stderr))
     return status
 
 
@@ -71,8 +87,9 @@ def main(parser, argv=None):
     """Run the chosen command; its exit status. What is wrong with the input becomes one line and status 2."""
     arguments = argparse.Namespace()
     try:
-        arguments = parser.parse_args(argv, arguments)
-        return arguments.run_command(arguments)
+        with contextlib.redirect_stdout(Printable(sys.stdout)):
+            arguments = parser.parse_args(argv, arguments)
+            return arguments.run_command(arguments)
     except InputError as error:
         return fail(f"error: {in_words(error)}")
     except DataError as error:

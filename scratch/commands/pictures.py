@@ -53,12 +53,14 @@ def reconstruct(arguments):
         check_images(other, data)
     x = trained.floats(data.held_out[: arguments.count])
     name = picture_name("reconstructions", trained, data)
-    save_picture(reconstruction_figure(runs, x, data.name), destination(arguments, trained, name))
+    lines = []
     for other in runs:
         for measured in sets:
             psnr = other.evaluate(measured.held_out)["held_out_psnr"]
-            print(f"{other.run.folder}: PSNR {psnr:.2f} dB over {len(measured.held_out)} held-out images "
-                  f"of {measured.name}")
+            lines.append(f"{other.run.folder}: PSNR {psnr:.2f} dB over {len(measured.held_out)} held-out images "
+                         f"of {measured.name}")
+    save_picture(reconstruction_figure(runs, x, data.name), destination(arguments, trained, name))
+    print("\n".join(lines))
     return 0
 
 

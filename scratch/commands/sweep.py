@@ -20,7 +20,7 @@ from scratch.options.errors import InputError
 from scratch.options.option import nearest
 from scratch.options.resolve import resolve, run_options
 from scratch.runs.descriptions import EVALUATION, SWEEP
-from scratch.runs.files import make_folder, present
+from scratch.runs.files import check_writable, make_folder, present
 from scratch.runs.lock import Lock
 from scratch.runs.run import Run, read_position
 from scratch.runs.session import begin, resume
@@ -29,6 +29,7 @@ from scratch.training.loop import Interrupted, fit, steps_to_do
 from scratch.training.progress import Diverged, Progress
 
 MEASURES_VERSION = 1  # of evaluation.json: another one is measured again
+PICTURES = ("rate_distortion.png", "figures.png")
 
 
 def add(subparsers):
@@ -68,8 +69,7 @@ def sweep(arguments):
 def swept(arguments, axes, plans):
     """Train and judge what was planned; the exit status."""
     folder, rows, left_out = Path(arguments.out), [], []
-    if present(folder / "sweep.json"):
-        SWEEP.read(folder / "sweep.json")  # complains where it is another program's
+    check_room(folder, plans)
     for number, planned in enumerate(plans, 1):
         runs_with(arguments, planned.options)
         try:
@@ -115,7 +115,7 @@ def report(folder, axes, rows, left_out):
     SWEEP.write(folder / "sweep.json", {"over": axes, "runs": rows, "diverged": left_out})
     print_table(rows)
     print(f"wrote {folder / 'sweep.json'}")
-    if all("rate" in row for row in rows):
+    if all({"rate", "distortion", "elbo"} <= row.keys() for row in rows):
         save_picture(rate_distortion_curve(axes, rows), folder / "rate_distortion.png")
     save_picture(over_option(axes, rows), folder / "figures.png")
 
@@ -169,6 +169,17 @@ def plan(arguments, axes):
         folder = Path(arguments.out) / name.replace(":", "-").replace("/", "-")  # neither is for a folder's name
         plans.append(Planned(settings, folder, options))
     return plans
+
+
+def check_room(folder, plans):
+    """Raises InputError where a file of the sweep could not be written in the end, or would take the place of another
+    program's. Nothing is trained before."""
+    if present(folder / "sweep.json"):
+        SWEEP.read(folder / "sweep.json")
+    places = [folder / "sweep.json", *(folder / name for name in PICTURES)]
+    for path in [*places, *(planned.folder / "evaluation.json" for planned in plans)]:
+        if present(path):
+            check_writable(path)
 
 
 def check_same_run(planned):

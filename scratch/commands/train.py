@@ -1,6 +1,7 @@
 """The command `train`: a new run, or a run continued."""
 
 import shlex
+from functools import partial
 
 from scratch.commands.options import add_train_options, given, read
 from scratch.commands.shared import report_epoch, save_picture
@@ -12,7 +13,7 @@ from scratch.options.option import listed
 from scratch.options.resolve import resolve
 from scratch.runs.run import AlreadyARun, NeverSaved, Run
 from scratch.runs.schema import shown
-from scratch.runs.session import begin, free_folder, is_finished, resume
+from scratch.runs.session import begin, is_finished, make_free_folder, resume
 from scratch.runs.trained import Trained
 from scratch.training.loop import Interrupted, fit
 from scratch.training.make import make_trainer
@@ -64,7 +65,7 @@ def begin_run(arguments, make_trainer, program):
         parameters = run.config["parameters"]
         print(f"{options['model']} with {parameters:,} parameters on {data.describe()}; writing to {shown(run.folder)}")
 
-    folder = arguments.out or free_folder(options)
+    folder = arguments.out or partial(make_free_folder, options)
     try:
         return begin(options, data, folder, program=program, make_trainer=make_trainer, on_ready=announce)
     except AlreadyARun:

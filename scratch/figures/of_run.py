@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scratch.arrays import to_device, to_host
+from scratch.arrays import to_device, to_host, unwarned
 from scratch.bottlenecks.vector_quantizer import code_counts
 from scratch.figures import pictures as figures
 from scratch.instruments.denoising import corrupted
@@ -57,7 +57,10 @@ def sample_figure(trained, training_images, count, seed):
 
 def interpolation_figure(trained, a, b, steps):
     """The way from image a to image b through the latent space, under the two originals."""
-    strip = to_host(trained.model.interpolate(*(to_device(image[None], trained.device) for image in (a, b)), steps))[0]
+    pair = (to_device(image[None], trained.device) for image in (a, b))
+    with unwarned():
+        strip = to_host(trained.model.interpolate(*pair, steps))[0]
+    trained.check_finite(strip)
     ends = np.ones_like(strip)
     ends[0], ends[-1] = a, b
     return figures.image_rows([("originals", ends), ("decoded", strip)],
@@ -67,7 +70,9 @@ def interpolation_figure(trained, a, b, steps):
 def variation_figure(trained, images, count, seed):
     """Each image, and beside it what `count` draws of its code decode to. Raises InputError where none is drawn."""
     rng = np.random.default_rng(seed)
-    draws = to_host(trained.model.variations(to_device(images, trained.device), count, rng))
+    with unwarned():
+        draws = to_host(trained.model.variations(to_device(images, trained.device), count, rng))
+    trained.check_finite(draws)
     rows = [
         ("original, then draws", np.concatenate([image[None], drawn]))
         for image, drawn in zip(images, draws, strict=True)

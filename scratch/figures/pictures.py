@@ -55,16 +55,17 @@ def image_rows(rows, heading):
 
 def loss_curves(metrics):
     """Each loss term over the epochs, on the training and the held-out images; and a VQ-VAE's codes in use."""
-    ours = [name.removeprefix("held_out_") for name in metrics[0] if name.startswith("held_out_")]
+    common = set.intersection(*map(set, metrics))  # of a run that two versions trained, lines may hold unlike names
+    ours = [name.removeprefix("held_out_") for name in metrics[0] if name.startswith("held_out_") and name in common]
     names = [name for name in ours if not name.startswith("epoch_perplexity")]
-    columns = min(3, len(names))
-    depth = -(-len(names) // columns)
+    columns = min(3, len(names)) or 1
+    depth = -(-len(names) // columns) or 1
     figure = Figure(figsize=(3.6 * columns, 2.7 * depth), layout="constrained")
     epochs = [entry["epoch"] for entry in metrics]
     for index, name in enumerate(names):
         axes = figure.add_subplot(depth, columns, index + 1)
         for label, key in (("training", name), ("held out", f"held_out_{name}")):
-            if key in metrics[0]:
+            if key in common:
                 axes.plot(epochs, [entry[key] for entry in metrics], marker=".", label=label)
         title(axes, "PSNR (dB)" if name == "psnr" else name.replace("_", " "))
         axes.set_xlabel("epoch")

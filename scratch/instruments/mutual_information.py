@@ -28,6 +28,7 @@ from scratch.options.errors import InputError
 BINS = 40  # of each latent dimension
 LEVELS = 10  # of a factor that is a real number
 BLOCK = 1024  # images at a time
+EXTREME = 600  # log σ² beyond ±600 is taken for that: e^±600 is a number of float64, and no bin is so wide or so narrow
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def bin_edges(mu, logvar):
 def mutual_information(mu, logvar, factors):
     """MutualInformation of posteriors N(μ, σ²), mu and logvar (N, Z), and whole numbers {factor: (N,)}."""
     ndtr = normal_functions().ndtr
-    mu, logvar = mu.astype(np.float64), logvar.astype(np.float64)
+    mu, logvar = mu.astype(np.float64), logvar.astype(np.float64).clip(-EXTREME, EXTREME)
     edges, sigma = bin_edges(mu, logvar), np.exp(0.5 * logvar)
     values = {name: np.unique(v, return_inverse=True)[1] for name, v in factors.items()}
     joint = {name: np.zeros((v.max() + 1, BINS, mu.shape[1])) for name, v in values.items()}

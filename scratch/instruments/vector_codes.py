@@ -5,6 +5,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from scratch.arrays import unwarned
 from scratch.bottlenecks.gaussian import gaussian_kl
 from scratch.instruments.posteriors import gaussian_posteriors, is_gaussian
 from scratch.options.errors import InputError
@@ -49,7 +50,9 @@ def code_space(trained, images):
     check_vector_code(trained, "a direction")
     if is_gaussian(trained.model):
         mu, logvar = gaussian_posteriors(trained, images)
-        kl = gaussian_kl(mu, logvar).mean(axis=0, dtype=np.float64)
+        with unwarned():
+            kl = gaussian_kl(mu, logvar).mean(axis=0, dtype=np.float64)
+        trained.check_finite(kl)
         Z = mu.shape[1]
         return CodeSpace(mu, kl, np.zeros(Z), np.ones(Z), "KL {:.2f}", True)
     z = trained.encode(images)

@@ -79,7 +79,12 @@ ABOUT = Document(
     "give decode what encode wrote",
 )
 figure = Real(finite=False, nan=True)  # a ratio of nothing to nothing, such as the gap of a factor that never varies
-figures = Record(others=Either((figure, Text(), Listed(figure), None)))
+WHOLE_FIGURES = ("parameters", "active_units", "codes_used")
+REAL_FIGURES = ("rate", "distortion", "elbo", "bits_per_dim", "importance_weighted_bound", "mig", "share_of_zeros",
+                "psnr", "ssim", "denoising_gain", "squared_error")
+figures = Record(  # those that a table or a picture of a sweep shows are numbers
+    optional={name: Whole() for name in WHOLE_FIGURES} | {name: figure for name in REAL_FIGURES},
+    others=Either((figure, Text(), Listed(figure), None)))
 EVALUATION = Document(
     Record({"about": Record({"version": Whole(), "updates": Whole()}), "figures": figures}),
     "remove it, and it is measured again",
@@ -87,10 +92,10 @@ EVALUATION = Document(
 SWEEP = Document(
     Record({
         "over": Record(others=Listed(Text())),
-        "runs": Listed(Record({"name": Text(), "settings": Record(others=Text())}, others=figures.others)),
+        "runs": Listed(Record({"name": Text(), "settings": Record(others=Text())}, figures.optional, figures.others)),
         "diverged": Listed(Text()),
     }),
-    "run the sweep again",
+    "remove it, or name another folder",
 )
 
 NEVER_NEGATIVE = (".running_var", ".num_batches_tracked", ".counts", ".idle")  # the buffers that count or measure

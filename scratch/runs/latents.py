@@ -13,6 +13,7 @@ import io
 import json
 import lzma
 import math
+import tokenize
 import warnings
 import zipfile
 import zlib
@@ -32,7 +33,7 @@ LARGEST = 2**31  # bytes of a file of latents
 LARGEST_ABOUT = 2**20  # bytes that `about` takes in memory
 # What zipfile, its decompressors and NumPy's reader raise at bytes that are damaged, encrypted or of another kind.
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, RuntimeError, EOFError, SyntaxError, OverflowError,
-              MemoryError, UserWarning, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+              MemoryError, UserWarning, tokenize.TokenError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 
 def fingerprint(model):

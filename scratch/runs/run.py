@@ -22,6 +22,7 @@ from scratch.options.errors import InputError
 from scratch.runs import descriptions as described
 from scratch.runs.descriptions import CONFIG, METRICS, POSITION, STEPS
 from scratch.runs.files import (
+    check_writable,
     make_folder,
     names_in,
     parsed,
@@ -227,6 +228,9 @@ class Run:
         begun = position["epoch"] + (position["step"] > 0)
         metrics = [m for m in self.metrics() if m["epoch"] < begun]
         steps = [line for line in self.read_lines("steps.jsonl") if line["step"] <= position["updates"]]
+        for name in (*described.FILES, *described.PICTURES):
+            if present(self.folder / name):
+                check_writable(self.folder / name)
         self.hold()
 
         parts = {"model": {}, "optimizer": {}, "counts": {}}

@@ -7,7 +7,9 @@ from pathlib import Path
 from scratch.models.system import find_system
 from scratch.options.errors import InputError
 from scratch.options.resolve import resolve_resumed
+from scratch.runs.files import make_folder, reason
 from scratch.runs.run import Run, describe_data, versions
+from scratch.runs.schema import shown
 from scratch.training.loop import Unsaved, prepare, steps_to_do
 from scratch.training.make import make_trainer
 from scratch.training.progress import Progress
@@ -28,6 +30,7 @@ def begin(options, data, folder=None, *, program="scratch", make_trainer=make_tr
     """The Session of a new run in `folder`, or of one that writes nothing where there is none. Raises InputError.
 
     options    every option, as `resolve` gives them
+    folder     a path, or a function that makes a folder and returns its path
     on_ready   called with the run before its model sees the first images
     """
     trainer, parameters = make_trainer(options, data.train.shape[1:])
@@ -39,6 +42,8 @@ def begin(options, data, folder=None, *, program="scratch", make_trainer=make_tr
         "parameters": parameters,
         "versions": versions(),
     }
+    if callable(folder):
+        folder = folder()
     run = Unsaved(config) if folder is None else Run.create(folder, config)
     with run.closed_on_error():
         on_ready(run)
@@ -98,12 +103,20 @@ def check_last_batch(trainer, data, options):
                          f"cannot be trained on ({error}): choose {' or '.join(advice) or 'more images'}.") from None
 
 
-def free_folder(options, parent="runs"):
-    """runs/MODEL-PRESET-DATA, with a number behind it if that one is taken."""
+def make_free_folder(options, parent="runs"):
+    """Make runs/MODEL-PRESET-DATA, with the next number behind it where that one is taken; its path.
+
+    Of several processes that do this at once each makes its own: the system lets only one make a folder of a name.
+    """
     data = options["data"].partition(":")[0]
-    name = Path(parent) / f"{options['model']}-{options['preset']}-{data}"
-    folder, number = name, 1
-    while folder.exists():
-        number += 1
-        folder = name.with_name(f"{name.name}-{number}")
-    return folder
+    name = f"{options['model']}-{options['preset']}-{data}"
+    make_folder(parent)
+    for number in itertools.count(1):
+        folder = Path(parent) / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise InputError(f"the folder {shown(folder)} cannot be made ({reason(error)}): choose another.") from None
+        return folder

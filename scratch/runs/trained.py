@@ -3,11 +3,13 @@
 import numpy as np
 
 from data_utils import to_float
-from scratch.arrays import each, to_device, to_host
+from scratch.arrays import each, to_device, to_host, unwarned
 from scratch.models.priors import PRIORS
 from scratch.options.errors import InputError
+from scratch.runs.schema import shown
 from scratch.training.held_out import held_out_metrics
 from scratch.training.make import make_model
+from scratch.training.progress import Diverged
 from scratch.training.trainer import Trainer
 
 PRIOR_IMAGES = 5000  # training images whose latents a prior is fitted to
@@ -52,8 +54,30 @@ class Trained:
         count = len(inputs[0]) if isinstance(inputs, list) else len(inputs)
         for start in range(0, max(count, 1), size):
             batch = each(lambda array, start=start: self.prepared(array[start : start + size]), inputs)
-            outputs.append(each(to_host, function(each(lambda array: to_device(array, self.device), batch))))
-        return each(lambda *parts: np.concatenate(parts), *outputs)
+            with unwarned():
+                outputs.append(each(to_host, function(each(lambda array: to_device(array, self.device), batch))))
+        whole = each(lambda *parts: np.concatenate(parts), *outputs)
+        each(lambda array: self.check_finite(array, infinite=True), whole)  # the PSNR of a perfect image is infinite
+        return whole
+
+    def finite_in_batches(self, function, inputs):
+        """`in_batches` of outputs that have to be finite, such as images. Raises InputError."""
+        outputs = self.in_batches(function, inputs)
+        each(self.check_finite, outputs)
+        return outputs
+
+    def check_finite(self, array, infinite=False):
+        """Raises InputError where an output of the model is not a number, or is infinite and may not be."""
+        if np.isnan(array).any() or not (infinite or np.isfinite(array).all()):
+            raise self.too_large("what its model computes is not finite")
+
+    def too_large(self, problem):
+        """The InputError of weights with which nothing can be computed, which names the largest."""
+        weights = self.model.state_dict()
+        largest = {name: float(np.abs(array).max()) for name, array in weights.items() if array.size}
+        name = max(largest, key=largest.get)
+        return InputError(f"{shown(self.run.folder)}: {problem}; its largest weight is {largest[name]:.3g}, in {name}: "
+                          f"restore checkpoint.safetensors, or train again.")
 
     def prepared(self, batch):
         return self.floats(batch) if batch.dtype == np.uint8 else np.ascontiguousarray(batch)
@@ -64,19 +88,22 @@ class Trained:
     def evaluate(self, examples):
         """{held_out_…: value} over stored examples; see held_out_metrics."""
         trainer = Trainer(self.model, None, self.options["seed"], self.device)
-        return held_out_metrics(trainer, examples, self.options["batch_size"], self.dtype)
+        try:
+            return held_out_metrics(trainer, examples, self.options["batch_size"], self.dtype)
+        except Diverged as error:
+            raise self.too_large(str(error)) from None
 
     def reconstruct(self, images):
         """(N, H, W, C): each image encoded and decoded, without chance."""
-        return self.in_batches(self.model.reconstruct, self.images(images))
+        return self.finite_in_batches(self.model.reconstruct, self.images(images))
 
     def encode(self, images):
         """The latents of images."""
-        return self.in_batches(self.model.encode, self.images(images))
+        return self.finite_in_batches(self.model.encode, self.images(images))
 
     def decode(self, latents):
         """(N, H, W, C): the images that latents stand for."""
-        return self.in_batches(self.model.decode, latents)
+        return self.finite_in_batches(self.model.decode, latents)
 
     def sample(self, count, seed=0, images=None):
         """(count, H, W, C): new images from the first prior that the model has. `images` are training images, from

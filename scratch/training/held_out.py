@@ -4,7 +4,7 @@
 import numpy as np
 
 from data_utils import batches
-from scratch.arrays import generator
+from scratch.arrays import generator, unwarned
 from scratch.losses import psnr
 from scratch.training.progress import Totals
 
@@ -16,6 +16,7 @@ def held_out_generators():
     return generator(np, HELD_OUT_SEED), generator(np, HELD_OUT_SEED, 1)
 
 
+@unwarned()  # what is not finite raises Diverged
 def held_out_metrics(trainer, examples, batch_size, dtype, when="now"):
     """{held_out_…: value} over stored examples: every loss term, of a VQ-VAE its codes, and of images the PSNR.
 

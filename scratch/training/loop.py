@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from tqdm.auto import tqdm
 
 from data_utils import batches
+from scratch.arrays import unwarned
 from scratch.training.held_out import held_out_metrics
 from scratch.training.progress import Totals
 
@@ -79,6 +80,7 @@ class StopRequest:
         self.restore()
 
 
+@unwarned()  # what is not finite raises Diverged
 def fit(trainer, data, run, progress, *, on_epoch=lambda metrics: None):
     """Train from `progress` up to the run's number of epochs or of steps, saving after each epoch.
 

@@ -15,7 +15,6 @@ import contextlib
 import fnmatch
 import hashlib
 import io
-import json
 import os
 import random
 import shutil
@@ -27,10 +26,9 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from threadpoolctl import threadpool_info
 
 from scratch.__main__ import build_parser
-from scratch.commands import shared
+from scratch.commands import shared, sweep, train
 from scratch.commands.cli import main
 from scratch.runs.descriptions import FILES, PICTURES
 from scratch.runs.files import write_atomically
@@ -59,7 +57,8 @@ class Command:
     program: str = "scratch"
 
 
-OWN = tuple(f"run/{name}" for name in (*FILES, *PICTURES))
+WRITTEN = (*FILES, *PICTURES, ".lock")  # a lock that was left is taken and released
+OWN = tuple(f"run/{name}" for name in WRITTEN)
 READERS = (
     Command("evaluate run --json", share=8),
     Command("evaluate run", ("run/kl_per_dimension.png",), share=4),
@@ -99,10 +98,10 @@ RESUME = (
     Command("train --resume run --epochs 3", OWN),
     Command("train --resume run", OWN),
 )
-TORCH = Command("train --resume torch --steps 4", tuple(f"torch/{name}" for name in (*FILES, *PICTURES)),
+TORCH = Command("train --resume torch --steps 4", tuple(f"torch/{name}" for name in WRITTEN),
                 program="torch_ref", systems=("ae",))
-SWEPT = ("sweep.json", "figures.png", "rate_distortion.png",
-         *(f"seed=?/{name}" for name in (*FILES, *PICTURES, "evaluation.json")))
+SWEPT = ("sweep.json", "figures.png", "rate_distortion.png", ".lock",
+         *(f"seed=?/{name}" for name in (*WRITTEN, "evaluation.json")))
 SWEEP = (
     Command("sweep MODEL --out sweep --over seed=0,1", tuple(f"sweep/{name}" for name in SWEPT), share=3),
     Command("sweep MODEL --out sweep --over seed=0,1 --steps 4", tuple(f"sweep/{name}" for name in SWEPT)),
@@ -126,7 +125,7 @@ READ = {  # {file: (how often it is chosen, the commands that read it)}
     "run/.lock": (1, RESUME),
     "unsaved/config.json": (2, (
         Command("train --resume unsaved"),
-        Command("train MODEL --out unsaved", tuple(f"unsaved/{name}" for name in (*FILES, *PICTURES))),
+        Command("train MODEL --out unsaved", tuple(f"unsaved/{name}" for name in WRITTEN)),
     )),
     "torch/resume.safetensors": (1, (TORCH,)),
     "torch/metrics.jsonl": (1, (TORCH,)),
@@ -167,7 +166,7 @@ def template(tmp_path_factory, parsers):
     def make(model, part):
         if (model, part) not in made:
             folder = made[model, part] = tmp_path_factory.mktemp(f"{model}-{part}")
-            with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()), without_drawing():
+            with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()), in_haste():
                 fill(model, part, parsers)
         return made[model, part]
 
@@ -197,10 +196,18 @@ def fill(model, part, parsers):
 
 
 @contextlib.contextmanager
-def without_drawing(yes=True):
-    """Pictures are composed and not drawn, which takes Matplotlib a tenth of a second."""
-    with mock.patch.object(shared, "save_figure", lambda figure, path: write_atomically(path, b"a picture")) \
-            if yes else contextlib.nullcontext():
+def in_haste(draws=False, composes=True):
+    """Within a `with` block, files are not waited for until they are on the disk, and unless `draws` is True pictures
+    are composed and not drawn, which takes Matplotlib a tenth of a second. Unless `composes` is True, training composes
+    none either."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch("os.fsync"))
+        if not draws:
+            stack.enter_context(mock.patch.object(
+                shared, "save_figure", lambda figure, path: write_atomically(path, b"a picture")))
+        if not (draws or composes):
+            for command in (train, sweep):
+                stack.enter_context(mock.patch.object(command, "pictures_of", lambda *arguments: ()))
         yield
 
 
@@ -264,7 +271,8 @@ class Input:
         self.model = self.rng.choice(self.command.systems)
         self.part = self.file.partition("/")[0]
         self.part = self.part if self.part in ("sweep", "torch") else "run"
-        self.draws = self.rng.random() < 0.1
+        trains, chance = self.command.line.split()[0] in ("train", "sweep"), self.rng.random()
+        self.haste = in_haste(draws=chance < (0.02 if trains else 0.1), composes=chance < 0.25)
         self.done = "nothing"
 
     @property
@@ -295,8 +303,7 @@ class Input:
         before, out, err = snapshot("."), io.StringIO(), io.StringIO()
         parser = parser_of(self.command.program, parsers)
         try:
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), without_drawing(not self.draws), \
-                    watched():
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), self.haste, watched():
                 status = main(parser, self.argv)
         except (Exception, SystemExit, Hang):
             return [f"a traceback: {traceback.format_exc()}"]

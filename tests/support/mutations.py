@@ -378,7 +378,8 @@ def changed_array(array, rng):
         (f"a {number}", filled), (f"all {number}", np.full_like(array, number)), ("one row less", array[:-1]),
         ("one row", array[:1]), ("no rows", array[:0]), ("twice the rows", np.concatenate([array, array])),
         ("one column less", array[..., :-1]), ("flat", array.reshape(-1)), ("an axis more", array[None]),
-        ("a scalar", array.reshape(-1)[0]), ("Fortran", np.asfortranarray(array)), (other, np.zeros(array.shape, other)),
+        ("a scalar", array.reshape(-1)[0]), ("Fortran", np.asfortranarray(array)),
+        (other, np.zeros(array.shape, other)),
     ])
 
 
@@ -394,7 +395,8 @@ def changed_entries(entries, name, rng):
         case "no about":
             del entries["about.npy"]
         case "no .npy":
-            entries[name] = rng.choice([b"", b"\x93NUMPY", b"\x93NUMPY\x01\x00\xff\xff", b"\x93NUMPY\x09\x00", b"x" * 99])
+            entries[name] = rng.choice([
+                b"", b"\x93NUMPY", b"\x93NUMPY\x01\x00\xff\xff", b"\x93NUMPY\x09\x00", b"x" * 99])
         case "gigabytes":
             shape = rng.choice(["(99999999999,)", "(2, 99999999999)", "(-1,)", "(1.5,)", "'x'", "((1,),)"])
             text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
@@ -426,8 +428,9 @@ def picture(rng, size=(9, 12), mode="RGB", form="PNG"):
 
 def of_picture(content, rng):
     """A picture of another format, of far too many pixels, or none."""
-    mode, form = rng.choice([("RGB", "BMP"), ("P", "GIF"), ("L", "TIFF"), ("RGBA", "PNG"), ("1", "PNG"), ("CMYK", "JPEG"),
-                             ("I;16", "PNG"), ("F", "TIFF"), ("RGB", "PPM"), ("RGB", "WEBP"), ("RGB", "ICO")])
+    mode, form = rng.choice([("RGB", "BMP"), ("P", "GIF"), ("L", "TIFF"), ("RGBA", "PNG"), ("1", "PNG"),
+                             ("CMYK", "JPEG"), ("I;16", "PNG"), ("F", "TIFF"), ("RGB", "PPM"), ("RGB", "WEBP"),
+                             ("RGB", "ICO")])
     huge = bytearray(picture(rng))
     huge[16:24] = struct.pack(">II", *rng.choice([(100000, 100000), (2**31 - 1, 1), (0, 0), (1, 2**31 - 1)]))
     return rng.choice([

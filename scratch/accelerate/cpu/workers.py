@@ -4,6 +4,7 @@ NumPy lets go of Python's lock while it computes, so threads do run side by side
 shared out as well as what is one.
 """
 
+import contextvars
 import copy
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -110,8 +111,9 @@ class ParallelTrainer(Trainer):
 
     def in_threads(self, function, inputs):
         """[function(input)], a thread each, in each of which BLAS uses that one thread."""
+        contexts = [contextvars.copy_context() for _ in inputs]  # how NumPy treats an overflow is kept in the context
         with self.blas.limit(limits=1, user_api="blas"):
-            return list(self.pool.map(function, inputs))
+            return list(self.pool.map(lambda context, given: context.run(function, given), contexts, inputs))
 
     @staticmethod
     def put_together(answers):
