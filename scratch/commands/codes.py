@@ -47,7 +47,7 @@ def encode(arguments):
     path = destination(arguments, trained, "codes.npz")
     written = write_latents(path, trained, trained.encode(images))
     arrays = " and ".join(f"{name} {array.shape} {array.dtype}" for name, array in written.items())
-    print(f"wrote {path}: {arrays} of {len(images)} images")
+    print(f"wrote {shown(path)}: {arrays} of {len(images)} images")
     return 0
 
 
@@ -65,7 +65,7 @@ def decode(arguments):
     latents = read_latents(Path(arguments.file), trained)
     images = trained.decode(latents)
     write_npz(path, images=np.rint(255 * images.clip(0, 1)).astype(np.uint8))
-    print(f"wrote {path}: images {images.shape}")
+    print(f"wrote {shown(path)}: images {images.shape}")
     title = f"{trained.options['model']}: decoded from {Path(arguments.file).name}"
     save_picture(figures.image_rows([("decoded", images[:PICTURED])], title), path.with_suffix(".png"))
     return 0

@@ -28,6 +28,7 @@ from scratch.instruments.retrieval import NEIGHBOURS, nearest, retrieval
 from scratch.instruments.vectors import labels, of_components, of_latents, of_pixels
 from scratch.models.corruption import CORRUPTION
 from scratch.options.errors import InputError
+from scratch.runs.schema import shown as escaped
 
 
 def add(subparsers):
@@ -84,7 +85,7 @@ def about(trained, data, known):
 def report_labels(trained, data, known, what):
     """The line above a table of figures about labels."""
     of = about(trained, data, known)
-    print(f"{of['run']} on {of['images']} held-out images of {data.name}; "
+    print(f"{escaped(of['run'])} on {of['images']} held-out images of {escaped(data.name)}; "
           f"{what} {of['training_images']} training images:")
 
 
@@ -120,8 +121,8 @@ def anomaly(arguments):
         print(json.dumps({"run": str(trained.run.folder), "data": data.name, "images": len(data.held_out),
                           "against": outside.name, "against_images": len(outside.held_out), "auroc": areas}))
         return 0
-    print(f"{trained.run.folder}: {len(data.held_out)} held-out images of {data.name} "
-          f"against {len(outside.held_out)} of {outside.name}:")
+    print(f"{escaped(trained.run.folder)}: {len(data.held_out)} held-out images of {escaped(data.name)} "
+          f"against {len(outside.held_out)} of {escaped(outside.name)}:")
     width = max(map(len, pairs))
     for name, (inner, outer) in pairs.items():
         print(f"  {name:{width}}  AUROC {areas[name]:.4f}   median {np.median(inner):.5g} inside, "

@@ -18,6 +18,7 @@ from scratch.instruments.report import UNITS, check_samples, measure_all, summar
 from scratch.models.corruption import CORRUPTION
 from scratch.options.errors import InputError
 from scratch.runs.run import Run
+from scratch.runs.schema import shown
 
 COMPARED = ("reconstruction", "held_out_psnr", "codes_used", "epoch_perplexity")  # drawn by `curves` where runs have it
 
@@ -46,7 +47,7 @@ def evaluate(arguments):
     if arguments.json:
         print(json.dumps({"data": data.name, "images": len(data.held_out), **metrics}))
         return 0
-    print(f"{trained.run.folder} on {len(data.held_out)} held-out images of {data.name}:")
+    print(f"{shown(trained.run.folder)} on {len(data.held_out)} held-out images of {shown(data.name)}:")
     report_measures(metrics)
     if kl := metrics.get("kl_per_dimension"):
         save_picture(figures.kl_per_dimension(kl), trained.run.folder / picture_name("kl_per_dimension", trained, data))

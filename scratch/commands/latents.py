@@ -28,11 +28,14 @@ from scratch.instruments.vector_codes import (
 )
 from scratch.options.errors import InputError
 from scratch.options.option import Real
+from scratch.runs.schema import shown as escaped
+
+LARGEST_FACTOR = 1e6  # of a direction: beyond it no decoder has seen a code
 
 
 def add(subparsers):
     """The commands and their options."""
-    above_zero = argument(Real(0, included=False))
+    above_zero = argument(Real(0, included=False, below=LARGEST_FACTOR))
     command = add_run_command(subparsers, "traverse", traverse, out="traversals.png")
     command.add_argument("--index", type=whole(0), default=0, metavar="I", help="which held-out image (default: 0)")
     command.add_argument("--dimensions", type=whole(1), default=10, metavar="N", help="how many (default: 10)")
@@ -88,7 +91,8 @@ def mig(arguments):
                    for name, gap, entropy, nats in zip(found.names, gaps, found.entropies, found.nats.T, strict=True)}
         print(json.dumps({"mig": found.mig, "factors": factors}))
         return 0
-    print(f"{trained.run.folder} on {len(data.train)} training images of {data.name}: what single dimensions say")
+    print(f"{escaped(trained.run.folder)} on {len(data.train)} training images of {escaped(data.name)}: "
+          f"what single dimensions say")
     for name, gap, entropy, nats in zip(found.names, gaps, found.entropies, found.nats.T, strict=True):
         best = np.argsort(-nats)[:2]
         told = "  ".join(f"z{dimension} {nats[dimension]:.3f}" for dimension in best)

@@ -18,6 +18,7 @@ from scratch.figures.of_run import (
     sample_figure,
     variation_figure,
 )
+from scratch.runs.schema import shown
 
 
 def add(subparsers):
@@ -57,8 +58,8 @@ def reconstruct(arguments):
     for other in runs:
         for measured in sets:
             psnr = other.evaluate(measured.held_out)["held_out_psnr"]
-            lines.append(f"{other.run.folder}: PSNR {psnr:.2f} dB over {len(measured.held_out)} held-out images "
-                         f"of {measured.name}")
+            lines.append(f"{shown(other.run.folder)}: PSNR {psnr:.2f} dB over {len(measured.held_out)} held-out images "
+                         f"of {shown(measured.name)}")
     save_picture(reconstruction_figure(runs, x, data.name), destination(arguments, trained, name))
     print("\n".join(lines))
     return 0

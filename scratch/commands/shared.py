@@ -4,12 +4,14 @@ from pathlib import Path
 
 from scratch.commands.options import add_data_options, read_one, whole
 from scratch.commands.shortages import runs_with
+from scratch.figures.of_run import pictures_of
 from scratch.figures.pictures import save_figure
 from scratch.models.system import find_system
 from scratch.options.errors import InputError
 from scratch.runs.run import Run
-from scratch.runs.trained import Trained
-from scratch.training.progress import epoch_line
+from scratch.runs.schema import shown
+from scratch.runs.trained import NotFinite, Trained
+from scratch.training.progress import Diverged, epoch_line
 
 CORRUPTION_HELP = ("how much of a noise a run takes away, whatever it was trained with: gaussian:SIGMA, masking:P or "
                    "salt_and_pepper:P")
@@ -81,7 +83,16 @@ def destination(arguments, trained, name):
 def save_picture(figure, path):
     """Write a figure, and say where."""
     save_figure(figure, path)
-    print(f"wrote {path}")
+    print(f"wrote {shown(path)}")
+
+
+def save_pictures(trained, data):
+    """Draw what training leaves in a run's folder. Raises Diverged where the model's images are not finite."""
+    try:
+        for name, figure in pictures_of(trained, trained.metrics(), data):
+            save_picture(figure, trained.run.folder / name)
+    except NotFinite as error:
+        raise Diverged(f"{error.problem} after training") from None
 
 
 def picture_name(stem, trained, data):
@@ -93,7 +104,8 @@ def picture_name(stem, trained, data):
 def labelled(folders):
     """{label: folder}: the folders' names, or where two are alike the whole paths."""
     names = [Path(folder).resolve().name for folder in folders]
-    return dict(zip(names if len(set(names)) == len(names) else map(str, folders), folders, strict=True))
+    labels = names if len(set(names)) == len(names) else folders
+    return dict(zip(map(shown, labels), folders, strict=True))
 
 
 def report_epoch(metrics):

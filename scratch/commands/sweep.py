@@ -8,10 +8,10 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_utils import DataError
 from scratch.commands.options import add_train_options, every_option, given, read
-from scratch.commands.shared import report_epoch, save_picture
+from scratch.commands.shared import report_epoch, save_picture, save_pictures
 from scratch.commands.shortages import runs_with
-from scratch.figures.of_run import pictures_of
 from scratch.figures.sweeps import COLUMNS, over_option, rate_distortion_curve
 from scratch.instruments.mutual_information import mig_of_run
 from scratch.instruments.report import measure_all
@@ -23,6 +23,7 @@ from scratch.runs.descriptions import EVALUATION, SWEEP
 from scratch.runs.files import check_writable, make_folder, present
 from scratch.runs.lock import Lock
 from scratch.runs.run import Run, read_position
+from scratch.runs.schema import shown
 from scratch.runs.session import begin, resume
 from scratch.runs.trained import Trained
 from scratch.training.loop import Interrupted, fit, steps_to_do
@@ -83,7 +84,7 @@ def swept(arguments, axes, plans):
             print(f"{planned.name}: {error}; it is left out.")
             left_out.append(planned.name)
             continue
-        except InputError as error:
+        except (InputError, DataError) as error:
             if len(plans) == 1:
                 raise
             print(f"{planned.name}: {error} It is left out.")
@@ -106,15 +107,14 @@ def train(planned, download):
         session = begin(planned.options, data, planned.folder)
     with session.run as run:
         fit(session.trainer, session.data, run, session.progress, on_epoch=report_epoch)
-        for name, figure in pictures_of(Trained(run, planned.options["device"]), run.metrics(), session.data):
-            save_picture(figure, planned.folder / name)
+        save_pictures(Trained(run, planned.options["device"]), session.data)
 
 
 def report(folder, axes, rows, left_out):
     """Write sweep.json and the pictures, and print the table."""
     SWEEP.write(folder / "sweep.json", {"over": axes, "runs": rows, "diverged": left_out})
     print_table(rows)
-    print(f"wrote {folder / 'sweep.json'}")
+    print(f"wrote {shown(folder / 'sweep.json')}")
     if all({"rate", "distortion", "elbo"} <= row.keys() for row in rows):
         save_picture(rate_distortion_curve(axes, rows), folder / "rate_distortion.png")
     save_picture(over_option(axes, rows), folder / "figures.png")

@@ -4,9 +4,8 @@ import shlex
 from functools import partial
 
 from scratch.commands.options import add_train_options, given, read
-from scratch.commands.shared import report_epoch, save_picture
+from scratch.commands.shared import report_epoch, save_pictures
 from scratch.commands.shortages import runs_with
-from scratch.figures.of_run import pictures_of
 from scratch.models.system import find_system, systems
 from scratch.options.errors import InputError
 from scratch.options.option import listed
@@ -37,12 +36,10 @@ def train(arguments, make_trainer=make_trainer, program="scratch"):
         try:
             fit(session.trainer, session.data, run, session.progress, on_epoch=report_epoch)
         except Interrupted:
-            print(f"Stopped and saved. Go on with: python -m {program} train --resume {run.folder}")
+            print(f"Stopped and saved. Go on with: python -m {program} train --resume {shown(run.folder)}")
             return 130
-        if metrics := run.metrics():
-            trained = Trained(run, run.options["device"] if program == "scratch" else "cpu")
-            for name, figure in pictures_of(trained, metrics, session.data):
-                save_picture(figure, run.folder / name)
+        if run.metrics():
+            save_pictures(Trained(run, run.options["device"] if program == "scratch" else "cpu"), session.data)
     return 0
 
 
@@ -87,7 +84,7 @@ def continue_run(arguments, make_trainer, program):
     session = resume(arguments.resume, read(model, given(arguments)), program=program, make_trainer=make_trainer,
                      download=arguments.download)
     progress, options = session.progress, session.run.options
-    print(f"Continuing {session.run.folder} after {progress.epoch - 1} epoch(s) and {progress.step} step(s).")
+    print(f"Continuing {shown(session.run.folder)} after {progress.epoch - 1} epoch(s) and {progress.step} step(s).")
     if is_finished(session):
         end = "steps" if options["steps"] else "epochs"
         print(f"Its {options[end]} {end[:-1]}(s) are done; a larger --{end} trains on.")

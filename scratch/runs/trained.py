@@ -15,6 +15,14 @@ from scratch.training.trainer import Trainer
 PRIOR_IMAGES = 5000  # training images whose latents a prior is fitted to
 
 
+class NotFinite(InputError):
+    """The weights of a run are finite, and what the model computes with them is not; `problem` says what that is."""
+
+    def __init__(self, message, problem):
+        super().__init__(message)
+        self.problem = problem
+
+
 class Trained:
     """A finished run with its model, speaking NumPy: examples and latents go in and come out on the host.
 
@@ -72,12 +80,12 @@ class Trained:
             raise self.too_large("what its model computes is not finite")
 
     def too_large(self, problem):
-        """The InputError of weights with which nothing can be computed, which names the largest."""
+        """The NotFinite of weights with which nothing can be computed, which names the largest."""
         weights = self.model.state_dict()
         largest = {name: float(np.abs(array).max()) for name, array in weights.items() if array.size}
         name = max(largest, key=largest.get)
-        return InputError(f"{shown(self.run.folder)}: {problem}; its largest weight is {largest[name]:.3g}, in {name}: "
-                          f"restore checkpoint.safetensors, or train again.")
+        return NotFinite(f"{shown(self.run.folder)}: {problem}; its largest weight is {largest[name]:.3g}, in {name}: "
+                         f"restore checkpoint.safetensors, or train again.", problem)
 
     def prepared(self, batch):
         return self.floats(batch) if batch.dtype == np.uint8 else np.ascontiguousarray(batch)
