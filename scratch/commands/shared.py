@@ -4,7 +4,6 @@ from pathlib import Path
 
 from scratch.commands.options import add_data_options, read_one, whole
 from scratch.commands.shortages import runs_with
-from scratch.figures.of_run import pictures_of
 from scratch.figures.pictures import save_figure
 from scratch.models.system import find_system
 from scratch.options.errors import InputError
@@ -86,11 +85,11 @@ def save_picture(figure, path):
     print(f"wrote {shown(path)}")
 
 
-def save_pictures(trained, data):
-    """Draw what training leaves in a run's folder. Raises Diverged where the model's images are not finite."""
+def save_pictures(folder, pictures):
+    """Write every (file name, figure) that training leaves. Raises Diverged where the model's images are not finite."""
     try:
-        for name, figure in pictures_of(trained, trained.metrics(), data):
-            save_picture(figure, trained.run.folder / name)
+        for name, figure in pictures:
+            save_picture(figure, folder / name)
     except NotFinite as error:
         raise Diverged(f"{error.problem} after training") from None
 

@@ -12,6 +12,7 @@ from data_utils import DataError
 from scratch.commands.options import add_train_options, every_option, given, read
 from scratch.commands.shared import report_epoch, save_picture, save_pictures
 from scratch.commands.shortages import runs_with
+from scratch.figures.of_run import pictures_of
 from scratch.figures.sweeps import COLUMNS, over_option, rate_distortion_curve
 from scratch.instruments.mutual_information import mig_of_run
 from scratch.instruments.report import measure_all
@@ -107,7 +108,8 @@ def train(planned, download):
         session = begin(planned.options, data, planned.folder)
     with session.run as run:
         fit(session.trainer, session.data, run, session.progress, on_epoch=report_epoch)
-        save_pictures(Trained(run, planned.options["device"]), session.data)
+        trained = Trained(run, planned.options["device"])
+        save_pictures(run.folder, pictures_of(trained, run.metrics(), session.data))
 
 
 def report(folder, axes, rows, left_out):

@@ -6,6 +6,7 @@ from functools import partial
 from scratch.commands.options import add_train_options, given, read
 from scratch.commands.shared import report_epoch, save_pictures
 from scratch.commands.shortages import runs_with
+from scratch.figures.of_run import pictures_of
 from scratch.models.system import find_system, systems
 from scratch.options.errors import InputError
 from scratch.options.option import listed
@@ -38,8 +39,9 @@ def train(arguments, make_trainer=make_trainer, program="scratch"):
         except Interrupted:
             print(f"Stopped and saved. Go on with: python -m {program} train --resume {shown(run.folder)}")
             return 130
-        if run.metrics():
-            save_pictures(Trained(run, run.options["device"] if program == "scratch" else "cpu"), session.data)
+        if metrics := run.metrics():
+            trained = Trained(run, run.options["device"] if program == "scratch" else "cpu")
+            save_pictures(run.folder, pictures_of(trained, metrics, session.data))
     return 0
 
 

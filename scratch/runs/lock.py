@@ -13,6 +13,7 @@ from scratch.runs.schema import shown
 
 NAME = ".lock"
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)  # what such a file system answers
+MODE = os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
 BEYOND = 2**30  # on Windows a locked byte cannot be read: this one is beyond the content
 
 
@@ -34,8 +35,10 @@ class Lock:
 
     def acquire(self):
         while True:
+            if self.path.is_symlink():  # opening it would make a file elsewhere
+                raise InputError(f"{shown(self.path)} is a link: remove it.")
             with named(self.path):
-                handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o666)
+                handle = os.open(self.path, MODE, 0o666)
             try:
                 if not stat.S_ISREG(mode := os.fstat(handle).st_mode):
                     raise InputError(f"{shown(self.path)} is {kind_of(mode)}: remove it.")

@@ -32,7 +32,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from scratch.__main__ import build_parser
-from scratch.commands import shared
+from scratch.commands import shared, sweep, train
 from scratch.commands.cli import main
 from scratch.runs.descriptions import FILES, PICTURES
 from scratch.runs.files import write_atomically
@@ -213,7 +213,8 @@ def in_haste(draws=False, composes=True):
             stack.enter_context(mock.patch.object(
                 shared, "save_figure", lambda figure, path: write_atomically(path, b"a picture")))
         if not (draws or composes):
-            stack.enter_context(mock.patch.object(shared, "pictures_of", lambda *arguments: ()))
+            for command in (train, sweep):
+                stack.enter_context(mock.patch.object(command, "pictures_of", lambda *arguments: ()))
         yield
 
 
@@ -543,6 +544,16 @@ def test_a_run_whose_pictures_cannot_be_written_is_not_continued(scratch, tiny):
     before = snapshot(".")
     assert_one_sentence(scratch("train", "--resume", "run", "--epochs", 3), "run/curves.png", "a folder")
     assert snapshot(".") == before
+
+
+def test_a_lock_that_is_a_link_leads_nowhere(scratch, tiny):
+    tiny("ae")
+    for target in ("elsewhere", "run/steps.jsonl", "/dev/null"):
+        Path("run/.lock").symlink_to(target)
+        before = snapshot(".")
+        assert_one_sentence(scratch("train", "--resume", "run", "--steps", 4), "run/.lock is a link: remove it.")
+        assert snapshot(".") == before
+        Path("run/.lock").unlink()
 
 
 def test_what_is_printed_is_escaped(scratch, tiny):
