@@ -20,9 +20,9 @@ class DataError(Exception):
         super().__init__(printable(message))
 
 
-def printable(text: str) -> str:
-    r"""The text with every character that a terminal cannot show escaped: a line break becomes \n, ESC \x1b."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def printable(text: object) -> str:
+    r"""A text, a name or a path with every character that a terminal cannot show escaped: a line break becomes \n."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def shown(value: object, longest: int = 60) -> str:

@@ -70,6 +70,12 @@ def each(function, *latents):
     return function(*latents)
 
 
+def unwarned():
+    """A context, or a decorator, in which NumPy does not warn of overflow. Its results are to be checked: they are
+    infinite or NaN."""
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
+
+
 def is_integer(value):
     """Is the value an integer of Python or NumPy? True and False do not count as integers."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -7,11 +7,10 @@ import os
 import re
 import sys
 
-from data_utils import DataError
+from data_utils import DataError, printable
 from scratch.commands.shortages import shortage
 from scratch.options.errors import InputError
 from scratch.options.option import nearest
-from scratch.runs.schema import shown
 from scratch.training.progress import Diverged
 
 
@@ -60,7 +59,7 @@ def as_typed(word):
 
 def say(line="", file=None):
     """Print one line at once. Control characters are escaped: a name from a file cannot steer the terminal."""
-    print(shown(line), file=file, flush=True)
+    print(printable(line), file=file, flush=True)
 
 
 def say_json(found, indent=None):
@@ -88,6 +87,9 @@ def main(parser, argv=None):
     """Run the chosen command; its exit status. What is wrong with the input becomes one line and status 2."""
     arguments = argparse.Namespace()
     try:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")  # what the terminal's encoding lacks is escaped
         arguments = parser.parse_args(argv, arguments)
         return arguments.run_command(arguments)
     except InputError as error:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_utils import printable
 from scratch.commands.cli import say, say_json
 from scratch.commands.shared import (
     add_run_command,
@@ -24,7 +25,6 @@ from scratch.instruments.vector_codes import check_vector_code
 from scratch.losses import psnr
 from scratch.options.errors import InputError
 from scratch.runs.latents import read_latents, write_latents, write_npz
-from scratch.runs.schema import shown
 
 
 def add(subparsers):
@@ -58,8 +58,8 @@ def decode(arguments):
     trained = open_run(arguments)
     path = destination(arguments, trained, "decoded.npz")
     if path.suffix == ".png":
-        raise InputError(f"--out {shown(path)} names a picture; decode writes arrays, and a picture beside them: "
-                         f"give --out {shown(path.with_suffix('.npz'))}.")
+        raise InputError(f"--out {printable(path)} names a picture; decode writes arrays, and a picture beside them: "
+                         f"give --out {printable(path.with_suffix('.npz'))}.")
     check_output(path.with_suffix(".png"), trained.run)
     for written in (path, path.with_suffix(".png")):
         check_other_file(written, arguments.file)

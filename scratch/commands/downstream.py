@@ -5,6 +5,7 @@ docs/downstream.md says what the figures mean and what they cannot show.
 
 import numpy as np
 
+from data_utils import printable
 from scratch.commands.cli import say, say_json
 from scratch.commands.options import argument, whole
 from scratch.commands.shared import (
@@ -28,7 +29,6 @@ from scratch.instruments.retrieval import NEIGHBOURS, nearest, retrieval
 from scratch.instruments.vectors import labels, of_components, of_latents, of_pixels
 from scratch.models.corruption import CORRUPTION
 from scratch.options.errors import InputError
-from scratch.runs.schema import shown
 
 
 def add(subparsers):
@@ -142,7 +142,7 @@ def inside_and_outside(trained, arguments):
     """(the run's data, the data to tell from it). Raises InputError where both are the same."""
     data, outside = images_for(trained, arguments), images_for(trained, arguments, arguments.against)
     if data.name == outside.name:
-        raise InputError(f"--against {shown(outside.name)} names the run's own images: name another data set.")
+        raise InputError(f"--against {printable(outside.name)} names the run's own images: name another data set.")
     return data, outside
 
 

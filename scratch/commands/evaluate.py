@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from data_utils import printable
 from scratch.commands.cli import say, say_json
 from scratch.commands.options import argument, whole
 from scratch.commands.shared import (
@@ -19,7 +20,6 @@ from scratch.instruments.report import UNITS, check_samples, measure_all, summar
 from scratch.models.corruption import CORRUPTION
 from scratch.options.errors import InputError
 from scratch.runs.run import Run
-from scratch.runs.schema import shown
 
 # `curves` draws those of these metrics that all runs have.
 COMPARED = ("reconstruction", "held_out_psnr", "codes_used", "epoch_perplexity")
@@ -75,15 +75,15 @@ def curves(arguments):
     runs = {label: run.metrics() for label, run in opened.items()}
     for label, metrics in runs.items():
         if not metrics:
-            raise InputError(f"{shown(label)} has not finished an epoch yet: name runs that have.")
+            raise InputError(f"{printable(label)} has not finished an epoch yet: name runs that have.")
     common = set.intersection(*(set(entry) for metrics in runs.values() for entry in metrics)) - {"epoch"}
     wanted = arguments.metric or [name for name in COMPARED if name in common]
     if not wanted:
         raise InputError(f"the runs share no metric among {', '.join(COMPARED)}: name one with --metric; they share "
-                         f"{shown(', '.join(sorted(common))) or 'nothing'}.")
+                         f"{printable(', '.join(sorted(common))) or 'nothing'}.")
     for name in wanted:
         if name not in common:
             raise InputError(f"--metric {name!r} is not among the metrics of every run: choose among "
-                             f"{shown(', '.join(sorted(common))) or 'none'}.")
+                             f"{printable(', '.join(sorted(common))) or 'none'}.")
     save_picture(figures.run_curves(runs, wanted), Path(arguments.out))
     return 0

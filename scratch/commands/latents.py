@@ -4,6 +4,7 @@ import argparse
 
 import numpy as np
 
+from data_utils import printable
 from scratch.commands.cli import say, say_json
 from scratch.commands.options import argument, whole
 from scratch.commands.shared import (
@@ -29,12 +30,13 @@ from scratch.instruments.vector_codes import (
 )
 from scratch.options.errors import InputError
 from scratch.options.option import Real
-from scratch.runs.schema import shown
+
+LARGEST_FACTOR = 1e6  # of a direction: the decoder has seen no code beyond it
 
 
 def add(subparsers):
     """The commands and their options."""
-    above_zero = argument(Real(0, included=False))
+    above_zero = argument(Real(0, included=False, below=LARGEST_FACTOR))
     command = add_run_command(subparsers, "traverse", traverse, out="traversals.png")
     command.add_argument("--index", type=whole(0), default=0, metavar="I", help="which held-out image (default: 0)")
     command.add_argument("--dimensions", type=whole(1), default=10, metavar="N",
@@ -115,7 +117,7 @@ def aggregate(arguments):
     path, grid_path = destination(arguments, trained, "aggregate.png"), trained.run.folder / "code_grid.png"
     space = code_space(trained, data.held_out)
     if space.codes.shape[1] < 2:
-        raise InputError(f"aggregate draws two dimensions, and the code of {shown(trained.run.folder)} has one: name "
+        raise InputError(f"aggregate draws two dimensions, and the code of {printable(trained.run.folder)} has one: name "
                          f"another run.")
     has_grid = space.codes.shape[1] == 2 and arguments.out is None
     if has_grid:
@@ -142,10 +144,10 @@ def colours(data, name):
 def unknown_factor(flag, name, factors, data):
     """The InputError for a factor that the images do not have."""
     if not factors:
-        return InputError(f"{flag} {name} names a factor, and the images of {shown(data.name)} have none: choose other "
+        return InputError(f"{flag} {name} names a factor, and the images of {printable(data.name)} have none: choose other "
                           f"--data.")
-    return InputError(f"{flag} {name!r} is not a factor of {shown(data.name)}: choose among "
-                      f"{shown(', '.join(factors))}.")
+    return InputError(f"{flag} {name!r} is not a factor of {printable(data.name)}: choose among "
+                      f"{printable(', '.join(factors))}.")
 
 
 def corners(arguments):
@@ -209,7 +211,7 @@ def values_of(factors, arguments, data):
     for mark, (low, high) in enumerate((arguments.from_value, arguments.to_value)):
         inside = (values >= low) & (values <= high)
         if not inside.any():
-            raise InputError(f"no image of {shown(data.name)} has a {arguments.factor} of {ends((low, high))}: choose "
+            raise InputError(f"no image of {printable(data.name)} has a {arguments.factor} of {ends((low, high))}: choose "
                              f"from {values.min():g} to {values.max():g}.")
         marks[inside] = mark
     return marks

@@ -57,12 +57,15 @@ def reconstruct(arguments):
         check_images(other, data)
     path = destination(arguments, trained, picture_name("reconstructions", trained, data), runs)
     x = trained.floats(data.held_out[: arguments.count])
-    save_picture(reconstruction_figure(runs, x, data.name), path)
+    lines = []
     for other in runs:
         for measured in sets:
             psnr = other.evaluate(measured.held_out)["held_out_psnr"]
-            say(f"{other.run.folder}: PSNR {psnr:.2f} dB over {len(measured.held_out)} held-out images "
-                f"of {measured.name}")
+            lines.append(f"{other.run.folder}: PSNR {psnr:.2f} dB over {len(measured.held_out)} held-out images "
+                         f"of {measured.name}")
+    save_picture(reconstruction_figure(runs, x, data.name), path)
+    for line in lines:
+        say(line)
     return 0
 
 

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from data_utils import printable
 from scratch.commands.cli import say
 from scratch.commands.options import add_data_options, read_one, whole
 from scratch.commands.shortages import runs_with
@@ -14,10 +15,9 @@ from scratch.runs.descriptions import FILES
 from scratch.runs.examples import load_examples
 from scratch.runs.files import check_writable, present, write_atomically
 from scratch.runs.run import Run, same_file
-from scratch.runs.schema import shown
 from scratch.runs.session import ARRAY
-from scratch.runs.trained import Trained
-from scratch.training.progress import epoch_line
+from scratch.runs.trained import NotFinite, Trained
+from scratch.training.progress import Diverged, epoch_line
 
 CORRUPTION_HELP = ("also measure how much of this noise the run removes: gaussian:SIGMA, masking:P or "
                    "salt_and_pepper:P")
@@ -69,7 +69,7 @@ def images_for(trained, arguments, data=None):
     system = find_system(options["model"])
     check_names(system, wanted, run_options(system))
     if options.get("data") == trained.options.get("data") == ARRAY:
-        raise InputError(f"{shown(trained.run.folder)} was trained on an array of images, which it does not keep: name "
+        raise InputError(f"{printable(trained.run.folder)} was trained on an array of images, which it does not keep: name "
                          f"others with --data.")
     if options.get("data") != trained.options.get("data"):
         options["image_size"], _, options["image_channels"] = trained.shape
@@ -83,13 +83,13 @@ def check_images(trained, data):
     """Raises InputError where the examples have another shape than those that the run was trained on."""
     if data.train.shape[1:] != trained.shape:
         size = "×".join(map(str, trained.shape))
-        raise InputError(f"{shown(trained.run.folder)} takes images of {size}; {data.describe()}: choose other data.")
+        raise InputError(f"{printable(trained.run.folder)} takes images of {size}; {data.describe()}: choose other data.")
 
 
 def held_out_images(trained, data, indices):
     """The held-out images of these numbers. Raises InputError where the set has fewer."""
     if max(indices) >= len(data.held_out):
-        raise InputError(f"held-out image {max(indices)} was asked for, and {shown(data.name)} has those from 0 to "
+        raise InputError(f"held-out image {max(indices)} was asked for, and {printable(data.name)} has those from 0 to "
                          f"{len(data.held_out) - 1}: choose one of these.")
     return trained.floats(data.held_out[list(indices)])
 
@@ -119,7 +119,7 @@ def check_output(path, *runs):
         run.check_destination(path)
     place = Path(os.path.realpath(path))
     if place.name in (*FILES, *OF_A_SWEEP) and (present(place) or present(place.parent / "config.json")):
-        raise InputError(f"{shown(path)} is a file of a run or of a sweep: choose another name.")
+        raise InputError(f"{printable(path)} is a file of a run or of a sweep: choose another name.")
 
 
 def check_not_read(path, data_name):
@@ -128,19 +128,28 @@ def check_not_read(path, data_name):
     if kind != "folder" or "\0" in folder or not present(path):
         return
     if Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents:
-        raise InputError(f"{shown(path)} is in the folder of the images that the command reads: choose another name.")
+        raise InputError(f"{printable(path)} is in the folder of the images that the command reads: choose another name.")
 
 
 def check_other_file(path, read):
     """Raises InputError where `path` is the file that the command reads."""
     if same_file(path, read):
-        raise InputError(f"the command would write {shown(path)} over the file that it reads: choose another name.")
+        raise InputError(f"the command would write {printable(path)} over the file that it reads: choose another name.")
 
 
 def save_picture(figure, path):
     """Write a figure as PNG, complete or not at all, and say where."""
     write_atomically(path, png(figure))
     say(f"wrote {path}")
+
+
+def save_pictures(folder, pictures):
+    """Write every (file name, figure) that training leaves. Raises Diverged if the model's images are not finite."""
+    try:
+        for name, figure in pictures:
+            save_picture(figure, folder / name)
+    except NotFinite as error:
+        raise Diverged(f"{error.problem} after training") from None
 
 
 def picture_name(stem, trained, data):
@@ -157,7 +166,8 @@ def in_a_file_name(name):
 def labelled(folders):
     """{label: folder}: each folder's name, or its whole path where two names are the same."""
     names = [Path(folder).resolve().name for folder in folders]
-    return dict(zip(names if len(set(names)) == len(names) else map(str, folders), folders, strict=True))
+    labels = names if len(set(names)) == len(names) else folders
+    return dict(zip(map(printable, labels), folders, strict=True))
 
 
 def report_epoch(metrics):

@@ -8,10 +8,10 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_utils import DataError
+from data_utils import DataError, printable
 from scratch.commands.cli import finite, in_words, say
 from scratch.commands.options import add_train_options, every_option, given, read
-from scratch.commands.shared import report_epoch, save_picture
+from scratch.commands.shared import report_epoch, save_picture, save_pictures
 from scratch.commands.shortages import runs_with
 from scratch.figures.of_run import pictures_of
 from scratch.figures.sweeps import COLUMNS, PANELS, columns_of, over_option, rate_distortion_curve
@@ -23,16 +23,16 @@ from scratch.options.option import listed, nearest
 from scratch.options.resolve import resolve, run_options
 from scratch.runs.descriptions import EVALUATION, SWEEP
 from scratch.runs.examples import load_examples
-from scratch.runs.files import make_folder, present
+from scratch.runs.files import check_writable, make_folder, present
 from scratch.runs.lock import Lock
 from scratch.runs.run import Run, read_position
-from scratch.runs.schema import shown
 from scratch.runs.session import begin, resume
 from scratch.runs.trained import Trained
 from scratch.training.loop import Interrupted, fit, steps_to_do
 from scratch.training.progress import Diverged, Progress
 
 MEASURES_VERSION = 1  # of evaluation.json: where the file has another, the run is measured again
+PICTURES = ("rate_distortion.png", "figures.png")
 
 
 def add(subparsers):
@@ -72,8 +72,7 @@ def sweep(arguments):
 def swept(arguments, axes, plans):
     """Train and measure the planned runs; the exit status."""
     folder, rows, left_out = Path(arguments.out), [], []
-    if present(folder / "sweep.json"):
-        SWEEP.read(folder / "sweep.json")  # raises where another program wrote it
+    check_room(folder, plans)
     for number, planned in enumerate(plans, 1):
         runs_with(arguments, planned.options)
         try:
@@ -111,8 +110,8 @@ def train(planned, download):
         session = begin(planned.options, load_examples(planned.options, download), planned.folder)
     with session.run as run:
         fit(session.trainer, session.data, run, session.progress, on_epoch=report_epoch)
-        for name, figure in pictures_of(Trained(run, planned.options["device"]), run.metrics(), session.data):
-            save_picture(figure, planned.folder / name)
+        trained = Trained(run, planned.options["device"])
+        save_pictures(run.folder, pictures_of(trained, run.metrics(), session.data))
 
 
 def report(folder, axes, rows, left_out):
@@ -177,6 +176,17 @@ def plan(arguments, axes):
     return plans
 
 
+def check_room(folder, plans):
+    """Raises InputError where a file of the sweep could not be written in the end, or would take the place of another
+    program's. Nothing is trained before."""
+    if present(folder / "sweep.json"):
+        SWEEP.read(folder / "sweep.json")
+    places = [folder / "sweep.json", *(folder / name for name in PICTURES)]
+    for path in [*places, *(planned.folder / "evaluation.json" for planned in plans)]:
+        if present(path):
+            check_writable(path)
+
+
 def check_same_run(planned):
     """Raises InputError where the folder holds a run that was trained with other options."""
     if not (planned.folder / "resume.safetensors").exists():
@@ -186,7 +196,7 @@ def check_same_run(planned):
     for name, value in planned.options.items():
         may_change = name != "model" and known[name].may_change
         if not may_change and (before := config["options"].get(name, value)) != value:
-            raise InputError(f"{shown(planned.folder)} was trained with --{name.replace('_', '-')} {shown(before)}, "
+            raise InputError(f"{printable(planned.folder)} was trained with --{name.replace('_', '-')} {printable(before)}, "
                              f"and this sweep asks for {value}: name another --out.")
 
 

@@ -1,9 +1,12 @@
 """The command `train`: a new run, or a run continued."""
 
 import shlex
+from functools import partial
 
+from data_utils import printable
+from scratch.commands.cli import say
 from scratch.commands.options import add_train_options, given, read
-from scratch.commands.shared import report_epoch, save_picture
+from scratch.commands.shared import report_epoch, save_pictures
 from scratch.commands.shortages import runs_with
 from scratch.figures.of_run import pictures_of
 from scratch.models.system import systems
@@ -12,8 +15,7 @@ from scratch.options.option import listed
 from scratch.options.resolve import resolve
 from scratch.runs.examples import load_examples
 from scratch.runs.run import AlreadyARun, NeverSaved, Run
-from scratch.runs.schema import shown
-from scratch.runs.session import begin, free_folder, is_finished, resume
+from scratch.runs.session import begin, is_finished, make_free_folder, resume
 from scratch.runs.trained import Trained
 from scratch.training.loop import Interrupted, fit
 from scratch.training.make import make_trainer
@@ -31,18 +33,17 @@ def train(arguments, make_trainer=make_trainer, program="scratch"):
     start = continue_run if arguments.resume else begin_run
     session = start(arguments, make_trainer, program)
     for note in session.notes:
-        print(note)
+        say(note)
     runs_with(arguments, session.run.options, " in a new run; what this one has saved is kept")
     with session.run as run:
         try:
             fit(session.trainer, session.data, run, session.progress, on_epoch=report_epoch)
         except Interrupted:
-            print(f"Stopped and saved. Go on with: python -m {program} train --resume {run.folder}")
+            say(f"Stopped and saved. Go on with: python -m {program} train --resume {printable(run.folder)}")
             return 130
         if metrics := run.metrics():
             trained = Trained(run, run.options["device"] if program == "scratch" else "cpu")
-            for name, figure in pictures_of(trained, metrics, session.data):
-                save_picture(figure, run.folder / name)
+            save_pictures(run.folder, pictures_of(trained, metrics, session.data))
     return 0
 
 
@@ -61,16 +62,16 @@ def begin_run(arguments, make_trainer, program):
     def announce(run):
         runs_with(arguments, options)
         if run.began_anew:
-            print(f"{shown(run.folder)} holds a run that was never saved: it begins anew.")
+            say(f"{printable(run.folder)} holds a run that was never saved: it begins anew.")
         parameters = run.config["parameters"]
-        print(f"{options['model']} with {parameters:,} parameters on {data.describe()}; writing to {shown(run.folder)}")
+        say(f"{options['model']} with {parameters:,} parameters on {data.describe()}; writing to {printable(run.folder)}")
 
-    folder = arguments.out or free_folder(options)
+    folder = arguments.out or partial(make_free_folder, options)
     try:
         return begin(options, data, folder, program=program, make_trainer=make_trainer, on_ready=announce)
     except AlreadyARun:
-        raise InputError(f"{shown(folder)} holds a run already: name another --out, or continue with --resume "
-                         f"{shown(folder)}.") from None
+        raise InputError(f"{printable(folder)} holds a run already: name another --out, or continue with --resume "
+                         f"{printable(folder)}.") from None
 
 
 def continue_run(arguments, make_trainer, program):
@@ -82,15 +83,15 @@ def continue_run(arguments, make_trainer, program):
     try:
         model = Run.open_config(arguments.resume)["options"]["model"]
     except NeverSaved as error:
-        raise InputError(f"{shown(arguments.resume)} holds a run that was never saved: begin it anew with "
-                         f"{shown(command_of(error.config, arguments.resume))}") from None
+        raise InputError(f"{printable(arguments.resume)} holds a run that was never saved: begin it anew with "
+                         f"{printable(command_of(error.config, arguments.resume))}") from None
     session = resume(arguments.resume, read(model, given(arguments)), program=program, make_trainer=make_trainer,
                      download=arguments.download)
     progress, options = session.progress, session.run.options
-    print(f"Continuing {session.run.folder} after {progress.epoch - 1} epoch(s) and {progress.step} step(s).")
+    say(f"Continuing {printable(session.run.folder)} after {progress.epoch - 1} epoch(s) and {progress.step} step(s).")
     if is_finished(session):
         end = "steps" if options["steps"] else "epochs"
-        print(f"Its {options[end]} {end[:-1]}(s) are done; a larger --{end} trains on.")
+        say(f"Its {options[end]} {end[:-1]}(s) are done; a larger --{end} trains on.")
     return session
 
 

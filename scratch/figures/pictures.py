@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from data_utils import printable
 from scratch.figures.text import DPI, LINE, any_letter, fold, legend, lines, title, width_of
 from scratch.options.errors import InputError
-from scratch.runs.schema import shown
 
 GAP = 2  # white pixels between images
 
@@ -38,7 +38,7 @@ def tile(images):
 def image_rows(rows, heading):
     """A figure with a row of images (N, H, W, C) for every (label, images), under a heading."""
     columns = max(len(images) for _, images in rows)
-    longest = max(width_of(shown(label), 9) for label, _ in rows)
+    longest = max(width_of(printable(label), 9) for label, _ in rows)
     inches = max(3, longest / 3)  # a row has room for four lines
     label_width = max(width_of(line, 9) for label, _ in rows for line in lines(label, inches, 9)) + 0.18
     width = max(columns * 0.75 + label_width, 4.0)
@@ -60,16 +60,17 @@ def image_rows(rows, heading):
 
 def loss_curves(metrics):
     """Each loss term over the epochs, on the training and the held-out images; of a codebook also the codes in use."""
-    ours = [name.removeprefix("held_out_") for name in metrics[0] if name.startswith("held_out_")]
+    common = set.intersection(*map(set, metrics))  # the lines of a run that two versions trained may hold other names
+    ours = [name.removeprefix("held_out_") for name in metrics[0] if name.startswith("held_out_") and name in common]
     names = [name for name in ours if not name.startswith("epoch_perplexity")]
-    columns = min(3, len(names))
-    depth = -(-len(names) // columns)
+    columns = min(3, len(names)) or 1
+    depth = -(-len(names) // columns) or 1
     figure = Figure(figsize=(3.6 * columns, 2.7 * depth), layout="constrained")
     epochs = [entry["epoch"] for entry in metrics]
     for index, name in enumerate(names):
         axes = figure.add_subplot(depth, columns, index + 1)
         for label, key in (("training", name), ("held out", f"held_out_{name}")):
-            if key in metrics[0]:
+            if key in common:
                 axes.plot(epochs, [entry[key] for entry in metrics], marker=".", label=label)
         title(axes, "PSNR (dB)" if name == "psnr" else name.replace("_", " "))
         axes.set_xlabel("epoch")

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
-from scratch.runs.schema import shown
+from data_utils import printable
 
 DPI = 120  # pixels to an inch in the pictures that are written
 LINE = 1.25 / 72  # inches from one line to the next, for each point of the font's size
@@ -23,7 +23,7 @@ def literal(text):
 
     Matplotlib itself turns \$ back into $ when it draws text without mathematics.
     """
-    return "\n".join(map(shown, str(text).split("\n"))).replace("$", r"\$")
+    return "\n".join(map(printable, str(text).split("\n"))).replace("$", r"\$")
 
 
 def fold(text, inches, size):
@@ -34,7 +34,7 @@ def fold(text, inches, size):
 
 def lines(text, inches, size):
     """The lines that `fold` makes of a text, before $ is escaped."""
-    return [part for line in str(text).split("\n") for part in _folded(shown(line), inches, size)]
+    return [part for line in str(text).split("\n") for part in _folded(printable(line), inches, size)]
 
 
 def width_of(line, size):

@@ -20,10 +20,10 @@ import math
 import numpy as np
 from PIL import Image
 
+from data_utils import printable
 from scratch.bottlenecks.vector_quantizer import code_counts
 from scratch.losses import psnr
 from scratch.options.errors import InputError
-from scratch.runs.schema import shown
 
 QUALITIES = range(1, 101)  # of JPEG, as Pillow takes them
 
@@ -119,7 +119,7 @@ def check_pictures(data):
     images = data.held_out
     if images.dtype != np.uint8 or images.shape[-1] not in (1, 3):
         raise InputError(f"bits compares with JPEG and PNG, which hold uint8 images of 1 or 3 channels, and those of "
-                         f"{shown(data.name)} are {images.dtype} of {images.shape[-1]}: choose images of uint8.")
+                         f"{printable(data.name)} are {images.dtype} of {images.shape[-1]}: choose images of uint8.")
 
 
 def rates(trained, data):

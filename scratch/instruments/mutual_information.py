@@ -22,16 +22,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_utils import printable
 from data_utils.shapes import RANGES, SYMMETRY
 from scratch.instruments.library import scipy_module
 from scratch.instruments.posteriors import gaussian_posteriors, is_gaussian
 from scratch.options.errors import InputError
-from scratch.runs.schema import shown
 
 BINS = 40  # of each latent dimension
 LEVELS = 10  # into which a factor that is a real number is cut
 BLOCK = 1024  # images at a time
-SMALLEST = 1e-100  # σ, so that a dimension that never varies has bins too; no quotient by it overflows
+EXTREME = 600  # a log σ² beyond ±600 counts as ±600: e^±600 is a number of float64, and no bin needs more
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,15 @@ def normal_functions():
 def bin_edges(mu, logvar):
     """(BINS + 1, Z): the edges of bins that are equally probable under a Gaussian with the mean and variance of z."""
     ndtri = normal_functions().ndtri
-    deviation = np.maximum(np.sqrt(mu.var(axis=0) + np.exp(logvar).mean(axis=0)), SMALLEST)
+    deviation = np.sqrt(mu.var(axis=0) + np.exp(logvar).mean(axis=0))
     return mu.mean(axis=0) + deviation * ndtri(np.linspace(0, 1, BINS + 1))[:, None]
 
 
 def mutual_information(mu, logvar, factors):
     """MutualInformation of posteriors N(μ, σ²), mu and logvar (N, Z), and integers {factor: (N,)}."""
     ndtr = normal_functions().ndtr
-    mu, logvar = mu.astype(np.float64), logvar.astype(np.float64)
-    edges, sigma = bin_edges(mu, logvar), np.maximum(np.exp(0.5 * logvar), SMALLEST)
+    mu, logvar = mu.astype(np.float64), logvar.astype(np.float64).clip(-EXTREME, EXTREME)
+    edges, sigma = bin_edges(mu, logvar), np.exp(0.5 * logvar)
     values = {name: np.unique(v, return_inverse=True)[1] for name, v in factors.items()}
     joint = {name: np.zeros((v.max() + 1, BINS, mu.shape[1])) for name, v in values.items()}
     for start in range(0, len(mu), BLOCK):
@@ -121,7 +121,7 @@ def discrete_factors(factors):
 def check_gaussian(trained):
     """Raises InputError where the code of a run is not Gaussian, as a VAE's is."""
     if not is_gaussian(trained.model):
-        raise InputError(f"mig measures the dimensions of a VAE's code, and {shown(trained.run.folder)} is a run of "
+        raise InputError(f"mig measures the dimensions of a VAE's code, and {printable(trained.run.folder)} is a run of "
                          f"{trained.options['model']}: name a run of vae.")
 
 
@@ -134,7 +134,7 @@ def information_of_run(trained, data):
     factors = discrete_factors(data.factors)
     if not factors:
         raise InputError(f"mig needs a known factor that varies, and the {len(data.train)} training images of "
-                         f"{shown(data.name)} have none: choose more images, or others, such as shapes.")
+                         f"{printable(data.name)} have none: choose more images, or others, such as shapes.")
     normal_functions()
     return mutual_information(*gaussian_posteriors(trained, data.train), factors)
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_utils import printable
 from scratch.instruments.pca import principal_components, rows
 from scratch.options.errors import InputError
-from scratch.runs.schema import shown
 
 TRAINING = 10_000  # probes and searches receive the first so many training images
 
@@ -81,6 +81,6 @@ def labels(data):
     found = {name: (values[:TRAINING], data.held_out_factors[name]) for name, values in data.factors.items()
              if np.issubdtype(values.dtype, np.integer) and len(np.unique(values[:TRAINING])) > 1}
     if not found:
-        raise InputError(f"the images of {shown(data.name)} have no labels to tell apart: choose other images, or "
+        raise InputError(f"the images of {printable(data.name)} have no labels to tell apart: choose other images, or "
                          f"more.")
     return found

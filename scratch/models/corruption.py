@@ -69,6 +69,7 @@ class SaltAndPepper(Corruption):
         return x * (u >= self.amount) + (u < self.amount / 2)
 
 
+LARGEST_SIGMA = 1e6  # of noise on numbers in [0, 1]; the square of far larger ones is infinite in float32
 CORRUPTIONS = {"gaussian": Gaussian, "masking": Masking, "salt_and_pepper": SaltAndPepper}
 
 
@@ -79,10 +80,10 @@ def read_corruption(text):
         amount = float(number)
     except ValueError:
         amount = math.nan
-    most = math.inf if kind == "gaussian" else 1
+    most = LARGEST_SIGMA if kind == "gaussian" else 1
     if kind not in CORRUPTIONS or not 0 < amount < most:
-        raise ValueError(f"expected gaussian:SIGMA, masking:P or salt_and_pepper:P, as in masking:0.3, with SIGMA > 0 "
-                         f"and 0 < P < 1, got {text!r}")
+        raise ValueError(f"expected gaussian:SIGMA, masking:P or salt_and_pepper:P, as in masking:0.3, with "
+                         f"0 < SIGMA < {LARGEST_SIGMA:g} and 0 < P < 1, got {text!r}")
     return kind, amount
 
 

@@ -18,6 +18,7 @@ from scratch.options.errors import InputError
 from scratch.schedules import Schedule
 
 MOST = 2**31 - 1  # the largest integer that an option takes
+LONGEST = 80  # characters of what was given, in a message
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,16 @@ class Option:
 
 def refused(expected, given, more=""):
     """The error of a kind: what was expected, what was given."""
-    return ValueError(f"expected {expected}, got {given!r}{more}")
+    return ValueError(f"expected {expected}, got {shown(given)}{more}")
+
+
+def shown(given):
+    """What was given, as a message shows it: as Python writes it, cut off where it is long."""
+    try:
+        text = repr(given)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return f"an integer of {given.bit_length()} bits"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST - 4]} ..."
 
 
 def listed(names, last="and"):
@@ -140,7 +150,10 @@ class Real:
     def check(self, value):
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise refused(self.words, value)
-        value = int(value) if isinstance(value, numbers.Integral) and abs(value) < 2**53 else float(value)
+        try:
+            value = int(value) if isinstance(value, numbers.Integral) and abs(value) < 2**53 else float(value)
+        except OverflowError:  # an integer of more than 308 digits
+            raise refused(self.words, value) from None
         if not math.isfinite(value) or value < self.least or (value == self.least and not self.included) \
                 or value >= self.below:
             raise refused(self.words, value)

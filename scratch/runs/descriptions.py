@@ -16,9 +16,10 @@ import math
 
 import numpy as np
 
+from data_utils import printable
 from scratch.options.errors import InputError
 from scratch.runs.files import Document
-from scratch.runs.schema import Array, Either, Json, Listed, Real, Record, Text, Whole, shown
+from scratch.runs.schema import Array, Either, Json, Listed, Real, Record, Text, Whole
 
 RESUME_FORMAT = "autoencoders-from-scratch resume 1"
 LATENTS_FORMAT = "autoencoders-from-scratch codes 1"
@@ -80,8 +81,13 @@ ABOUT = Document(
     }),
     "give decode what encode wrote",
 )
-figure = Real(finite=False, nan=True)  # 0/0 is NaN, such as the gap of a factor that never varies
-figures = Record(others=Either((figure, Text(), Listed(figure), None)))
+figure = Real(finite=False, nan=True)  # a ratio of nothing to nothing, such as the gap of a factor that never varies
+WHOLE_FIGURES = ("parameters", "active_units", "codes_used")
+REAL_FIGURES = ("rate", "distortion", "elbo", "bits_per_dim", "importance_weighted_bound", "mig", "share_of_zeros",
+                "psnr", "ssim", "denoising_gain", "squared_error")
+figures = Record(  # those that a table or a picture of a sweep shows are numbers
+    optional={name: Whole() for name in WHOLE_FIGURES} | {name: figure for name in REAL_FIGURES},
+    others=Either((figure, Text(), Listed(figure), None)))
 EVALUATION = Document(
     Record({"about": Record({"version": Whole(), "updates": Whole()}), "figures": figures}),
     "remove it, and it is measured again",
@@ -89,10 +95,10 @@ EVALUATION = Document(
 SWEEP = Document(
     Record({
         "over": Record(others=Listed(Text())),
-        "runs": Listed(Record({"name": Text(), "settings": Record(others=Text())}, others=figures.others)),
+        "runs": Listed(Record({"name": Text(), "settings": Record(others=Text())}, figures.optional, figures.others)),
         "diverged": Listed(Text()),
     }),
-    "run the sweep again",
+    "remove it, or name another folder",
 )
 
 NEVER_NEGATIVE = (".running_var", ".num_batches_tracked", ".counts", ".idle")  # buffers of counts and variances
@@ -158,5 +164,5 @@ def check_position(position, config, place):
         if expected is not None and found != expected:
             raise InputError(f"{place}: {name} is {found}; expected {expected}: {POSITION.advice}.")
     if odd := totals["sums"].keys() ^ totals["latest"].keys():
-        raise InputError(f"{place}: totals.sums and totals.latest differ in {shown(', '.join(sorted(odd)))}; "
+        raise InputError(f"{place}: totals.sums and totals.latest differ in {printable(', '.join(sorted(odd)))}; "
                          f"expected the same names: {POSITION.advice}.")

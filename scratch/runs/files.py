@@ -18,15 +18,16 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from data_utils import printable
 from scratch.options.errors import InputError
-from scratch.runs.schema import Form, Mismatch, shown
+from scratch.runs.schema import Form, Mismatch
 
 JSON_BYTES = 2**24
 LINES_BYTES = 2**30
 DEPTH = 20  # levels of JSON, one inside the other
 TEMPORARY = re.compile(r"\..+\.(?P<process>\d+)-[0-9a-f]{8}\.tmp")  # .NAME.PROCESS-RANDOM.tmp
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
-          "U8": "uint8", "BOOL": "bool", "C64": "complex64"}  # safetensors' other names are shown unchanged
+          "U8": "uint8", "BOOL": "bool", "C64": "complex64"}  # safetensors' other names are printable unchanged
 READ = ("float32", "float64", "int64")  # the dtypes that train writes
 
 being_written = set()  # the temporary files of this process
@@ -59,12 +60,12 @@ def make_folder(folder):
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        raise InputError(f"the folder {shown(folder)} cannot be made ({reason(error)}): choose another.") from None
+        raise InputError(f"the folder {printable(folder)} cannot be made ({reason(error)}): choose another.") from None
 
 
 def unreadable(path, error):
     """The InputError for a file or a folder that cannot be read."""
-    return InputError(f"{shown(path)} cannot be read ({reason(error)}): restore it, or name another.")
+    return InputError(f"{printable(path)} cannot be read ({reason(error)}): restore it, or name another.")
 
 
 def reason(error):
@@ -87,17 +88,17 @@ def opened(path, limit=None):
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
-        raise InputError(f"{shown(path)} does not exist: restore it, or name another.") from None
+        raise InputError(f"{printable(path)} does not exist: restore it, or name another.") from None
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from None
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode):
         os.close(handle)
-        raise InputError(f"{shown(path)} is {kind_of(status.st_mode)}, where a file is expected: "
+        raise InputError(f"{printable(path)} is {kind_of(status.st_mode)}, where a file is expected: "
                          f"restore it, or name another.")
     with os.fdopen(handle, "rb") as file:
         if limit is not None and status.st_size > limit:
-            raise InputError(f"{shown(path)} has {status.st_size:,} bytes, and such a file has at most {limit:,}: "
+            raise InputError(f"{printable(path)} has {status.st_size:,} bytes, and such a file has at most {limit:,}: "
                              f"restore it, or name another.")
         yield file
 
@@ -138,7 +139,7 @@ class Document:
         try:
             value = parsed(content)
         except ValueError as error:
-            raise InputError(f"{shown(place)} is not JSON ({shown(error)}): {self.advice}.") from None
+            raise InputError(f"{printable(place)} is not JSON ({printable(error)}): {self.advice}.") from None
         self.check(value, place)
         return value
 
@@ -146,7 +147,7 @@ class Document:
         try:
             self.kind.check(value)
         except Mismatch as mismatch:
-            raise InputError(f"{shown(place)}: {mismatch}: {self.advice}.") from None
+            raise InputError(f"{printable(place)}: {mismatch}: {self.advice}.") from None
 
     def read(self, path):
         """The value in a file. Raises InputError if it is not of this kind."""
@@ -194,7 +195,7 @@ def read_tensors(path, kind=None):
             kind.check(forms)
         for name, form in forms.items():
             if form.dtype not in READ:
-                raise InputError(f"{shown(path)}: {shown(name)} is {form.dtype}; expected {' or '.join(READ)}: "
+                raise InputError(f"{printable(path)}: {printable(name)} is {form.dtype}; expected {' or '.join(READ)}: "
                                  f"restore it, or train again.")
         tensors = {name: file.get_tensor(name) for name in forms}
     if kind is not None:
@@ -216,7 +217,7 @@ def tensor_file(path):
             with safe_open(path, framework="numpy") as file:
                 yield file
         except SafetensorError as error:
-            raise InputError(f"{shown(path)} is damaged or not a safetensors file ({shown(error)}): "
+            raise InputError(f"{printable(path)} is damaged or not a safetensors file ({printable(error)}): "
                              f"restore it, or train again.") from None
 
 
@@ -268,18 +269,18 @@ def append(path, content):
 
 def check_writable(path):
     """Raise InputError if `path` cannot be a file: its folder does not exist, or it is something else itself."""
-    where, folder = f"{shown(path)} cannot be written", path.parent
+    where, folder = f"{printable(path)} cannot be written", path.parent
     try:
         mode = os.stat(folder).st_mode
         if not stat.S_ISDIR(mode):
-            raise InputError(f"{where}: {shown(folder)} is not a folder: choose another.")
+            raise InputError(f"{where}: {printable(folder)} is not a folder: choose another.")
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISREG(mode := os.stat(path).st_mode):
                 raise InputError(f"{where}: it is {kind_of(mode)}: choose another name.")
     except FileNotFoundError:
-        raise InputError(f"{where}: the folder {shown(folder)} does not exist: make it, or choose another.") from None
+        raise InputError(f"{where}: the folder {printable(folder)} does not exist: make it, or choose another.") from None
     except NotADirectoryError:
-        raise InputError(f"{where}: {shown(folder)} is not a folder: choose another.") from None
+        raise InputError(f"{where}: {printable(folder)} is not a folder: choose another.") from None
     except OSError as error:
         raise InputError(f"{where} ({reason(error)}): choose another folder.") from None
     except ValueError as error:  # a NUL in the name
@@ -293,7 +294,7 @@ def named(path):
         yield
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise InputError(f"{shown(path)} cannot be written ({reason(error)}): choose another folder.") from None
+            raise InputError(f"{printable(path)} cannot be written ({reason(error)}): choose another folder.") from None
         error.filename, error.filename2 = str(path), None
         raise
 

@@ -13,12 +13,14 @@ import io
 import json
 import lzma
 import math
+import tokenize
 import warnings
 import zipfile
 import zlib
 
 import numpy as np
 
+from data_utils import printable
 from scratch.arrays import each
 from scratch.bottlenecks.bottleneck import level_name
 from scratch.options.errors import InputError
@@ -26,13 +28,13 @@ from scratch.runs.descriptions import ABOUT
 from scratch.runs.descriptions import LATENTS_FORMAT as FORMAT
 from scratch.runs.descriptions import latents as kind_of_latents
 from scratch.runs.files import opened, parsed, write_atomically
-from scratch.runs.schema import Form, Mismatch, shown
+from scratch.runs.schema import Form, Mismatch
 
 LARGEST = 2**31  # bytes of a file of latents
 LARGEST_ABOUT = 2**20  # bytes that `about` takes in memory
 # What zipfile, its decompressors and NumPy's reader raise for bytes that are damaged, encrypted or of another kind.
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, RuntimeError, EOFError, SyntaxError, OverflowError,
-              MemoryError, UserWarning, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+              MemoryError, UserWarning, tokenize.TokenError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 
 def fingerprint(model):
@@ -91,10 +93,10 @@ def write_latents(path, trained, latents):
     try:
         kind_of(trained, origin["shapes"]).check(arrays)
     except Mismatch as mismatch:
-        raise InputError(f"{shown(path)} is not written: {mismatch}: encode other images, or with another run."
+        raise InputError(f"{printable(path)} is not written: {mismatch}: encode other images, or with another run."
                          ) from None
     if (size := sum(array.nbytes for array in arrays.values())) > LARGEST:
-        raise InputError(f"{shown(path)} would hold {size:,} bytes, and such a file has at most {LARGEST:,}: "
+        raise InputError(f"{printable(path)} would hold {size:,} bytes, and such a file has at most {LARGEST:,}: "
                          f"encode fewer images.")
     write_npz(path, **arrays, about=np.array(json.dumps(origin)))
     return arrays
@@ -108,7 +110,7 @@ def kind_of(trained, shapes):
 
 def read_latents(path, trained):
     """The latents of a file, in the form that `trained` decodes. Raises InputError if another model encoded them."""
-    own, folder = about(trained), shown(trained.run.folder)
+    own, folder = about(trained), printable(trained.run.folder)
     with opened(path, LARGEST) as file:
         try:
             with warnings.catch_warnings(action="error"), zipfile.ZipFile(file) as archive:
@@ -116,12 +118,12 @@ def read_latents(path, trained):
                 ABOUT.kind.check(theirs)
                 if theirs["fingerprint"] != own["fingerprint"]:
                     raise InputError(
-                        f"{shown(path)} was encoded by the {shown(theirs['model'])} "
-                        f"{shown(theirs['fingerprint'][:12])}, and {folder} holds the {own['model']} "
+                        f"{printable(path)} was encoded by the {printable(theirs['model'])} "
+                        f"{printable(theirs['fingerprint'][:12])}, and {folder} holds the {own['model']} "
                         f"{own['fingerprint'][:12]}: decode it with the run that encoded it.")
                 for name, value in own.items():
                     if theirs[name] != value:
-                        raise Mismatch(f"about.{name}", shown(json.dumps(theirs[name])[:80]), json.dumps(value))
+                        raise Mismatch(f"about.{name}", printable(json.dumps(theirs[name])[:80]), json.dumps(value))
                 kind = kind_of(trained, own["shapes"])
                 names = [name.removesuffix(".npy") for name in archive.namelist()]
                 kind.check({name: read_form(archive, name) for name in names if name != "about"})
@@ -130,14 +132,14 @@ def read_latents(path, trained):
         except InputError:
             raise
         except Mismatch as mismatch:
-            raise InputError(f"{shown(path)} holds what {folder} does not decode: {mismatch}: "
+            raise InputError(f"{printable(path)} holds what {folder} does not decode: {mismatch}: "
                              f"{ABOUT.advice}.") from None
         except UNREADABLE as error:
-            raise InputError(f"{shown(path)} is damaged or not a file of {FORMAT!r} ({shown(error)}): "
+            raise InputError(f"{printable(path)} is damaged or not a file of {FORMAT!r} ({printable(error)}): "
                              f"{ABOUT.advice}.") from None
     counts = {name: len(array) for name, array in arrays.items()}
     if len(set(counts.values())) > 1:
-        raise InputError(f"{shown(path)} holds the codes of unlike numbers of images, {counts}: {ABOUT.advice}.")
+        raise InputError(f"{printable(path)} holds the codes of unlike numbers of images, {counts}: {ABOUT.advice}.")
     latents = [array.astype(np.int64 if trained.codes else trained.dtype) for array in arrays.values()]
     return latents if len(latents) > 1 else latents[0]
 

@@ -7,12 +7,13 @@ import stat
 import weakref
 from pathlib import Path
 
+from data_utils import printable
 from scratch.options.errors import InputError
 from scratch.runs.files import kind_of, named
-from scratch.runs.schema import shown
 
 NAME = ".lock"
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)  # from a file system without locks
+MODE = os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
 BEYOND = 2**30  # on Windows a locked byte cannot be read: this one is beyond the content
 
 
@@ -34,17 +35,19 @@ class Lock:
 
     def acquire(self):
         while True:
+            if self.path.is_symlink():  # opening it would make a file elsewhere
+                raise InputError(f"{printable(self.path)} is a link: remove it.")
             with named(self.path):
-                handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o666)
+                handle = os.open(self.path, MODE, 0o666)
             try:
                 if not stat.S_ISREG(mode := os.fstat(handle).st_mode):
-                    raise InputError(f"{shown(self.path)} is {kind_of(mode)}: remove it.")
+                    raise InputError(f"{printable(self.path)} is {kind_of(mode)}: remove it.")
                 if not lock(handle):
-                    raise InputError(f"{shown(self.path.parent)} is being written by {holder(handle)}: "
+                    raise InputError(f"{printable(self.path.parent)} is being written by {holder(handle)}: "
                                      f"wait until it has finished, or choose another folder.")
                 if is_still(handle, self.path):
                     if (content := os.read(handle, 20)) and not content.isdigit():
-                        raise InputError(f"{shown(self.path)} is a file of another program: choose another folder.")
+                        raise InputError(f"{printable(self.path)} is a file of another program: choose another folder.")
                     with contextlib.suppress(OSError):
                         os.ftruncate(handle, 0)
                         os.lseek(handle, 0, os.SEEK_SET)

@@ -7,13 +7,13 @@ config.json of such a run holds, for each option that names a folder,
 A run whose reference has gone, or has other weights by now, is neither opened with its model nor continued.
 """
 
+from data_utils import printable
 from scratch.models.system import find_system
 from scratch.options.errors import InputError
 from scratch.options.resolve import run_options
 from scratch.runs.files import present, read_tensors
 from scratch.runs.latents import fingerprint_of
 from scratch.runs.run import Run
-from scratch.runs.schema import shown
 
 
 def references_of(options):
@@ -30,7 +30,7 @@ def reference(option, folder):
     run = Run.open(folder)
     path = run.folder / "checkpoint.safetensors"
     if not present(path):
-        raise InputError(f"{shown(folder)} has no checkpoint.safetensors: name a run that has finished an epoch.",
+        raise InputError(f"{printable(folder)} has no checkpoint.safetensors: name a run that has finished an epoch.",
                          option)
     return {"folder": str(folder), "fingerprint": fingerprint_of(read_tensors(path))}
 
@@ -39,15 +39,15 @@ def check_references(run):
     """Raises InputError where a run that this one refers to is not there, or not the one that it was."""
     kept, named = run.config.get("references", {}), find_system(run.options["model"]).references(run.options)
     if odd := kept.keys() ^ named.keys():
-        raise InputError(f"{shown(run.folder)}: references and options differ in {shown(', '.join(sorted(odd)))}: "
+        raise InputError(f"{printable(run.folder)}: references and options differ in {printable(', '.join(sorted(odd)))}: "
                          f"restore its config.json, or train again.")
     for option, folder in named.items():
         movable = run_options(find_system(run.options["model"]))[option].may_change
         advice = "put it back, or " + (f"continue with its folder as {option}" if movable else "train again")
         if folder is None or not present(folder):
-            raise InputError(f"{shown(run.folder)} refers by {option} to the run {shown(folder)}, which is not there: "
+            raise InputError(f"{printable(run.folder)} refers by {option} to the run {printable(folder)}, which is not there: "
                              f"{advice}.")
         before, now = kept[option]["fingerprint"], reference(option, folder)["fingerprint"]
         if now != before:
-            raise InputError(f"{shown(run.folder)} refers by {option} to the weights {shown(before[:12])}, and "
-                             f"{shown(folder)} holds {now[:12]}: {advice}.")
+            raise InputError(f"{printable(run.folder)} refers by {option} to the weights {printable(before[:12])}, and "
+                             f"{printable(folder)} holds {now[:12]}: {advice}.")

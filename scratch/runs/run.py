@@ -18,11 +18,13 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
+from data_utils import printable
 from scratch.models.system import find_system
 from scratch.options.errors import InputError
 from scratch.runs import descriptions as described
 from scratch.runs.descriptions import CONFIG, METRICS, POSITION, STEPS
 from scratch.runs.files import (
+    check_writable,
     make_folder,
     names_in,
     parsed,
@@ -34,7 +36,7 @@ from scratch.runs.files import (
 )
 from scratch.runs.lock import Lock
 from scratch.runs.migrate import migrated, migrated_position
-from scratch.runs.schema import Mismatch, shown
+from scratch.runs.schema import Mismatch
 from scratch.training.progress import Diverged, Progress, StepMeans, Totals
 
 LINES = {"metrics.jsonl": METRICS, "steps.jsonl": STEPS}
@@ -131,7 +133,7 @@ class Run:
     def make_room(self):
         """Remove the files of a run that was never saved, and return whether there was one. Raises InputError if one of
         the names that a run writes belongs to anything else."""
-        folder, names = shown(self.folder), names_in(self.folder)
+        folder, names = printable(self.folder), names_in(self.folder)
         if "resume.safetensors" in names:
             raise AlreadyARun(f"{folder} holds a run already: continue that one, or choose another folder.")
         if "checkpoint.safetensors" in names:
@@ -156,7 +158,7 @@ class Run:
         """A run that was trained before, for reading."""
         path = Path(folder) / "config.json"
         if not present(path):
-            raise InputError(f"{shown(folder)} holds no config.json: name a folder that train wrote.")
+            raise InputError(f"{printable(folder)} holds no config.json: name a folder that train wrote.")
         return cls(folder, checked_config(CONFIG.read(path), path))
 
     def write_config(self):
@@ -224,12 +226,15 @@ class Run:
         try:
             described.resumable(weights, moments, sums, self.options.get("codes")).check(tensors)
         except Mismatch as mismatch:
-            raise InputError(f"{shown(path)} does not fit its own config: {mismatch}: restore it, or train again."
+            raise InputError(f"{printable(path)} does not fit its own config: {mismatch}: restore it, or train again."
                              ) from None
         # If `steps` ended in the middle of an epoch, the epoch already has a line, which its end will replace.
         begun = position["epoch"] + (position["step"] > 0)
         metrics = [m for m in self.metrics() if m["epoch"] < begun]
         steps = [line for line in self.read_lines("steps.jsonl") if line["step"] <= position["updates"]]
+        for name in (*described.FILES, *described.PICTURES):
+            if present(self.folder / name):
+                check_writable(self.folder / name)
         self.hold()
 
         parts = {"model": {}, "optimizer": {}, "counts": {}}
@@ -249,12 +254,12 @@ class Run:
         """Read checkpoint.safetensors into a model that the config built."""
         path = self.folder / "checkpoint.safetensors"
         if not present(path):
-            raise InputError(f"{shown(path)} does not exist: name a run that has finished an epoch, or continue this "
+            raise InputError(f"{printable(path)} does not exist: name a run that has finished an epoch, or continue this "
                              f"one.")
         try:
             model.load_state_dict(read_tensors(path, described.weights(model.state_dict())))
         except Mismatch as mismatch:
-            raise InputError(f"{shown(path)} does not fit the {self.options['model']} that config.json describes: "
+            raise InputError(f"{printable(path)} does not fit the {self.options['model']} that config.json describes: "
                              f"{mismatch}: restore it, or train again.") from None
         return model
 
@@ -262,7 +267,7 @@ class Run:
         """Raise InputError if `path`, which a command is about to write, is a file of this run."""
         for name in described.FILES:
             if same_file(path, self.folder / name):
-                raise InputError(f"{shown(path)} is a file of the run itself: choose another name.")
+                raise InputError(f"{printable(path)} is a file of the run itself: choose another name.")
 
 
 def same_file(path, other):
@@ -286,11 +291,11 @@ def checked_config(config, path):
         described.check_shape(config["data"]["image_shape"], find_system(config["options"]["model"]).axes)
         return config
     except Mismatch as mismatch:
-        raise InputError(f"{shown(path)}: {mismatch}: {CONFIG.advice}.") from None
+        raise InputError(f"{printable(path)}: {mismatch}: {CONFIG.advice}.") from None
     except InputError as error:
         where = f"options.{error.option}" if error.option else "options:"
-        text = shown(error.message).removesuffix(".")
-        raise InputError(f"{shown(path)}: {where} {text}{' To mend it' if text.endswith('?') else ''}: {CONFIG.advice}."
+        text = printable(error.message).removesuffix(".")
+        raise InputError(f"{printable(path)}: {where} {text}{' To mend it' if text.endswith('?') else ''}: {CONFIG.advice}."
                          ) from None
 
 
@@ -307,21 +312,21 @@ def nothing_to_resume(folder):
     path = folder / "config.json"
     if present(path) and not present(folder / "checkpoint.safetensors"):
         config = checked_config(CONFIG.read(path), path)
-        return NeverSaved(f"{shown(folder)} holds a run that was never saved: begin it anew.", config)
-    return InputError(f"{shown(folder / 'resume.safetensors')} does not exist: name a run that train has saved.")
+        return NeverSaved(f"{printable(folder)} holds a run that was never saved: begin it anew.", config)
+    return InputError(f"{printable(folder / 'resume.safetensors')} does not exist: name a run that train has saved.")
 
 
 def read_position(path):
     """(config, position) of a resume.safetensors, from its header alone."""
     metadata = read_header(path)
     if metadata.get("format") != described.RESUME_FORMAT or not {"config", "position"} <= metadata.keys():
-        raise InputError(f"{shown(path)} was not written by train: name a run that it wrote.")
+        raise InputError(f"{printable(path)} was not written by train: name a run that it wrote.")
     config = checked_config(CONFIG.checked(metadata["config"], f"{path}, config"), f"{path}, config")
-    place = f"{shown(path)}, position"
+    place = f"{printable(path)}, position"
     try:
         position = migrated_position(parsed(metadata["position"]))
     except ValueError as error:
-        raise InputError(f"{place} is not JSON ({shown(error)}): {POSITION.advice}.") from None
+        raise InputError(f"{place} is not JSON ({printable(error)}): {POSITION.advice}.") from None
     POSITION.check(position, place)
     described.check_position(position, config, place)
     return config, position

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_utils import printable
+
 LARGEST = 2**63 - 1  # integer, unless its kind has another bound
 LONGEST = 4096  # characters of a text
 
@@ -23,11 +25,6 @@ class Mismatch(Exception):
 
     def __init__(self, where, found, expected):
         super().__init__(f"{where or 'the content'} is {found}; expected {expected}")
-
-
-def shown(text):
-    """A name or a path for a message: characters that cannot be printed, such as line ends, are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
 
 
 def found(value):
@@ -46,7 +43,7 @@ def found(value):
 
 def inside(where, key):
     """The place of an object's entry, such as options.codes."""
-    key = shown(key[:60])
+    key = printable(key[:60])
     return f"{where}.{key}" if where else key
 
 

@@ -4,12 +4,13 @@ import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data_utils import printable
 from scratch.options.errors import InputError
 from scratch.options.resolve import resolve_resumed
 from scratch.runs.examples import load_examples
+from scratch.runs.files import make_folder, reason
 from scratch.runs.references import check_references, references_of
 from scratch.runs.run import Run, describe_data, versions
-from scratch.runs.schema import shown
 from scratch.training.loop import Unsaved, prepare, steps_to_do
 from scratch.training.make import make_trainer
 from scratch.training.progress import Progress
@@ -32,6 +33,7 @@ def begin(options, data, folder=None, *, program="scratch", make_trainer=make_tr
     """The Session of a new run in `folder`; a run without a folder writes nothing. Raises InputError.
 
     options    every option, as `resolve` gives them
+    folder     a path, or a function that makes a folder and returns its path
     on_ready   called with the run before its model sees the first images
     """
     trainer, parameters = make_trainer(options, data.train.shape[1:])
@@ -45,6 +47,8 @@ def begin(options, data, folder=None, *, program="scratch", make_trainer=make_tr
     }
     if references := references_of(options):
         config["references"] = references
+    if callable(folder):
+        folder = folder()
     run = Unsaved(config) if folder is None else Run.create(folder, config)
     with run.closed_on_error():
         on_ready(run)
@@ -72,7 +76,7 @@ def continued(run, tensors, position, given, program, make_trainer, download, da
         run.config["references"] = references
     if data is None:
         if run.options.get("data") == ARRAY:
-            raise InputError(f"{shown(run.folder)} was trained on an array, which it does not keep: go on in Python "
+            raise InputError(f"{printable(run.folder)} was trained on an array, which it does not keep: go on in Python "
                              f"with scratch.train(scratch.load({str(run.folder)!r}), images).")
         data = load_examples(run.options, download)
     if describe_data(data) != run.config["data"]:
@@ -110,12 +114,21 @@ def check_last_batch(trainer, data, options):
                          f"cannot be trained on ({error}): choose {' or '.join(advice) or 'more images'}.") from None
 
 
-def free_folder(options, parent="runs"):
-    """runs/MODEL-PRESET-DATA, with a number appended if that folder exists. A model without the option has no DATA."""
+def make_free_folder(options, parent="runs"):
+    """Make runs/MODEL-PRESET-DATA, with a number appended if that folder exists; its path. A model without the option
+    has no DATA.
+
+    Of several processes that do this at once each makes its own: the system lets only one make a folder of a name.
+    """
     parts = [options["model"], options["preset"], *([options["data"].partition(":")[0]] if "data" in options else [])]
-    name = Path(parent) / "-".join(parts)
-    folder, number = name, 1
-    while folder.exists():
-        number += 1
-        folder = name.with_name(f"{name.name}-{number}")
-    return folder
+    name = "-".join(parts)
+    make_folder(parent)
+    for number in itertools.count(1):
+        folder = Path(parent) / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise InputError(f"the folder {printable(folder)} cannot be made ({reason(error)}): choose another.") from None
+        return folder

@@ -4,21 +4,28 @@ from functools import cached_property
 
 import numpy as np
 
-from data_utils import DataError, as_images, to_float
-from scratch.arrays import each, to_device, to_host
+from data_utils import DataError, as_images, printable, to_float
+from scratch.arrays import each, to_device, to_host, unwarned
 from scratch.models.priors import PRIORS
 from scratch.options.errors import InputError
 from scratch.options.option import Option, Whole
 from scratch.runs.references import check_references
-from scratch.runs.schema import shown
 from scratch.training.held_out import held_out_metrics
 from scratch.training.make import make_model
-from scratch.training.progress import Diverged, silent_overflow
+from scratch.training.progress import Diverged
 from scratch.training.trainer import Trainer
 
 PRIOR_IMAGES = 5000  # training images whose latents a prior is fitted to
 COUNT = Option("count", Whole(1), 1, "how many images")
 SEED = Option("seed", Whole(0), 0, "of the draws")
+
+
+class NotFinite(InputError):
+    """The weights of a run are finite, and what the model computes with them is not; `problem` says what that is."""
+
+    def __init__(self, message, problem):
+        super().__init__(message)
+        self.problem = problem
 
 
 class Trained:
@@ -54,7 +61,7 @@ class Trained:
     def needs_images(self, what):
         """Raises InputError where the model has no images, which `what` is about."""
         if not self.model.has_images:
-            raise InputError(f"{what} is about images, and {shown(self.run.folder)} is a run of "
+            raise InputError(f"{what} is about images, and {printable(self.run.folder)} is a run of "
                              f"{self.options['model']}: name another run.")
 
     def in_batches(self, function, inputs):
@@ -72,7 +79,7 @@ class Trained:
     def on_device(self, function, *inputs):
         """function(inputs on the device), on the host. Raises InputError where a number is infinite or NaN: the weights
         of a run that diverged make numbers that overflow."""
-        with silent_overflow():  # the result says it once
+        with unwarned():  # the result says it once
             on_device = (each(lambda array: to_device(array, self.device), given) for given in inputs)
             outputs = each(to_host, function(*on_device))
         for array in outputs if isinstance(outputs, list) else [outputs]:
@@ -81,9 +88,12 @@ class Trained:
         return outputs
 
     def diverged(self, reason):
-        """The InputError for a run whose weights are of no use."""
-        return InputError(f"{shown(self.run.folder)} has diverged ({reason}): train it again with a smaller learning "
-                          f"rate.")
+        """The NotFinite for a run whose weights are of no use; it names the largest of them."""
+        largest = {name: float(np.abs(array).max()) for name, array in self.model.state_dict().items() if array.size}
+        name = max(largest, key=largest.get)
+        return NotFinite(f"{printable(self.run.folder)} has diverged ({reason}; its largest weight is {largest[name]:.3g}, "
+                         f"in {name}): restore checkpoint.safetensors, or train again with a smaller learning rate.",
+                         reason)
 
     def prepared(self, batch):
         """Stored images, or floats of any precision, as floats of the run's; code indices stay as they are."""
@@ -101,8 +111,7 @@ class Trained:
             examples = self.images(examples)
         trainer = Trainer(self.model, None, self.options["seed"], self.device)
         try:
-            with silent_overflow():
-                return held_out_metrics(trainer, examples, self.options["batch_size"], self.dtype)
+            return held_out_metrics(trainer, examples, self.options["batch_size"], self.dtype)
         except Diverged as error:
             raise self.diverged(error) from None
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from data_utils import batches
-from scratch.arrays import generator
+from scratch.arrays import generator, unwarned
 from scratch.losses import psnr
 from scratch.training.progress import Totals
 
@@ -15,6 +15,7 @@ def held_out_generators():
     return generator(np, HELD_OUT_SEED), generator(np, HELD_OUT_SEED, 1)
 
 
+@unwarned()  # Totals.read raises Diverged instead
 def held_out_metrics(trainer, examples, batch_size, dtype, when=""):
     """{held_out_…: value} over stored examples: every loss term, the use of codes if there are any, the PSNR of images.
 

@@ -14,8 +14,9 @@ from contextlib import nullcontext
 from tqdm.auto import tqdm
 
 from data_utils import batches
+from scratch.arrays import unwarned
 from scratch.training.held_out import held_out_metrics
-from scratch.training.progress import Totals, silent_overflow
+from scratch.training.progress import Totals
 
 
 class Interrupted(Exception):
@@ -79,6 +80,7 @@ class StopRequest:
         self.restore()
 
 
+@unwarned()  # Totals.read raises Diverged instead
 def fit(trainer, data, run, progress, *, on_epoch=lambda metrics: None, bar=True):
     """Train from `progress` up to the run's number of epochs or of steps, saving after each epoch.
 
@@ -92,7 +94,7 @@ def fit(trainer, data, run, progress, *, on_epoch=lambda metrics: None, bar=True
     Ctrl-C or SIGTERM asked to stop.
     """
     options = run.options
-    with StopRequest() as stop, silent_overflow():  # Totals.read raises Diverged instead
+    with StopRequest() as stop:
         while steps_to_do(progress, options, len(data.train)):
             whole = train_epoch(trainer, data, run, progress, stop, bar)
             metrics = finish_epoch(trainer, data, run, progress)

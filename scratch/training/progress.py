@@ -13,11 +13,6 @@ class Diverged(Exception):
     """A loss or a weight is no longer a finite number."""
 
 
-def silent_overflow():
-    """A context in which NumPy does not warn of overflow. Its results are to be checked: they are infinite or NaN."""
-    return np.errstate(over="ignore", divide="ignore", invalid="ignore")
-
-
 def perplexities(counts):
     """{metric: perplexity} of {level: code counts}."""
     return {level_name("perplexity", level): perplexity(used) for level, used in counts.items()}

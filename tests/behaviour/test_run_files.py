@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from data_utils import printable
 from scratch.options.errors import InputError
 from scratch.runs import descriptions as described
 from scratch.runs import files
 from scratch.runs.latents import read_latents
 from scratch.runs.run import Run
-from scratch.runs.schema import Array, Either, Listed, Mismatch, Real, Record, Text, Whole, shown
+from scratch.runs.schema import Array, Either, Listed, Mismatch, Real, Record, Text, Whole
 from scratch.runs.trained import Trained
 from scratch.training.make import make_model, make_trainer
 from tests.cli.test_errors import assert_one_sentence
@@ -101,7 +102,7 @@ def test_an_array_says_what_it_is(array, sentence):
 
 
 def test_names_are_shown_on_one_line():
-    assert shown("a\nb\x1b[31m\u202ec\udc80 ü∂") == "a\\nb\\x1b[31m\\u202ec\\udc80 ü∂"
+    assert printable("a\nb\x1b[31m\u202ec\udc80 ü∂") == "a\\nb\\x1b[31m\\u202ec\\udc80 ü∂"
 
 
 # --- whole files ------------------------------------------------------------------------------------------------------
@@ -477,7 +478,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, monkeypatch):
         for write in (files.write_atomically, files.append):
             with pytest.raises(InputError) as error:
                 write(tmp_path / name, b"x")
-            one_sentence(error, shown(tmp_path / name), "cannot be written", part)
+            one_sentence(error, printable(tmp_path / name), "cannot be written", part)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "null", "pipe"]
     for number in (errno.EACCES, errno.EROFS):
         def denied(*arguments, number=number):

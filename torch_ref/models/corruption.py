@@ -4,7 +4,7 @@ import math
 
 import torch
 
-MOST = {"gaussian": math.inf, "masking": 1.0, "salt_and_pepper": 1.0}  # {kind: what its amount has to be below}
+MOST = {"gaussian": 1e6, "masking": 1.0, "salt_and_pepper": 1.0}  # {kind: what its amount has to be below}
 
 
 def read_corruption(text):
@@ -15,7 +15,7 @@ def read_corruption(text):
     except ValueError:
         amount = math.nan
     if kind not in MOST or not 0 < amount < MOST[kind]:
-        raise ValueError("expected gaussian:SIGMA, masking:P or salt_and_pepper:P with SIGMA > 0 and 0 < P < 1")
+        raise ValueError("expected gaussian:SIGMA, masking:P or salt_and_pepper:P with 0 < SIGMA < 1e6 and 0 < P < 1")
     return kind, amount
 
 
