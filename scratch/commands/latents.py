@@ -117,8 +117,8 @@ def aggregate(arguments):
     path, grid_path = destination(arguments, trained, "aggregate.png"), trained.run.folder / "code_grid.png"
     space = code_space(trained, data.held_out)
     if space.codes.shape[1] < 2:
-        raise InputError(f"aggregate draws two dimensions, and the code of {printable(trained.run.folder)} has one: name "
-                         f"another run.")
+        raise InputError(f"aggregate draws two dimensions, and the code of {printable(trained.run.folder)} has one: "
+                         f"name another run.")
     has_grid = space.codes.shape[1] == 2 and arguments.out is None
     if has_grid:
         check_output(grid_path, trained.run)
@@ -144,8 +144,8 @@ def colours(data, name):
 def unknown_factor(flag, name, factors, data):
     """The InputError for a factor that the images do not have."""
     if not factors:
-        return InputError(f"{flag} {name} names a factor, and the images of {printable(data.name)} have none: choose other "
-                          f"--data.")
+        return InputError(f"{flag} {name} names a factor, and the images of {printable(data.name)} have none: choose "
+                          f"other --data.")
     return InputError(f"{flag} {name!r} is not a factor of {printable(data.name)}: choose among "
                       f"{printable(', '.join(factors))}.")
 
@@ -211,7 +211,7 @@ def values_of(factors, arguments, data):
     for mark, (low, high) in enumerate((arguments.from_value, arguments.to_value)):
         inside = (values >= low) & (values <= high)
         if not inside.any():
-            raise InputError(f"no image of {printable(data.name)} has a {arguments.factor} of {ends((low, high))}: choose "
-                             f"from {values.min():g} to {values.max():g}.")
+            raise InputError(f"no image of {printable(data.name)} has a {arguments.factor} of {ends((low, high))}: "
+                             f"choose from {values.min():g} to {values.max():g}.")
         marks[inside] = mark
     return marks

@@ -69,8 +69,8 @@ def images_for(trained, arguments, data=None):
     system = find_system(options["model"])
     check_names(system, wanted, run_options(system))
     if options.get("data") == trained.options.get("data") == ARRAY:
-        raise InputError(f"{printable(trained.run.folder)} was trained on an array of images, which it does not keep: name "
-                         f"others with --data.")
+        raise InputError(f"{printable(trained.run.folder)} was trained on an array of images, which it does not keep: "
+                         f"name others with --data.")
     if options.get("data") != trained.options.get("data"):
         options["image_size"], _, options["image_channels"] = trained.shape
         options["limit"] = wanted.get("limit")
@@ -83,7 +83,8 @@ def check_images(trained, data):
     """Raises InputError where the examples have another shape than those that the run was trained on."""
     if data.train.shape[1:] != trained.shape:
         size = "×".join(map(str, trained.shape))
-        raise InputError(f"{printable(trained.run.folder)} takes images of {size}; {data.describe()}: choose other data.")
+        raise InputError(f"{printable(trained.run.folder)} takes images of {size}; {data.describe()}: "
+                         f"choose other data.")
 
 
 def held_out_images(trained, data, indices):
@@ -128,7 +129,8 @@ def check_not_read(path, data_name):
     if kind != "folder" or "\0" in folder or not present(path):
         return
     if Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents:
-        raise InputError(f"{printable(path)} is in the folder of the images that the command reads: choose another name.")
+        raise InputError(f"{printable(path)} is in the folder of the images that the command reads: "
+                         f"choose another name.")
 
 
 def check_other_file(path, read):

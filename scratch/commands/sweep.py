@@ -196,8 +196,8 @@ def check_same_run(planned):
     for name, value in planned.options.items():
         may_change = name != "model" and known[name].may_change
         if not may_change and (before := config["options"].get(name, value)) != value:
-            raise InputError(f"{printable(planned.folder)} was trained with --{name.replace('_', '-')} {printable(before)}, "
-                             f"and this sweep asks for {value}: name another --out.")
+            raise InputError(f"{printable(planned.folder)} was trained with --{name.replace('_', '-')} "
+                             f"{printable(before)}, and this sweep asks for {value}: name another --out.")
 
 
 def finished(planned):

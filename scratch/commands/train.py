@@ -64,7 +64,8 @@ def begin_run(arguments, make_trainer, program):
         if run.began_anew:
             say(f"{printable(run.folder)} holds a run that was never saved: it begins anew.")
         parameters = run.config["parameters"]
-        say(f"{options['model']} with {parameters:,} parameters on {data.describe()}; writing to {printable(run.folder)}")
+        say(f"{options['model']} with {parameters:,} parameters on {data.describe()}; writing to "
+            f"{printable(run.folder)}")
 
     folder = arguments.out or partial(make_free_folder, options)
     try:

@@ -121,8 +121,8 @@ def discrete_factors(factors):
 def check_gaussian(trained):
     """Raises InputError where the code of a run is not Gaussian, as a VAE's is."""
     if not is_gaussian(trained.model):
-        raise InputError(f"mig measures the dimensions of a VAE's code, and {printable(trained.run.folder)} is a run of "
-                         f"{trained.options['model']}: name a run of vae.")
+        raise InputError(f"mig measures the dimensions of a VAE's code, and {printable(trained.run.folder)} is a run "
+                         f"of {trained.options['model']}: name a run of vae.")
 
 
 def information_of_run(trained, data):

@@ -26,8 +26,6 @@ def build_autoencoder(system, image_shape, options, *, dtype=np.float32, rng=Non
 
     Raises InputError for images that the networks or the bottleneck cannot take.
     """
-    if len(image_shape) != 3:
-        raise InputError(f"expected the shape (H, W, C) of an image, such as (32, 32, 3), got {image_shape}.", "shape")
     rng = rng or np.random.default_rng()
     reconstruction = LIKELIHOODS[options["likelihood"]](dtype)
     family = Network.families[options["network"]]

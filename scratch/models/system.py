@@ -74,6 +74,12 @@ class AutoencoderSystem(System):
         shared = tuple(option for option in SHARED if option.name not in bottleneck.ignored)
         self.options, self.recommended = (*bottleneck.all_options(), *shared), bottleneck.recommended
 
+    def check_shape(self, shape):
+        """Raises InputError where the shape is not that of an image."""
+        if len(shape) != self.axes:
+            raise InputError(f"expected the shape (H, W, C) of an image, such as (32, 32, 3), got {tuple(shape)}.",
+                             "shape")
+
     def check(self, options, given):
         check_autoencoder(self.name, self.bottleneck, options, given)
 

@@ -278,7 +278,8 @@ def check_writable(path):
             if not stat.S_ISREG(mode := os.stat(path).st_mode):
                 raise InputError(f"{where}: it is {kind_of(mode)}: choose another name.")
     except FileNotFoundError:
-        raise InputError(f"{where}: the folder {printable(folder)} does not exist: make it, or choose another.") from None
+        raise InputError(f"{where}: the folder {printable(folder)} does not exist: make it, or choose another."
+                         ) from None
     except NotADirectoryError:
         raise InputError(f"{where}: {printable(folder)} is not a folder: choose another.") from None
     except OSError as error:

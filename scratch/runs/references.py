@@ -39,14 +39,14 @@ def check_references(run):
     """Raises InputError where a run that this one refers to is not there, or not the one that it was."""
     kept, named = run.config.get("references", {}), find_system(run.options["model"]).references(run.options)
     if odd := kept.keys() ^ named.keys():
-        raise InputError(f"{printable(run.folder)}: references and options differ in {printable(', '.join(sorted(odd)))}: "
-                         f"restore its config.json, or train again.")
+        raise InputError(f"{printable(run.folder)}: references and options differ in "
+                         f"{printable(', '.join(sorted(odd)))}: restore its config.json, or train again.")
     for option, folder in named.items():
         movable = run_options(find_system(run.options["model"]))[option].may_change
         advice = "put it back, or " + (f"continue with its folder as {option}" if movable else "train again")
         if folder is None or not present(folder):
-            raise InputError(f"{printable(run.folder)} refers by {option} to the run {printable(folder)}, which is not there: "
-                             f"{advice}.")
+            raise InputError(f"{printable(run.folder)} refers by {option} to the run {printable(folder)}, which is not "
+                             f"there: {advice}.")
         before, now = kept[option]["fingerprint"], reference(option, folder)["fingerprint"]
         if now != before:
             raise InputError(f"{printable(run.folder)} refers by {option} to the weights {printable(before[:12])}, and "

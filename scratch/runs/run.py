@@ -254,8 +254,8 @@ class Run:
         """Read checkpoint.safetensors into a model that the config built."""
         path = self.folder / "checkpoint.safetensors"
         if not present(path):
-            raise InputError(f"{printable(path)} does not exist: name a run that has finished an epoch, or continue this "
-                             f"one.")
+            raise InputError(f"{printable(path)} does not exist: name a run that has finished an epoch, or continue "
+                             f"this one.")
         try:
             model.load_state_dict(read_tensors(path, described.weights(model.state_dict())))
         except Mismatch as mismatch:
@@ -295,7 +295,8 @@ def checked_config(config, path):
     except InputError as error:
         where = f"options.{error.option}" if error.option else "options:"
         text = printable(error.message).removesuffix(".")
-        raise InputError(f"{printable(path)}: {where} {text}{' To mend it' if text.endswith('?') else ''}: {CONFIG.advice}."
+        raise InputError(f"{printable(path)}: {where} {text}{' To mend it' if text.endswith('?') else ''}: "
+                         f"{CONFIG.advice}."
                          ) from None
 
 

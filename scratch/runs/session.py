@@ -76,8 +76,8 @@ def continued(run, tensors, position, given, program, make_trainer, download, da
         run.config["references"] = references
     if data is None:
         if run.options.get("data") == ARRAY:
-            raise InputError(f"{printable(run.folder)} was trained on an array, which it does not keep: go on in Python "
-                             f"with scratch.train(scratch.load({str(run.folder)!r}), images).")
+            raise InputError(f"{printable(run.folder)} was trained on an array, which it does not keep: go on in "
+                             f"Python with scratch.train(scratch.load({str(run.folder)!r}), images).")
         data = load_examples(run.options, download)
     if describe_data(data) != run.config["data"]:
         raise InputError(f"the data has changed since {run.folder} was trained: {data.describe()}, "
@@ -130,5 +130,6 @@ def make_free_folder(options, parent="runs"):
         except FileExistsError:
             continue
         except OSError as error:
-            raise InputError(f"the folder {printable(folder)} cannot be made ({reason(error)}): choose another.") from None
+            raise InputError(f"the folder {printable(folder)} cannot be made ({reason(error)}): choose another."
+                             ) from None
         return folder

@@ -91,9 +91,9 @@ class Trained:
         """The NotFinite for a run whose weights are of no use; it names the largest of them."""
         largest = {name: float(np.abs(array).max()) for name, array in self.model.state_dict().items() if array.size}
         name = max(largest, key=largest.get)
-        return NotFinite(f"{printable(self.run.folder)} has diverged ({reason}; its largest weight is {largest[name]:.3g}, "
-                         f"in {name}): restore checkpoint.safetensors, or train again with a smaller learning rate.",
-                         reason)
+        return NotFinite(f"{printable(self.run.folder)} has diverged ({reason}; its largest weight is "
+                         f"{largest[name]:.3g}, in {name}): restore checkpoint.safetensors, or train again with a "
+                         f"smaller learning rate.", reason)
 
     def prepared(self, batch):
         """Stored images, or floats of any precision, as floats of the run's; code indices stay as they are."""

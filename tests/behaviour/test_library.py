@@ -503,7 +503,7 @@ def test_a_model_that_is_built_takes_no_options_of_models(given, words):
 
 
 def test_a_model_takes_images_of_its_own_shape():
-    with pytest.raises(InputError, match="built for examples of 16×16×3, and these are 8×16×3"):
+    with pytest.raises(InputError, match="built for examples of 16×16×3, but these are 8×16×3"):
         go_on(build("ae"), IMAGES[:, :8])
 
 

@@ -231,7 +231,7 @@ def test_every_mutation_of_a_config_is_refused_or_builds_a_model(trained, model)
 
 
 @pytest.mark.parametrize("where, value, part", [
-    ("options.limit", "x", "options.limit expected an integer ≥ 1, got 'x': restore"),
+    ("options.limit", "x", "options.limit expected an integer ≥ 1 and ≤ 1000000000, got 'x': restore"),
     ("options.latent_dim", "16", "options.latent_dim expected an integer ≥ 1, got '16'"),
     ("options.latent_dim", 10**30, "options.latent_dim expected an integer ≤ 2147483647, got 10000"),
     ("options.dtype", "int32", "options.dtype expected float32 or float64, got 'int32'"),
