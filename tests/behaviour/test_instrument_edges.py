@@ -177,7 +177,7 @@ def test_a_model_that_overflows_is_one_error_and_no_warning(name):
         ways += [lambda: trained.variations(trained.floats(x), 2, np.random.default_rng(0)),
                  lambda: rate_distortion(trained, x), lambda: importance_weighted_bounds(trained, x, 2)]
     for way in ways:
-        with pytest.raises(InputError, match=r"has diverged \(.*\): restore .*, or train again with a smaller learning rate"):
+        with pytest.raises(InputError, match=r"has diverged \(.*\): restore .*, or train again with a smaller"):
             way()
 
 
@@ -249,4 +249,4 @@ def test_psnr_and_gaussian_kl_stand_once():
 
 
 def test_a_run_in_memory_has_a_name_in_messages():
-    assert str(trained_of("ae").diverged("a reason")).startswith("this run has diverged (a reason)")
+    assert str(trained_of("ae").diverged("a reason")).startswith("this run has diverged (a reason;")
