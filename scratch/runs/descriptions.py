@@ -81,12 +81,12 @@ ABOUT = Document(
     }),
     "give decode what encode wrote",
 )
-figure = Real(finite=False, nan=True)  # a ratio of nothing to nothing, such as the gap of a factor that never varies
+figure = Real(finite=False, nan=True)  # 0/0 is NaN, such as the gap of a factor that never varies
 WHOLE_FIGURES = ("parameters", "active_units", "codes_used")
 REAL_FIGURES = ("rate", "distortion", "elbo", "bits_per_dim", "importance_weighted_bound", "mig", "share_of_zeros",
                 "psnr", "ssim", "denoising_gain", "squared_error")
-figures = Record(  # those that a table or a picture of a sweep shows are numbers
-    optional={name: Whole() for name in WHOLE_FIGURES} | {name: figure for name in REAL_FIGURES},
+figures = Record(  # those that a table or a picture of a sweep shows are numbers; None is one that is infinite or NaN
+    optional={name: Whole() for name in WHOLE_FIGURES} | {name: Either((figure, None)) for name in REAL_FIGURES},
     others=Either((figure, Text(), Listed(figure), None)))
 EVALUATION = Document(
     Record({"about": Record({"version": Whole(), "updates": Whole()}), "figures": figures}),
