@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from data_utils import printable
+from scratch.arrays import unwarned
 from scratch.figures.text import DPI, LINE, fold, legend, lines, title, width_of
 from scratch.runs.run import write_atomically
 
@@ -16,7 +17,8 @@ GAP = 2  # white pixels between images
 def save_figure(figure, path):
     """Write a figure as PNG, complete or not at all. Returns the path."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
+    with unwarned():  # axes of numbers near the largest that a float holds
+        figure.savefig(buffer, format="png", dpi=DPI)
     write_atomically(path, buffer.getvalue())
     return path
 
@@ -75,6 +77,7 @@ def loss_curves(metrics):
     return figure
 
 
+@unwarned()  # axes of numbers near the largest that a float holds
 def run_curves(runs, names):
     """Metrics of several runs over their epochs, a panel each: runs is {label: metrics}, names the metrics to draw."""
     columns = min(2, len(names))
