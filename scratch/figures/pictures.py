@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from data_utils import printable
+from scratch.arrays import unwarned
 from scratch.figures.text import DPI, LINE, any_letter, fold, legend, lines, title, width_of
 from scratch.options.errors import InputError
 
@@ -16,7 +17,7 @@ GAP = 2  # white pixels between images
 def png(figure):
     """A figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
-    with any_letter():
+    with any_letter(), unwarned():  # axes of numbers near the largest that a float holds
         figure.savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()
 
@@ -80,6 +81,7 @@ def loss_curves(metrics):
     return figure
 
 
+@unwarned()  # axes of numbers near the largest that a float holds
 def run_curves(runs, names):
     """Metrics of several runs over their epochs. `runs` is {label: metrics}; each of the `names` has a panel."""
     columns = min(2, len(names))

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from scratch.arrays import unwarned
 from scratch.figures.text import fold, grow, legend, literal, title
 
 COLUMNS = {  # measure: (heading, format); a table has the columns that its runs have
@@ -84,13 +85,15 @@ def rate_distortion_curve(axes, rows):
 def over_option(axes, rows):
     """The measures of the runs over the first of the varied options; a line for each combination of the others."""
     first, values = next(iter(axes.items()))
-    rows = [{**row, "squared_error": squared_error(row)} if "psnr" in row else row for row in rows]
+    with unwarned():
+        rows = [{**row, "squared_error": squared_error(row)} if "psnr" in row else row for row in rows]
     names = [name for name in PANELS if all(row.get(name) is not None for row in rows)] or numbers_of(rows)
     names = names[:4] or ["loss"]
     columns = min(2, len(names))
     depth = -(-len(names) // columns)
     figure = Figure(figsize=(4.5 * columns, 3.2 * depth + 0.4), layout="constrained")
     (at, numeric), groups = positions(values), lines_of(axes, rows)
+    ticks = [fold(value, 2, 8) for value in at]
     for index, name in enumerate(names):
         plot = figure.add_subplot(depth, columns, index + 1)
         curves = [
@@ -106,13 +109,12 @@ def over_option(axes, rows):
             plot.xaxis.set_minor_formatter(NullFormatter())
         if name == "active_units":
             plot.yaxis.set_major_locator(MaxNLocator(integer=True))
-        ticks = [fold(value, 2, 8) for value in at]
         plot.set_xticks(list(at.values()), ticks, fontsize=8, **({} if numeric else dict(rotation=20, ha="right")))
         plot.set_xlabel(literal(first))
         plot.set_ylabel(ends)
         plot.grid(alpha=0.3)
     grow(figure, depth * max(tick.count("\n") for tick in ticks), size=8)
-    if len(groups) > 1:
+    if len(groups) > 1 and names:
         legend(figure, curves, groups, inches=1.2 * columns, loc="outside upper center", ncols=3)
     return figure
 
@@ -122,7 +124,7 @@ def squared_error(row):
     """
     if "psnr" not in row:
         return None
-    return 0.0 if row["psnr"] is None else 10 ** (-row["psnr"] / 10)
+    return 0.0 if row["psnr"] is None else float(np.power(10.0, -row["psnr"] / 10))
 
 
 def positions(values):

@@ -34,8 +34,9 @@ from safetensors.numpy import load_file, save_file
 from scratch.__main__ import build_parser
 from scratch.commands import shared, sweep, train
 from scratch.commands.cli import main
+from scratch.figures.pictures import loss_curves, png, run_curves
+from scratch.figures.sweeps import over_option, rate_distortion_curve
 from scratch.runs.descriptions import FILES, PICTURES
-from scratch.runs.files import write_atomically
 from scratch.runs.run import Run
 from scratch.runs.session import make_free_folder
 from tests.cli.test_errors import assert_one_sentence
@@ -210,8 +211,7 @@ def in_haste(draws=False, composes=True):
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch("os.fsync"))
         if not draws:
-            stack.enter_context(mock.patch.object(
-                shared, "save_figure", lambda figure, path: write_atomically(path, b"a picture")))
+            stack.enter_context(mock.patch.object(shared, "png", lambda figure: b"a picture"))
         if not (draws or composes):
             for command in (train, sweep):
                 stack.enter_context(mock.patch.object(command, "pictures_of", lambda *arguments: ()))
@@ -411,7 +411,8 @@ def test_a_sweep_that_cannot_write_in_the_end_trains_nothing(scratch, tiny):
 
 
 @pytest.mark.parametrize("name, value", [
-    ("psnr", "high"), ("codes_used", 1.5), ("parameters", None), ("rate", []), ("elbo", "removed")])
+    ("psnr", "high"), ("codes_used", 1.5), ("parameters", None), ("rate", []), ("elbo", "removed"),
+    ("psnr", "removed")])
 def test_figures_of_another_kind_are_measured_again_or_left_out(scratch, tiny, name, value):
     tiny("vqvae", "sweep")
     kept = "sweep/seed=1/evaluation.json"
@@ -420,6 +421,20 @@ def test_figures_of_another_kind_are_measured_again_or_left_out(scratch, tiny, n
     result = scratch("sweep", "vqvae", *options("vqvae"), "--out", "sweep", "--over", "seed=0,1")
     assert result.status == 0 and "codes" in result.out
     assert value == "removed" or json.loads(Path(kept).read_text())["figures"].get(name) != value
+
+
+@pytest.mark.parametrize("number", [1e308, -1e308, np.inf, -np.inf, np.nan, 2**63 - 1, 1e-320])
+@pytest.mark.parametrize("name", ["rate", "elbo", "distortion", "psnr", "mig"])
+def test_figures_near_the_largest_float_are_drawn_without_a_warning(name, number):
+    usual = {"rate": 1.0, "distortion": 2.0, "elbo": -3.0, "psnr": 10.0, "mig": 0.1}
+    rows = [{"name": beta, "settings": {"beta": beta}, **usual} for beta in ("1", "2")]
+    rows[1][name] = number
+    for draw in (over_option, rate_distortion_curve):
+        png(draw({"beta": ["1", "2"]}, rows))
+    metrics = [{"epoch": epoch, "loss": value, "held_out_loss": value, "codes_used": value}
+               for epoch, value in ((1, 1.0), (2, number))]
+    png(loss_curves(metrics))
+    png(run_curves({"a": metrics}, ["loss", "codes_used"]))
 
 
 def test_trainings_that_begin_at_once_each_get_a_folder(scratch, monkeypatch):
