@@ -208,6 +208,7 @@ def twin(name):
     if hasattr(torch.nn, name):
         return getattr(torch.nn, name)
     kinds = [kind for kind in descendants(torch.nn.Module) if kind.__name__ == name]
+    kinds.sort(key=lambda kind: kind.__module__.startswith("torch_ref."))  # torchvision has a ResidualBlock, too
     if not kinds:
         raise ValueError(f"no PyTorch reference of {name}: expected an entry in REFERENCES, or a torch.nn.Module of "
                          f"that name in torch_ref")

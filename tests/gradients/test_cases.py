@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 import scratch.bottlenecks
 import scratch.commands.gradcheck
@@ -19,7 +20,8 @@ from scratch.gradcheck.differences import BOUND, attempt, check, finite_differen
 from scratch.gradcheck.table import run_case
 from scratch.layers import Conv2d, Linear, Tanh
 from scratch.options.errors import InputError
-from torch_ref.gradcheck import AUTOGRAD
+from torch_ref.gradcheck import AUTOGRAD, twin
+from torch_ref.layers import ResidualBlock
 
 NAMES = [f"{case.name} {case.detail}".strip() for case in CASES]
 
@@ -218,3 +220,9 @@ def test_a_failure_is_marked_and_ends_with_one(capsys, monkeypatch, flags):
 def test_an_unknown_name_is_refused_with_the_known_ones():
     with pytest.raises(InputError, match=r"'Conv3d'.*Conv2d, ConvTranspose2d.*LogitLaplace.*\.$"):
         command(scratch.commands.gradcheck, "Conv3d")
+
+
+def test_a_class_of_the_same_name_in_another_package_is_no_twin():
+    """torchvision.models has a ResidualBlock, which counts among torch.nn.Module's descendants once it is imported."""
+    other = type("ResidualBlock", (torch.nn.Module,), {"__module__": "torchvision.models.optical_flow.raft"})
+    assert twin("ResidualBlock") is ResidualBlock is not other
