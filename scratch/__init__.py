@@ -54,7 +54,12 @@ def train(model, images, *, held_out=None, out=None, progress=True, **options):
     """
     from scratch.runs.library import train_on_array
 
-    return train_on_array(model, images, held_out, out, progress, options)
+    return train_on_array(model, images, held_out, out, progress, options, print_line)
+
+
+def print_line(line):
+    """Print a line at once, also where the output is no terminal."""
+    print(line, flush=True)
 
 
 def load(folder, device="cpu"):

@@ -1,7 +1,5 @@
 """Optimisers. Each holds the parameters by name, and its state by the same names."""
 
-
-
 from scratch.arrays import array_module, is_integer
 from scratch.module import check_names, elementwise
 from scratch.options.errors import InputError

@@ -1,6 +1,5 @@
 """The discrete VAE's bottleneck: at each position one of K codes is drawn, in a form that can be differentiated."""
 
-
 import numpy as np
 
 from scratch.arrays import array_module

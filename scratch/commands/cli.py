@@ -98,7 +98,7 @@ def main(parser, argv=None):
         return fail(f"error: {error}")
     except Diverged as error:
         return fail(f"stopped: {error}; what the run has saved is kept. A smaller --lr may help.", 1)
-    except BrokenPipeError:  # whoever read our output has closed it, as `head` does
+    except BrokenPipeError:  # the reader of our output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:

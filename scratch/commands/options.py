@@ -22,6 +22,7 @@ def every_option():
 
 
 def gathered(options_of):
+    """{name: [(system, Option), …]} of those options of every system that `options_of` gives."""
     found = {}
     for name, system in systems().items():
         for option in options_of(system).values():
@@ -72,6 +73,7 @@ IMAGE_NAMES = {option.name for option in IMAGES}
 
 @cache
 def model_names():
+    """The names of the options of models."""
     return set(gathered(model_options))
 
 
@@ -114,6 +116,7 @@ def add_model_options(parser):
 
 
 def model_names_in_order():
+    """The same names in the order of `--help`."""
     return [name for name in every_option() if name in model_names()]
 
 
@@ -144,7 +147,7 @@ def read_one(name, text):
 
 
 def argument(kind):
-    """argparse's `type` for a kind of value that is no option of a model: a count, a factor."""
+    """argparse's `type` for a kind of value that is declared by the command itself, such as a count."""
     def parse(text):
         try:
             return kind.parse(text)

@@ -17,7 +17,7 @@ def is_exhausted(error):
 
 
 def missing_library(error):
-    """The CUDA library, such as libcublas, of which the exception says that it cannot be loaded, or None.
+    """The CUDA library, such as libcublas, that the exception says cannot be loaded; None if it names none.
 
     CuPy loads each library when it is first needed, so this can come out of any operation, as an ImportError or, for
     the compiler of its kernels, as a RuntimeError.

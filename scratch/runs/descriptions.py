@@ -105,6 +105,7 @@ NEVER_NEGATIVE = (".running_var", ".num_batches_tracked", ".counts", ".idle")  #
 
 
 def array_like(array, **bounds):
+    """The kind of an array with this array's dtype and shape."""
     return Array(str(array.dtype), tuple(array.shape), **bounds)
 
 

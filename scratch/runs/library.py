@@ -57,8 +57,8 @@ def checked_folder(folder, name):
     return Option(name, FOLDER, "runs", "").check(path)
 
 
-def train_on_array(model, images, held_out, out, progress, given):
-    """See scratch.train."""
+def train_on_array(model, images, held_out, out, progress, given, say):
+    """See scratch.train. `say` is called with the line of each epoch, if there is to be progress."""
     progress = PROGRESS.check(progress)
     for name in ITS_OWN:
         if name in given:
@@ -72,7 +72,7 @@ def train_on_array(model, images, held_out, out, progress, given):
     with session.run:
         try:
             fit(session.trainer, session.data, session.run, session.progress,
-                on_epoch=show if progress else ignore, bar=progress)
+                on_epoch=(lambda metrics: say(epoch_line(metrics))) if progress else ignore, bar=progress)
         except Interrupted:
             raise KeyboardInterrupt(how_to_go_on(session.run, model)) from None
     return Trained(session.run, session.run.options["device"], session.trainer.model, session.data.train)
@@ -143,10 +143,5 @@ def how_to_go_on(run, model):
     return "stopped: nothing is kept, for neither a folder was given nor a model that build made."
 
 
-def show(metrics):
-    """A line an epoch."""
-    print(epoch_line(metrics), flush=True)
-
-
 def ignore(metrics):
-    """No line."""
+    """Print nothing."""

@@ -59,7 +59,7 @@ class Trained:
         return self.model.bottleneck.codes if self.model.has_images else None
 
     def needs_images(self, what):
-        """Raises InputError where the model has no images, which `what` is about."""
+        """Raises InputError if the model has no images, which `what` needs."""
         if not self.model.has_images:
             raise InputError(f"{what} is about images, and {printable(self.run.folder)} is a run of "
                              f"{self.options['model']}: name another run.")
