@@ -23,10 +23,10 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args=None, namespace=None):
         args = sys.argv[1:] if args is None else list(args)
         for argument in args:
-            if argument == "--":  # what follows are no options
+            if argument == "--":  # no options follow
                 break
             name, equals, value = argument.partition("=")
-            if name.startswith("-") and equals and value == "--":  # of this argparse makes an empty list
+            if name.startswith("-") and equals and value == "--":  # argparse would make an empty list of this
                 self.error(f"argument {name}: expected a value, '--' was given")
         return super().parse_known_args(args, namespace)
 
@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
             word = unknown[0].partition("=")[0]
-            flags = self.commands.choices[found.command]._option_string_actions  # argparse tells it no other way
+            flags = self.commands.choices[found.command]._option_string_actions  # argparse has no other way to ask
             near = nearest(word, flags) if word.startswith("-") else ""
             raise InputError(f"unknown argument {word!r}{near if near.endswith('?') else '.'}")
         return found

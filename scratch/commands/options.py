@@ -107,7 +107,12 @@ def add_train_options(parser):
     parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/MODEL-PRESET-DATA)")
     parser.add_argument("--resume", metavar="RUN", help="continue this run with its own options")
     add_options(parser, every_option())
-    parser.add_argument("--download", action="store_true", help="fetch a torchvision set that is not there")
+    add_download(parser)
+
+
+def add_download(parser):
+    """--download, which both `train` and the commands on a run take."""
+    parser.add_argument("--download", action="store_true", help="download the torchvision set if it is missing")
 
 
 def add_model_options(parser):
@@ -125,7 +130,7 @@ def add_data_options(parser):
     for option in IMAGES:
         if option.name != "image_size":
             add_option(parser, option, f"{option.help} (default: the run's own)")
-    parser.add_argument("--download", action="store_true", help="fetch a torchvision set that is not there")
+    add_download(parser)
 
 
 def given(arguments):

@@ -7,8 +7,8 @@ from scratch.runs.trained import Trained
 
 
 def load_examples(options, download=False):
-    """What the options of a run name: an object with `name`, `train`, `held_out` and `describe()` (models/system.py).
-    Raises InputError or DataError where it cannot be had."""
+    """The examples that the options of a run choose: an object with `name`, `train`, `held_out` and `describe()`
+    (models/system.py). Raises InputError or DataError if they cannot be loaded."""
     runs = {}
     for option, reference in references_of(options).items():
         trained = Trained(Run.open(reference["folder"]), options["device"])

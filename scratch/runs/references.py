@@ -4,7 +4,7 @@ config.json of such a run holds, for each option that names a folder,
 
     references: {option: {"folder": ..., "fingerprint": SHA-256 of that run's weights}}
 
-A run whose reference has gone, or has other weights by now, is neither opened with its model nor continued.
+A run whose reference is missing, or has other weights by now, cannot be opened with its model or continued.
 """
 
 from data_utils import printable
@@ -17,8 +17,8 @@ from scratch.runs.run import Run
 
 
 def references_of(options):
-    """What config.json says of the runs that a run of these options refers to. Raises InputError where one of them is
-    not named, or is no finished run."""
+    """What config.json says of the runs that a run of these options refers to. Raises InputError if one of them is not
+    named, or is not finished."""
     return {option: reference(option, folder)
             for option, folder in find_system(options["model"]).references(options).items()}
 
@@ -36,7 +36,7 @@ def reference(option, folder):
 
 
 def check_references(run):
-    """Raises InputError where a run that this one refers to is not there, or not the one that it was."""
+    """Raises InputError if a run that this one refers to is missing, or has other weights than it had."""
     kept, named = run.config.get("references", {}), find_system(run.options["model"]).references(run.options)
     if odd := kept.keys() ^ named.keys():
         raise InputError(f"{printable(run.folder)}: references and options differ in "
