@@ -9,10 +9,9 @@ has a bound, and `"ok"` says whether all bounds hold.
 In float32 only the gradients and the first losses are judged. Later losses differ because rounding grows from step to
 step: PyTorch with one thread differs as much from PyTorch with two.
 
-With --speed times and memory are compared instead of values: torch_ref/speed.
+The command is in commands.py. With --speed it compares times and memory instead of values: torch_ref/speed.
 """
 
-import json
 import math
 
 import numpy as np
@@ -21,17 +20,10 @@ import torch
 from data_utils import batches
 from scratch.accelerate import accelerate, accelerate_optimizer
 from scratch.arrays import each
-from scratch.commands.options import add_model_options, argument, given, model_names, read, whole
 from scratch.models.build import build as build_scratch
-from scratch.models.system import find_system, systems
 from scratch.optim import Adam
-from scratch.options.errors import InputError
-from scratch.options.option import Real
-from scratch.options.resolve import model_options, resolve, resolve_model
-from scratch.runs.examples import load_examples
 from torch_ref.models import build as build_torch
 from torch_ref.models import model_options as options_of_torch
-from torch_ref.speed import commands as speed
 
 BOUNDED_STEPS = 50  # the bounds on losses and final weights are stated for so many steps; later ones are only shown
 BOUNDS = {
@@ -40,8 +32,6 @@ BOUNDS = {
 }
 JUDGED_LOSSES = {"float64": BOUNDED_STEPS, "float32": 5}
 LEAST_CODES = 16  # that a VQ-VAE uses at every step of a comparison worth its name
-DEFAULTS = {"preset": "small", "steps": 50, "dtype": "float64"}
-SPEED_DEFAULTS = {"preset": "article", "steps": 20, "dtype": "float32"}
 
 
 def relative_difference(ours, theirs, scale=0.0):
@@ -145,6 +135,12 @@ def same_start(model, options, first_batch, dtype, rng, plain=False):
     return ours, theirs
 
 
+def optimizers(ours, theirs, lr, plain=False):
+    """(scratch's Adam, torch's Adam) of two models."""
+    our_adam = Adam(ours.named_parameters(), lr=lr)
+    return our_adam if plain else accelerate_optimizer(our_adam), torch.optim.Adam(theirs.parameters(), lr=lr)
+
+
 def forward_and_backward(ours, theirs, x, noise):
     """(scratch's loss, torch's loss) of one batch; both sides then hold its gradients."""
     ours.zero_grad()
@@ -160,6 +156,13 @@ def forward_and_backward(ours, theirs, x, noise):
 def grids(bottleneck):
     """The code indices of a bottleneck's last forward, level by level."""
     return bottleneck.by_level(bottleneck.indices).values()
+
+
+def agreement_of_codes(ours, theirs):
+    """(share of equal code indices, number of codes in use) of the last forward; of several levels, the smallest."""
+    levels = list(zip(grids(ours.bottleneck), grids(theirs.bottleneck), strict=True))
+    equal = min(float(np.mean(own == other.numpy())) for own, other in levels)
+    return equal, min(len(np.unique(other)) for _, other in levels)
 
 
 def judge(measured, dtype, agreement, in_use):
@@ -193,10 +196,7 @@ def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64,
     rng = np.random.default_rng(seed)
     image_shape = images.shape[1:]
     ours, theirs = same_start(model, options, batch_at(images, 0, batch_size, seed), dtype, rng, plain)
-    our_adam = Adam(ours.named_parameters(), lr=lr)
-    if not plain:
-        accelerate_optimizer(our_adam)
-    their_adam = torch.optim.Adam(theirs.parameters(), lr=lr)
+    our_adam, their_adam = optimizers(ours, theirs, lr, plain)
 
     losses = {"scratch": [], "torch": [], "difference": []}
     weights, agreement, in_use = {}, [], []
@@ -214,10 +214,9 @@ def compare(model, options, images, *, steps=50, dtype="float64", batch_size=64,
             our_gradients = ours.grad_dict()
             their_gradients = {name: p.grad.numpy().copy() for name, p in theirs.named_parameters()}
         if ours.has_images and ours.bottleneck.indices is not None:
-            levels = list(zip(grids(ours.bottleneck), grids(theirs.bottleneck), strict=True))
-            # of several levels the one that agrees least, and the one that uses the fewest codes
-            agreement.append(min(float(np.mean(own == other.numpy())) for own, other in levels))
-            in_use.append(min(len(np.unique(other)) for _, other in levels))
+            equal, used = agreement_of_codes(ours, theirs)
+            agreement.append(equal)
+            in_use.append(used)
 
         our_adam.step()
         their_adam.step()
@@ -258,127 +257,3 @@ def outcome(gradients, losses, weights, agreement, in_use, dtype):
         "checks": checks,
         "ok": all(check["ok"] for check in checks),
     }
-
-
-def report(result):
-    """Print what `compare` found as tables."""
-    size = "×".join(map(str, result["image_shape"]))
-    print(f"{result['model']}, {result['parameters']:,} parameters, images of {size}: {result['steps']} Adam steps of "
-          f"{result['batch_size']} images in {result['dtype']}, lr {result['lr']:g}, seed {result['seed']}")
-
-    print(f"\n{'gradient at the first step':38}{'shape':20}{'largest':>11}{'difference':>12}")
-    for name, row in result["gradients"].items():
-        shape = "×".join(map(str, row["shape"]))
-        print(f"{name:38}{shape:20}{row['largest']:11.3e}{row['difference']:12.1e}")
-
-    codes = result["codes"]
-    print(f"\n{'step':>5}{'loss, scratch':>22}{'loss, torch':>22}{'difference':>12}"
-          + (f"{'codes in use':>14}{'equal':>9}" if codes else ""))
-    last, digits = result["steps"] - 1, np.finfo(result["dtype"]).precision
-    for step in sorted({0, 1, 2, 3, 4, last, *range(9, last, max(10, result["steps"] // 50 * 10))}):
-        if step <= last:
-            ours, theirs, difference = (result["losses"][side][step] for side in ("scratch", "torch", "difference"))
-            print(f"{step + 1:5}{ours:22.{digits}g}{theirs:22.{digits}g}{difference:12.1e}"
-                  + (f"{codes['in_use'][step]:14}{codes['agreement'][step]:9.2%}" if codes else ""))
-
-    print(f"\n{'weights after step':38}{'largest difference':>43}")
-    for step, difference in result["weights"].items():
-        print(f"{step:38}{difference:43.1e}")
-
-    print("\nDifferences are relative to each tensor's largest magnitude.")
-    if result["dtype"] == "float32":
-        print("In float32 only the gradients and the first five losses are judged. Later losses differ through "
-              "rounding,\nas PyTorch's own do with another number of threads.")
-    if result["steps"] > BOUNDED_STEPS:
-        print(f"The bounds are for the first {BOUNDED_STEPS} steps; later steps are shown and not judged.")
-    print()
-    for check in result["checks"]:
-        sign = "≥" if "code" in check["name"] else "≤"
-        verdict = "ok" if check["ok"] else "BROKEN"
-        print(f"{check['name']:24}{check['measured']:10.2g}  {sign} {check['bound']:<8g}{verdict}")
-    print("\nscratch and torch agree." if result["ok"] else "\nscratch and torch DISAGREE.")
-
-
-def example_options():
-    """{name: Option} of those that say which examples are compared on, of every system; their number and size are the
-    comparison's own."""
-    return {name: option for model in systems() for name, option in example_options_of(model).items()}
-
-
-def example_options_of(model):
-    """The same of one system."""
-    options = {option.name: option for option in find_system(model).data_options}
-    return {name: option for name, option in options.items() if name not in ("limit", "image_size")}
-
-
-def add_arguments(parser):
-    """The options of `python -m torch_ref compare`. Those whose default depends on --speed have none here."""
-    def default(name):
-        return f"{DEFAULTS[name]}; with --speed {SPEED_DEFAULTS[name]}"
-
-    parser.add_argument("model", help=", ".join(systems()))
-    for option in example_options().values():
-        parser.add_argument(option.flag, dest=option.name, metavar=option.kind.metavar,
-                            help=f"{option.help} (default: {option.default})")
-    parser.add_argument("--steps", type=whole(1), metavar="N", help=f"steps of Adam ({default('steps')})")
-    parser.add_argument("--dtype", choices=tuple(BOUNDS), help=f"({default('dtype')})")
-    parser.add_argument("--batch-size", type=whole(1), metavar="N", help="images a step (default: the preset's)")
-    parser.add_argument(
-        "--lr", type=argument(Real(0, included=False)), metavar="X",
-        help="Adam's (default: the preset's; a tenth of it where there are codes, which fall out of use in ten steps "
-             "otherwise)")
-    parser.add_argument("--seed", type=whole(0), default=0, metavar="N", help="(default: 0)")
-    parser.add_argument("--plain", action="store_true", help="leave out scratch's accelerated forms")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    add_model_options(parser)
-    speed.add_arguments(parser)
-
-
-def fill_in(arguments):
-    """Fill in the defaults of the kind of comparison asked for. Raises InputError for an option of the other kind."""
-    if arguments.speed and arguments.lr is not None:
-        raise InputError("--lr cannot be given with --speed: a step takes as long with one learning rate as another.")
-    if arguments.speed and arguments.plain:
-        raise InputError("--plain cannot be given with --speed, which times scratch's plain forms beside the others.")
-    for name in ("operations", "threads", "workers", "unpinned", "device", "tf32"):
-        if getattr(arguments, name) and not arguments.speed:
-            raise InputError(f"--{name} is an option of compare --speed: add --speed, or leave --{name} out.")
-    for name, default in (SPEED_DEFAULTS if arguments.speed else DEFAULTS).items():
-        if getattr(arguments, name) is None:
-            setattr(arguments, name, default)
-
-
-def chosen_options(arguments):
-    """{option: value} of what makes the model, as the command line gives it. Raises InputError."""
-    texts = {name: text for name, text in given(arguments).items() if name in model_names()}
-    chosen = read(arguments.model, texts, model_options)
-    return {"preset": arguments.preset, **chosen}
-
-
-def run(arguments):
-    """Compare as the command line asks; the exit status: 0, or 1 when a bound is broken."""
-    fill_in(arguments)
-    options = chosen_options(arguments)
-    if arguments.speed:
-        if "data" not in example_options_of(arguments.model):
-            raise InputError(f"--speed times models of images, which {arguments.model} does not take: leave it out.")
-        return speed.run(arguments, options)
-    resolved = resolve_model(arguments.model, options)
-    wanted = {name: getattr(arguments, name) for name in example_options() if getattr(arguments, name) is not None}
-    recipe = resolve(arguments.model, {"preset": arguments.preset, "seed": arguments.seed,
-                                       **read(arguments.model, wanted)})
-    if resolved.get("codebook_init") == "normal":  # under codes far apart gradients soon bring all patches to one code
-        options["codebook_init"] = "uniform"
-    batch_size = arguments.batch_size or recipe["batch_size"]
-    lr = arguments.lr or (recipe["lr"] / 10 if "codes" in resolved else recipe["lr"])
-    data = load_examples({**recipe, "limit": arguments.steps * batch_size})
-    result = compare(
-        arguments.model, options, data.train, steps=arguments.steps, dtype=arguments.dtype,
-        batch_size=batch_size, lr=lr, seed=arguments.seed, plain=arguments.plain)
-    result |= {"preset": arguments.preset, "plain": arguments.plain, "likelihood": resolved.get("likelihood"),
-               "data": data.name}
-    if arguments.json:
-        print(json.dumps(result, indent=2))
-    else:
-        report(result)
-    return 0 if result["ok"] else 1

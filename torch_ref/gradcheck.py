@@ -43,11 +43,13 @@ def mean_of_sums(values):
 
 
 def conv2d(arguments, t, c):
+    """y = conv(x): PyTorch's own."""
     y = F.conv2d(nchw(t["x"]), t["weight"].permute(3, 2, 0, 1), t["bias"], arguments["stride"], arguments["padding"])
     return {"y": nhwc(y)}
 
 
 def conv_transpose2d(arguments, t, c):
+    """y = transposed conv(x): PyTorch's own."""
     weight = t["weight"].permute(0, 3, 1, 2)
     y = F.conv_transpose2d(nchw(t["x"]), weight, t["bias"], arguments["stride"], arguments["padding"])
     return {"y": nhwc(y)}
@@ -60,26 +62,31 @@ def batch_norm(arguments, t, c):
 
 
 def reparameterize(arguments, t, c):
+    """z = μ + σ·ε, with σ = √exp(logvar)."""
     return {"z": t["mu"] + t["logvar"].exp().sqrt() * c["eps"]}
 
 
 def gaussian_kl(arguments, t, c):
+    """KL(N(μ, σ²) ‖ N(0, 1)), as torch.distributions computes it."""
     posterior = torch.distributions.Normal(t["mu"], t["logvar"].exp().sqrt())
     prior = torch.distributions.Normal(torch.zeros_like(t["mu"]), torch.ones_like(t["mu"]))
     return {"kl": mean_of_sums(torch.distributions.kl_divergence(posterior, prior))}
 
 
 def free_bits(arguments, t, c):
+    """kl = Σⱼ kⱼ and kl_free = Σⱼ max(λ, kⱼ)."""
     variance = t["logvar"].exp()
     k = (-0.5 * (1 + t["logvar"] - t["mu"] ** 2 - variance)).mean(0)
     return {"kl": k.sum(), "kl_free": F.threshold(k, arguments["nats"], arguments["nats"]).sum()}
 
 
 def capacity_target(arguments, t, c):
+    """gap = |kl − C|."""
     return {"gap": F.l1_loss(t["kl"], torch.full_like(t["kl"], arguments["capacity"]), reduction="none")}
 
 
 def vector_quantizer(arguments, t, c):
+    """q = e_k straight through, and the terms of the codebook and of the commitment."""
     z, codebook = t["z"], t["codebook"]
     indices = torch.cdist(z.detach().flatten(0, -2), codebook.detach()).argmin(1)
     quantized = codebook[indices].reshape(z.shape)
@@ -91,10 +98,12 @@ def vector_quantizer(arguments, t, c):
 
 
 def unit_length(arguments, t, c):
+    """y = x / ‖x‖."""
     return {"y": F.normalize(t["x"], dim=-1)}
 
 
 def soft_assignment_entropy(arguments, t, c):
+    """gap = KL(p̄ ‖ uniform), which is log K − H(p̄)."""
     distances = (t["z"].unsqueeze(1) - t["codes"]).square().sum(-1)
     use = torch.distributions.Categorical(F.softmax(-distances / arguments["temperature"], -1).mean(0))
     uniform = torch.distributions.Categorical(torch.ones_like(use.probs))
@@ -102,6 +111,7 @@ def soft_assignment_entropy(arguments, t, c):
 
 
 def cured_vector_quantizer(arguments, t, c):
+    """The quantizer with the cures that the arguments name."""
     codebook = t["codebook"] if "codebook" in t else c["codebook"]
     z = t["z"]
     if "cosine" in arguments:
@@ -117,6 +127,7 @@ def cured_vector_quantizer(arguments, t, c):
 
 
 def reversed_vector_quantizer(arguments, t, c):
+    """q = z in forward, e_k in backward: the straight-through line the wrong way round."""
     z, codebook = t["z"], t["codebook"]
     q = codebook[torch.cdist(z.detach().flatten(0, -2), codebook.detach()).argmin(1)].reshape(z.shape)
     q = q + (z - q).detach()
@@ -125,14 +136,17 @@ def reversed_vector_quantizer(arguments, t, c):
 
 
 def l1(arguments, t, c):
+    """l1 = (1/N) Σ |z|."""
     return {"l1": mean_of_sums(t["z"].abs())}
 
 
 def concatenate(arguments, t, c):
+    """y = [a, b]."""
     return {"y": torch.cat([t["a"], t["b"]], dim=-1)}
 
 
 def gumbel_softmax(arguments, t, c):
+    """y = softmax((a + g) / τ), or its one-hot vector straight through."""
     y = torch.softmax((t["logits"] + c["noise"]) / arguments["temperature"], dim=-1)
     if arguments.get("hard"):
         one_hot = F.one_hot(y.argmax(-1), y.shape[-1])
@@ -141,12 +155,14 @@ def gumbel_softmax(arguments, t, c):
 
 
 def categorical_kl(arguments, t, c):
+    """KL(softmax(a) ‖ uniform), as torch.distributions computes it."""
     uniform = torch.distributions.Categorical(logits=torch.zeros_like(t["logits"]))
     posterior = torch.distributions.Categorical(logits=t["logits"])
     return {"kl": mean_of_sums(torch.distributions.kl_divergence(posterior, uniform))}
 
 
 def code_mixture(arguments, t, c):
+    """q = y E."""
     return {"q": torch.einsum("...k,kd->...d", t["y"], t["weight"])}
 
 
@@ -167,10 +183,12 @@ def gaussian(arguments, t, c):
 
 
 def squared_error(arguments, t, c):
+    """(1/N) Σ (y − x)²."""
     return {"loss": F.mse_loss(t["output"], c["target"], reduction="sum") / len(c["target"])}
 
 
 def bernoulli_from_logits(arguments, t, c):
+    """The binary cross-entropy of logits, summed over an image."""
     total = F.binary_cross_entropy_with_logits(t["output"], c["target"], reduction="sum")
     return {"loss": total / len(c["target"])}
 

@@ -19,7 +19,7 @@ from scratch.options.presets import PRESETS, Preset
 from scratch.training.trainer import Trainer as ScratchTrainer
 from tests.support.beside_torch import NETWORKS, RESIDUAL, TINY, assert_all_close, assert_close, compared, torch_twin
 from tests.support.models import build
-from torch_ref import compare
+from torch_ref import commands, compare
 from torch_ref.bottlenecks import Bottleneck
 from torch_ref.training import Trainer, make_optimizer, torch_device
 
@@ -158,8 +158,8 @@ def test_batches_run_through_epochs():
 
 def command_line(*arguments):
     parser = argparse.ArgumentParser()
-    compare.add_arguments(parser)
-    return compare.run(parser.parse_args(arguments))
+    commands.add_compare_arguments(parser)
+    return commands.run_compare(parser.parse_args(arguments))
 
 
 def test_the_command_line(monkeypatch, capsys):
