@@ -6,7 +6,6 @@ from pathlib import Path
 from data_utils import printable
 from scratch.commands.cli import say
 from scratch.commands.options import add_data_options, read_one, whole
-from scratch.commands.shortages import runs_with
 from scratch.figures.pictures import png
 from scratch.models.system import find_system
 from scratch.options.errors import InputError
@@ -49,7 +48,6 @@ def open_run(arguments, folder=None):
     run = Run.open(folder or arguments.run)
     if arguments.batch_size:
         run.options["batch_size"] = arguments.batch_size
-    runs_with(arguments, {**run.options, "device": arguments.device})
     trained = Trained(run, arguments.device)
     if arguments.about_images:
         trained.needs_images(arguments.command)

@@ -29,11 +29,13 @@ def missing_library(error):
 def shortage(error, arguments):
     """One sentence where the exception says that memory or a CUDA library is lacking, else None.
 
-    `arguments` are those of the command: `running` = (batch size, device, what else to say) from the moment at which a
-    batch of examples is what takes the memory (`runs_with`).
+    A smaller batch is advised only where batches were being computed: in training, of which `arguments.running` =
+    (batch size, device, what else to say) tells (`runs_with`), and in what an error marks with its `batch_size`
+    (`computing_batches` of runs/trained.py).
     """
     if is_exhausted(error):
-        if running := getattr(arguments, "running", None):
+        marked = getattr(error, "batch_size", None)
+        if running := getattr(arguments, "running", None) or (marked and (marked, arguments.device, "")):
             return too_much(error, *running)
         return f"out of memory ({in_short(error)}): try another --device, a smaller model or fewer images."
     if library := missing_library(error):

@@ -1,5 +1,6 @@
 """A finished run with its model."""
 
+from contextlib import contextmanager
 from functools import cached_property
 
 import numpy as np
@@ -26,6 +27,16 @@ class NotFinite(InputError):
     def __init__(self, message, problem):
         super().__init__(message)
         self.problem = problem
+
+
+@contextmanager
+def computing_batches(size):
+    """A context for computations on batches of this size. An exception that leaves it has the size as `batch_size`."""
+    try:
+        yield
+    except Exception as error:
+        error.batch_size = size
+        raise
 
 
 class Trained:
@@ -71,9 +82,10 @@ class Trained:
         """
         size, outputs = self.options["batch_size"], []
         count = len(inputs[0]) if isinstance(inputs, list) else len(inputs)
-        for start in range(0, max(count, 1), size):
-            batch = each(lambda array, start=start: self.prepared(array[start : start + size]), inputs)
-            outputs.append(self.on_device(function, batch))
+        with computing_batches(size):
+            for start in range(0, max(count, 1), size):
+                batch = each(lambda array, start=start: self.prepared(array[start : start + size]), inputs)
+                outputs.append(self.on_device(function, batch))
         return each(lambda *parts: np.concatenate(parts), *outputs)
 
     def on_device(self, function, *inputs):
@@ -111,7 +123,8 @@ class Trained:
             examples = self.images(examples)
         trainer = Trainer(self.model, None, self.options["seed"], self.device)
         try:
-            return held_out_metrics(trainer, examples, self.options["batch_size"], self.dtype)
+            with computing_batches(self.options["batch_size"]):
+                return held_out_metrics(trainer, examples, self.options["batch_size"], self.dtype)
         except Diverged as error:
             raise self.diverged(error) from None
 

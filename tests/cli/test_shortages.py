@@ -90,8 +90,14 @@ def test_memory_that_another_than_cupy_s_pool_misses(scratch, monkeypatch, messa
     assert_one_sentence(result, "--batch-size 16 is too much for cpu", message.rstrip("."), "try --batch-size 8")
 
 
-def test_memory_that_is_exhausted_elsewhere(scratch, monkeypatch):
-    """No batch is involved when a model is built."""
+def test_memory_that_is_exhausted_elsewhere(scratch, trained, monkeypatch):
+    """No batch is involved when a model is built or two images are interpolated."""
+    folder = trained("ae")
+    failing(monkeypatch, ReLU, "forward", MemoryError())
+    assert_one_sentence(scratch("interpolate", folder), "out of memory (MemoryError): try another --device")
+
+
+def test_memory_that_is_exhausted_where_a_model_is_built(scratch, monkeypatch):
     failing(monkeypatch, Conv2d, "__init__", MemoryError())
     result = scratch("train", "ae", *SMALL, *MODELS["ae"])
     assert_one_sentence(result, "out of memory (MemoryError): try another --device")

@@ -218,7 +218,7 @@ def test_a_failure_is_marked_and_ends_with_one(capsys, monkeypatch, flags):
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(InputError, match=r"'Conv3d'.*Conv2d, ConvTranspose2d.*LogitLaplace.*\.$"):
+    with pytest.raises(InputError, match=r"'Conv3d'.*Conv2d, ConvTranspose2d.*TwoLevelBottleneck\.$"):
         command(scratch.commands.gradcheck, "Conv3d")
 
 
