@@ -118,7 +118,8 @@ class Gaussian(Reconstruction):
 
         ∂L/∂y = (y − x) / (σ² N)       ∂L/∂s = (D − (1/N) Σₙ Σ ((x − y)/σ)²) · e^s/σ
 
-    ∂L/∂s is zero where σ² is the mean squared error per element. docs/gaussian.md says what that does to β.
+    ∂L/∂s is zero where σ² is the mean squared error per element. docs/reference/kl_variants.md says what this does
+    to β.
     (Rybkin, Daniilidis & Levine 2021, arXiv:2006.13202, who write the same log σ as −6 + softplus(s + 6))
     """
 

@@ -17,7 +17,7 @@ class CapacityTarget(Module):
 
     kl is the mean over the batch, as in the paper. So the examples of a batch are coupled: the KL of some may be above
     C while that of others is below it, and all receive a gradient in the same direction.
-    (Burgess et al. 2018, arXiv:1804.03599; docs/gaussian.md)
+    (Burgess et al. 2018, arXiv:1804.03599; docs/reference/kl_variants.md)
     """
 
     couples_examples = True

@@ -18,7 +18,8 @@ class FreeBits(Module):
         ∂L/∂μₙⱼ = gⱼ μₙⱼ / N       ∂L/∂logvarₙⱼ = gⱼ ½ (σₙⱼ² − 1) / N
 
     The examples of a batch are coupled: whether kⱼ is above λ depends on all of them. So kl_free of a batch is not the
-    mean of kl_free of its two halves. (Kingma et al. 2016, arXiv:1606.04934, appendix C.8; docs/gaussian.md)
+    mean of kl_free of its two halves. (Kingma et al. 2016, arXiv:1606.04934, appendix C.8;
+    docs/reference/kl_variants.md)
     """
 
     couples_examples = True

@@ -86,7 +86,7 @@ class GaussianKL(Module):
 
         ∂kl/∂μ = μ / N       ∂kl/∂logvar = ½ (σ² − 1) / N
 
-    (Kingma & Welling 2014, arXiv:1312.6114, appendix B; docs/gaussian.md derives it)
+    (Kingma & Welling 2014, arXiv:1312.6114, appendix B; docs/lessons/4_vae.md derives it)
     """
 
     formula, derivative = elementwise(gaussian_kl), elementwise(gaussian_kl_backward)

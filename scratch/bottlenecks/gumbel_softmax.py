@@ -94,7 +94,7 @@ class GumbelSoftmax(Module):
 
     τ is at least 1e8 · the smallest normal number, 1e-30 in float32. There y is one-hot to the last bit already, and at
     a smaller τ the quotient (s − max s) / τ could overflow.
-    (Jang et al. 2017, arXiv:1611.01144; Maddison et al. 2017, arXiv:1611.00712; docs/gumbel_softmax.md derives it)
+    (Jang et al. 2017, arXiv:1611.01144; Maddison et al. 2017, arXiv:1611.00712; docs/lessons/7_dvae.md derives it)
     """
 
     formula, derivative = elementwise(tempered), elementwise(gumbel_softmax_backward)

@@ -4,7 +4,7 @@
     draw(noise)  latents, (N,)    z ~ q(z | x) as the decoder takes it, and log p(z) − log q(z | x) of that z
 
 A dimension is one number of a vector z, or one position in a grid of codes; D is how many there are.
-docs/instruments.md explains what the KL says about a model. Each bottleneck's file defines its own posterior.
+docs/reference/instruments.md explains what the KL says about a model. Each bottleneck's file defines its own posterior.
 """
 
 

@@ -1,6 +1,6 @@
 """The commands that measure the uses of a run's code: probe, retrieve, anomaly, and downstream, a table of all.
 
-docs/downstream.md says what the figures mean and what they cannot show.
+docs/reference/downstream.md says what the figures mean and what they cannot show.
 """
 
 import numpy as np

@@ -6,7 +6,7 @@
 
 All are in nats; a nat is 1/log 2 = 1.44 bits. The KL counts with weight 1, whatever its weight in training: a β-VAE is
 trained on another objective, and measured by this one.
-(Kingma & Welling 2014, arXiv:1312.6114; Alemi et al. 2018, arXiv:1711.00464; docs/instruments.md)
+(Kingma & Welling 2014, arXiv:1312.6114; Alemi et al. 2018, arXiv:1711.00464; docs/reference/instruments.md)
 """
 
 import math

@@ -81,7 +81,7 @@ def water_filling(pca, beta):
 
     λ_j is the variance along component j. The ½ in ½β is the variance of the Gaussian whose loss is the squared error.
     The distortion along the component is the smaller of λ_j and ½β: reverse water-filling. (Lucas et al. 2019,
-    arXiv:1911.02469; docs/collapse.md)
+    arXiv:1911.02469; docs/results/collapse.md)
     """
     level = 0.5 * beta
     with np.errstate(divide="ignore"):

@@ -9,7 +9,7 @@ Multinomial logistic regression with an L2 penalty, on standardised vectors x (N
 L is convex; SciPy's L-BFGS finds its minimum. λ is chosen on a fifth of the training images; then the probe is fitted
 to all of them.
 (Alain & Bengio 2016, arXiv:1610.01644, on probes; Kornblith et al. 2019, arXiv:1805.08974, for this classifier, fitted
-by L-BFGS with λ chosen on a part of the training set; docs/downstream.md)
+by L-BFGS with λ chosen on a part of the training set; docs/reference/downstream.md)
 """
 
 import numpy as np

@@ -28,7 +28,7 @@ class BatchNorm2d(Standardizing):
 
     The running variance is unbiased; the batch is normalised by its biased variance. A constant added to a channel of x
     is subtracted with the mean, so the gradient of a bias before the norm is zero.
-    (Ioffe & Szegedy 2015, arXiv:1502.03167; docs/normalisation.md)
+    (Ioffe & Szegedy 2015, arXiv:1502.03167; docs/reference/normalisation.md)
 
     Raises ValueError in training mode for a batch of a single pixel, which has no variance.
     """

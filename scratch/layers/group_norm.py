@@ -16,7 +16,8 @@ class GroupNorm(Standardizing):
         ∂L/∂x = (∂L/∂x̂ − mean(∂L/∂x̂) − x̂ mean(x̂ ∂L/∂x̂)) / √(σ² + ε)       over the pixels and channels of a group
 
     The images of a batch do not affect each other, and evaluation computes the same as training. With one group this is
-    layer normalisation, with C groups instance normalisation. (Wu & He 2018, arXiv:1803.08494; docs/normalisation.md)
+    layer normalisation, with C groups instance normalisation. (Wu & He 2018, arXiv:1803.08494;
+    docs/reference/normalisation.md)
 
     Raises ValueError unless num_groups divides num_channels.
     """

@@ -36,7 +36,7 @@ def take_out(dx_hat, x_hat, inverse, mean, mean_with_x_hat):
     """∂L/∂x = (∂L/∂x̂ − mean(∂L/∂x̂) − x̂ · mean(x̂ ∂L/∂x̂)) / s.
 
     Adding a constant, or a multiple of x̂, to the numbers that are normalised together leaves x̂ as it is. So the
-    gradient has no part along either, and both parts are subtracted. docs/normalisation.md derives it.
+    gradient has no part along either, and both parts are subtracted. docs/reference/normalisation.md derives it.
     """
     dx = dx_hat - mean
     dx -= x_hat * mean_with_x_hat

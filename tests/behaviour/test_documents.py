@@ -140,14 +140,14 @@ def test_what_is_broken_is_found(capsys):
     """The checks above, on a page that is wrong in every way."""
     page = ROOT / "docs" / "a_page_that_is_not_written.md"
     text = ("# A heading: of `code`\n\n# Twice\n\n# Twice\n\n"
-            "[right](gaussian.md), [too](#a-heading-of-code), [and](#twice-1), [and](https://example.org/nowhere.md)\n"
-            "![no picture](nothing.png), [no page](nothing.md), [no heading](gaussian.md#nothing), [nor](#twice-2)\n\n"
+            "[right](gpu.md), [too](#a-heading-of-code), [and](#twice-1), [and](https://example.org/nowhere.md)\n"
+            "![no picture](nothing.png), [no page](nothing.md), [no heading](gpu.md#nothing), [nor](#twice-2)\n\n"
             "`scratch/losses.py`, losses.py and `layers/conv.py` exist, `scratch/nothing` and `nothing.py` do not.\n\n"
-            "[`conv.py`](../scratch/layers/patches.py) leads to another file, [`pca.md`](pca.md) does not.\n\n"
+            "[`conv.py`](../scratch/layers/patches.py) leads to another file, [`gpu.md`](gpu.md) does not.\n\n"
             "    pₖ [k = j](nothing)      in a formula\n"
             "    python -m scratch train vae --beta 1 \\\n        --nothing 2\n\n"
             "`python -m scratch nothing` and `python -m\ntorch_ref compare ae --speed --nought`\n")
-    assert broken_links(page, text) == ["nothing.png", "nothing.md", "gaussian.md#nothing", "#twice-2"]
+    assert broken_links(page, text) == ["nothing.png", "nothing.md", "gpu.md#nothing", "#twice-2"]
     assert missing_paths(text) == ["nothing.py", "scratch/nothing"]
     assert misnamed_links(text) == ["conv.py"]
     unknown = ["scratch train --nothing", "scratch nothing", "torch_ref compare --nought"]

@@ -1,4 +1,4 @@
-"""A linear VAE is reverse water-filling over the principal components (Lucas et al. 2019; docs/collapse.md).
+"""A linear VAE is reverse water-filling over the principal components (Lucas et al. 2019; docs/results/collapse.md).
 
 Its loss is quadratic in the noise. Noise ±√Z·eⱼ, each of the 2Z vectors once for every image, has the mean 0 and the
 covariance I of N(0, I), so that over these the loss and its gradients are the expectations, without an error of chance.

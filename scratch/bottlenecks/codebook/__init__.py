@@ -1,1 +1,1 @@
-"""Cures for a codebook that uses few of its codes, one file each. docs/codebooks.md derives and compares them."""
+"""Cures for a codebook that uses few of its codes, one file each. docs/lessons/6_codebooks.md derives them."""

@@ -20,7 +20,7 @@ KMEANS_ITERATIONS = 10
 
 
 class CuredVectorQuantizer(VectorQuantizer):
-    """A VectorQuantizer with any of these cures; docs/codebooks.md derives and compares them.
+    """A VectorQuantizer with any of these cures; docs/lessons/6_codebooks.md derives them.
 
     init="kmeans"         the initial codes are means of the first latents                  (kmeans.py)
     ema_decay             moving averages move the codes; there is no term "codebook"       (moving_average.py)

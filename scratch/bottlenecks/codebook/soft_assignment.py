@@ -33,8 +33,8 @@ class SoftAssignmentEntropy(Module):
     and without it the products of numbers far from zero would lose the distances to rounding.
 
     The entropy of the *counts* looks similar but has no gradient: counts come from an argmin, and their derivative is
-    zero. Besides, p log p is NaN for a code that was not chosen. (docs/codebooks.md; the entropy of soft assignments as
-    a penalty: Yu et al. 2024, arXiv:2310.05737)
+    zero. Besides, p log p is NaN for a code that was not chosen. (docs/lessons/6_codebooks.md; the entropy of soft
+    assignments as a penalty: Yu et al. 2024, arXiv:2310.05737)
     """
 
     def __init__(self, temperature):
