@@ -1,0 +1,154 @@
+"""The pages of docs/ show the code as it is and what it prints, and their pictures, notebooks and site come of them."""
+
+import contextlib
+import io
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import matplotlib
+import pytest
+
+from docs import pages
+from docs.pictures import style
+
+LESSONS = sorted((pages.DOCS / "lessons").glob("[1-9]_*.md"))
+ROOMS = ["The question", "A picture", "Worked by hand", "The derivation", "The project's own lines", "Break it",
+         "The exercise", "What to read next"]
+MATHEMATICS = re.compile(r"\$`[^`]+`\$|^```math\n.*?^```$", flags=re.M | re.S)
+
+
+def name_of(page):
+    return page.relative_to(pages.DOCS).as_posix()
+
+
+@pytest.mark.parametrize("page", pages.all_pages(), ids=name_of)
+def test_a_page_shows_the_code_as_it_is_and_what_it_prints(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert pages.refresh(text) == text, "run: python docs/pages.py pages"
+
+
+def test_a_page_that_is_out_of_date_is_refreshed():
+    """The source lines, what the code prints, and an output that is no longer printed."""
+    text = ("<!-- lines: scratch/layers/shift.py Shift.backward -->\n"
+            "```python\nold\n```\n\n"
+            "```python\nprint(1 + 1)\n```\n\n"
+            "```text\n3\n```\n\n```python\nx = 5\n```\n\n```python\nprint(x)\n```\nend\n")
+    fresh = pages.refresh(text)
+    assert "def backward(self, dy):" in fresh and "old" not in fresh
+    assert "print(1 + 1)\n```\n\n```text\n2\n```\n" in fresh
+    assert fresh.endswith("```python\nprint(x)\n```\n\n```text\n5\n```\nend\n")
+    assert pages.refresh(fresh) == fresh
+    with pytest.raises(ValueError, match=r"defines no Shift\.forwards"):
+        pages.source_of("scratch/layers/shift.py", "Shift.forwards")
+
+
+@pytest.mark.parametrize("page", LESSONS, ids=name_of)
+def test_a_lesson_has_its_rooms(page):
+    text = page.read_text(encoding="utf-8")
+    assert re.match(rf"# Lesson {page.name[0]}: ", text)
+    assert re.findall(r"^## (.+)$", text, flags=re.M) == ROOMS
+    assert {kind for kind, _ in pages.blocks(text)} >= {"lines", "code", "output"}
+    assert MATHEMATICS.search(text) and pages.PICTURE.search(text)
+    assert "python -m scratch learn start" in text
+
+
+@pytest.mark.parametrize("page", pages.all_pages(), ids=name_of)
+def test_every_formula_can_be_typeset(page):
+    ziamath = pytest.importorskip("ziamath", reason="ziamath typesets the formulas of the site")
+    text = page.read_text(encoding="utf-8")
+    for formula in MATHEMATICS.findall(text):
+        latex = formula.removeprefix("$`").removesuffix("`$").removeprefix("```math\n").removesuffix("```")
+        svg = ziamath.Latex(latex.strip()).svg()
+        drawn = "".join(ElementTree.fromstring(svg).itertext())
+        assert "\\" not in drawn, latex
+        assert r"\operatorname*" not in latex, r"write \arg\min: the site's typesetter does not know \operatorname*"
+    rest = re.sub(r"^```.*?^```$|`[^`\n]*`|^ {4}.*$", "", MATHEMATICS.sub("", text), flags=re.M | re.S)
+    assert "$" not in rest, "a formula is written $`...`$, or as a block ```math"
+
+
+def test_every_picture_of_the_pages_is_drawn_by_the_code_and_shown():
+    shown = set()
+    for page in pages.all_pages():
+        text = page.read_text(encoding="utf-8")
+        for picture in pages.PICTURE.findall(text):
+            dark, light = re.search(r'srcset="([^"]+)"', picture)[1], re.search(r' src="([^"]+)"', picture)[1]
+            assert len(re.search(r'alt="([^"]*)"', picture)[1]) > 20, f"{name_of(page)}: describe the picture in alt"
+            assert dark == light.removesuffix(".svg") + "-dark.svg"
+            for file in (dark, light):
+                assert (page.parent / file).is_file(), f"{name_of(page)}: {file}"
+            shown.add(Path(light).stem)
+    assert shown == set(pages.drawn_pictures())
+
+
+@pytest.mark.parametrize("name", pages.drawn_pictures())
+def test_a_picture_draws_for_light_and_dark_pages(name, tmp_path):
+    style.save(pages.drawn_pictures()[name], tmp_path / name)
+    for ending in ("", "-dark"):
+        drawn, committed = tmp_path / f"{name}{ending}.svg", pages.DOCS / "pictures" / f"{name}{ending}.svg"
+        size = ElementTree.parse(drawn).getroot().get("viewBox")
+        assert size == ElementTree.parse(committed).getroot().get("viewBox"), "run: python docs/pages.py pictures"
+        if f"matplotlib.org/{matplotlib.__version__}" in committed.read_text(encoding="utf-8"):
+            assert drawn.read_bytes() == committed.read_bytes()
+
+
+@pytest.mark.parametrize("name", pages.NOTEBOOKS)
+def test_a_notebook_is_its_page_and_runs(name):
+    nbformat = pytest.importorskip("nbformat", reason="notebooks need nbformat")
+    pytest.importorskip("nbclient", reason="nbclient runs the notebooks")
+    folder = pages.DOCS / "lessons" / "notebooks"
+    committed = nbformat.read(folder / f"{name}.ipynb", as_version=4)
+    book = pages.notebook((pages.DOCS / "lessons" / f"{name}.md").read_text(encoding="utf-8"))
+    assert [(cell.cell_type, cell.source) for cell in book.cells] == [
+        (cell.cell_type, cell.source) for cell in committed.cells], "run: python docs/pages.py notebooks"
+
+    def printed(cells):
+        return [[output.text for output in cell.outputs if output.output_type == "stream"]
+                for cell in cells if cell.cell_type == "code"]
+
+    pages.run_notebook(book, folder)
+    assert printed(book.cells) == printed(committed.cells)
+
+
+class Targets(HTMLParser):
+    """The targets of a page's links and pictures, and its anchors."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.anchors = [], {""}
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.links += [attributes[key] for key in ("href", "src") if attributes.get(key)]
+        self.anchors |= {attributes[key] for key in ("id", "name") if attributes.get(key)}
+
+
+def test_the_site_builds_without_a_warning_and_its_links_lead_somewhere(tmp_path):
+    pytest.importorskip("furo", reason="the site needs the packages of requirements.txt")
+    from sphinx.cmd.build import build_main
+
+    with contextlib.redirect_stderr(io.StringIO()) as errors:
+        status = build_main(["-W", "--keep-going", "-q", "-b", "html", "-d", str(tmp_path / "doctrees"),
+                             str(pages.DOCS), str(tmp_path / "site")])
+    assert status == 0, errors.getvalue()
+    built = {path: Targets(path.read_text(encoding="utf-8")) for path in (tmp_path / "site").rglob("*.html")}
+    assert {f"{page.relative_to(pages.DOCS).with_suffix('')}.html" for page in pages.all_pages()} <= {
+        path.relative_to(tmp_path / "site").as_posix() for path in built}
+    broken = []
+    for path, page in built.items():
+        for link in page.links:
+            if re.match(r"[a-z]+:|//", link):
+                assert not link.startswith("http") or path.name != "README.html" or link.startswith("https://")
+                continue
+            file, _, anchor = unquote(link).partition("#")
+            target = (path.parent / file.partition("?")[0]).resolve() if file else path
+            if not target.exists() or (target in built and anchor not in built[target].anchors):
+                broken.append((path.relative_to(tmp_path / "site").as_posix(), link))
+    assert not broken
+    pages_text = "".join(path.read_text(encoding="utf-8") for path in built if "source" not in path.parts)
+    assert "```" not in re.sub(r"<pre.*?</pre>", "", pages_text, flags=re.S)
+    assert not re.search(r'(?:src|href)="(?:https?:)?//[^"]*\.(?:js|css|woff2?)"', pages_text)  # no network
