@@ -63,6 +63,19 @@ def to_host(x):
     return x if array_module(x) is np else x.get()
 
 
+def erf(x):
+    """erf(x) = 2/√π ∫₀ˣ exp(−t²) dt, from SciPy, or from CuPy's copy of it. Raises InputError without SciPy."""
+    try:
+        if array_module(x) is np:
+            from scipy.special import erf as function
+        else:
+            from cupyx.scipy.special import erf as function
+    except ImportError as error:
+        raise InputError("the exact GELU needs SciPy, which is not installed: pip install scipy, or choose the tanh "
+                         "approximation.") from error
+    return function(x)
+
+
 def each(function, *latents):
     """function(*latents). Where the latents are lists of grids: the list of function(*grids), grid by grid."""
     if isinstance(latents[0], list):

@@ -13,6 +13,7 @@ import numpy as np
 from scratch.arrays import array_module
 from scratch.layers.activation import sigmoid
 from scratch.layers.checks import check_floating
+from scratch.layers.softmax import log_softmax
 from scratch.module import Module, Parameter, elementwise
 
 
@@ -275,3 +276,55 @@ LIKELIHOODS = {
     "bernoulli": BernoulliFromLogits,
     "logit_laplace": LogitLaplace,
 }
+
+
+class CrossEntropy(Module):
+    """L = −(1/N) Σₙ Σ_t w[xₙₜ] log softmax(aₙₜ)[xₙₜ], in nats: how surprised the logits a are by the labels x.
+
+    Shapes: a (N, ..., K), x (N, ...) integers from 0 to K − 1, w (`weight`) (K,) or None for ones, L a scalar. The sum
+    is over the places of an example, as in every loss here; torch.nn.CrossEntropyLoss has it with reduction="sum".
+
+        ∂L/∂aₙₜⱼ = w[xₙₜ] (softmax(aₙₜ)ⱼ − [j = xₙₜ]) / N
+
+    A place whose label is `ignore_index` counts nothing and has no gradient.
+    Raises ValueError for labels of another shape, and on the CPU for one that is no class.
+    """
+
+    def __init__(self, weight=None, ignore_index=-100):
+        self.weight, self.ignore_index = weight, ignore_index
+
+    def check(self, a, x):
+        check_floating(self, a)
+        K = a.shape[-1]
+        if x.shape != a.shape[:-1] or x.dtype.kind not in "iu":
+            raise ValueError(f"CrossEntropy takes integer labels {tuple(a.shape[:-1])} for logits {tuple(a.shape)}, "
+                             f"got {tuple(x.shape)} {x.dtype}")
+        if self.weight is not None and self.weight.shape != (K,):
+            raise ValueError(f"CrossEntropy takes a weight for each of {K} classes, got shape {self.weight.shape}")
+        if isinstance(x, np.ndarray):
+            unknown = x[(x != self.ignore_index) & ((x < 0) | (x >= K))]
+            if unknown.size:
+                raise ValueError(f"CrossEntropy has the classes 0 to {K - 1}, got the label {unknown.flat[0]}")
+
+    def elements(self, a, x):
+        """What each place adds to its example's loss, in the shape of x. Backward needs it."""
+        self.check(a, x)
+        xp, log_p = array_module(a), log_softmax(a)
+        counts = x != self.ignore_index
+        labels = xp.where(counts, x, 0)
+        weights = counts.astype(a.dtype)
+        if self.weight is not None:
+            weights *= self.weight[labels]
+        self.save(log_p, labels, weights)
+        return -xp.take_along_axis(log_p, labels[..., None], axis=-1)[..., 0] * weights
+
+    def loss(self, a, x):
+        return batch_mean_of_sums(self.elements(a, x))
+
+    def backward(self, dL=1.0):
+        log_p, labels, weights = self.recall()
+        xp = array_module(log_p)
+        da = xp.exp(log_p)
+        da -= labels[..., None] == xp.arange(da.shape[-1])
+        da *= weights[..., None] * (dL / len(da))
+        return da

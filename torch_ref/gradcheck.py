@@ -193,6 +193,46 @@ def bernoulli_from_logits(arguments, t, c):
     return {"loss": total / len(c["target"])}
 
 
+def embedding(arguments, t, c):
+    """y = E[x]."""
+    return {"y": F.embedding(c["x"], t["weight"])}
+
+
+def dropout(arguments, t, c):
+    """y = x · [u ≥ p] / (1 − p); PyTorch's own draws u itself."""
+    kept = c["noise"] >= arguments["p"]
+    return {"y": torch.where(kept, t["x"] / (1 - arguments["p"]), 0.0)}
+
+
+def softmax(arguments, t, c):
+    """y = softmax(x) over the last axis."""
+    return {"y": F.softmax(t["x"], -1)}
+
+
+def layer_norm(arguments, t, c):
+    """Each vector by its own mean and variance."""
+    return {"y": F.layer_norm(t["x"], t["weight"].shape, t["weight"], t["bias"], arguments.get("eps", 1e-5))}
+
+
+def multihead_attention(arguments, t, c):
+    """torch.nn's, of one sequence with itself."""
+    x = t["x"]
+    module = torch.nn.MultiheadAttention(
+        arguments["embed_dim"], arguments["num_heads"], bias=arguments.get("bias", True), batch_first=True,
+        dtype=x.dtype)
+    hidden = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1) if arguments.get("causal") else None
+    weights = {name: t[name] for name, _ in module.named_parameters()}
+    settings = dict(attn_mask=hidden, need_weights=False)
+    return {"y": torch.func.functional_call(module, weights, (x, x, x), settings, strict=True)[0]}
+
+
+def cross_entropy(arguments, t, c):
+    """−log of the labels' probabilities, summed over an example."""
+    weight = torch.tensor(arguments["weight"], dtype=t["logits"].dtype) if "weight" in arguments else None
+    loss = F.cross_entropy(t["logits"].flatten(0, -2), c["target"].flatten(), weight, reduction="sum")
+    return {"loss": loss / len(c["target"])}
+
+
 REFERENCES = {
     "conv2d_definition": conv2d,
     "conv_transpose2d_definition": conv_transpose2d,
@@ -210,6 +250,12 @@ REFERENCES = {
     "CuredVectorQuantizer": cured_vector_quantizer,
     "ReversedVectorQuantizer": reversed_vector_quantizer,
     "L1": l1,
+    "Embedding": embedding,
+    "LayerNorm": layer_norm,
+    "Dropout": dropout,
+    "Softmax": softmax,
+    "MultiheadAttention": multihead_attention,
+    "CrossEntropy": cross_entropy,
     "Concatenate": concatenate,
     "SquaredError": squared_error,
     "Gaussian": gaussian,

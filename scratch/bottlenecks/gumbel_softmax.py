@@ -9,6 +9,7 @@ from scratch.bottlenecks.posterior import Posterior
 from scratch.bottlenecks.vector_quantizer import CODE_DIM, CODEBOOK_INIT, CODES, initial_codebook, nearest_codes
 from scratch.layers import Conv2d
 from scratch.layers.checks import check_floating, check_input
+from scratch.layers.softmax import below_largest
 from scratch.losses import batch_mean_of_sums
 from scratch.module import Module, Parameter, elementwise
 from scratch.options.option import Choice, Flag, Option, Scheduled
@@ -16,19 +17,6 @@ from scratch.schedules import Schedule
 
 # Factor of the logits' initial weights. At PyTorch's default scale the noise hides the logits for an epoch or two.
 LOGIT_GAIN = 10
-
-
-def below_largest(a, largest):
-    """(a − max a, exp(a − max a)). No argument of exp is above 0, so no exponential can overflow."""
-    a = a - largest
-    return a, array_module(a).exp(a)
-
-
-def log_softmax(a):
-    """log pₖ = aₖ − log Σⱼ exp(aⱼ) over the last axis."""
-    a, exponentials = below_largest(a, a.max(axis=-1, keepdims=True))
-    a -= array_module(a).log(exponentials.sum(axis=-1, keepdims=True))
-    return a
 
 
 def log_ratio(a):

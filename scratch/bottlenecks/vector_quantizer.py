@@ -6,6 +6,7 @@ import numpy as np
 
 from scratch.arrays import array_module
 from scratch.layers.checks import check_input
+from scratch.layers.embedding import sums_by_index
 from scratch.losses import batch_mean_of_sums, squared_difference
 from scratch.module import Module, Parameter, elementwise
 from scratch.options.option import Choice, Option, Real, Whole
@@ -66,14 +67,6 @@ def perplexity(counts):
     xp = array_module(counts)
     p = counts / counts.sum()
     return xp.exp(-(p * xp.log(xp.maximum(p, float(np.finfo(p.dtype).tiny)))).sum())
-
-
-def sums_by_code(vectors, indices, codes):
-    """sums[k] = Σ of the vectors whose index is k. Shapes: vectors (..., D), indices (...), sums (K, D) of K codes."""
-    xp, D = array_module(vectors), vectors.shape[-1]
-    sums = xp.zeros(codes * D, vectors.dtype)
-    xp.add.at(sums, (indices.reshape(-1, 1) * D + xp.arange(D)).ravel(), vectors.ravel())
-    return sums.reshape(codes, D)
 
 
 CODEBOOK_INITS = ("uniform", "normal", "xavier", "variance_scaling", "kmeans")
@@ -192,7 +185,7 @@ class VectorQuantizer(Module):
 
     def scatter(self, vectors, k):
         """(K, D), whose row k is the sum of the vectors (N, ..., D) at all positions with the index k."""
-        return sums_by_code(vectors, k, len(self.codebook.value))
+        return sums_by_index(vectors, k, len(self.codebook.value))
 
     def draw_choices(self, rng):
         """The random choices that `update` takes, drawn from `rng`; None if it makes none."""

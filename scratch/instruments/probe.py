@@ -14,9 +14,9 @@ by L-BFGS with λ chosen on a part of the training set; docs/reference/downstrea
 
 import numpy as np
 
-from scratch.bottlenecks.gumbel_softmax import log_softmax
 from scratch.instruments.library import scipy_module
 from scratch.instruments.vectors import labels
+from scratch.layers.softmax import log_softmax
 from scratch.options.errors import InputError
 
 PENALTIES = (1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # λ, falling: each fit begins at the one before

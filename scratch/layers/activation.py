@@ -1,6 +1,8 @@
 """Elementwise activations. Each saves what makes its derivative simplest."""
 
-from scratch.arrays import array_module
+import math
+
+from scratch.arrays import array_module, erf
 from scratch.layers.checks import check_floating
 from scratch.module import Module, elementwise
 
@@ -145,3 +147,53 @@ class SiLU(Module):
     def backward(self, dy):
         x, s = self.recall()
         return self.derivative(dy, x, s)
+
+
+def gelu_backward(dy, x, cdf):
+    """∂L/∂y · (Φ(x) + x φ(x)) with the normal density φ(x) = exp(−½x²)/√(2π)."""
+    return dy * (cdf + x * (array_module(x).exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))))
+
+
+def gelu_tanh(x):
+    """(½ x (1 + t), t) with t = tanh(√(2/π) (x + 0.044715 x³))."""
+    t = array_module(x).tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x)))
+    return 0.5 * x * (1 + t), t
+
+
+def gelu_tanh_backward(dy, x, t):
+    """∂L/∂y · ½ (1 + t + x (1 − t²) √(2/π) (1 + 3 · 0.044715 x²))."""
+    return dy * (0.5 * (1 + t + x * (1 - t * t) * (math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * (x * x)))))
+
+
+class GELU(Module):
+    """y = x Φ(x), with the distribution function Φ of N(0, 1).       ∂L/∂x = ∂L/∂y · (Φ(x) + x φ(x))
+
+    Any shape. Φ(x) = ½ (1 + erf(x/√2)), and φ is the density of N(0, 1). With approximate="tanh":
+
+        y = ½ x (1 + t),   t = tanh(√(2/π) (x + 0.044715 x³))
+        ∂L/∂x = ∂L/∂y · ½ (1 + t + x (1 − t²) √(2/π) (1 + 3 · 0.044715 x²))
+
+    The exact form needs SciPy's erf. (Hendrycks & Gimpel 2016, arXiv:1606.08415)
+    """
+
+    exact_derivative = elementwise(gelu_backward)
+    formula, derivative = elementwise(gelu_tanh), elementwise(gelu_tanh_backward)
+
+    def __init__(self, approximate="none"):
+        if approximate not in ("none", "tanh"):
+            raise ValueError(f'GELU takes approximate "none" or "tanh", got {approximate!r}')
+        self.approximate = approximate
+
+    def forward(self, x):
+        check_floating(self, x)
+        if self.approximate == "tanh":
+            y, t = self.formula(x)
+            self.save(x, t)
+            return y
+        cdf = 0.5 * (1 + erf(x * math.sqrt(0.5)))
+        self.save(x, cdf)
+        return x * cdf
+
+    def backward(self, dy):
+        derivative = self.derivative if self.approximate == "tanh" else self.exact_derivative
+        return derivative(dy, *self.recall())

@@ -22,7 +22,7 @@ def uniform_parameter(shape, fan_in, dtype, rng, to_torch=None):
 class Linear(Module):
     """y = x W + b.
 
-    Shapes: x (N, I), W (I, O), b (O,), y (N, O).
+    Shapes: x (N, I), W (I, O), b (O,), y (N, O). With more axes, x (..., I) and y (..., O), each vector is a row.
 
         ∂L/∂x = ∂L/∂y Wᵀ       ∂L/∂W = xᵀ ∂L/∂y       ∂L/∂b = Σₙ ∂L/∂y
 
@@ -39,7 +39,7 @@ class Linear(Module):
 
     def forward(self, x):
         W = self.weight.value
-        check_input(self, x, ("N", W.shape[0]), W)
+        check_input(self, x, ("...", W.shape[0]), W)
         self.save(x)
         y = x @ W
         if self.bias:
@@ -48,7 +48,9 @@ class Linear(Module):
 
     def backward(self, dy):
         (x,) = self.recall()
+        I, O = self.weight.value.shape
+        rows = dy.reshape(-1, O)
         if self.bias:
-            self.bias.accumulate(self.column_sums(dy))
-        self.weight.accumulate(x.T @ dy)
+            self.bias.accumulate(self.column_sums(rows))
+        self.weight.accumulate(x.reshape(-1, I).T @ rows)
         return dy @ self.weight.value.T if self.needs_input_gradient else None

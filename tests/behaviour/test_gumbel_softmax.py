@@ -9,7 +9,8 @@ import pytest
 from scratch.accelerate import accelerate_on_gpu
 from scratch.arrays import to_device, to_host
 from scratch.bottlenecks import CategoricalKL, CodeMixture, GumbelSoftmax, GumbelSoftmaxBottleneck
-from scratch.bottlenecks.gumbel_softmax import above_uniform, gumbel_noise, log_ratio, log_softmax
+from scratch.bottlenecks.gumbel_softmax import above_uniform, gumbel_noise, log_ratio
+from scratch.layers.softmax import log_softmax
 from tests.support.tiny import images, new_model, train
 
 FEATURES = (2, 2, 4)

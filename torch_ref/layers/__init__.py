@@ -2,5 +2,6 @@
 
 from torch_ref.layers.residual import ResidualBlock
 from torch_ref.layers.shift import Shift
+from torch_ref.layers.transformer import TransformerBlock
 
-__all__ = ["ResidualBlock", "Shift"]
+__all__ = ["ResidualBlock", "Shift", "TransformerBlock"]

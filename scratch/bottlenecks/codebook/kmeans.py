@@ -1,7 +1,7 @@
 """k-means, for an initial codebook among the latents."""
 
 from scratch.arrays import array_module
-from scratch.bottlenecks.vector_quantizer import code_counts, nearest_codes, sums_by_code
+from scratch.bottlenecks.vector_quantizer import code_counts, nearest_codes, sums_by_index
 
 
 def lloyd(vectors, centres, iterations):
@@ -17,6 +17,6 @@ def lloyd(vectors, centres, iterations):
     for _ in range(iterations):
         k = nearest_codes(vectors, centres)
         counts = code_counts(k, len(centres)).astype(vectors.dtype)
-        means = sums_by_code(vectors, k, len(centres)) / xp.maximum(counts, 1)[:, None]
+        means = sums_by_index(vectors, k, len(centres)) / xp.maximum(counts, 1)[:, None]
         centres = xp.where(counts[:, None] > 0, means, centres)
     return centres, counts
