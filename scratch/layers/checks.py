@@ -7,7 +7,7 @@ def check_shape(layer, x, shape):
     """Raise ValueError if x has another shape. In `shape` a name stands for any size: ("N", "H", "W", 3). A leading
     "..." stands for one axis or more: ("...", 3)."""
     if shape[0] == "..." and x.ndim >= len(shape):
-        shape = (*(f"D{axis}" for axis in range(x.ndim - len(shape) + 1)), *shape[1:])
+        shape = ("N", *(f"D{axis}" for axis in range(1, x.ndim - len(shape) + 1)), *shape[1:])
     fixed = [(axis, size) for axis, size in enumerate(shape) if not isinstance(size, str)]
     if x.ndim != len(shape) or any(x.shape[axis] != size for axis, size in fixed):
         expected = ", ".join(map(str, shape))

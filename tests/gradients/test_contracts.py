@@ -24,6 +24,8 @@ WEIGHTED = {
     "ConvTranspose2d": lambda dtype: (ConvTranspose2d(4, 3, 3, stride=2, dtype=dtype), (2, 5, 6, 4)),
     "GroupNorm": lambda dtype: (layers.GroupNorm(2, 4, dtype=dtype), (2, 5, 6, 4)),
     "BatchNorm2d": lambda dtype: (layers.BatchNorm2d(4, dtype=dtype), (2, 5, 6, 4)),
+    "LayerNorm": lambda dtype: (layers.LayerNorm(4, dtype=dtype), (2, 5, 4)),
+    "MultiheadAttention": lambda dtype: (layers.MultiheadAttention(4, 2, dtype=dtype), (2, 5, 4)),
     "VectorQuantizer": lambda dtype: (bottlenecks.VectorQuantizer(6, 4, dtype=dtype), (2, 5, 6, 4)),
     "CodeMixture": lambda dtype: (bottlenecks.CodeMixture(4, 3, dtype=dtype), (2, 5, 6, 4)),
 }
@@ -55,9 +57,9 @@ def test_saved_is_used_once_and_let_go(case):
         trial.operation.backward(trial.upstream)
 
 
-# A relaxed draw and the mean of a batch are things of training alone: tests/behaviour/test_gumbel_softmax.py and
-# tests/behaviour/test_norms.py say what evaluation does there.
-THE_SAME = [case for case in MODULES if case.name not in ("GumbelSoftmaxBottleneck", "BatchNorm2d")]
+# A relaxed draw, the mean of a batch and dropout are things of training alone: tests/behaviour/test_gumbel_softmax.py,
+# tests/behaviour/test_norms.py and tests/behaviour/test_sequences.py say what evaluation does there.
+THE_SAME = [case for case in MODULES if case.name not in ("GumbelSoftmaxBottleneck", "BatchNorm2d", "Dropout")]
 
 
 @pytest.mark.parametrize("case", THE_SAME, ids=[f"{case.name} {case.detail}".strip() for case in THE_SAME])
@@ -170,7 +172,9 @@ def test_a_gumbel_softmax_bottleneck_refuses_noise_that_would_upcast_or_be_broad
 
 WRONG_SHAPES = {
     "Linear": (lambda: Linear(4, 3), (5, 3), "(N, 4)"),
-    "Linear of images": (lambda: Linear(4, 3), (5, 2, 2, 4), "(N, 4)"),
+    "Linear of images": (lambda: Linear(4, 3), (5, 2, 2, 3), "(N, D1, D2, 4)"),
+    "LayerNorm": (lambda: layers.LayerNorm(4), (5, 3), "(N, 4)"),
+    "MultiheadAttention": (lambda: layers.MultiheadAttention(4, 2), (5, 4), "(N, T, 4)"),
     "Conv2d": (lambda: Conv2d(4, 3, 1), (2, 4, 5, 3), "(N, H, W, 4)"),
     "Conv2d of rows": (lambda: Conv2d(4, 3, 1), (2, 4), "(N, H, W, 4)"),
     "ConvTranspose2d": (lambda: ConvTranspose2d(4, 3, 1), (2, 4, 5, 3), "(N, H, W, 4)"),
