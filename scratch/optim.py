@@ -10,17 +10,20 @@ from scratch.schedules import Schedule
 class Optimizer:
     """Updates named parameters from their gradients; `state` is {moment name: {parameter name: array}}.
 
-    lr is a number or a schedule (schedules.py).
+    lr is a number or a schedule (schedules.py). With a clip_norm c, the gradients g of all parameters, taken as one
+    vector, are shortened before each update where they are longer than c:
+
+        g ← g · min(1, c / ‖g‖)       (Pascanu et al. 2013, arXiv:1211.5063)
     """
 
     moments = ()
 
-    def __init__(self, parameters, lr):
+    def __init__(self, parameters, lr, clip_norm=None):
         if len({id(parameter) for parameter in parameters.values()}) < len(parameters):
             raise InputError("an optimiser was given one parameter under several names, and would update it several "
                              "times: give it Module.named_parameters(), which has each parameter once")
         self.parameters = dict(parameters)
-        self.schedule = Schedule(lr)
+        self.schedule, self.clip_norm = Schedule(lr), clip_norm
         self.steps = 0
         self.state = {
             moment: {name: array_module(p.value).zeros_like(p.value) for name, p in parameters.items()}
@@ -35,11 +38,20 @@ class Optimizer:
     def step(self):
         """One update. A parameter that received no gradient counts as having a gradient of zero."""
         self.steps += 1
+        self.clip([p.grad for p in self.parameters.values() if p.grad is not None])
         for name, parameter in self.parameters.items():
-            self.update(parameter.value, parameter.gradient(), *(self.state[moment][name] for moment in self.moments))
+            moments = (self.state[moment][name] for moment in self.moments)
+            self.update(name, parameter.value, parameter.gradient(), *moments)
 
-    def update(self, value, gradient, *moments):
-        """The rule itself, in place, on one parameter, its gradient and its moments."""
+    def clip(self, gradients):
+        """Shorten the gradients in place, taken as one vector, to a length of at most clip_norm, if there is one."""
+        if self.clip_norm is not None and gradients:
+            factor = shortening(sum((gradient * gradient).sum() for gradient in gradients), self.clip_norm)
+            for gradient in gradients:
+                gradient *= factor
+
+    def update(self, name, value, gradient, *moments):
+        """The rule itself, in place, on the parameter of this name, or a piece of it, its gradient and its moments."""
         raise NotImplementedError
 
     def state_dict(self):
@@ -70,6 +82,15 @@ class Optimizer:
         return [(array, parameter.ready_to_load(name, state[name])) for name, (array, parameter) in own.items()]
 
 
+def shortening(squares, clip_norm):
+    """min(1, c / √Σ squares): the factor that brings a vector with this squared length to a length of at most c.
+
+    As in PyTorch, 1e-6 is added to the length.
+    """
+    xp = array_module(squares)
+    return xp.minimum(1, clip_norm / (xp.sqrt(squares) + 1e-6))
+
+
 def sgd(theta, g, v, momentum, lr):
     """v ← momentum·v + g,   θ ← θ − lr·v."""
     v *= momentum
@@ -84,11 +105,11 @@ class SGD(Optimizer):
     options = (Option("momentum", Real(0), 0.9, "the share of the velocity that a step keeps"),)
     rule = elementwise(sgd)
 
-    def __init__(self, parameters, lr=1e-2, momentum=0.0):
-        super().__init__(parameters, lr)
+    def __init__(self, parameters, lr=1e-2, momentum=0.0, *, clip_norm=None):
+        super().__init__(parameters, lr, clip_norm)
         self.momentum = momentum
 
-    def update(self, value, gradient, velocity):
+    def update(self, name, value, gradient, velocity):
         self.rule(value, gradient, velocity, self.momentum, self.lr)
 
 
@@ -104,27 +125,37 @@ def adam(theta, g, m, v, beta1, rest1, beta2, rest2, correction1, correction2, l
 
 
 class Adam(Optimizer):
-    """Adam with bias correction; with a weight_decay λ > 0 it is AdamW.
+    """Adam with bias correction; with a weight_decay λ > 0 it is AdamW, with decay="matrices" for matrices alone.
 
         m ← β₁ m + (1 − β₁) g           m̂ = m / (1 − β₁ᵗ)
         v ← β₂ v + (1 − β₂) g²          v̂ = v / (1 − β₂ᵗ)
         θ ← θ − lr·λ·θ − lr · m̂ / (√v̂ + ε)
 
-    (Kingma & Ba 2015, arXiv:1412.6980; AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101)
+    A decay pulls weights towards 0, where they do nothing. Biases and the scales of norms, which have a single axis,
+    are often spared. (Kingma & Ba 2015, arXiv:1412.6980; AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101)
     """
 
     moments = ("m", "v")
     options = (Option("weight_decay", Real(0), 0.0, "weight decay λ, apart from the gradient: AdamW",
-                      source="arXiv:1711.05101"),)
+                      source="arXiv:1711.05101"),
+               Option("decay", Choice(("all", "matrices")), "all", "what decays: all parameters, or only those with "
+                      "more than one axis"))
     rule = elementwise(adam)
 
-    def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
-        super().__init__(parameters, lr)
-        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+    def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decay="all", *,
+                 clip_norm=None):
+        super().__init__(parameters, lr, clip_norm)
+        self.betas, self.eps, self.weight_decay, self.decay = betas, eps, weight_decay, decay
 
-    def update(self, value, gradient, m, v):
+    def decay_of(self, name):
+        """λ for the parameter of this name."""
+        decays = self.decay == "all" or self.parameters[name].value.ndim > 1
+        return self.weight_decay if decays else 0.0
+
+    def update(self, name, value, gradient, m, v):
         (beta1, beta2), t = self.betas, self.steps
-        kept = 1 - self.lr * self.weight_decay if self.weight_decay else None
+        decay = self.decay_of(name)
+        kept = 1 - self.lr * decay if decay else None
         self.rule(value, gradient, m, v, beta1, 1 - beta1, beta2, 1 - beta2, 1 - beta1**t, 1 - beta2**t, self.lr,
                   self.eps, kept)
 
@@ -132,6 +163,8 @@ class Adam(Optimizer):
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 OPTIMIZER = Option("optimizer", Choice(OPTIMIZERS), "adam", "the update rule", source="arXiv:1412.6980")
 LR = Option("lr", Scheduled(0, included=False), 1e-3, "learning rate")
+CLIP_NORM = Option("clip_norm", Real(0, included=False), None, "shorten the gradients of a step to this length, all "
+                   "parameters taken together; none: leave them as they are", source="arXiv:1211.5063")
 
 
 def make_optimizer(parameters, options):
@@ -141,4 +174,4 @@ def make_optimizer(parameters, options):
         return option.check(options.get(option.name, option.default))
 
     kind = OPTIMIZERS[value(OPTIMIZER)]
-    return kind(parameters, value(LR), **{option.name: value(option) for option in kind.options})
+    return kind(parameters, value(LR), **{option.name: value(option) for option in (*kind.options, CLIP_NORM)})

@@ -45,13 +45,18 @@ class Schedule:
     which stands for "after training", it is at `end` as well. (Fu et al. 2019, arXiv:1903.10145, with their proportion
     R = ½; M of their cycles take M · steps steps)
 
-    As text a schedule is shape:start:end:steps, such as "linear:0:6.6:5000". A number alone is a constant. Anything
-    else raises InputError.
+    As text a schedule is shape:start:end:steps, such as "linear:0:6.6:5000". A number alone is a constant. With
+    "warmup:W:" before it, its values rise from 0 in the first W steps: at step s they are multiplied by
+    min((s + 1)/W, 1). (Goyal et al. 2017, arXiv:1706.02677) Anything else raises InputError.
     """
 
     def __init__(self, text):
         shape, *numbers = str(text).split(":")
+        self.warmup = 1
         try:
+            if shape == "warmup" and len(numbers) > 1:
+                steps, shape, *numbers = numbers
+                self.warmup = int(steps)
             if numbers:
                 self.start, self.end, steps = map(float, numbers)
                 self.shape = SHAPES[shape]
@@ -66,6 +71,8 @@ class Schedule:
         if not steps.is_integer() or steps < least:
             raise InputError(f"expected a schedule whose steps are an integer ≥ {least}, got {text!r}")
         self.steps = int(steps)
+        if self.warmup < 1:
+            raise InputError(f"expected a schedule whose warm-up has 1 step or more, got {text!r}")
         if not math.isfinite(self.end - self.start):
             raise InputError(f"expected a schedule from one finite number to another, got {text!r}")
         if shape == "exponential" and not (min(self.start, self.end) > 0 and 0 < self.end / self.start < math.inf):
@@ -73,6 +80,8 @@ class Schedule:
                              f"that a float can hold, got {text!r}")
 
     def __call__(self, step):
+        share = min((step + 1) / self.warmup, 1)
         if self.repeats and step < math.inf:
             step %= self.steps
-        return self.end if step >= self.steps else self.shape(self.start, self.end, step / self.steps)
+        value = self.end if step >= self.steps else self.shape(self.start, self.end, step / self.steps)
+        return value if share == 1 else share * value

@@ -32,7 +32,8 @@ def make_trainer(options, image_shape):
         chosen = model_options(options["model"], options)
         model = build(options["model"], image_shape, chosen, dtype=getattr(torch, options["dtype"]))
         optimizer = make_optimizer(model.parameters(), options)
-        trainer = Trainer(model, optimizer, options["seed"], options["device"], lr=options["lr"])
+        trainer = Trainer(model, optimizer, options["seed"], options["device"], lr=options["lr"],
+                          clip_norm=options["clip_norm"])
     except ValueError as error:
         raise InputError(f"{str(error).removesuffix('.')}.") from None
     return trainer, sum(parameter.numel() for parameter in model.parameters())

@@ -15,6 +15,7 @@ OPTIONS = {
     "lr": schedule(1e-3, above=True),
     "momentum": needing("optimizer", "sgd", number(0.9)),
     "weight_decay": needing("optimizer", "adam", number(0.0)),
+    "decay": needing("optimizer", "adam", choice("all", "matrices")),
 }
 
 
@@ -43,7 +44,12 @@ def make_optimizer(parameters, options):
     if options["optimizer"] == "sgd":
         return torch.optim.SGD(parameters, lr=lr, momentum=options["momentum"])
     if options["weight_decay"]:
-        return torch.optim.AdamW(parameters, lr=lr, weight_decay=options["weight_decay"])
+        parameters = list(parameters)
+        decays = options["decay"] == "all"
+        groups = [
+            {"params": [p for p in parameters if decays or p.ndim > 1], "weight_decay": options["weight_decay"]},
+            {"params": [p for p in parameters if not decays and p.ndim <= 1], "weight_decay": 0.0}]
+        return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr)
     return torch.optim.Adam(parameters, lr=lr)
 
 
@@ -51,15 +57,17 @@ class Trainer:
     """Drives a model of torch_ref.models with a torch.optim optimiser.
 
     Images and convolutions lie in memory as `memory_format` says: NCHW, or with torch.channels_last NHWC.
-    lr is the learning rate or its schedule; None leaves the optimiser's own.
+    lr is the learning rate or its schedule; None leaves the optimiser's own. clip_norm is the longest that the gradient
+    of all parameters together may be.
     """
 
-    def __init__(self, model, optimizer, seed, device="cpu", memory_format=torch.contiguous_format, lr=None):
+    def __init__(self, model, optimizer, seed, device="cpu", memory_format=torch.contiguous_format, lr=None,
+                 clip_norm=None):
         self.device, self.memory_format = torch_device(device), memory_format
         # in place: the optimiser goes on holding the same parameters
         self.model = model.to(self.device, memory_format=memory_format)
         self.optimizer = optimizer
-        self.seed, self.lr = seed, lr
+        self.seed, self.lr, self.clip_norm = seed, lr, clip_norm
         self.steps = 0
         self.moments = {"m": "exp_avg", "v": "exp_avg_sq"}  # {scratch's name: PyTorch's}
         if isinstance(optimizer, torch.optim.SGD):
@@ -95,6 +103,8 @@ class Trainer:
         loss, terms = self.model.loss(self.to_tensor(images), self.to_tensor(noise))
         observed = self.metrics(loss, terms)  # before the update, as the loss is
         loss.backward()
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.optimizer.step()
         stream = np.random.SeedSequence(self.seed, spawn_key=(epoch, step, 0))
         self.model.update(self.to_tensor(self.model.draw_choices(np.random.default_rng(stream))))

@@ -1,7 +1,7 @@
 """The options of training: its examples, its length, its device. Those of the optimisers are in optim.py."""
 
 from data_utils import NAMES
-from scratch.optim import LR, OPTIMIZER
+from scratch.optim import CLIP_NORM, LR, OPTIMIZER
 from scratch.options.option import Choice, Flag, Option, Text, Whole, listed
 
 IMAGES = (
@@ -20,6 +20,7 @@ TRAINING = (
     Option("batch_size", Whole(1), 64, "images in a batch"),
     LR,
     OPTIMIZER,
+    CLIP_NORM,
     Option("seed", Whole(0), 0, "seed of the weights, the order of the images and the noise"),
 )
 

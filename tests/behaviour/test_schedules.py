@@ -21,6 +21,9 @@ from tests.support.tiny import images, new_model
     ("cosine:1:0:4", {0: 1, 1: (1 + math.sqrt(0.5)) / 2, 2: 0.5, 4: 0, 5: 0}),
     ("exponential:1:0.0625:4", {0: 1, 1: 0.5, 2: 0.25, 3: 0.125, 4: 0.0625, 100: 0.0625}),
     ("cyclical:0:6:6", {0: 0, 1: 2, 2: 4, 3: 6, 5: 6, 6: 0, 7: 2, 9: 6, 11: 6, 600: 0, 602: 4, math.inf: 6}),
+    ("warmup:4:0.8", {0: 0.2, 1: 0.4, 3: 0.8, 4: 0.8, math.inf: 0.8}),
+    ("warmup:2:linear:0:6:3", {0: 0, 1: 2, 2: 4, 3: 6, math.inf: 6}),
+    ("warmup:2:cosine:1:0:4", {0: 0.5, 1: (1 + math.sqrt(0.5)) / 2, 2: 0.5, 4: 0}),
     ("cyclical:1:0:2", {0: 1, 1: 0, 2: 1, 3: 0, math.inf: 0}),
 ])
 def test_values(text, values):
@@ -33,6 +36,7 @@ def test_values(text, values):
     "linear:0:inf:5", "exponential:1:0:5", "exponential:-1:1:5", "cyclical:0:1", "cyclical:0:1:1",
     "inf", None, True, "linear:1:1:1e400", "linear:1e-3:0:inf", "linear:1e-3:0:nan", "linear:0:1:2.5",
     "linear:-1e308:1e308:5", "exponential:1e-300:1e300:5", "exponential:1e300:1e-300:5",
+    "warmup:3", "warmup:0:1", "warmup:-1:1", "warmup:1.5:1", "warmup:x:1", "warmup:2:warmup:2:1", "warmup:2:linear:0:1",
 ])
 def test_what_is_no_schedule_is_refused_in_one_sentence(text):
     with pytest.raises(InputError, match=rf"schedule.* got {re.escape(repr(text))}$"):

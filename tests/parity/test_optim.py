@@ -32,6 +32,12 @@ OPTIMIZERS = {
         lambda p: optim.Adam(p, lr=1e-2, betas=(0.1, 0.3)), lambda p: torch.optim.Adam(p, lr=1e-2, betas=(0.1, 0.3))),
     "AdamW": (lambda p: optim.Adam(p, lr=1e-2, weight_decay=0.1),
               lambda p: torch.optim.AdamW(p, lr=1e-2, weight_decay=0.1)),
+    "AdamW of matrices": (
+        lambda p: optim.Adam(p, lr=1e-2, weight_decay=0.1, decay="matrices"),
+        lambda p: make_optimizer(p, {"lr": 1e-2, "weight_decay": 0.1, "decay": "matrices"})),
+    "Adam, clipped": (lambda p: optim.Adam(p, lr=1e-2, clip_norm=0.5), lambda p: torch.optim.Adam(p, lr=1e-2)),
+    "SGD, clipped": (lambda p: optim.SGD(p, lr=1e-2, momentum=0.5, clip_norm=3.0),
+                     lambda p: torch.optim.SGD(p, lr=1e-2, momentum=0.5)),
     "SGD": (lambda p: optim.SGD(p, lr=1e-2), lambda p: torch.optim.SGD(p, lr=1e-2)),
     "SGD with momentum": (lambda p: optim.SGD(p, lr=1e-2, momentum=0.9),
                           lambda p: torch.optim.SGD(p, lr=1e-2, momentum=0.9)),
@@ -66,6 +72,8 @@ def test_optimizer(monkeypatch, name, block):
         if step == 3:
             parameters["bias"].grad = None
             theirs.bias.grad.zero_()
+        if our_optimizer.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(theirs.parameters(), our_optimizer.clip_norm)
         our_optimizer.step()
         their_optimizer.step()
         expected = {key: tensor.numpy() for key, tensor in theirs.state_dict().items()}

@@ -21,10 +21,11 @@ class Blockwise(Optimizer):
 
     def step(self):
         self.steps += 1
+        self.clip([p.grad for p in self.parameters.values() if p.grad is not None])
         for name, parameter in self.parameters.items():
             gradient = parameter.gradient()
             if array_module(gradient) is not np:
-                self.update(parameter.value, gradient, *(self.state[moment][name] for moment in self.moments))
+                self.update(name, parameter.value, gradient, *(self.state[moment][name] for moment in self.moments))
                 continue
             gradient = gradient.reshape(-1)
             for block in self.blocks(name):
@@ -38,7 +39,7 @@ class Blockwise(Optimizer):
         """Update one slice of a parameter from the same slice of its gradient."""
         arrays = (self.parameters[name].value, *(self.state[moment][name] for moment in self.moments))
         value, *moments = (array.reshape(-1)[block] for array in arrays)
-        self.update(value, gradient, *moments)
+        self.update(name, value, gradient, *moments)
 
 
 class BlockwiseSGD(Blockwise, SGD):
@@ -68,14 +69,14 @@ class BlockwiseAdam(Blockwise, Adam):
 
     plain = Adam
 
-    def update(self, value, gradient, m, v):
+    def update(self, name, value, gradient, m, v):
         xp, (beta1, beta2) = array_module(value), self.betas
         change = xp.empty_like(gradient)  # the only temporary: another one would be another pass through memory
         move(m, gradient, beta1, change)
         xp.multiply(gradient, gradient, out=change)
         move(v, change, beta2, change)
-        if self.weight_decay:
-            value *= 1 - self.lr * self.weight_decay
+        if decay := self.decay_of(name):
+            value *= 1 - self.lr * decay
         root = math.sqrt(1 - beta2**self.steps)  # √v̂ + ε = (√v + root·ε) / root
         xp.sqrt(v, out=change)
         change += root * self.eps

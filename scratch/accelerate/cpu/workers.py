@@ -43,6 +43,14 @@ def share_values(model, replica):
         copied.value = part.value
 
 
+def add(parts):
+    """The sum of the arrays, in the first of them."""
+    total, *others = parts
+    for other in others:
+        total += other
+    return total
+
+
 class ParallelTrainer(Trainer):
     """A Trainer on the CPU whose steps are shared out among `workers` threads.
 
@@ -74,20 +82,36 @@ class ParallelTrainer(Trainer):
     def update(self):
         """The optimiser's step, from the sum of the workers' gradients."""
         self.optimizer.steps += 1
-        self.in_threads(self.update_share, range(len(self.workers)))
+        if self.optimizer.clip_norm is None:
+            self.in_threads(self.update_share, range(len(self.workers)))
+            return
+        self.in_threads(self.add_share, range(len(self.workers)))  # the length is that of the whole sum
+        self.optimizer.clip([parts[0] for parts in map(self.gradients_of, self.optimizer.parameters) if parts])
+        self.in_threads(lambda number: self.update_share(number, added=True), range(len(self.workers)))
 
-    def update_share(self, number):
-        """One worker's share of the update: every W-th block of each parameter, from all W gradients."""
-        replicas = [worker.model.named_parameters() for worker in self.workers]
+    def add_share(self, number):
+        """One worker's share of the sum of all gradients, into those of the first worker."""
+        for _, _, parts in self.parts_of(number):
+            add(parts)
+
+    def update_share(self, number, added=False):
+        """One worker's share of the update, from the sum of all gradients, which may have been `added` already."""
+        for name, block, parts in self.parts_of(number):
+            self.optimizer.update_block(name, block, parts[0] if added else add(parts))
+
+    def gradients_of(self, name):
+        """The workers' gradients of a parameter, flattened, of those that have one."""
+        found = [worker.model.named_parameters()[name].grad for worker in self.workers]
+        return [gradient.reshape(-1) for gradient in found if gradient is not None]
+
+    def parts_of(self, number):
+        """(name, block, that block of all workers' gradients) for one worker: every W-th block of each parameter."""
         for name in self.optimizer.parameters:
-            parts = [replica[name].grad.reshape(-1) for replica in replicas if replica[name].grad is not None]
+            parts = self.gradients_of(name)
             if not parts:
-                parts = [replicas[0][name].gradient().reshape(-1)]
+                parts = [self.workers[0].model.named_parameters()[name].gradient().reshape(-1)]
             for block in self.optimizer.blocks(name)[number :: len(self.workers)]:
-                total, *others = (part[block] for part in parts)
-                for other in others:
-                    total += other
-                self.optimizer.update_block(name, block, total)
+                yield name, block, [part[block] for part in parts]
 
     def evaluate(self, images, noise):
         answers = self.share_out(lambda worker, x, noise, share: worker.evaluate(x, noise), images, noise)
