@@ -15,6 +15,7 @@ from scratch.layers.group_norm import GroupNorm
 from scratch.layers.layer_norm import LayerNorm
 from scratch.layers.linear import Linear
 from scratch.layers.pooling import AvgPool2d, MaxPool2d, Upsample
+from scratch.layers.positions import GridPositions, ToGrid, ToTokens
 from scratch.layers.residual import ResidualBlock
 from scratch.layers.shape import Flatten, Unflatten
 from scratch.layers.shift import Shift
@@ -31,6 +32,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "GridPositions",
     "GroupNorm",
     "LayerNorm",
     "LeakyReLU",
@@ -44,6 +46,8 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "ToGrid",
+    "ToTokens",
     "TransformerBlock",
     "Unflatten",
     "Upsample",

@@ -24,6 +24,7 @@ NETWORKS = {  # beside TINY's plain convolutions and RESIDUAL
     "pooling, batch norm": TINY | {"network": "pooling", "norm": "batch"},
     "residual, group norm": RESIDUAL | {"norm": "group"},
     "residual, batch norm": RESIDUAL | {"norm": "batch"},
+    "transformer": TINY | {"network": "transformer", "patch": 4, "width": 12, "heads": 3, "blocks": 2},
     "mlp": TINY | {"network": "mlp", "widths": (30, 20)},
 }
 # An mlp has no grid for codes.
