@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
+import scipy.special
 
 from tests.gpu_emulated import stand_in_kernels
 
@@ -81,14 +82,16 @@ def counting():
 @contextmanager
 def installed():
     """Within a `with` block `import cupy` finds the stand-in, whether or not the real one is installed."""
-    real = sys.modules.get("cupy")
-    sys.modules["cupy"] = cupy
+    modules = {"cupy": cupy, "cupyx": special, "cupyx.scipy": special, "cupyx.scipy.special": special}
+    real = {name: sys.modules.get(name) for name in modules}
+    sys.modules.update(modules)
     try:
         yield cupy
     finally:
-        del sys.modules["cupy"]
-        if real is not None:
-            sys.modules["cupy"] = real
+        for name, module in real.items():
+            del sys.modules[name]
+            if module is not None:
+                sys.modules[name] = module
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
@@ -664,6 +667,7 @@ class Event:
 
 CUDARuntimeError = type("CUDARuntimeError", (RuntimeError,), {})
 
+special = Functions("cupyx.scipy.special", scipy.special)
 cupy = Functions(
     "cupy", np,
     __version__="14 stand-in",

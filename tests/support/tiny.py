@@ -18,6 +18,7 @@ NETWORKS = {  # beside OPTIONS' plain convolutions and RESIDUAL; an mlp is for t
     "group norm": dict(norm="group"),
     "batch norm": dict(norm="batch"),
     "residual, batch norm": RESIDUAL | dict(norm="batch"),
+    "transformer": dict(network="transformer", patch=4, width=12, heads=3, blocks=2),
     "mlp": dict(network="mlp", widths=(40, 30)),
 }
 

@@ -15,7 +15,7 @@ DRAWS = {"ReLU": away_from_zero, "LeakyReLU": away_from_zero, "MaxPool2d": well_
 def layer(case, rng):
     """y = layer(x)."""
     kind = getattr(layers, case.name)
-    weighted = case.name in ("Linear", "Conv2d", "ConvTranspose2d", "MultiheadAttention", "TransformerBlock")
+    weighted = case.name in ("Linear", "Conv2d", "ConvTranspose2d")
     module = kind(**case.arguments, **(dict(dtype=case.dtype, rng=rng) if weighted else {}))
     x = DRAWS.get(case.name, normal)(case.shape, rng)
     return of_forward(module, {"x": x}, "y")

@@ -38,13 +38,15 @@ def dropout(case, rng):
 
 
 def attention(case, rng):
-    """y = MultiheadAttention(x), a few scores at a time, with biases that are not 0."""
-    operation = layer(case, rng)
-    operation.module.held = 30
-    bias = operation.module.in_proj_bias
-    if bias:
-        bias.value[...] = normal(bias.value.shape, rng)
-    return operation
+    """y = module(x), attention with a few scores at a time, with biases and scales that are not 0 and 1."""
+    module = getattr(layers, case.name)(**case.arguments, dtype=case.dtype, rng=rng)
+    for part in module.modules():
+        if isinstance(part, layers.MultiheadAttention):
+            part.held = 30
+    for parameter in module.named_parameters().values():
+        if parameter.value.ndim == 1:
+            parameter.value = normal(parameter.value.shape, rng)
+    return of_forward(module, {"x": normal(case.shape, rng)}, "y")
 
 
 def positions(case, rng):
@@ -79,7 +81,7 @@ add(
     dict(embed_dim=6, num_heads=3, causal=True),
     dict(embed_dim=6, num_heads=1, bias=False, causal=True),
 )
-add(layer, "TransformerBlock", (3, 5, 6), dict(embed_dim=6, num_heads=2, hidden=10, causal=True))
+add(attention, "TransformerBlock", (3, 5, 6), dict(embed_dim=6, num_heads=2, hidden=10, causal=True))
 add(positions, "GridPositions", (3, 2, 4, 5), dict(height=2, width=4, channels=5))
 add(layer, "ToTokens", (3, 2, 4, 5))
 add(layer, "ToGrid", (3, 8, 5), dict(height=2, width=4))
