@@ -1,7 +1,7 @@
 """What every data set shares: its container, and the way from stored bytes to batches."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,6 +19,7 @@ class Data:
     factors           name -> array of length N, what is known of each training image: the generative factors of
                       ``shapes``, the "label" of a torchvision set, {} for a folder and for an array
     held_out_factors  the same for the held-out images, arrays of length M
+    determines        options of a model that follow from the examples, such as how many codes there are
 
     H = W for every set that ``load`` gives; an array of your own may have H ≠ W.
     """
@@ -28,6 +29,7 @@ class Data:
     held_out: np.ndarray
     factors: dict[str, np.ndarray]
     held_out_factors: dict[str, np.ndarray]
+    determines: dict[str, object] = field(default_factory=dict)
 
     @property
     def image_size(self) -> int:

@@ -16,6 +16,7 @@ from scratch.options.resolve import resolve, resolve_model
 from scratch.runs.examples import load_examples
 from torch_ref import compare, gradcheck
 from torch_ref.models import build, model_options
+from torch_ref.schedules import scheduled
 from torch_ref.speed import commands as speed
 from torch_ref.training import Trainer, make_optimizer
 
@@ -156,10 +157,11 @@ def run_compare(arguments):
     if resolved.get("codebook_init") == "normal":  # under codes far apart gradients soon bring all patches to one code
         options["codebook_init"] = "uniform"
     batch_size = arguments.batch_size or recipe["batch_size"]
-    lr = arguments.lr or (recipe["lr"] / 10 if "codes" in resolved else recipe["lr"])
+    constant = scheduled(recipe["lr"], np.inf)  # Adam's, after a warm-up and everything else that a schedule does
+    lr = arguments.lr or (constant / 10 if "codes" in resolved else constant)
     data = load_examples({**recipe, "limit": arguments.steps * batch_size})
     result = compare.compare(
-        arguments.model, options, data.train, steps=arguments.steps, dtype=arguments.dtype,
+        arguments.model, {**options, **data.determines}, data.train, steps=arguments.steps, dtype=arguments.dtype,
         batch_size=batch_size, lr=lr, seed=arguments.seed, plain=arguments.plain)
     result |= {"preset": arguments.preset, "plain": arguments.plain, "likelihood": resolved.get("likelihood"),
                "data": data.name}

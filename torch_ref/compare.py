@@ -63,6 +63,15 @@ def weight_difference(ours, theirs):
     return float(np.max([relative_difference(own[name], w.numpy()) for name, w in theirs.state_dict().items()]))
 
 
+def leave_zero(model):
+    """Give the parameters of scratch's model that begin at 0, such as the biases of norms and of attention, small
+    random values: zeros hide errors, and have no scale to which a difference could be related."""
+    rng = np.random.default_rng(0)
+    for parameter in model.named_parameters().values():
+        if not parameter.value.any():
+            parameter.value[...] = 0.1 * rng.standard_normal(parameter.value.shape)
+
+
 def use_many_codes(model, x, rng):
     """Start scratch's model so that it uses many codes: a comparison in which every patch gets one code proves little.
 
@@ -130,6 +139,7 @@ def same_start(model, options, first_batch, dtype, rng, plain=False):
     if not plain:
         accelerate(ours, least_channels=1)
     use_many_codes(ours, ours.inputs(first_batch, dtype), rng)
+    leave_zero(ours)
     theirs = build_torch(model, shape, options_of_torch(model, ours.options), dtype=getattr(torch, dtype.name))
     theirs.load_state_dict({name: torch.tensor(array) for name, array in ours.state_dict().items()}, strict=True)
     return ours, theirs

@@ -1,6 +1,8 @@
 """The examples of a run, which may come out of other runs."""
 
+from data_utils import printable
 from scratch.models.system import find_system
+from scratch.options.errors import InputError
 from scratch.runs.references import references_of
 from scratch.runs.run import Run
 from scratch.runs.trained import Trained
@@ -15,3 +17,12 @@ def load_examples(options, download=False):
         runs[option] = trained, load_examples(trained.options, download)
     system = find_system(options["model"])
     return system.load_data(options, download, runs) if runs else system.load_data(options, download)
+
+
+def completed(options, data):
+    """The options of a run with those that follow from its examples. Raises InputError for one that was given another
+    value."""
+    for name, value in data.determines.items():
+        if options.get(name) not in (None, value):
+            raise InputError(f"is {options[name]}, and {printable(data.name)} has {value}: leave it out.", name)
+    return {**options, **data.determines}

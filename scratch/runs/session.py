@@ -7,7 +7,7 @@ from pathlib import Path
 from data_utils import printable
 from scratch.options.errors import InputError
 from scratch.options.resolve import resolve_resumed
-from scratch.runs.examples import load_examples
+from scratch.runs.examples import completed, load_examples
 from scratch.runs.files import make_folder, reason
 from scratch.runs.references import check_references, references_of
 from scratch.runs.run import Run, describe_data, versions
@@ -36,6 +36,7 @@ def begin(options, data, folder=None, *, program="scratch", make_trainer=make_tr
     folder     a path, or a function that makes a folder and returns its path
     on_ready   called with the run before its model sees the first images
     """
+    options = completed(options, data)
     trainer, parameters = make_trainer(options, data.train.shape[1:])
     check_last_batch(trainer, data, options)
     config = {
