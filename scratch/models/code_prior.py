@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from data_utils import Data
+from data_utils import Data, printable
 from scratch.arrays import array_module
 from scratch.layers import Embedding, GridPositions, LayerNorm, Linear, ToGrid, ToTokens, TransformerBlock
 from scratch.layers.attention import KeysAndValues
@@ -18,7 +18,7 @@ from scratch.models.model import Model
 from scratch.models.system import System
 from scratch.module import Module, Sequential
 from scratch.options.errors import InputError
-from scratch.options.option import Choice, Option, Real, Text, Whole
+from scratch.options.option import Option, Real, Text, Whole, listed
 
 
 class CodeGrid(Module):
@@ -27,7 +27,7 @@ class CodeGrid(Module):
     Shapes: codes k (N, h·w) integers, row by row, vectors (N, h·w, E), logits (N, h·w, K).
 
         embed:   x = table[k] + the vector of the row + that of the column
-        nats:    −(1/N) Σ log softmax(y W + b)[k], summed over the grid, from the transformer's outputs y
+        nats:    −Σ log softmax(y W + b)[k] over the grid, from the transformer's outputs y
     """
 
     def __init__(self, height, width, codes, size, *, dtype, rng):
@@ -53,7 +53,8 @@ class CodeGrid(Module):
         return x + (self.positions.rows.value[row] + self.positions.columns.value[column])
 
     def nats(self, y, k):
-        return self.cross_entropy.loss(self.head.forward(y), k)
+        """(N,): −log p of each image's codes in this grid, each code given those before it."""
+        return self.cross_entropy.elements(self.head.forward(y), k).sum(axis=1)
 
     def nats_backward(self, dL):
         return self.head.backward(self.cross_entropy.backward(dL))
@@ -73,6 +74,8 @@ class CodePrior(Model):
     The loss weighs `image` by 1/T: it is the mean over an image's codes. `noise` is that of the dropouts, two arrays
     (N, T, E) for each block.
     """
+
+    writes_codes = True
 
     def __init__(self, grids, codes, width, heads, blocks, dropout, labels, *, dtype, rng):
         self.grids, self.codes, self.labels, self.width, self.dtype = grids, codes, labels, width, dtype
@@ -108,7 +111,8 @@ class CodePrior(Model):
             y = block.forward(y, (None, None) if noise is None else noise[2 * number : 2 * number + 2])
         y = self.norm.forward(y)
         self.nats = sum(level.nats(y[:, stretch], codes[:, stretch]) for level, stretch in self.stretches())
-        return self.nats / self.length, {"image": self.nats}
+        image = self.nats.mean()
+        return image / self.length, {"image": image}
 
     def backward(self, scale=1.0):
         dnats = scale / self.length
@@ -124,7 +128,7 @@ class CodePrior(Model):
 
     def observed(self):
         """The bits of an image's codes: −log₂ p(k | label), averaged over the batch."""
-        return {"bits": self.nats / math.log(2)}, {}
+        return {"bits": self.nats.mean() / math.log(2)}, {}
 
     def write(self, labels, choose, known=None):
         """(N, T): codes written one after another. With the keys and values of earlier codes kept, each code costs a
@@ -145,6 +149,18 @@ class CodePrior(Model):
                     written.append(known[:, at] if is_known else choose(logits, at))
                     y = level.embed_one(written[-1], place)
         return array_module(labels).stack(written, axis=1)
+
+    def as_grids(self, codes):
+        """Codes (N, T) as the grids (N, h, w) of their levels: a list, or of one level the grid itself."""
+        found = [codes[:, stretch].reshape(len(codes), *grid)
+                 for grid, (_, stretch) in zip(self.grids, self.stretches(), strict=True)]
+        return found if len(found) > 1 else found[0]
+
+    def nats_of(self, x):
+        """(N,): −log p(k | label) of each row x."""
+        with self.evaluating():
+            self.loss(x)
+            return self.nats
 
     def pass_blocks(self, y, past):
         for block, before in zip(self.blocks.layers, past, strict=True):
@@ -185,7 +201,8 @@ class Prior(System, name="prior"):
     data_options = (
         Option("of", Text("the folder of a run", "RUN"), None, "the run whose codes are learned", may_change=True,
                group="codes"),
-        Option("given", Choice(("none", "label")), "none", "what comes before the codes", group="codes"),
+        Option("given", Text("none, or the name of a factor such as label"), "none",
+               "what is known of an image and comes before its codes", group="codes"),
     )
     axes = 1
     recommended = {  # noqa: RUF012
@@ -219,10 +236,12 @@ class Prior(System, name="prior"):
                              f"vqvae2 or a dvae.", "of")
         labels = [np.zeros(len(images), np.int64) for images in (data.train, data.held_out)]
         count = 0
-        if options["given"] == "label":
-            if "label" not in data.factors:
-                raise InputError(f"{data.name} has no labels: leave given out.", "given")
-            labels = [np.asarray(factors["label"], np.int64) for factors in (data.factors, data.held_out_factors)]
+        if (given := options["given"]) != "none":
+            whole = [name for name, values in data.factors.items() if values.dtype.kind in "iu" and values.ndim == 1]
+            if given not in whole:
+                raise InputError(f"is {printable(given)!r}, and of {printable(data.name)} is known: "
+                                 f"{listed(['none', *whole], 'or')}.", "given")
+            labels = [factors[given].astype(np.int64) for factors in (data.factors, data.held_out_factors)]
             count = 1 + int(max(part.max() for part in labels))
         rows, grids = [], None
         for images, of_images in zip((data.train, data.held_out), labels, strict=True):

@@ -21,6 +21,7 @@ class Model(Module):
     chooses = False  # True if `update` makes random choices
     prepared_from = 0  # how many of the first batches `prepare` needs; 0 if it does nothing
     ready = False  # True once `prepare` was called or weights were loaded: there is nothing left to prepare
+    writes_codes = False  # True if it writes the codes of images, which the run that it refers to as `of` decodes
     has_images = False  # True if an example is an image and the model can reconstruct it
 
     def inputs(self, stored, dtype):

@@ -6,11 +6,13 @@ from functools import cached_property
 import numpy as np
 
 from data_utils import DataError, as_images, printable, to_float
-from scratch.arrays import each, to_device, to_host, unwarned
+from scratch.arrays import device_module, each, generator, is_integer, to_device, to_host, unwarned
+from scratch.models.choosing import TEMPERATURE, TOP_K, TOP_P, chooser
 from scratch.models.priors import PRIORS
 from scratch.options.errors import InputError
 from scratch.options.option import Option, Whole
 from scratch.runs.references import check_references
+from scratch.runs.run import Run
 from scratch.training.held_out import held_out_metrics
 from scratch.training.make import make_model
 from scratch.training.progress import Diverged
@@ -163,14 +165,43 @@ class Trained:
         not drawn at random."""
         return self.on_device(lambda x: self.model.variations(x, count, rng), images)
 
-    def sample(self, count, seed=0, images=None):
+    def sample(self, count, seed=0, images=None, **choosing):
         """(count, H, W, C): new images from the first prior that the model has. `images` are training images, from
         which some priors take what is frequent; a run that has just been trained knows its own. Raises InputError where
-        they are needed and missing."""
+        they are needed and missing.
+
+        A run of a learned prior takes the options of `write`, and the run that it refers to decodes what it writes.
+        """
+        if self.model.writes_codes:
+            return self.referred("of").decode(self.write(count, seed, **choosing))
         self.needs_images("sample")
         count, seed = COUNT.check(count), SEED.check(seed)
         prior = self.priors(self.training_images if images is None else images)[0]
         return self.decode(prior.draw(count, np.random.default_rng(seed), self.dtype))
+
+    def referred(self, option):
+        """The finished run that this one refers to by an option."""
+        return Trained(Run.open(self.options[option]), self.device)
+
+    def write(self, count, seed=0, label=0, known=None, temperature=1.0, top_k=None, top_p=None):
+        """The codes of `count` new images, as `encode` of the run that is referred to gives them: grids (count, h, w).
+
+        label        an integer, of a run that was trained on labels
+        known        codes (count, t) that come first, such as those of an image's upper part
+        temperature, top_k, top_p    see models/choosing.py
+
+        Raises InputError for a label or a value that does not exist.
+        """
+        count, seed, labels = COUNT.check(count), SEED.check(seed), max(self.model.labels, 1)
+        chosen = {option.name: option.check(value) for option, value in (
+            (TEMPERATURE, temperature), (TOP_K, top_k), (TOP_P, top_p))}
+        if not (is_integer(label) and 0 <= label < labels):
+            raise InputError(f"{printable(self.run.folder)} knows the labels 0 to {labels - 1}, got {label!r}.")
+        xp = device_module(self.device)
+        choose = chooser(generator(xp, seed), **chosen)
+        with unwarned():
+            codes = self.model.write(xp.full(count, label), choose, None if known is None else xp.asarray(known))
+        return each(to_host, self.model.as_grids(codes))
 
     def images(self, given):
         """Images as the model takes them: of its shape, uint8 or floats in [0, 1] in its precision. Raises InputError.

@@ -1,0 +1,129 @@
+"""The prior over codes: its probabilities, its gradient, what it writes, and how tokens are chosen."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from scratch.gradcheck.differences import Operation, check
+from scratch.models.choosing import chooser, keep_largest, keep_probable
+from scratch.models.code_prior import CodePrior, read_grids
+from scratch.optim import Adam
+from scratch.options.errors import InputError
+
+
+def new_prior(grids=((2, 2),), codes=3, labels=0, dropout=0.0, seed=0, width=8):
+    rng = np.random.default_rng(seed)
+    prior = CodePrior(grids, codes, width, 2, 2, dropout, labels, dtype=np.float64, rng=rng)
+    for name, parameter in prior.named_parameters().items():  # large enough that no code is like another
+        scale = 1.0 if "embedding" in name or "start" in name else 0.3
+        parameter.value += scale * rng.standard_normal(parameter.value.shape)
+    return prior
+
+
+def rows(count, length, codes, labels=1, seed=1):
+    rng = np.random.default_rng(seed)
+    return np.concatenate([rng.integers(0, labels, (count, 1)), rng.integers(0, codes, (count, length))], axis=1)
+
+
+def test_the_probabilities_of_all_rows_sum_to_one():
+    prior = new_prior(labels=2)
+    codes = np.array(list(itertools.product(range(3), repeat=4)))
+    for label in range(2):
+        x = np.concatenate([np.full((len(codes), 1), label), codes], axis=1)
+        assert math.isclose(np.exp(-prior.nats_of(x)).sum(), 1, rel_tol=1e-12)
+
+
+@pytest.mark.parametrize("grids, labels, dropout", [
+    (((2, 2),), 0, 0.0), (((1, 2), (2, 2)), 3, 0.0), (((2, 1),), 2, 0.4)])
+def test_its_gradient(grids, labels, dropout):
+    prior = new_prior(grids, labels=labels, dropout=dropout)
+    x = rows(4, prior.length, 3, max(labels, 1))
+    noise = prior.draw_noise(4, np.random.default_rng(2))
+
+    def backward(upstream):
+        prior.zero_grad()
+        prior.backward(float(upstream["loss"]))
+        return {name: parameter.gradient() for name, parameter in prior.named_parameters().items()}
+
+    tensors = {name: parameter.value for name, parameter in prior.named_parameters().items()}
+    operation = Operation(tensors, lambda: {"loss": prior.loss(x, noise)[0]}, backward, module=prior)
+    differences = check(operation, np.random.default_rng(3))
+    keys = {name: difference for name, difference in differences.items() if not name.endswith("in_proj_bias")}
+    assert max(keys.values()) < 1e-7
+    assert max(differences.values()) < 1e-6  # a third of these biases, the keys', has a gradient of rightly 0
+
+
+def test_the_loss_is_the_mean_over_codes_of_a_sum_over_them():
+    prior = new_prior()
+    loss, terms = prior.loss(rows(5, 4, 3))
+    assert terms.keys() == {"image"} and math.isclose(loss, terms["image"] / 4)
+    assert math.isclose(prior.observed()[0]["bits"], terms["image"] / math.log(2))
+
+
+@pytest.mark.parametrize("grids", [((2, 3),), ((1, 2), (2, 2))])
+def test_writing_with_kept_keys_gives_the_logits_of_the_whole_row(grids):
+    prior = new_prior(grids, labels=2)
+    x = rows(3, prior.length, 3, 2)
+    nats = np.zeros(3)
+
+    def choose(logits, place):
+        nats[...] -= (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))[np.arange(3), x[:, 1 + place]]
+        return x[:, 1 + place]
+
+    assert np.array_equal(prior.write(x[:, 0], choose), x[:, 1:])
+    np.testing.assert_allclose(nats, prior.nats_of(x), rtol=1e-12)
+
+
+def test_known_codes_come_first_and_the_rest_follows_them():
+    prior = new_prior()
+    known = rows(50, 4, 3)[:, 1:3]
+    written = prior.write(np.zeros(50, int), chooser(np.random.default_rng(0)), known)
+    assert written.shape == (50, 4) and np.array_equal(written[:, :2], known)
+
+
+def test_what_is_drawn_has_the_models_probabilities():
+    prior = new_prior(((1, 2),), codes=2)
+    drawn = prior.write(np.zeros(20_000, int), chooser(np.random.default_rng(0)))
+    frequency = np.bincount(2 * drawn[:, 0] + drawn[:, 1], minlength=4) / len(drawn)
+    x = np.array([[0, a, b] for a in range(2) for b in range(2)])
+    np.testing.assert_allclose(frequency, np.exp(-prior.nats_of(x)), atol=0.015)
+
+
+def test_it_learns_what_one_code_says_about_the_next():
+    """Rows in which all codes are equal: log₂ 4 = 2 bits for the first code, none for the others."""
+    prior = CodePrior(((2, 2),), 4, 16, 2, 1, 0.0, 0, dtype=np.float32, rng=np.random.default_rng(0))
+    optimizer = Adam(prior.named_parameters(), 1e-2)
+    x = np.repeat(np.arange(32)[:, None] % 4, 5, axis=1)
+    x[:, 0] = 0
+    for _ in range(150):
+        prior.zero_grad()
+        prior.loss(x)
+        prior.backward()
+        optimizer.step()
+    assert 2 - 1e-3 < prior.observed()[0]["bits"] < 2.1
+    written = prior.write(np.zeros(40, int), chooser(np.random.default_rng(0)))
+    assert (written == written[:, :1]).mean() > 0.97 and len(np.unique(written)) == 4
+
+
+def test_the_largest_and_the_most_probable_are_kept():
+    logits = np.log(np.array([[0.5, 0.2, 0.05, 0.25], [0.1, 0.1, 0.1, 0.7]]))
+    kept = np.isfinite(keep_largest(logits, 2))
+    assert kept.tolist() == [[True, False, False, True], [True, True, True, True]]  # equal ones stay together
+    assert np.array_equal(keep_largest(logits, 9), logits)
+    for share, expected in ((0.4, [0]), (0.6, [0, 3]), (0.75, [0, 3]), (0.76, [0, 1, 3]), (1.0, [0, 1, 2, 3])):
+        assert np.flatnonzero(np.isfinite(keep_probable(logits, share)[0])).tolist() == expected, share
+
+
+def test_a_temperature_of_0_takes_the_most_likely():
+    logits = np.random.default_rng(0).standard_normal((20, 5))
+    assert np.array_equal(chooser(np.random.default_rng(0), temperature=0)(logits, 0), logits.argmax(axis=1))
+    cold = chooser(np.random.default_rng(0), temperature=0.01)(logits, 0)
+    assert (cold == logits.argmax(axis=1)).mean() > 0.9
+
+
+@pytest.mark.parametrize("text", ["", "8", "8x", "8x8x8", "0x4", "ax4", "4x4,", "-1x4"])
+def test_what_is_no_grid_is_refused(text):
+    with pytest.raises(InputError, match="expected the sizes of grids"):
+        read_grids(text)

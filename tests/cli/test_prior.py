@@ -1,0 +1,101 @@
+"""`train prior --of RUN` and what can be done with such a run, on tiny models."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import scratch as library
+from scratch.options.errors import InputError
+from tests.cli.test_errors import assert_one_sentence
+from tests.cli.test_new_bottleneck import same_weights
+from tests.cli.test_torch_ref import torch_ref  # noqa: F401  (a fixture)
+from tests.support.command_line import read_metrics, without_times
+
+SIZES = ["--width", 8, "--heads", 2, "--blocks", 1, "--batch-size", 16]
+
+
+@pytest.fixture
+def prior(scratch, trained):
+    """prior("vqvae") -> the folder of a prior over the codes of such a run, trained for two epochs."""
+    def train(model, *options):
+        trained(model)
+        result = scratch("train", "prior", "--of", model, *SIZES, "--epochs", 2, "--out", "prior", *options)
+        assert result.status == 0, result.err
+        return Path("prior")
+
+    return train
+
+
+@pytest.mark.parametrize("model, grids", [("vqvae", "4x4"), ("vqvae2", "4x4,8x8"), ("dvae", "4x4")])
+def test_it_learns_the_codes_of_a_run(scratch, prior, model, grids):
+    folder = prior(model)
+    config = json.loads((folder / "config.json").read_text())
+    assert config["options"]["grids"] == grids and config["options"]["codes"] == 16
+    assert config["references"]["of"]["folder"] == model
+    first, last = read_metrics(folder)
+    assert last["bits"] < first["bits"]
+    found = json.loads(scratch("evaluate", folder, "--json").out)
+    assert found["image"] == pytest.approx(last["held_out_image"]) and found["bits"] == last["held_out_bits"]
+
+
+def test_it_resumes_bit_for_bit(scratch, prior):
+    whole = prior("vqvae")
+    scratch("train", "prior", "--of", "vqvae", *SIZES, "--epochs", 1, "--out", "parts")
+    result = scratch("train", "--resume", "parts", "--epochs", 2)
+    assert result.status == 0, result.err
+    assert same_weights(whole, "parts")
+    assert without_times(read_metrics(whole)) == without_times(read_metrics("parts"))
+
+
+def test_two_workers_learn_the_same(scratch, prior):
+    one = prior("vqvae", "--dtype", "float64", "--workers", 1)
+    result = scratch("train", "prior", "--of", "vqvae", *SIZES, "--epochs", 2, "--dtype", "float64", "--workers", 2,
+                     "--out", "two")
+    assert result.status == 0, result.err
+    assert read_metrics("two")[-1]["held_out_loss"] == pytest.approx(read_metrics(one)[-1]["held_out_loss"], rel=1e-10)
+
+
+@pytest.mark.parametrize("model", ["vqvae", "vqvae2", "dvae"])
+def test_the_library_draws_new_images(prior, model):
+    run = library.load(prior(model))
+    images = run.sample(3, seed=1, temperature=0.9, top_k=5, top_p=0.95)
+    assert images.shape == (3, 16, 16, 3) and np.isfinite(images).all()
+    assert np.array_equal(images, run.sample(3, seed=1, temperature=0.9, top_k=5, top_p=0.95))
+    assert not np.array_equal(images, run.sample(3, seed=2, temperature=0.9, top_k=5, top_p=0.95))
+    codes = run.write(3, seed=1, temperature=0.9, top_k=5, top_p=0.95)
+    assert np.array_equal(library.load(model).decode(codes), images)
+
+
+def test_a_factor_comes_before_the_codes(scratch, prior):
+    run = library.load(prior("vqvae", "--given", "shape"))
+    assert run.model.labels == run.options["labels"] > 2
+    assert run.write(2, label=1).shape == (2, 4, 4)
+    for wrong in (-1, run.model.labels, 1.0, True, "ship"):
+        with pytest.raises(InputError, match=f"knows the labels 0 to {run.model.labels - 1}, got"):
+            run.write(2, label=wrong)
+    with pytest.raises(InputError, match="temperature"):
+        run.write(2, temperature=-1)
+
+
+def test_what_is_refused(scratch, trained):
+    trained("vqvae"), trained("vae")
+    for options, words in (
+            (["--of", "vae"], ["--of is a run of vae, which has no codes"]),
+            (["--of", "vqvae", "--given", "hue"], ["--given is 'hue'", "none or shape"]),
+            (["--of", "vqvae", "--codes", 8], ["--codes is 8", "16"]),
+            (["--of", "vqvae", "--grids", "2x8"], ["--grids is 2x8", "4x4"]),
+            (["--of", "vqvae", "--grids", "2"], ["--grids expected the sizes of grids"]),
+            (["--of", "vqvae", "--width", 9], ["--heads", "cannot share a width of 9"]),
+            ([], ["--of is missing"])):
+        assert_one_sentence(scratch("train", "prior", *options, "--out", "x"), *words)
+        assert not Path("x").exists()
+
+
+@pytest.mark.parametrize("model", ["vqvae", "vqvae2"])
+def test_both_sides_are_compared(torch_ref, prior, model):  # noqa: F811
+    prior(model)
+    for more in ([], ["--dropout", 0]):
+        found = json.loads(torch_ref("compare", "prior", "--of", model, *SIZES[:6], *more, "--steps", 8, "--json").out)
+        assert found["ok"], found["checks"]
