@@ -27,9 +27,8 @@ def relaxed_draws(figure, colours):
         y = GumbelSoftmax().forward(np.broadcast_to(LOGITS, noise.shape).copy(), noise, temperature)
         for code, colour in enumerate((colours.one, colours.two, colours.three)):
             axes.plot(*(y[drawn == code] @ CORNERS).T, ".", color=colour, markersize=5, markeredgewidth=0, alpha=0.75)
-        for name, (x, height), align in zip("123", CORNERS + [[-0.07, 0], [0, 0.09], [0.07, 0]], ("right", "center", "left"),
-                                            strict=True):
-            axes.text(x, height, name, ha=align, va="center")
+        for name, x, y, align in (("1", -0.07, 0, "right"), ("2", 0.5, 0.96, "center"), ("3", 1.07, 0, "left")):
+            axes.text(x, y, name, ha=align, va="center")
         axes.set(title=f"τ = {temperature:g}", xlim=(-0.16, 1.16), ylim=(-0.08, 1.02), aspect="equal")
         axes.axis("off")
 
