@@ -1,5 +1,7 @@
 """The pictures of lesson 7: relaxed draws in the simplex, and the errors of their gradient over the temperature."""
 
+from functools import cache
+
 import numpy as np
 
 from docs.pictures.style import picture
@@ -15,6 +17,21 @@ def gradients(noise, temperature, hard):
     module = GumbelSoftmax(hard)
     q = module.forward(np.broadcast_to(LOGITS, noise.shape).copy(), noise, temperature) @ CODES
     return module.backward(2 * (q - TARGET)[:, None] * CODES)
+
+
+@cache  # for the light and the dark picture
+def measured_errors():
+    """(temperatures, {hard: (bias, standard deviation of one estimate) at each of them})."""
+    noise = gumbel_noise((100_000, 3), np.float64, np.random.default_rng(0))
+    losses = (CODES - TARGET) ** 2
+    true = PROBABILITIES * (losses - PROBABILITIES @ losses)
+    temperatures, errors = np.geomspace(0.03, 8, 25), {}
+    for hard in (False, True):
+        moments = [(each.mean(axis=0), each.var(axis=0))
+                   for each in (gradients(noise, temperature, hard) for temperature in temperatures)]
+        means, variances = map(np.array, zip(*moments, strict=True))
+        errors[hard] = np.linalg.norm(means - true, axis=1), np.sqrt(variances.sum(axis=1))
+    return temperatures, errors
 
 
 @picture(7.6, 2.6)
@@ -36,17 +53,10 @@ def relaxed_draws(figure, colours):
 @picture(7.6, 3.2)
 def relaxation_errors(figure, colours):
     """Bias and standard deviation over τ of both estimators, and the error of a mean of many relaxed estimates."""
-    noise = gumbel_noise((100_000, 3), np.float64, np.random.default_rng(0))
-    losses = (CODES - TARGET) ** 2
-    true = PROBABILITIES * (losses - PROBABILITIES @ losses)
-    temperatures = np.geomspace(0.03, 8, 25)
+    temperatures, errors = measured_errors()
     left, right = figure.subplots(1, 2)
-    measured = {}
     for hard, colour in ((False, colours.one), (True, colours.two)):
-        estimates = [gradients(noise, temperature, hard) for temperature in temperatures]
-        bias = np.array([np.linalg.norm(each.mean(axis=0) - true) for each in estimates])
-        deviation = np.array([np.sqrt(each.var(axis=0).sum()) for each in estimates])
-        measured[hard] = bias, deviation
+        bias, deviation = errors[hard]
         left.loglog(temperatures, deviation, color=colour)
         left.loglog(temperatures, bias, color=colour, linestyle="--")
     left.text(0.075, 7.2, "straight through", color=colours.two)
@@ -55,7 +65,7 @@ def relaxation_errors(figure, colours):
     left.plot([], [], color=colours.ink, linestyle="--", label="bias")
     left.legend(fontsize=9, loc="lower left", bbox_to_anchor=(0.28, 0.0))
     left.set(xlabel="temperature τ", title="one draw", ylim=(0.015, 15))
-    bias, deviation = measured[False]
+    bias, deviation = errors[False]
     for count, colour in ((10, colours.four), (100, colours.three), (1000, colours.two), (10_000, colours.one)):
         error = np.sqrt(bias**2 + deviation**2 / count)
         right.loglog(temperatures, error, color=colour, label=f"{count:,} draws".replace(",", " "))

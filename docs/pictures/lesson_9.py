@@ -1,4 +1,4 @@
-"""The picture of lesson 9: the paths of gradient descent, momentum and Adam down a long valley, and the rates they need."""
+"""The picture of lesson 9: three optimisers in a long valley, and the learning rates that they need."""
 
 import numpy as np
 
@@ -54,5 +54,6 @@ def descents(figure, colours):
             shown = last < 100
             panels[2].loglog(rates[shown], last[shown], line, color=colour, label=name if scale == 1 else None)
     panels[2].plot([], [], "--", color=colours.ink, label="loss × 100")
-    panels[2].set(xlabel="learning rate", title="loss after 100 steps", ylim=(1e-6, 1e4), yticks=(1e-6, 1e-4, 1e-2, 1, 100))
+    panels[2].set(xlabel="learning rate", title="loss after 100 steps", ylim=(1e-6, 1e4),
+                  yticks=(1e-6, 1e-4, 1e-2, 1, 100))
     panels[2].legend(fontsize=8.5, loc="upper left", labelspacing=0.2, ncols=2, columnspacing=1, handlelength=1.5)
