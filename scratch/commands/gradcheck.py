@@ -1,7 +1,7 @@
 """The command `gradcheck`: every backward against finite differences."""
 
 from scratch.commands.cli import say, say_json
-from scratch.gradcheck.table import FINITE_DIFFERENCES, chosen_cases, run_case, summary, table
+from scratch.gradcheck.table import FINITE_DIFFERENCES, chosen_cases, failures, run_case, summary, table
 
 
 def add(subparsers):
@@ -23,8 +23,9 @@ def run(arguments, columns=(FINITE_DIFFERENCES,)):
     ok = all(row.ok for row in rows)
     if arguments.json:
         bounds = {column.title: column.bound for column in columns}
-        say_json({"ok": ok, "bounds": bounds, "rows": [vars(row) for row in rows]}, indent=2)
+        say_json({"ok": ok, "bounds": bounds, "rows": [row.as_data() for row in rows]}, indent=2)
     else:
-        for line in f"{table(rows, columns)}\n\n{summary(rows, columns)}".split("\n"):
+        parts = (table(rows, columns), failures(rows), summary(rows, columns))
+        for line in "\n\n".join(part for part in parts if part).split("\n"):
             say(line)
     return 0 if ok else 1

@@ -42,6 +42,9 @@ class Operation:
     constants    what else forward reads: noise, targets
     module       the module whose methods these are, if there is one
     surrogate    () -> {name: output}, the function whose derivative backward is, if that is not forward
+    numbers      {name: number} that may stand as a factor in a gradient: a temperature, a kernel's elements
+    noise        {name of a constant: generator -> another draw of it}
+    another      generator -> the same operation on other inputs, with another number of examples
     """
 
     tensors: dict
@@ -50,6 +53,9 @@ class Operation:
     constants: dict = field(default_factory=dict)
     module: object = None
     surrogate: Callable | None = None
+    numbers: dict = field(default_factory=dict)
+    noise: dict = field(default_factory=dict)
+    another: Callable | None = None
 
 
 @dataclass
@@ -62,10 +68,10 @@ class Trial:
 
 
 def attempt(operation, rng):
-    """Run forward, then backward under upstream gradients drawn from N(0, 1)."""
+    """Run forward, then backward under upstream gradients drawn from N(0, 1). Backward may write into what it gets."""
     outputs = operation.forward()
     upstream = {name: rng.standard_normal(np.shape(output)) for name, output in outputs.items()}
-    return Trial(operation, upstream, operation.backward(upstream))
+    return Trial(operation, upstream, operation.backward({name: u.copy() if np.ndim(u) else u for name, u in upstream.items()}))
 
 
 def finite_differences(trial, rng):

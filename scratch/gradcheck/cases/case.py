@@ -32,7 +32,11 @@ class Case:
     kind: type | None = None
 
     def build(self, rng):
-        return self.make(self, rng)
+        """The Operation, which knows the numbers among the arguments and how to build another one of its kind."""
+        operation = self.make(self, rng)
+        operation.numbers = numbers_in(self.arguments) | operation.numbers
+        operation.another = lambda rng: replace(self, shape=(self.shape[0] + 3, *self.shape[1:])).build(rng)
+        return operation
 
     def of_dtype(self, dtype):
         """The same case with weights of another dtype."""
@@ -53,6 +57,19 @@ def add(make, operation, shape, *arguments):
     the name of one."""
     name, kind = (operation, None) if isinstance(operation, str) else (operation.__name__, operation)
     CASES.extend(Case(name, chosen, shape, make, kind=kind) for chosen in arguments or [{}])
+
+
+def numbers_in(arguments):
+    """{name: number} of the arguments that may stand as a factor in a gradient; of a kernel its number of elements."""
+    found = {name: value for name, value in arguments.items()
+             if isinstance(value, int | float) and not isinstance(value, bool)
+             and not name.startswith(("in_", "out_", "kernel", "stride", "padding", "dilation", "scale", "num_"))}
+    for name, words in (("kernel_size", "elements of the kernel"), ("scale_factor", "copies of a pixel"),
+                        ("stride", "strides")):
+        if name in arguments:
+            value = arguments[name]
+            found[words] = math.prod(value) if isinstance(value, tuple) else value**2
+    return found
 
 
 def by(value):

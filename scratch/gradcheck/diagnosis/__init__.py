@@ -68,7 +68,7 @@ def explanations(comparison):
         return found
     for at, hypothesis in enumerate(HYPOTHESES):
         for one in hypothesis(comparison):
-            found.append(Finding(one.kind, one.what, one.evidence, STEP * at + one.rank, one.where))
+            found.append(Finding(one.kind, one.what, one.evidence, STEP * at + one.rank))
     return sorted(found, key=lambda finding: finding.rank)
 
 
@@ -81,4 +81,4 @@ def simplest(found):
     if len(equal) == 1:
         return best
     evidence = "; ".join(dict.fromkeys(part for one in equal for part in one.evidence.split("; ")))
-    return Finding(best.kind, ", or ".join(dict.fromkeys(one.what for one in equal)), evidence, best.rank, best.where)
+    return Finding(best.kind, ", or ".join(dict.fromkeys(one.what for one in equal)), evidence, best.rank)

@@ -16,17 +16,15 @@ class Finding:
     what       in words, what the claimed gradient is: "twice the right gradient"
     evidence   the numbers that show it: "the ratio is 2.000 at every coordinate"
     rank       how simple the explanation is; 0 is the simplest
-    where      the method that is wrong, with file and line, if it is known
     """
 
     kind: str
     what: str
     evidence: str
     rank: float = 0.0
-    where: str = ""
 
     def __str__(self):
-        return f"looks like {self.what}: {self.evidence}" + (f" ({self.where})" if self.where else "")
+        return f"looks like {self.what}: {self.evidence}"
 
 
 @dataclass

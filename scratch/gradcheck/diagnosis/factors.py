@@ -72,8 +72,11 @@ def best_factor(claimed, candidate):
 
 
 def zero(c):
-    """No gradient at all, where there should be one."""
-    if largest(c.claimed) == 0 < largest(c.expected):
+    """No gradient at all where there should be one, or one where there should be none."""
+    if largest(c.expected) <= 0.1 * c.close:
+        yield Finding("zero", "a gradient where there should be none: the right one is zero",
+                      f"every right coordinate is 0, and the largest claimed one is {in_words(largest(c.claimed))}")
+    elif largest(c.claimed) <= 1e-9 * largest(c.expected):
         yield Finding("zero", "zero, where the right gradient is not: no gradient reaches it",
                       f"every coordinate is 0, and the largest right one is {in_words(largest(c.expected))}")
 
@@ -90,7 +93,7 @@ def single_precision(c):
 
 def constant_factor(c):
     """The right gradient times one number."""
-    if not (c.same_shape and largest(c.expected)):
+    if not c.same_shape or largest(c.expected) <= 0.1 * c.close:
         return
     factor = best_factor(c.claimed, c.expected)
     if abs(factor) < 1e-9 or not c.fits(factor * c.expected):
