@@ -129,7 +129,7 @@ def check(operation, rng):
     return finite_differences(trial, rng)
 
 
-def of_module(module, inputs, forward, backward, constants=None, surrogate=None):
+def of_module(module, inputs, forward, backward, constants=None, surrogate=None, noise=None):
     """The Operation of a module: its parameters become tensors beside the inputs.
 
     Here `backward` returns the gradients of the inputs alone. Those of the parameters are read from the parameters.
@@ -142,4 +142,4 @@ def of_module(module, inputs, forward, backward, constants=None, surrogate=None)
         return gradients | {name: parameter.gradient() for name, parameter in parameters.items()}
 
     tensors = inputs | {name: parameter.value for name, parameter in parameters.items()}
-    return Operation(tensors, forward, backward_with_parameters, constants or {}, module, surrogate)
+    return Operation(tensors, forward, backward_with_parameters, constants or {}, module, surrogate, noise=noise or {})

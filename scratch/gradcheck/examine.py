@@ -58,7 +58,7 @@ class Examined:
         first = next((t for t in self.operation.tensors.values() if t.ndim), None)
         if first is not None:
             found["N"] = len(first)
-        for name, array in chain(list(self.operation.tensors.items())[:1], self.outputs.items()):
+        for name, array in chain(self.outputs.items(), list(self.operation.tensors.items())[:1]):
             if array.ndim > 1:
                 found[f"elements of an example of {name}"] = math.prod(array.shape[1:])
             if array.ndim > 2:
@@ -260,7 +260,8 @@ class Examined:
             yield f"for {name}² in place of {name}", name, array**2
             yield f"for 2 {name} in place of {name}", name, 2 * array
             yield f"for ½ {name} in place of {name}", name, array / 2
-            for other, values in {**arrays, **self.outputs}.items():
+            upstream = {f"∂L/∂{y}": u for y, u in self.upstream.items() if np.ndim(u)}
+            for other, values in {**arrays, **self.outputs, **upstream}.items():
                 if other != name and values.shape == array.shape:
                     yield f"for {other} in place of {name}", name, values.copy()
             axes = [axis for axis, length in enumerate(array.shape) if length > 1]
@@ -305,6 +306,29 @@ class Examined:
                 if self.agrees(name, sign * slopes) and np.max(np.abs(claimed - right)) > 0:
                     yield Finding("other values", f"the right gradient {words}{more}",
                                   "along three random directions the slopes agree", 0.001 * at + (sign < 0))
+
+    def by_settings(self, name):
+        """Findings: the right gradient for another value of a number that the module keeps, such as its slope."""
+        module = self.operation.module
+        if module is None or self.claimed[name].shape != self.operation.tensors[name].shape:
+            return
+        right = self.along(name)
+        for attribute, value in list(vars(module).items()):
+            if not isinstance(value, float) or attribute == "training":
+                continue
+            shown = {"nats": "λ", "temperature": "τ"}.get(attribute, attribute)
+            for words, other in ((f"for {shown} = 0", 0.0), (f"for {shown} = 1", 1.0),
+                                 (f"for {shown}² in place of {shown}", value**2)):
+                setattr(module, attribute, other)
+                try:
+                    with np.errstate(all="ignore"):
+                        slopes = self.along(name)
+                finally:
+                    setattr(module, attribute, value)
+                if (np.max(np.abs(slopes - right)) > 1e3 * NEAR * np.linalg.norm(self.claimed[name])
+                        and self.agrees(name, slopes)):
+                    yield Finding("other values", f"the right gradient {words}",
+                                  "along three random directions the slopes agree", 0)
 
     # --- parts that are held ---
 

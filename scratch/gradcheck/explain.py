@@ -11,8 +11,7 @@ import numpy as np
 
 from scratch.bottlenecks import VectorQuantizer
 from scratch.gradcheck.calls import names_of_parts
-from scratch.gradcheck.diagnosis import STEP as OF_HYPOTHESIS
-from scratch.gradcheck.diagnosis import Finding, explanations, simplest
+from scratch.gradcheck.diagnosis import SIMPLE, STEP, Finding, explanations, simplest
 from scratch.gradcheck.diagnosis.comparison import axes_in_words, in_words, largest
 from scratch.gradcheck.diagnosis.terms import of_terms
 from scratch.gradcheck.examine import Examined
@@ -20,7 +19,6 @@ from scratch.gradcheck.numeric import outputs_of, slope_along
 from scratch.gradcheck.shares import shares_of, variants_of
 
 SAME = 1e-9  # two runs that agree so far, relative to the largest number, are the same
-SIMPLE = 10 * OF_HYPOTHESIS  # ranks below are tried before the operation is called with other values
 DRAWS = 200  # of the noise, for what is right in expectation
 
 
@@ -65,11 +63,11 @@ def by_comparison(trial, name):
     shares = shares_of(trial.operation, trial.upstream).get(name)
     if shares and trial.slopes_of(name).complete:
         comparison.terms = shares
-        found += [Finding(one.kind, one.what, one.evidence, OF_HYPOTHESIS + one.rank) for one in of_terms(comparison)]
+        found += [Finding(one.kind, one.what, one.evidence, 1.6 * STEP + one.rank) for one in of_terms(comparison)]
     for at, (words, gradient) in enumerate(variants_of(trial.operation, trial.upstream).get(name, {}).items()):
         if trial.slopes_of(name).complete and comparison.fits(gradient):
             found.append(Finding("variant", f"the right gradient {words}", "with it every coordinate agrees",
-                                 8 * OF_HYPOTHESIS + 0.01 * at))
+                                 1.5 * STEP + 0.01 * at))
     return sorted(found, key=lambda finding: finding.rank)
 
 
@@ -79,8 +77,8 @@ def by_alteration(trial, name):
     module, found = trial.operation.module, []
     for at, findings in enumerate((trial.by_upstream(name), trial.by_index(name), trial.not_added(name),
                                    trial.by_parts(name, parts_to_hold(trial.operation)) if module else (),
-                                   by_saved(trial, name), trial.by_arrays(name))):
-        found += [Finding(one.kind, one.what, one.evidence, SIMPLE + 2 * at + one.rank) for one in findings]
+                                   trial.by_settings(name), trial.by_arrays(name))):
+        found += [Finding(one.kind, one.what, one.evidence, SIMPLE - 9 + at + 0.1 * one.rank) for one in findings]
     return found
 
 
@@ -99,9 +97,10 @@ def by_running_again(trial, name):
     claimed = trial.claimed.get(name)
     if claimed is None:
         return None
-    if name in trial.changed:
-        return Finding("in place", f"a gradient of the {name} that was there before forward changed it in place",
-                       f"after forward, {name} holds other numbers than before", 0)
+    if trial.changed:
+        changed = " and ".join(trial.changed)
+        return Finding("in place", f"a forward that changes {changed} in place",
+                       f"after forward, {changed} holds other numbers than before", 0)
     outputs, again = trial.again()
     if name in again and again[name].shape == claimed.shape:
         scale = max(largest(claimed), largest(again[name]))
@@ -122,7 +121,7 @@ def by_running_again(trial, name):
     if saved_first is not None and name in saved_first and is_right(trial, name, saved_first[name]):
         return Finding("saved", "a backward that reads an array which was changed in place after it was saved",
                        "with a copy in its place at the time of saving, every coordinate is right", 0)
-    return None
+    return next(by_saved(trial, name), None)
 
 
 def is_right(trial, name, gradient):

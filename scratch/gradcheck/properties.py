@@ -30,7 +30,7 @@ def sample_spread(forward):
         shape = (DRAWS, 1)
         z = np.asarray(forward(np.full(shape, mu), np.full(shape, logvar), rng.standard_normal(shape)))
         variance = float(z.var())
-        if variance == 0:
+        if variance < 1e-20:
             return "z does not depend on the noise: its variance over draws is 0, and expected is exp(logvar)"
         ratio = variance / math.exp(logvar)
         if abs(ratio - 1) > DEVIATIONS * math.sqrt(2 / DRAWS):

@@ -6,7 +6,7 @@ classes in the derivative of a softmax.
 
 import numpy as np
 
-from scratch.bottlenecks import CategoricalKL, GumbelSoftmax, UnitLength, VectorQuantizer
+from scratch.bottlenecks import CategoricalKL, GumbelSoftmax, SoftAssignmentEntropy, UnitLength, VectorQuantizer
 from scratch.bottlenecks.gumbel_softmax import log_ratio
 from scratch.layers import AvgPool2d, BatchNorm2d, GroupNorm, MaxPool2d
 from scratch.layers.standardize import Standardizing
@@ -51,8 +51,23 @@ def of_unit_length(module, arrays, upstream):
     return {"x": {"∂L/∂y": u / norm, "y ⟨y, ∂L/∂y⟩": -y * (y * u).sum(-1, keepdims=True) / norm}}
 
 
+def of_soft_assignment(module, arrays, upstream):
+    """da = p (g − Σ p g) / M for a = −‖z − e‖² / T, and its two ways to the codes."""
+    z, e, T = arrays["z"], arrays["codes"], module.temperature
+    a = -((z[:, None] - e) ** 2).sum(-1) / T
+    p = np.exp(a - a.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    g = np.log(p.mean(0))
+    first, rest = p * g, -p * (p @ g)[:, None]
+    scale = 2 * upstream["gap"] / (T * len(z))
+    s = first + rest
+    return {"z": {"the difference's own part pₘₖ gₖ": scale * (first @ e - z * first.sum(1, keepdims=True)),
+                  "the softmax's sum Σⱼ pₘⱼ gⱼ": scale * (rest @ e - z * rest.sum(1, keepdims=True))},
+            "codes": {"Σₘ sₘₖ zₘ": scale * (s.T @ z), "eₖ Σₘ sₘₖ": -scale * e * s.sum(0)[:, None]}}
+
+
 SHARES = ((Standardizing, of_norm), (GumbelSoftmax, of_softmax), (CategoricalKL, of_categorical_kl),
-          (UnitLength, of_unit_length))
+          (UnitLength, of_unit_length), (SoftAssignmentEntropy, of_soft_assignment))
 
 
 def shares_of(operation, upstream):
@@ -69,7 +84,7 @@ def shares_of(operation, upstream):
 
 def renamed(arrays):
     """The names of a call, such as a and g, beside those of the cases."""
-    names = {"a": "logits", "g": "noise"}
+    names = {"a": "logits", "g": "noise", "e": "codes", "y": "gap"}
     return arrays | {names[name]: array for name, array in arrays.items() if name in names}
 
 
@@ -82,8 +97,9 @@ def of_pool(module, arrays, upstream):
     window, (N, I, J, C) = module.window, u.shape
     KH, KW = window.kernel
     each = window.col2im(np.broadcast_to(u[:, :, :, None, None], (N, I, J, KH, KW, C)), x.shape[1:3])
-    found = {"with ∂L/∂y at every pixel of its window": each,
-             "with ∂L/∂y divided equally among the pixels of its window": each / (KH * KW)}
+    found = {} if isinstance(module, AvgPool2d) else {
+        "with ∂L/∂y at every pixel of its window": each,
+        "with ∂L/∂y divided equally among the pixels of its window": each / (KH * KW)}
     for at, words in ((0, "first"), (KH * KW - 1, "last")):
         only = np.zeros((KH * KW, 1))
         only[at] = 1
@@ -167,7 +183,18 @@ def of_group_norm(module, arrays, upstream):
     return found
 
 
-VARIANTS = ((MaxPool2d, of_pool), (AvgPool2d, of_pool), (VectorQuantizer, of_quantizer), (Standardizing, of_group_norm))
+def of_length(module, arrays, upstream):
+    """A division by the length that is forgotten, or made twice."""
+    x, u = arrays["x"], upstream["y"]
+    norm = np.linalg.norm(x, axis=-1, keepdims=True)
+    y = x / norm
+    across = u - y * (y * u).sum(-1, keepdims=True)
+    return {"x": {"without its factor 1/‖x‖": across, "with 1/‖x‖² in place of 1/‖x‖": across / norm**2,
+                  "with x in place of y": (u - x * (x * u).sum(-1, keepdims=True)) / norm}}
+
+
+VARIANTS = ((MaxPool2d, of_pool), (AvgPool2d, of_pool), (VectorQuantizer, of_quantizer), (UnitLength, of_length),
+            (Standardizing, of_group_norm))
 
 
 def variants_of(operation, upstream):

@@ -92,15 +92,17 @@ def well_apart(shape, rng):
     return 0.1 * rng.permutation(math.prod(shape)).reshape(shape)
 
 
-def of_forward(module, inputs, output, constants=None):
-    """The Operation output = module.forward(*inputs, *constants), each by name."""
+def of_forward(module, inputs, output, constants=None, noise=None):
+    """The Operation output = module.forward(*inputs, *constants), each by name. `noise` gives other draws of those
+    constants that are noise."""
     arguments = [*inputs.values(), *(constants or {}).values()]
 
     def backward(upstream):
         gradients = module.backward(upstream[output])
         return gradients if isinstance(gradients, tuple | list) else (gradients,)
 
-    return of_module(module, inputs, lambda: {output: module.forward(*arguments)}, backward, constants)
+    return of_module(
+        module, inputs, lambda: {output: module.forward(*arguments)}, backward, constants, noise=noise)
 
 
 def bottleneck(case, rng):
@@ -126,4 +128,6 @@ def of_bottleneck(case, rng, is_clear=lambda module, h: True, prepare=lambda mod
         dterms = {name: u for name, u in upstream.items() if name != "y"}
         return [module.backward(upstream["y"], dterms)]
 
-    return of_module(module, {"h": h}, forward, backward, {"noise": noise}, held_straight_through(module, forward))
+    draws = {} if noise is None else {"noise": lambda rng: module.draw_noise(len(h), rng)}
+    return of_module(
+        module, {"h": h}, forward, backward, {"noise": noise}, held_straight_through(module, forward), draws)

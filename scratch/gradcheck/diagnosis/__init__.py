@@ -8,7 +8,7 @@ simple, both are.
 
 import numpy as np
 
-from scratch.gradcheck.diagnosis import factors, order, parts, sums, terms
+from scratch.gradcheck.diagnosis import factors, formulas, order, parts, sums, terms
 from scratch.gradcheck.diagnosis.comparison import PRECISION, Comparison, Finding, largest
 
 __all__ = ["PRECISION", "Comparison", "Finding", "explanations", "looks_like"]
@@ -17,23 +17,25 @@ HYPOTHESES = (  # the simplest first
     factors.zero,
     factors.constant_factor,
     order.exchanged,
-    sums.of_upstream,
     terms.of_terms,
+    sums.of_upstream,
     terms.plus_upstream,
     order.flipped,
     order.transposed,
     parts.right_in_a_part,
+    factors.array_factor,
     sums.not_summed,
     sums.summed_too_far,
     order.reshaped,
     order.shifted,
-    factors.array_factor,
+    formulas.of_elements,
+    terms.of_difference,
     factors.factors_by_index,
     order.rearranged,
-    terms.of_difference,
     parts.right_in_a_slab,
 )
 STEP = 10  # of rank from one hypothesis to the next
+SIMPLE = STEP * HYPOTHESES.index(terms.of_difference)  # ranks below are hypotheses that leave little to chance
 
 
 def looks_like(claimed, expected, *, arrays=None, upstream=None, constants=None, terms=None, others=None, name="",

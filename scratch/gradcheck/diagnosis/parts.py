@@ -11,22 +11,23 @@ from scratch.gradcheck.diagnosis.factors import PLAIN, best_factor
 LEAST = 3  # coordinates on each side of the border between right and wrong, unless the border is a plain one
 
 
-def place(mask, c):
-    """(words, is plain) of the coordinates where the mask is true; ("", False) where there is no pattern."""
+def places(mask, c):
+    """The words for the coordinates where the mask is true; none where there is no pattern."""
     for axis, length in enumerate(mask.shape):
         line = np.moveaxis(mask, axis, 0).reshape(length, -1)
         if length > 1 and (line.all(axis=1) | ~line.any(axis=1)).all():
             chosen = np.flatnonzero(line[:, 0])
             if len(chosen) == 1:
                 index = {0: "the first index", length - 1: "the last index"}.get(chosen[0], f"index {chosen[0]}")
-                return f"at {index} of axis {axis}", True
-            if len(chosen) == length - 1:
+                yield f"at {index} of axis {axis}"
+            elif len(chosen) == length - 1:
                 left = np.flatnonzero(~line[:, 0])[0]
                 index = {0: "the first index", length - 1: "the last index"}.get(left, f"index {left}")
-                return f"but for {index} of axis {axis}", True
-            return f"at the indices {', '.join(map(str, chosen[:8]))} of axis {axis}", True
+                yield f"but for {index} of axis {axis}"
+            else:
+                yield f"at the indices {', '.join(map(str, chosen[:8]))} of axis {axis}"
     if words := border(mask):
-        return words, True
+        yield words
     for name, q in chain(c.like_claimed(c.arrays).items(),
                          c.like_claimed({f"∂L/∂{n}": u for n, u in c.upstream.items()}).items(),
                          [("the right gradient", c.expected)]):
@@ -35,8 +36,7 @@ def place(mask, c):
                              ("≤ 0", q <= 0)):
             relevant = np.abs(c.expected) + np.abs(c.claimed) > c.close
             if where[relevant].any() and not where[relevant].all() and (where == mask)[relevant].all():
-                return f"where {name} {words}", True
-    return "", False
+                yield f"where {name} {words}"
 
 
 def border(mask):
@@ -66,14 +66,22 @@ def right_in_a_part(c):
     count = int(wrong.sum())
     if not shown.any() or not count:
         return
-    words, plain = place(wrong, c)
-    if not plain and min(count, shown.sum()) < LEAST:
+    found = list(places(wrong, c))
+    if not found and min(count, shown.sum()) < LEAST:
         return
+    for at, words in enumerate(found or [""]):
+        yield from in_a_part(c, right, words, 0.01 * at if found else 0.5)
+
+
+def in_a_part(c, right, words, rank):
+    """The same, with the words for where the wrong coordinates are; "" where there are none."""
+    wrong, plain = ~right, bool(words)
+    count = int(wrong.sum())
     evidence = f"{count} of {c.claimed.size} coordinates are wrong, the others right"
     if (np.abs(c.claimed[wrong]) <= c.close).all():
         yield Finding("part", f"the right gradient with zeros {words}" if plain else
                       "the right gradient with zeros in a part of it", f"{count} of {c.claimed.size} coordinates are "
-                      f"zero and should not be, the others are right", 0 if plain else 0.5)
+                      f"zero and should not be, the others are right", rank)
         return
     expected, claimed = c.expected[wrong], c.claimed[wrong]
     factor = best_factor(claimed, expected)
@@ -81,12 +89,12 @@ def right_in_a_part(c):
         known = next((w for number, w in PLAIN.items() if math.isclose(factor, number, rel_tol=1e-5)), "")
         what = {"the opposite of": "with the opposite sign"}.get(known, f"times {in_words(factor)}")
         yield Finding("part", f"the right gradient, but {what} {words or 'in a part of it'}",
-                      f"{evidence}; the ratio there is {in_words(factor)}", 0 if plain else 0.5)
+                      f"{evidence}; the ratio there is {in_words(factor)}", rank)
     elif (np.abs(expected) <= c.close).all():
         where = f" {words}" if plain else ""
         yield Finding("part", f"the right gradient, but not zero where it should be{where}",
                       f"at {count} of {c.claimed.size} coordinates the right one is zero and the claimed one is not, "
-                      f"the others are right", 0 if plain else 0.5)
+                      f"the others are right", rank)
 
 
 def right_in_a_slab(c):
@@ -97,7 +105,6 @@ def right_in_a_slab(c):
     shown = ~wrong & (np.abs(c.expected) > c.close)
     if not LEAST <= wrong.sum() <= wrong.size - LEAST or shown.sum() < LEAST:
         return
-    words, plain = place(wrong, c)
-    if plain:
+    for at, words in enumerate(places(wrong, c)):
         yield Finding("part", f"the right gradient, but wrong {words}", f"{int(wrong.sum())} of {wrong.size} "
-                      f"coordinates are wrong, the others are right")
+                      f"coordinates are wrong, the others are right", 0.01 * at)

@@ -48,14 +48,16 @@ def summed_too_far(c):
 
 def of_upstream(c):
     """The upstream gradient itself, or its sum over axes that are not the right ones."""
+    if any(True for _ in not_summed(c)):
+        return
     for name, u in c.upstream.items():
         u = np.asarray(u)
         if u.ndim == 0 or u.ndim > 5:
             continue
-        if c.fits(u):
+        if c.same_shape and c.fits(u):
             yield Finding("upstream", f"the upstream gradient ∂L/∂{name} itself: the operation's own derivative is left "
                           f"out", f"every coordinate is that of ∂L/∂{name}")
-        if c.fits(-u):
+        if c.same_shape and c.fits(-u):
             yield Finding("upstream", f"the upstream gradient ∂L/∂{name} with the opposite sign: the operation's own "
                           f"derivative is left out", f"every coordinate is minus that of ∂L/∂{name}")
         for axes in axis_sets(u.ndim):

@@ -103,7 +103,9 @@ def of_difference(c):
     for axes in axes_of[::-1]:
         if len(axes) == d.ndim:
             continue
-        for name, q in known.items():
+        for name, q in c.like_claimed(c.arrays).items():
+            if np.prod([d.shape[a] for a in axes]) < 4:
+                continue
             q = np.broadcast_to(q, d.shape)
             squares = (q * q).sum(axis=axes, keepdims=True)
             factor = (d * q).sum(axis=axes, keepdims=True) / np.where(squares > 0, squares, 1)

@@ -18,7 +18,7 @@ MISTAKES = []
 class Mistake:
     """`old` becomes `new` in the source of `target`, such as scratch.layers.linear.Linear.backward.
 
-    case    the operation whose first case is checked
+    case    the operation whose cases are checked
     says    a regular expression that the diagnosis of a row that fails has to match
     about   the mistake in words
     """
@@ -91,9 +91,8 @@ def planted(mistake):
 
 def judged(mistake):
     """("named", "caught", "wrong" or "missed", what the checker says) of one planted mistake."""
-    case = next(case for case in CASES if case.name == mistake.case)
     with planted(mistake):
-        rows = run_case(case)
+        rows = [row for case in CASES if case.name == mistake.case for row in run_case(case)]
     failed = [row for row in rows if not row.ok]
     if not failed:
         return "missed", ""

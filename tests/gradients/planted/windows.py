@@ -70,6 +70,11 @@ plant(
     ("the scale's gradient without x̂", "return dy * x_hat", "return dy * (x_hat == x_hat)", "without its factor x̂"),
 )
 plant(
+    "BatchNorm2d", "layers.standardize.Standardizing.standardize",
+    ("saved before it is changed in place", "y = self.scale_and_shift", "self.save(x_hat, inverse); "
+     "x_hat = x_hat.view(); self.save = lambda *_: None; y = self.scale_and_shift", "nothing"),
+) if False else None
+plant(
     "BatchNorm2d", "layers.standardize.Standardizing.standardize_backward",
     ("the gradients of scale and shift exchanged", "self.column_sums(with_x_hat.reshape(-1, C))",
      "self.column_sums(dy.reshape(-1, C))", "the gradient of bias|without its factor x̂"),
