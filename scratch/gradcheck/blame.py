@@ -33,8 +33,8 @@ def shown_path(path):
 def place_of(operation, method="backward"):
     """ "Linear.backward, scratch/layers/linear.py:56" of an operation's method."""
     owner = operation.module
-    function = getattr(owner, method, None) if owner is not None else getattr(operation, method)
-    name = f"{type(owner).__name__}.{method}" if owner is not None else getattr(function, "__name__", method)
+    function = operation.methods.get(method) or getattr(owner, method, None) or getattr(operation, method)
+    name = getattr(function, "__qualname__", method).replace("<locals>.", "")
     line = line_of(function)
     return f"{name}, {line}" if line else name
 

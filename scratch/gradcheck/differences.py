@@ -45,6 +45,7 @@ class Operation:
     numbers      {name: number} that may stand as a factor in a gradient: a temperature, a kernel's elements
     noise        {name of a constant: generator -> another draw of it}
     another      generator -> the same operation on other inputs, with another number of examples
+    methods      {"forward": function, "backward": function}, where they are not the module's
     """
 
     tensors: dict
@@ -56,6 +57,7 @@ class Operation:
     numbers: dict = field(default_factory=dict)
     noise: dict = field(default_factory=dict)
     another: Callable | None = None
+    methods: dict = field(default_factory=dict)
 
 
 @dataclass

@@ -58,11 +58,12 @@ def of_soft_assignment(module, arrays, upstream):
     p = np.exp(a - a.max(1, keepdims=True))
     p /= p.sum(1, keepdims=True)
     g = np.log(p.mean(0))
+    z, e = z - e.mean(0), e - e.mean(0)
     first, rest = p * g, -p * (p @ g)[:, None]
     scale = 2 * upstream["gap"] / (T * len(z))
     s = first + rest
-    return {"z": {"the difference's own part pₘₖ gₖ": scale * (first @ e - z * first.sum(1, keepdims=True)),
-                  "the softmax's sum Σⱼ pₘⱼ gⱼ": scale * (rest @ e - z * rest.sum(1, keepdims=True))},
+    return {"z": {"the difference's own part pₘₖ gₖ": scale * (first @ e),
+                  "the softmax's sum Σⱼ pₘⱼ gⱼ": scale * (rest @ e)},
             "codes": {"Σₘ sₘₖ zₘ": scale * (s.T @ z), "eₖ Σₘ sₘₖ": -scale * e * s.sum(0)[:, None]}}
 
 
@@ -84,7 +85,7 @@ def shares_of(operation, upstream):
 
 def renamed(arrays):
     """The names of a call, such as a and g, beside those of the cases."""
-    names = {"a": "logits", "g": "noise", "e": "codes", "y": "gap"}
+    names = {"a": "logits", "g": "noise", "e": "codes"}
     return arrays | {names[name]: array for name, array in arrays.items() if name in names}
 
 

@@ -11,6 +11,8 @@ from scratch.gradcheck.diagnosis import Finding, looks_like
 from scratch.gradcheck.differences import BOUND, Trial, attempt, disagreement, finite_differences
 from scratch.gradcheck.explain import explain
 from scratch.gradcheck.properties import broken_property, replaces_gradients
+from scratch.gradcheck.whole_model import trial_of
+from scratch.models.system import find_system
 from scratch.options.errors import InputError
 from scratch.options.option import nearest
 
@@ -73,6 +75,19 @@ def run_case(case, seed=0, columns=(FINITE_DIFFERENCES,)):
     except Exception as error:  # whatever a wrong forward or backward raises
         return [Row(case.name, case.detail, "", (), {}, False, of_error(error))]
     return rows_of(case, trial, rng, columns)
+
+
+def run_model(name):
+    """A Row for each parameter of a whole small model of a system, and for the image. Raises InputError for an unknown
+    name."""
+    find_system(name)
+    try:
+        case, trial, rng = trial_of(name)
+    except InputError:
+        raise
+    except Exception as error:
+        return [Row(name, "whole model", "", (), {}, False, of_error(error))]
+    return rows_of(case, trial, rng, (FINITE_DIFFERENCES,))
 
 
 def rows_of(case, trial, rng, columns):

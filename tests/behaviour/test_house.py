@@ -33,7 +33,7 @@ ALLOWED = {
     "models": FORMULAS | {"bottlenecks", "networks", "options", "data_utils"},
     "options": FORMULAS | {"optim", "models.system", "data_utils"},
     "accelerate": FORMULAS | {"bottlenecks", "optim", "training.progress", "training.trainer"},
-    "gradcheck": FORMULAS | {"bottlenecks", "accelerate"},
+    "gradcheck": FORMULAS | {"bottlenecks", "accelerate", "models", "options"},
     "training": FORMULAS | {"bottlenecks", "models", "options", "optim", "data_utils"},
     "instruments": FORMULAS | {"bottlenecks", "models", "training.held_out", "data_utils"},
     "figures": {"arrays", "options.errors", "bottlenecks", "instruments", "data_utils"},

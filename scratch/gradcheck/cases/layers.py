@@ -51,7 +51,8 @@ def definition(case, rng):
     def backward(upstream):
         return dict(zip(("x", "weight", "bias"), function_backward(upstream["y"], x, w, **geometry), strict=True))
 
-    return Operation({"x": x, "weight": w, "bias": b}, lambda: {"y": function(x, w, b, **geometry)}, backward)
+    return Operation({"x": x, "weight": w, "bias": b}, lambda: {"y": function(x, w, b, **geometry)}, backward,
+                     methods={"forward": function, "backward": function_backward})
 
 
 def residual_block(case, rng):
