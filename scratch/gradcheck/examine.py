@@ -249,8 +249,11 @@ class Examined:
 
     def altered_arrays(self):
         """[(words, name of the array, its other values)]."""
-        arrays = self.named_arrays()
+        arrays, module = self.named_arrays(), self.operation.module
+        inner = {} if module is None or not module.children() else module.named_parameters()
         for name, array in arrays.items():
+            if name in inner:  # in a module of parts, those know their own parameters
+                continue
             if array.dtype.kind != "f" or not array.flags.writeable:
                 continue
             yield f"for {name} = 0", name, np.zeros_like(array)
@@ -293,10 +296,14 @@ class Examined:
         if self.claimed[name].shape != self.operation.tensors[name].shape or not largest(self.claimed[name]):
             return
         right = self.along(name)
-        claimed = self.claimed_along(name)
+        claimed, norm = self.claimed_along(name), np.linalg.norm(self.claimed[name])
+        first, *_ = self.directions(name)
         for at, (words, changed, values) in enumerate(self.altered_arrays()):
             with np.errstate(all="ignore"), self.with_array(changed, values):
                 try:
+                    slope = slope_along(self.operation, {name: first}, self.upstream)
+                    if not abs(abs(slope) - abs(claimed[0])) <= NEAR * norm:
+                        continue
                     slopes = self.along(name)
                 except (ValueError, FloatingPointError):
                     continue

@@ -19,7 +19,7 @@ from scratch.gradcheck.numeric import outputs_of, slope_along
 from scratch.gradcheck.shares import shares_of, variants_of
 
 SAME = 1e-9  # two runs that agree so far, relative to the largest number, are the same
-DRAWS = 2000  # of the noise, for what is right in expectation
+DRAWS, FEW = 2000, 100  # of the noise, for what is right in expectation
 MOST_OUTPUTS = 2000  # of an operation that is run so often
 
 
@@ -95,27 +95,26 @@ def parts_to_hold(operation):
 def by_running_again(trial, name):
     """Does backward draw random numbers, keep something from an earlier run, or read what was changed after it was
     saved?"""
-    claimed = trial.claimed.get(name)
-    if claimed is None:
-        return None
     if trial.changed:
         changed = " and ".join(trial.changed)
         return Finding("in place", f"a forward that changes {changed} in place",
                        f"after forward, {changed} holds other numbers than before", 0)
     outputs, again = trial.again()
+    if any(largest(outputs[y] - trial.outputs[y]) > SAME * max(1, largest(outputs[y])) for y in outputs):
+        return Finding("noise", "a forward that draws its own noise",
+                       "a second forward with the same inputs gives other outputs: give the noise as an argument", 0)
+    claimed = trial.claimed.get(name)
+    if claimed is None:
+        return None
     if name in again and again[name].shape == claimed.shape:
         scale = max(largest(claimed), largest(again[name]))
-        same_outputs = all(largest(outputs[y] - trial.outputs[y]) <= SAME * max(1, largest(outputs[y])) for y in outputs)
         if largest(again[name] - claimed) > SAME * scale:
             factor = float(np.sum(again[name] * claimed)) / float(np.sum(claimed * claimed) or 1)
             if math.isclose(factor, 2, rel_tol=1e-6) and largest(again[name] - 2 * claimed) <= SAME * scale:
                 return Finding("state", "a gradient that still holds that of the run before",
                                "a second run with the same inputs gives twice the first one's", 0)
-            if same_outputs:
-                return Finding("noise", "noise of another draw than forward's",
-                               "a second run with the same inputs and the same outputs gives another gradient", 0)
-            return Finding("noise", "a forward that draws its own noise",
-                           "a second forward with the same inputs gives other outputs: give the noise as an argument", 0)
+            return Finding("noise", "noise of another draw than forward's",
+                           "a second run with the same inputs and the same outputs gives another gradient", 0)
     if trial.operation.module is None or claimed.shape != trial.operation.tensors[name].shape:
         return None
     saved_first = with_saved_copies(trial)
@@ -261,6 +260,14 @@ def by_other_noise(trial, name):
     return None
 
 
+def is_biased(claims, rights):
+    """Do the means of some draws differ clearly, or is the difference too small for its mean to say anything?"""
+    difference = np.array(claims) - np.array(rights)
+    error = difference.std(axis=0) / math.sqrt(len(difference))
+    return bool((np.abs(difference.mean(axis=0)) > 4 * error).any()
+                or (difference.std(axis=0) <= 0.4 * np.abs(rights).mean(axis=0)).any())
+
+
 def by_expectation(trial, name):
     """Right on average over the noise, but not for the noise that forward had."""
     operation = trial.operation
@@ -270,7 +277,9 @@ def by_expectation(trial, name):
     kept = {noise: trial.before[noise] for noise in operation.noise}
     claims, rights = [], []
     try:
-        for _ in range(DRAWS):
+        for drawn in range(DRAWS):
+            if drawn == FEW and is_biased(claims, rights):
+                return None
             for noise, draw in operation.noise.items():
                 operation.constants[noise][...] = draw(trial.rng)
             _, claimed = trial.again()

@@ -18,6 +18,8 @@ from scratch.bottlenecks import (
     VectorQuantizer,
 )
 from scratch.bottlenecks.bottleneck import Bottleneck
+from scratch.layers import BatchNorm2d
+from scratch.layers.standardize import Standardizing
 
 DRAWS = 4000
 DEVIATIONS = 6  # standard errors: a right forward fails once in half a billion draws
@@ -166,6 +168,29 @@ def moves_its_codes(quantizer, z):
     return ""
 
 
+def normalises(norm):
+    """With γ = 1 and β = 0, the numbers that are normalised together have mean 0 and variance 1."""
+    if not norm.training:
+        return ""
+    rng, C = np.random.default_rng(12345), norm.weight.value.size
+    kept = {name: part.value.copy() for name, part in norm.named_state().items()}
+    try:
+        norm.weight.value[...], norm.bias.value[...] = 1, 0
+        y = norm.forward(2 + 300 * rng.standard_normal((3, 4, 5, C)))
+    finally:
+        for name, part in norm.named_state().items():
+            part.value[...] = kept[name]
+    together = y.reshape(-1, C).T if isinstance(norm, BatchNorm2d) else y.reshape(3, 20, norm.num_groups, -1).transpose(
+        0, 2, 1, 3).reshape(3 * norm.num_groups, -1)
+    mean, variance = np.abs(together.mean(axis=1)).max(), together.var(axis=1)
+    if mean > 1e-6:
+        return f"numbers that are normalised together have the mean {mean:.3g}; expected is 0"
+    if np.abs(variance - 1).max() > 1e-3:
+        worst = variance[np.abs(variance - 1).argmax()]
+        return f"numbers that are normalised together have the variance {worst:.4g}; expected is 1"
+    return ""
+
+
 def of_quantizer(quantizer):
     return gives_codes(quantizer) or trains_its_codebook(quantizer)
 
@@ -177,6 +202,7 @@ PROPERTIES = (  # (class, the property of a module of that class)
     (CategoricalKL, lambda module: zero_at_uniform(module.forward)),
     (GumbelSoftmax, lambda module: draws_its_classes(module.forward)),
     (VectorQuantizer, of_quantizer),
+    (Standardizing, normalises),
 )
 KINDS = {  # of one's own functions, by name: `diagnose(..., kind="gaussian_kl")`
     "reparameterize": sample_spread,

@@ -116,9 +116,13 @@ def rows_of(case, trial, rng, columns):
     elif disagrees:
         where = place_of(operation, "forward")
         rows = [replace(row, where=where) for row in rows]
-    if not wrong:
-        for check in (replaces_gradients, broken_property):
-            if reason := check(operation):
+    if not disagrees:
+        for check in (broken_property,) if wrong else (replaces_gradients, broken_property):
+            try:
+                reason = check(operation)
+            except Exception as error:
+                reason = "" if wrong else of_error(error)
+            if reason:
                 method = "backward" if check is replaces_gradients else "forward"
                 return [*rows, Row(case.name, case.detail, method, (), {}, False, reason,
                                    where=place_of(operation, method))]

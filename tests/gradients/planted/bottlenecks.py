@@ -6,7 +6,7 @@ plant(
     "SquaredError", "losses.SquaredError.backward",
     ("the 2 forgotten", "2 * dL", "dL", "½ of"),
     ("the batch's mean forgotten", " / len(difference)", "", r"(^|[^/])N times|N times"),
-    ("averaged over the elements", "len(difference)", "difference.size", "1/elements of an example"),
+    ("averaged over the elements", "len(difference)", "difference.size", r"1/\(elements of an example"),
     ("the upstream forgotten", "2 * dL", "2", "without the upstream gradient"),
     ("of the opposite sign", "difference * (", "-difference * (", "opposite sign"),
 )
@@ -17,7 +17,7 @@ plant(
     ("by the probability, not the logit", "(sigmoid(a) - x)", "(sigmoid(a) - x) / (sigmoid(a) * (1 - sigmoid(a)))",
      "sigmoid"),
     ("sigmoid's derivative twice", "(sigmoid(a) - x)", "(sigmoid(a) - x) * (sigmoid(a) * (1 - sigmoid(a)))", "sigmoid"),
-    ("the target forgotten", "(sigmoid(a) - x)", "sigmoid(a)", "multiple of target"),
+    ("the target forgotten", "(sigmoid(a) - x)", "sigmoid(a)", r"in place of sigmoid\(output\) − target"),
 )
 plant(
     "BernoulliFromLogits", "losses.BernoulliFromLogits.backward",
@@ -37,7 +37,7 @@ plant(
     "GaussianKL", "bottlenecks.gaussian.gaussian_kl_backward",
     ("2 μ", "mu * scale", "2 * mu * scale", "twice"),
     ("½ forgotten", "0.5 * array", "array", "twice"),
-    ("−1 forgotten", ".expm1(logvar)", ".exp(logvar)", "one number"),
+    ("−1 forgotten", ".expm1(logvar)", ".exp(logvar)", "σ² in place of σ² − 1"),
     ("σ in place of σ²", "array_module(logvar).expm1(logvar)", "array_module(logvar).expm1(0.5 * logvar)", "σ"),
     ("of the opposite sign", "0.5 * array", "-0.5 * array", "opposite sign"),
     ("μ²", "mu * scale", "mu * mu * scale", "factor mu too many"),
@@ -95,7 +95,7 @@ plant(
 ) if False else None
 plant(
     "FreeBits", "bottlenecks.free_bits.FreeBits.backward",
-    ("the bound forgotten", "dfree * above", "dfree", "share of kl_free|nothing"),
+    ("the bound forgotten", "dfree * above", "dfree", "for λ = 0"),
     ("kl's own share forgotten", "(dkl + dfree * above)", "(dfree * above)", "without the share of kl"),
 )
 plant(
@@ -144,9 +144,9 @@ plant(
     "SoftAssignmentEntropy", "bottlenecks.codebook.soft_assignment.SoftAssignmentEntropy.backward",
     ("the 2 forgotten", "dgap * 2 / len(p)", "dgap / len(p)", "½ of"),
     ("the temperature forgotten", "s /= self.temperature", "pass", "τ times"),
-    ("the codes' own part forgotten", "s.T @ z - e * s.sum(axis=0)[:, None]", "s.T @ z", "nothing|codes"),
+    ("the codes' own part forgotten", "s.T @ z - e * s.sum(axis=0)[:, None]", "s.T @ z", "without the share of eₖ"),
     ("the softmax's sum forgotten", "(log_mean - (p @ log_mean)[:, None])", "(log_mean + 0 * (p @ log_mean)[:, None])",
-     "nothing|missing"),
+     "without the share of the softmax"),
 )
 plant(
     "GumbelSoftmax", "bottlenecks.gumbel_softmax.gumbel_softmax_backward",

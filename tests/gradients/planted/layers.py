@@ -33,7 +33,7 @@ plant(
     "ReLU", "layers.activation.relu_backward",
     ("the mask forgotten", "dy * (y > 0)", "dy", "the upstream gradient ∂L/∂y itself|not zero where it should be"),
     ("the mask reversed", "dy * (y > 0)", "dy * (y <= 0)", "for −x in place of x"),
-    ("the mask of the upstream", "dy * (y > 0)", "dy * (dy > 0)", "nothing"),
+    ("the mask of the upstream", "dy * (y > 0)", "dy * (dy > 0)", "for ∂L/∂y in place of x"),
     ("the upstream forgotten", "dy * (y > 0)", "1.0 * (y > 0)", "taken as 1|without .* ∂L/∂y"),
     ("times the output", "dy * (y > 0)", "dy * y", "factor [xy] too many"),
     ("of the opposite sign", "dy * (y > 0)", "-dy * (y > 0)", "opposite sign"),
@@ -47,7 +47,7 @@ plant(
 )
 plant(
     "Sigmoid", "layers.activation.sigmoid_backward",
-    ("1 − y forgotten", "dy * (y * (1 - y))", "dy * y", r"factor|1 − y"),
+    ("1 − y forgotten", "dy * (y * (1 - y))", "dy * y", r"y in place of y − y²"),
     ("1 + y", "y * (1 - y)", "y * (1 + y)", r"1 \+ y|y \+ y²"),
     ("y squared", "y * (1 - y)", "(1 - y * y)", r"1 − y²"),
     ("the upstream forgotten", "dy * (y", "1.0 * (y", r"taken as 1|without .* ∂L/∂y"),
@@ -61,7 +61,7 @@ plant(
 plant(
     "Tanh", "layers.activation.tanh_backward",
     ("y in place of y²", "1 - y * y", "1 - y", "1 − y"),
-    ("1 + y²", "1 - y * y", "1 + y * y", r"1 \+ y²"),
+    ("1 + y²", "1 - y * y", "1 + y * y", r"y² \+ 1 in place of 1 − y²"),
     ("twice", "1 - y * y", "2 - 2 * y * y", "twice"),
 )
 plant(
