@@ -1,0 +1,54 @@
+"""The squared error of reconstructions.
+
+How far reconstructions y are from images x:
+
+    L = (1/N) Σₙ Σ (y − x)²        summed over everything inside an image, averaged over the N images
+
+Shapes: y, x (N, ...), L a number. The images x are given, so only y needs a gradient.
+
+dL is the derivative of whatever is computed from L, with respect to L. Where L itself is what is trained, it is 1. Here
+it is a random number, as if L had been multiplied by a weight.
+
+Where to begin: one number y[n, i] stands in one square. How does this square change, how does L, how does what is
+computed from L?
+
+In numbers, two images of one pixel each:
+
+    >>> L, saved = forward(np.array([[3.0], [1.0]]), np.array([[1.0], [2.0]]))
+    >>> float(L)
+    2.5
+    >>> backward(10.0, saved).tolist()
+    [[20.0], [-10.0]]
+"""
+
+import numpy as np
+
+
+def forward(y, x):
+    difference = y - x
+    L = np.sum(difference**2) / len(x)
+    return L, difference
+
+
+def backward(dL, saved):
+    difference = saved
+    # yours:
+    dy = dL * 2 * difference / len(difference)
+    # instead:
+    # dy = ...  # TODO ∂L/∂y times dL, shape of y
+    # end
+    return dy
+
+
+# --- for the checker --------------------------------------------------------------------------------------------------
+
+HINTS = (
+    "The derivative of (y − x)² with respect to y is 2 (y − x).",
+    "The sum passes a gradient on to each of its terms; the division by N divides it. N is len(difference): the "
+    "number of images, not of pixels.",
+)
+
+
+def cases(rng):
+    for shape in ((4, 3), (1, 5), (2, 3, 4, 3)):
+        yield {"y": rng.standard_normal(shape), "x": rng.random(shape)}
