@@ -15,9 +15,11 @@ from scratch.learn.exercise import exercise
 from scratch.learn.own_process import check_file
 from scratch.learn.report import Report
 from scratch.learn.shares import sizes_of, terms_of
-from scratch.learn.source import Source, in_words
+from scratch.learn.source import Source, about_adding, in_words
 from scratch.learn.tracing import call, changed, code_of, copied
 from scratch.options.errors import InputError
+
+PLAIN = (0, 0.25, 0.5, 1, 2, 3, 4)  # a size of 2 and a forgotten ½ look alike; then the plain number is named
 
 
 def check(what, *functions, **named):
@@ -70,7 +72,7 @@ def check_functions(task, given):
                 rows.setdefault((row.function, row.name), []).append(row)
             if report.problems or attempt.stopped:
                 break
-    found = [worst(of_all_cases) for of_all_cases in rows.values()]
+    found = [worst(of_all_cases, report.inputs) for of_all_cases in rows.values()]
     report.rows = [row for row in found if row.function in task.asked or not row.right]
     explain(report.rows, attempts, given)
     for warning in caught:
@@ -97,7 +99,7 @@ class Attempt:
     def __init__(self, task, given, files, inputs, rng):
         self.task, self.given, self.files, self.inputs, self.rng = task, given, files, inputs, rng
         self.rounding = getattr(task.module, "ROUNDING", ROUNDING)
-        self.shapes = ", ".join(f"{name} {np.shape(value) if np.ndim(value) else value}"
+        self.shapes = ", ".join(f"{name} {value.shape if isinstance(value, np.ndarray) else value}"
                                 for name, value in inputs.items() if not callable(value))
         self.rows, self.right, self.upstream, self.stopped = [], {}, {}, False
 
@@ -129,7 +131,9 @@ class Attempt:
         before = copied(arguments[: len(function.arguments) - (function.name == "backward")])
         result, variables, error = call(theirs, arguments)
         if error:
-            self.compare(function, dict.fromkeys(function.rows, UNREACHED) | variables)
+            given = {id(argument) for argument in arguments}  # still what they were when the function was called
+            reached = {name: value for name, value in variables.items() if id(value) not in given}
+            self.compare(function, dict.fromkeys(function.rows, UNREACHED) | reached)
             self.stopped = True
             raise Stopped(self.why(error, function))
         parts = self.parts(function, result, variables)
@@ -143,7 +147,7 @@ class Attempt:
         for name in function.rows:
             row = compare(function.name, name, variables.get(name, LEFT), right[name], scale, self.rounding,
                           name in function.returned)
-            row.case = self.shapes
+            row.gradient = function.asked.get(name, "").startswith("∂")
             self.rows.append(row)
 
     def check_signature(self, function, theirs, count_given):
@@ -175,9 +179,8 @@ class Attempt:
 
     def check_unchanged(self, function, before, after):
         """Raises Stopped if a function changed what it was given, or what forward was given."""
-        names, first = function.arguments, next(iter(self.task.functions.values()))
-        of_forward = zip(first.arguments, self.inputs.values(), self.passed, strict=True)
-        for name, was, now in [*zip(names, before, after, strict=False), *of_forward]:
+        of_forward = zip(self.inputs, self.inputs.values(), self.passed, strict=True)
+        for name, was, now in [*zip(function.arguments, before, after, strict=False), *of_forward]:
             if changed(was, now):
                 raise Stopped(f"{function.name} changes {name}, which it was given, and others may still need it: "
                               f"write {name} = {name} * 2 rather than {name} *= 2, and copy before you assign to a "
@@ -200,7 +203,7 @@ def explain(rows, attempts, given):
     """Say of each wrong Row where it stands in the student's source, and from which other wrong one it follows, or else
     what it looks like."""
     sources = {}
-    for at, row in enumerate(rows):
+    for row in rows:
         attempt = attempts[row.number]
         if row.function not in given:
             continue
@@ -212,12 +215,12 @@ def explain(rows, attempts, given):
         if not row.wrong:
             continue
         origins = source.comes_from(row.name)
-        earlier = [one.name for one in rows if one.wrong and one.function == row.function and one is not row]
-        before = {one.name for one in rows[:at]}
-        row.follows = next((name for name in earlier if name in (origins or ())
-                            and (name in before or row.name not in source.comes_from(name))), "")
+        wrong = [one.name for one in rows if one.wrong and one.function == row.function and one.name in origins]
+        first = [name for name in wrong if not source.comes_from(name) & {*wrong, row.name}]
+        row.follows = first[0] if first else ""
         if not row.follows:
             row.finding = finding(row, attempt)
+            row.advice = about_adding(row.name, source, Source(getattr(attempt.task.module, row.function)))
 
 
 def finding(row, attempt):
@@ -225,17 +228,20 @@ def finding(row, attempt):
     claimed = row.claimed
     if not isinstance(claimed, np.ndarray) or claimed.dtype.kind != "f" or row.expected.dtype.kind != "f":
         return ""
-    if not np.isfinite(claimed).all():
+    if not claimed.size or not np.isfinite(claimed).all():
         return ""
     task, right = attempt.task, attempt.right
     known = {name: value for variables in right.values() for name, value in variables.items()
              if isinstance(value, np.ndarray) and value.dtype.kind == "f"}
     gradients = {*attempt.upstream, *(f"d{name}" for name in attempt.upstream), *task.functions[row.function].rows}
     others = {name: known[name] for name in task.functions[row.function].rows if name != row.name and name in known}
-    numbers = {name: value for name, value in attempt.inputs.items() if np.ndim(value) == 0 and not callable(value)}
+    numbers = {name: value for name, value in attempt.inputs.items() if isinstance(value, int | float)}
+    sizes = sizes_of(task.module.__doc__, known) | numbers
     found = looks_like(
         claimed, row.expected, name=row.name, precision=1e-9, others=others, upstream=attempt.upstream,
         arrays={name: value for name, value in known.items() if name not in gradients},
-        constants=sizes_of(task.module.__doc__, known) | numbers,
+        constants={name: value for name, value in sizes.items() if value not in PLAIN},
         terms=terms_of(getattr(task.module, row.function), row.name, right[row.function], gradients))
-    return f"{found}" if found else ""
+    if not found or not (row.gradient or found.kind in ("factor", "zero", "order", "precision")):
+        return ""
+    return str(found) if row.gradient else str(found).replace("the right gradient", "the right one")

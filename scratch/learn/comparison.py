@@ -1,5 +1,6 @@
 """One number or array of the student's beside the right one: the mark that it gets."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,11 +24,14 @@ class Row:
     allowed      up to which difference rounding explains it
     shape        the right shape
     returned     is it part of what the function returns? Those decide whether the exercise is done.
-    note         what is wrong in words, where comparing numbers does not show it, such as another type
-    finding      what the wrong numbers look like
+    note         what is wrong in words, after its name: "has the shape (4,), expected (5,)"
+    gradient     is it the derivative of something? In other exercises it is a value.
+    finding      what the wrong numbers look like: "looks like …"
+    advice       a sentence about the student's code
     line         of the student's file, where it was last assigned; None where that is unknown
-    case         the inputs for which it is wrong
+    right_for    the inputs for which it is right although it is not for others
     follows      the first wrong variable from which this one was computed
+    number       of the case in which it was compared
     """
 
     function: str
@@ -37,13 +41,14 @@ class Row:
     allowed: float
     shape: tuple
     returned: bool
+    gradient: bool = True
     note: str = ""
     finding: str = ""
+    advice: str = ""
     line: int | None = None
-    case: str = ""
+    right_for: str = ""
     follows: str = ""
-    only: bool = False  # was it right for other inputs?
-    number: int = 0  # of the case
+    number: int = 0
     claimed: object = field(default=None, repr=False)
     expected: object = field(default=None, repr=False)
 
@@ -67,47 +72,49 @@ def compare(function, name, claimed, expected, scale, rounding=ROUNDING, returne
         if claimed is stands_for:
             row.mark = mark
             return row
-    row.note = kind_of(name, claimed, expected)
+    row.note = kind_of(claimed, expected)
     if row.note:
         return row
     row.claimed = claimed = np.asarray(claimed)
     if claimed.shape != expected.shape:
-        row.mark, row.note = SHAPE, f"{name} has the shape {claimed.shape}, expected {expected.shape}"
+        row.mark, row.note = SHAPE, f"has the shape {claimed.shape}, expected {expected.shape}"
         return row
     if expected.dtype.kind in "iu":
         row.difference, row.allowed = float(np.sum(claimed != expected)), 0.0
         row.mark = WRONG if row.difference else EXACT
         if row.difference:
-            row.note = f"{name} differs at {row.difference:.0f} of {expected.size} places"
+            row.note = f"differs at {row.difference:.0f} of {expected.size} places"
         return row
     bad = ~np.isfinite(claimed)
     if np.any(bad):
         place = np.argwhere(bad)[0].tolist()
         where = f", the first at {place}" if claimed.ndim else ""
-        row.note = f"{name} holds {count(int(np.sum(bad)), 'number')} that are NaN or infinite{where}"
+        row.note = f"is NaN or infinite at {int(np.sum(bad))} of {claimed.size} places{where}"
         return row
     row.difference = largest(claimed - expected)
     row.mark = EXACT if row.difference == 0 else APPROXIMATE if row.difference <= row.allowed else WRONG
+    if row.mark == WRONG and row.difference < 1e-3 * size:
+        row.note = f"is right to about {-math.log10(row.difference / size):.0f} digits, more than rounding explains"
     return row
 
 
-def kind_of(name, claimed, expected):
+def kind_of(claimed, expected):
     """In words: why the value cannot be compared. "" if it can."""
     numbers = isinstance(claimed, np.ndarray | np.generic | float) or (
         expected.ndim == 0 and isinstance(claimed, int) and not isinstance(claimed, bool))
     wanted = f"a NumPy array of shape {expected.shape}" if expected.ndim else "a number"
     if not numbers:
-        return f"{name} is {'None' if claimed is None else an(type(claimed).__name__)}, expected {wanted}"
+        return f"is {'None' if claimed is None else an(type(claimed).__name__)}, expected {wanted}"
     dtype = np.asarray(claimed).dtype
     if expected.dtype.kind in "iu":
-        return "" if dtype.kind in "iu" else f"{name} holds {dtype} numbers, expected integers"
+        return "" if dtype.kind in "iu" else f"has the dtype {dtype}, expected integers"
     if dtype == np.float64 or (isinstance(claimed, int) and expected.ndim == 0):
         return ""
     why = {"i": "whole numbers cannot hold a gradient: np.zeros_like of an array of integers makes integers",
            "u": "whole numbers cannot hold a gradient",
            "b": "True and False are a mask; multiply it by the gradient",
            "f": "the inputs are float64, and so are their gradients"}.get(dtype.kind, "gradients are real numbers")
-    return f"{name} has the dtype {dtype}, expected float64: {why}"
+    return f"has the dtype {dtype}, expected float64: {why}"
 
 
 def largest(array):
@@ -128,10 +135,11 @@ def count(number, word):
     return f"{number} {word}{'' if number == 1 else 's'}"
 
 
-def worst(rows):
-    """The Row of a variable from its rows in all cases: the first of the worst mark."""
+def worst(rows, cases):
+    """The Row of a variable from its rows in all cases: the first of those with the worst mark. `cases` says the inputs
+    of each."""
     row = max(rows, key=lambda one: (SEVERITY.index(one.mark), -one.number))
-    row.only = not row.right and any(one.right for one in rows)
-    if row.right:
-        row = max(rows, key=lambda one: (SEVERITY.index(one.mark), one.difference or 0.0))
-    return row
+    if row.wrong:
+        row.right_for = next((cases[one.number] for one in rows if one.right), "")
+        return row
+    return max((one for one in rows if one.mark == row.mark), key=lambda one: one.difference or 0.0)

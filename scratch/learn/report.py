@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from data_utils import printable
-from scratch.learn.comparison import TO_DO, Row
+from scratch.learn.comparison import TO_DO, Row, count
+from scratch.options.option import listed
 
 
 @dataclass
@@ -58,21 +59,27 @@ class Report:
 
     def sentences(self):
         """What is to be said below the table, a sentence or two a line."""
-        lines = list(self.problems)
-        for row in self.rows:
-            if not row.wrong:
-                continue
-            text = f"{row.name}{f' (line {row.line})' if row.line else ''}"
-            if row.follows:
-                text += f" is computed from {row.follows}: mend that first."
-            else:
-                said = [part for part in (row.note, row.finding) if part]
-                text += f": {'. '.join(part.rstrip('.') for part in said)}." if said else " is wrong."
-                if row.only:
-                    text += f" It is right for other inputs; here they are {row.case}."
-            lines.append(text if row.returned or not self.ok else
-                         f"{text} It does not matter: what is returned is right.")
+        lines, wrong = list(self.problems), [row for row in self.rows if row.wrong]
+        if self.ok and wrong:
+            lines.append(f"{listed([row.name for row in wrong])} {'is' if len(wrong) == 1 else 'are'} something else "
+                         f"than the table expects. That does not matter: what is returned is right.")
+        elif not self.ok:
+            lines += [self.about(row, wrong) for row in wrong if not row.follows]
         return lines + self.remarks
+
+    @staticmethod
+    def about(row, wrong):
+        """What is to be said of a wrong variable, and of those that follow from it."""
+        text = f"{row.name}{f' (line {row.line})' if row.line else ''}"
+        text += f" {row.note or row.finding or 'is wrong'}."
+        text += f" It {row.finding}." if row.note and row.finding else ""
+        text += f" {row.advice}" if row.advice else ""
+        text += f" For {row.right_for} it is right." if row.right_for else ""
+        following = [one.name for one in wrong if one.follows == row.name and one.function == row.function]
+        if following:
+            follow = "follows" if len(following) == 1 else "follow"
+            text += f" {listed(following)} {follow} from it: mend {row.name} first."
+        return text
 
     def verdict(self):
         """The last line."""
@@ -101,7 +108,7 @@ class Report:
         if self.rows:
             table = self.table()
             widths = [max(len(cells[at]) for cells in table) for at in range(len(table[0]))]
-            lines += [f"{self.exercise}: random inputs and upstream gradients, {' | '.join(self.inputs)}", ""]
+            lines += [f"{self.exercise}, for {count(len(self.inputs), 'random input')} of different shapes", ""]
             for name, mark, *numbers in table:
                 first, second, shape = (cell.rjust(width) for cell, width in zip(numbers, widths[2:], strict=True))
                 lines.append(f"  {name.ljust(widths[0])}  {mark.ljust(widths[1])}  {first}  {second}  {shape}".rstrip())

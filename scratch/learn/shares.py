@@ -56,10 +56,12 @@ def terms_of(function, name, variables, gradients):
 def sizes_of(text, arrays):
     """{letter: size} of the shapes that an exercise's text states, such as "x (N, I), w (I, O)", for these arrays."""
     sizes = {}
-    for names, letters in re.findall(r"((?:\w+, )*\w+) \(([\w·/, ]+)\)", text):
+    for names, letters in re.findall(r"((?:\w+, )*\w+) \(([\w·/,. ]+)\)", text):
         letters = [letter.strip() for letter in letters.split(",") if letter.strip()]
         for name in names.split(", "):
-            if np.ndim(arrays.get(name, 0)) == len(letters):
+            if letters[-1:] == ["..."] and np.ndim(arrays.get(name, 0)):
+                sizes |= {letters[0]: len(arrays[name])}
+            elif np.ndim(arrays.get(name, 0)) == len(letters):
                 sizes |= {letter: size for letter, size in zip(letters, np.shape(arrays.get(name, 0)), strict=True)
                           if re.fullmatch(r"[A-Z]+", letter)}
     return sizes

@@ -9,68 +9,112 @@ import traceback
 
 import numpy as np
 
+ADDS_AT = ("at",)  # np.add.at(total, places, values) adds to its first argument
+WRITES = (*ADDS_AT, "put_along_axis", "copyto")  # these functions write into their first argument
+MATMUL = re.compile(r"matmul: Input operand 1 has a mismatch .*\(size (\d+) is different from (\d+)\)")
+
 
 class Source:
-    """The source of a function; empty where it cannot be had, as of a lambda typed into a prompt.
+    """The source of a function; empty where it cannot be had, as of a function typed at a prompt.
 
-    lines    {variable: line of its last assignment}
-    reads    {variable: the names from which it is computed}
+    lines      {variable: line of its last assignment}
+    adds       the variables to whose parts something is added, by `+=` or np.add.at
+    replaced   {variable: line} where `=` assigns to a part of it inside of a loop
+    buffered   {variable: line} where `+=` adds to a part of it outside of a loop
     """
 
-    def __init__(self, function, returned):
-        self.lines, self.reads = {}, {}
+    def __init__(self, function, returned=()):
+        self.lines, self.first, self.edges, self.adds, self.replaced, self.buffered = {}, {}, set(), set(), {}, {}
+        self.returned = returned
         try:
             text, first = inspect.getsourcelines(inspect.unwrap(function))
             tree = ast.parse(textwrap.dedent("".join(text)))
         except (OSError, TypeError, SyntaxError, ValueError):
             return
         ast.increment_lineno(tree, max(first, 1) - 1)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Assign):
-                self.assigned(node.targets, node.value, node.lineno)
-            elif isinstance(node, ast.AugAssign | ast.AnnAssign | ast.NamedExpr):
-                self.assigned([node.target], node.value, node.lineno)
-            elif isinstance(node, ast.For | ast.comprehension):
-                self.assigned([node.target], node.iter, node.iter.lineno)
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
-                if isinstance(node.args[0], ast.Name) and node.func.attr in ("at", "put_along_axis", "copyto"):
-                    self.assigned(node.args[:1], node, node.lineno)  # np.add.at(de, k, dchosen)
-            elif isinstance(node, ast.Return) and node.value is not None:
-                parts = node.value.elts if isinstance(node.value, ast.Tuple | ast.List) else [node.value]
-                for name, part in zip(returned, parts, strict=False):
-                    if not (isinstance(part, ast.Name) and part.id == name):
-                        self.assigned([ast.Name(name)], part, part.lineno)
+        self.walk(tree, in_loop=False)
+
+    def walk(self, tree, in_loop):
+        for node in ast.iter_child_nodes(tree):
+            self.see(node, in_loop)
+            self.walk(node, in_loop or isinstance(node, ast.For | ast.While))
+
+    def see(self, node, in_loop):
+        """Take down what a statement assigns."""
+        if isinstance(node, ast.Assign):
+            self.assigned(node.targets, node.value, node.lineno)
+            parts = [base_of(part)[0] for target in node.targets for part in parts_of(target)
+                     if isinstance(part, ast.Subscript)]
+            self.replaced |= {name: node.lineno for name in parts if in_loop}
+        elif isinstance(node, ast.AugAssign):
+            self.assigned([node.target], node.value, node.lineno)
+            if isinstance(node.target, ast.Subscript) and isinstance(node.op, ast.Add):
+                self.adds.add(base_of(node.target)[0])
+                self.buffered |= {} if in_loop else {base_of(node.target)[0]: node.lineno}
+        elif isinstance(node, ast.AnnAssign | ast.NamedExpr):
+            self.assigned([node.target], node.value, node.lineno)
+        elif isinstance(node, ast.For):
+            self.assigned([node.target], node.iter, node.lineno)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in WRITES:
+            self.assigned(node.args[:1], node, node.lineno)
+            self.adds |= {base_of(part)[0] for part in node.args[:1] if node.func.attr in ADDS_AT}
+        elif isinstance(node, ast.Return) and node.value is not None:
+            for name, part in zip(self.returned, parts_of(node.value), strict=False):
+                if not (isinstance(part, ast.Name) and part.id == name):
+                    self.assigned([ast.Name(name)], part, part.lineno)
 
     def assigned(self, targets, value, line):
-        read = names_in(value)
         for target in targets:
-            parts = target.elts if isinstance(target, ast.Tuple | ast.List) else [target]
-            values = value.elts if isinstance(value, ast.Tuple | ast.List) else []
+            parts, values = parts_of(target), parts_of(value)
             for at, part in enumerate(parts):
-                base, places = part, set()
-                while isinstance(base, ast.Subscript | ast.Starred | ast.Attribute):
-                    places |= names_in(base.slice) if isinstance(base, ast.Subscript) else set()
-                    base = base.value
-                if isinstance(base, ast.Name):
-                    own = names_in(values[at]) if len(values) == len(parts) > 1 else read
-                    self.lines[base.id] = max(line, self.lines.get(base.id, 0))
-                    self.reads.setdefault(base.id, set()).update(own | places)
+                name, places = base_of(part)
+                if name:
+                    self.lines[name] = max(line, self.lines.get(name, 0))
+                    self.first[name] = min(line, self.first.get(name, line))
+                    own = names_in(values[at]) if len(values) == len(parts) else names_in(value)
+                    self.edges |= {(name, read, line) for read in own | places}
 
     def comes_from(self, name):
-        """All names from which a variable is computed, directly or through others; None if the source is unknown."""
-        if not self.reads:
-            return None
-        found, open_names = set(), [name]
+        """All variables from which a variable is computed, directly or through others. An argument that is assigned
+        only later does not count: what was read then is what the function was given."""
+        found, open_names = set(), {name}
         while open_names:
-            for one in self.reads.get(open_names.pop(), ()):
-                if one not in found:
-                    found.add(one)
-                    open_names.append(one)
+            one = open_names.pop()
+            found.add(one)
+            open_names |= {read for assigned, read, line in self.edges
+                           if assigned == one and self.first.get(read, line + 1) <= line} - found
         return found - {name}
+
+
+def parts_of(tree):
+    return tree.elts if isinstance(tree, ast.Tuple | ast.List) else [tree]
+
+
+def base_of(tree):
+    """("dx", the names in its places) of dx, dx[...] or dx.flat[...]; ("", …) of what is no variable."""
+    places = set()
+    while isinstance(tree, ast.Subscript | ast.Starred | ast.Attribute):
+        places |= names_in(tree.slice) if isinstance(tree, ast.Subscript) else set()
+        tree = tree.value
+    return (tree.id if isinstance(tree, ast.Name) else ""), places
 
 
 def names_in(tree):
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def about_adding(name, source, right):
+    """A sentence about `=` where the right function adds, or about `+=` with places that repeat; "" where neither is so.
+    `right` is the Source of the right function."""
+    if name not in right.adds:
+        return ""
+    if name in source.replaced and name not in source.adds:
+        return f"Line {source.replaced[name]} assigns to a part of {name} in a loop: there = keeps only what the " \
+               f"last round wrote, and += adds."
+    if name in source.buffered and name not in right.buffered:
+        return f"Line {source.buffered[name]} adds with an array of places: where a place is in it several times, " \
+               f"+= adds only once, and np.add.at adds each time."
+    return ""
 
 
 def in_words(error, files, where):
@@ -85,16 +129,17 @@ def in_words(error, files, where):
         said, kind = "", "it calls itself without end"
     elif isinstance(error, EOFError):
         said, kind = "", "it asks for input(), and nobody answers: an exercise is checked without a keyboard"
+    elif sizes := MATMUL.search(said):
+        said, kind = "", f"the inner sizes of a matrix product have to be equal, and are {sizes[2]} and {sizes[1]}"
     if len(said) > 300:
         said = f"{said[:300]}…"
+    said = f"{kind}{': ' if said else ''}{said}".rstrip(".")
     if not frames:
-        return f"{where} stopped: {kind}{': ' if said else ''}{said}."
+        return f"{where} stopped: {said}."
     frame, line = frames[-1]
     code = linecache.getline(frame.f_code.co_filename, line).strip()
-    text = f"{where} stopped in line {line}"
-    text += f", `{code}`" if code else ""
-    text += f": {kind}{': ' if said else ''}{said}"
     known = frame.f_locals
     words = dict.fromkeys(re.findall(r"[^\W\d]\w*", code))
     shapes = [f"{word} {known[word].shape}" for word in words if isinstance(known.get(word), np.ndarray)]
-    return f"{text.rstrip('.')}." + (f" Shapes there: {', '.join(shapes)}." if shapes else "")
+    return (f"{where} stopped in line {line}{f', `{code}`' if code else ''}: {said}."
+            + (f" Shapes there: {', '.join(shapes)}." if shapes else ""))

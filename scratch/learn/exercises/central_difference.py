@@ -35,7 +35,7 @@ def central_difference(f, x, dy, h):
         moved[i] = x[i]
         dx[i] = (above - below) / (2 * h)
     # instead:
-    # dx = ...  # TODO the gradient of Σ dy · f(x) by x, shape of x
+    # dx = ...  # TODO ∂L/∂x of L = Σ dy · f(x), shape of x
     # # for i in np.ndindex(*x.shape):
     # end
     return dx

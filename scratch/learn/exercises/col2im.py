@@ -59,6 +59,6 @@ HINTS = (
 
 
 def cases(rng):
-    for N, H, W, C, kernel, stride, padding in ((2, 5, 6, 3, (3, 2), 1, 0), (1, 6, 5, 2, (2, 3), 2, 1),
+    for N, H, W, C, kernel, stride, padding in ((5, 7, 6, 3, (3, 2), 1, 0), (1, 6, 5, 2, (2, 3), 2, 1),
                                                 (3, 7, 4, 1, (4, 2), 3, 2)):
         yield {"x": rng.standard_normal((N, H, W, C)), "kernel": kernel, "stride": stride, "padding": padding}

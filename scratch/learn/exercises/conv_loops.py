@@ -77,6 +77,6 @@ HINTS = (
 
 
 def cases(rng):
-    for N, H, W, C, O, KH, KW, stride, padding in ((2, 5, 6, 3, 2, 3, 2, 1, 0), (1, 6, 5, 2, 3, 2, 3, 2, 1)):
+    for N, H, W, C, O, KH, KW, stride, padding in ((5, 7, 6, 3, 4, 3, 2, 1, 0), (1, 6, 5, 2, 3, 2, 3, 2, 1)):
         yield {"x": rng.standard_normal((N, H, W, C)), "w": rng.standard_normal((KH, KW, C, O)),
                "b": rng.standard_normal(O), "stride": stride, "padding": padding}

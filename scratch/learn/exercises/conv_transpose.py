@@ -74,6 +74,6 @@ HINTS = (
 
 
 def cases(rng):
-    for N, H, W, C, O, KH, KW, stride, padding in ((2, 3, 4, 3, 2, 3, 2, 1, 0), (1, 3, 2, 2, 3, 4, 3, 2, 1)):
+    for N, H, W, C, O, KH, KW, stride, padding in ((5, 6, 7, 3, 4, 3, 2, 1, 0), (1, 3, 2, 2, 3, 4, 3, 2, 1)):
         yield {"x": rng.standard_normal((N, H, W, C)), "w": rng.standard_normal((C, KH, KW, O)),
                "b": rng.standard_normal(O), "stride": stride, "padding": padding}

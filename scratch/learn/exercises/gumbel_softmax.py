@@ -54,5 +54,5 @@ HINTS = (
 
 
 def cases(rng):
-    for N, P, K, tau in ((3, 4, 5, 0.7), (1, 2, 3, 2.0), (2, 1, 8, 0.3)):
+    for N, P, K, tau in ((5, 6, 7, 0.7), (1, 2, 3, 1.6), (2, 1, 8, 0.3)):
         yield {"a": rng.standard_normal((N, P, K)), "g": rng.gumbel(size=(N, P, K)), "tau": tau}

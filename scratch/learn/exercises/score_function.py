@@ -33,8 +33,8 @@ def score_function(mu, logvar, z, f):
     # instead:
     # score_mu = ...  # TODO ∂log q(z)/∂mu, shape (S, Z)
     # score_logvar = ...  # TODO ∂log q(z)/∂logvar, shape (S, Z)
-    # dmu = ...  # TODO the mean over the draws of f(z) · score_mu, shape (Z,)
-    # dlogvar = ...  # TODO the same with score_logvar, shape (Z,)
+    # dmu = ...  # TODO ∂E[f(z)]/∂mu: the mean over the draws of f(z) · score_mu, shape (Z,)
+    # dlogvar = ...  # TODO ∂E[f(z)]/∂logvar: the same with score_logvar, shape (Z,)
     # end
     return dmu, dlogvar
 

@@ -60,5 +60,5 @@ HINTS = (
 
 
 def cases(rng):
-    for M, D, K, T in ((7, 3, 4, 1.0), (1, 2, 5, 2.0), (10, 4, 3, 0.7)):
+    for M, D, K, T in ((7, 3, 5, 1.6), (1, 2, 4, 1.0), (10, 4, 3, 0.7)):
         yield {"z": rng.standard_normal((M, D)), "e": rng.standard_normal((K, D)), "T": T}
