@@ -10,6 +10,7 @@ from scratch.learn.exercise import exercise
 from scratch.learn.folder import DONE, Folder
 from scratch.learn.lessons import LESSONS, NAMES
 from scratch.learn.own_process import SECONDS, check_file, read
+from scratch.learn.report import wrapped
 from scratch.options.errors import InputError
 from scratch.options.option import listed, nearest
 
@@ -125,7 +126,8 @@ def hint(arguments):
     folder = Folder(arguments.dir)
     number, text = folder.next_hint(arguments.what)
     total = len(exercise(arguments.what).hints)
-    say(f"Hint {number} of {total}: {text}")
+    for line in wrapped(f"Hint {number} of {total}: {text}"):
+        say(line)
     if number == total:
         say(f"That was the last one. The solution: {PROGRAM} solution {arguments.what}")
     return 0
@@ -166,6 +168,6 @@ def mark(file, arguments):
         say(line)
     folder = Folder(file.parent)
     folder.record(report.exercise, file, report.ok)
-    if not report.ok:
+    if not (report.ok or report.problems):
         say(f"A hint: {PROGRAM} hint {report.exercise}")
     return 0 if report.ok else 1 if report.usable else 2

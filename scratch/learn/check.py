@@ -173,7 +173,7 @@ class Attempt:
                 row.returned = False  # as a variable it is right, but it was not returned
         self.stopped = True
         got = "None" if result is None else f"{len(result)} values" if isinstance(result, tuple | list) else \
-            an(type(result).__name__)
+            an(type(result).__name__.replace("ndarray", "array"))
         raise Stopped(f"{function.name} returned {got}, expected {count(wanted, 'value')}: end it with "
                       f"`return {function.returns}`.")
 
@@ -221,12 +221,14 @@ def explain(rows, attempts, given):
         if not row.follows:
             row.finding = finding(row, attempt)
             row.advice = about_adding(row.name, source, Source(getattr(attempt.task.module, row.function)))
+        if not function.asked:
+            row.advice = f"{row.function} was given, and was right: what has changed in it?"
 
 
 def finding(row, attempt):
     """What a wrong variable looks like, in words; "" where no explanation fits, or where no numbers can be compared."""
     claimed = row.claimed
-    if not isinstance(claimed, np.ndarray) or claimed.dtype.kind != "f" or row.expected.dtype.kind != "f":
+    if not isinstance(claimed, np.ndarray) or not claimed.dtype == row.expected.dtype == np.float64:
         return ""
     if not claimed.size or not np.isfinite(claimed).all():
         return ""

@@ -17,7 +17,7 @@ from scratch.options.errors import InputError
 
 SECONDS = 20  # for the whole check; those here take less than one
 GRACE = 10  # more, in which the process ends by itself and says where it was
-KEPT = 4000  # characters of what a file prints
+KEPT = 2000  # characters of what a file prints
 
 
 def check_file(path, seconds=SECONDS):

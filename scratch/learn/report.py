@@ -1,10 +1,18 @@
 """What a check found, as text for a terminal, a notebook, and another process."""
 
+import textwrap
 from dataclasses import dataclass, field
 
 from data_utils import printable
-from scratch.learn.comparison import TO_DO, Row, count
+from scratch.learn.comparison import TO_DO, Row
 from scratch.options.option import listed
+
+WIDTH = 100  # characters of a line
+
+
+def wrapped(text):
+    """The lines of a sentence; all but the first are indented."""
+    return textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False) or [""]
 
 
 @dataclass
@@ -108,13 +116,14 @@ class Report:
         if self.rows:
             table = self.table()
             widths = [max(len(cells[at]) for cells in table) for at in range(len(table[0]))]
-            lines += [f"{self.exercise}, for {count(len(self.inputs), 'random input')} of different shapes", ""]
+            shapes = f"{len(self.inputs)} random inputs of different shapes" if len(self.inputs) > 1 else "random inputs"
+            lines += [f"{self.exercise}, for {shapes}", ""]
             for name, mark, *numbers in table:
                 first, second, shape = (cell.rjust(width) for cell, width in zip(numbers, widths[2:], strict=True))
                 lines.append(f"  {name.ljust(widths[0])}  {mark.ljust(widths[1])}  {first}  {second}  {shape}".rstrip())
             lines.append("")
-        below = self.sentences()
-        return [*lines, *below, *([""] if below else []), self.verdict()]
+        below = [line for sentence in self.sentences() for line in wrapped(sentence)]
+        return [*lines, *below, *([""] if below else []), *wrapped(self.verdict())]
 
     def _repr_markdown_(self):
         table = self.table() if self.rows else []

@@ -104,7 +104,7 @@ def names_in(tree):
 
 
 def about_adding(name, source, right):
-    """A sentence about `=` where the right function adds, or about `+=` with places that repeat; "" where neither is so.
+    """A sentence about `=` where the right function adds, or about `+=` with places that repeat; or "".
     `right` is the Source of the right function."""
     if name not in right.adds:
         return ""
@@ -112,8 +112,8 @@ def about_adding(name, source, right):
         return f"Line {source.replaced[name]} assigns to a part of {name} in a loop: there = keeps only what the " \
                f"last round wrote, and += adds."
     if name in source.buffered and name not in right.buffered:
-        return f"Line {source.buffered[name]} adds with an array of places: where a place is in it several times, " \
-               f"+= adds only once, and np.add.at adds each time."
+        return f"Line {source.buffered[name]} adds at an array of places: where a place is in it several times, += " \
+               f"adds only once, and np.add.at adds each time."
     return ""
 
 
@@ -127,6 +127,8 @@ def in_words(error, files, where):
         said, kind = "", "it ends the program: leave out exit() and sys.exit()"
     elif isinstance(error, RecursionError):
         said, kind = "", "it calls itself without end"
+    elif isinstance(error, ImportError):
+        said += "; NumPy and the standard library are enough here"
     elif isinstance(error, EOFError):
         said, kind = "", "it asks for input(), and nobody answers: an exercise is checked without a keyboard"
     elif sizes := MATMUL.search(said):

@@ -35,9 +35,6 @@ def report_of(task, file):
         code = (error.text or "").strip()
         text = f"Python cannot read line {error.lineno}{f', `{code}`' if code else ''}: {error.msg}."
         return Report(task.name, usable=False, problems=[text])
-    except ImportError as error:
-        text = in_words(error, {file}, "The file")
-        return Report(task.name, usable=False, problems=[f"{text} NumPy and the standard library are enough here."])
     except (Exception, SystemExit) as error:
         return Report(task.name, usable=False, problems=[in_words(error, {file}, "The file")])
     given = {one: getattr(module, one) for one in task.functions if callable(getattr(module, one, None))}

@@ -4,8 +4,8 @@ This is called im2col.
 
     patches[n, i, j, u, v, c] = x[n, i·s + u − p, j·s + v − p, c]        0 outside of x
 
-Shapes: x (N, H, W, C), kernel (KH, KW), stride s, padding p; patches (N, OH, OW, KH, KW, C) with OH = ⌊(H + 2p − KH) /
-s⌋ + 1.
+Shapes: x (N, H, W, C), kernel (KH, KW), stride s, padding p; patches (N, OH, OW, KH, KW, C) with
+OH = ⌊(H + 2p − KH) / s⌋ + 1.
 
 With it a convolution is one matrix product: reshape patches to (N·OH·OW, KH·KW·C), the kernel to (KH·KW·C, O).
 

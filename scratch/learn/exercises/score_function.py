@@ -12,8 +12,8 @@ not be smooth: it may count, round, or choose the nearest code.
 
     log q(z) = −½ ((z − mu)² / σ² + logvar + log 2π), summed over the Z numbers of z
 
-Shapes: mu, logvar (Z,), z (S, Z), f(z) (S,): one value for each draw; score_mu, score_logvar (S, Z). (Williams 1992,
-doi:10.1007/BF00992696)
+Shapes: mu, logvar (Z,), z (S, Z), f(z) (S,): one value for each draw; score_mu, score_logvar (S, Z).
+(Williams 1992, doi:10.1007/BF00992696)
 
 Where to begin: differentiate log q by mu, and by logvar, with z held fixed. Here z is a number that was drawn, not a
 function of mu: this is what differs from the reparameterization. For the second, 1/σ² is exp(−logvar).

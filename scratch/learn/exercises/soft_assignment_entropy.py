@@ -12,9 +12,9 @@ none.
 Shapes: z (M, D), the codebook e (K, D), a, p (M, K), mean (K,), gap a number; T > 0 is a temperature.
 
 Where to begin: five steps back, one line each. gap → mean → p → a, and then from a to z and to e. For the softmax, a
-change of one a[m, j] changes all p[m, ·] of its row, as they add up to 1. For the last step, write the square out: a[m,
-j] = −(‖z[m]‖² − 2 z[m]·e[j] + ‖e[j]‖²) / T, or take ∂a[m, j]/∂z[m] = −2 (z[m] − e[j]) / T as it is. (Yu et al. 2024,
-arXiv:2310.05737, penalises this entropy in its codebook)
+change of one a[m, j] changes all p[m, ·] of its row, as they add up to 1. For the last step, ∂a[m, j]/∂z[m] is a vector
+of D numbers; over which index do you have to sum to get dz, and over which to get de?
+(Yu et al. 2024, arXiv:2310.05737, penalise this entropy)
 """
 
 import numpy as np
