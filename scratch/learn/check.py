@@ -115,30 +115,31 @@ class Attempt:
             self.call_right(backward, [*copied(self.upstream.values()), right])
             self.mark(backward, [*copied(self.upstream.values()), saved])
 
-    def call_right(self, function, arguments):
+    def call_right(self, function, values):
         """Call a right function and keep its variables; what it saved."""
-        result, variables, error = call(getattr(self.task.module, function.name), arguments)
+        result, variables, error = call(getattr(self.task.module, function.name), values)
         if error:
             raise error
         parts = result if isinstance(result, tuple) else (result,)
         self.right[function.name] = variables | dict(zip(function.returned, parts, strict=False))
         return parts[-1]
 
-    def mark(self, function, arguments):
+    def mark(self, function, values):
         """Call the student's function and compare; what it saved. Raises Stopped."""
         theirs = self.given.get(function.name, getattr(self.task.module, function.name))
-        self.check_signature(function, theirs, len(arguments))
-        before = copied(arguments[: len(function.arguments) - (function.name == "backward")])
-        result, variables, error = call(theirs, arguments)
+        self.check_signature(function, theirs, len(values))
+        before = copied(values[: len(function.arguments) - (function.name == "backward")])
+        result, variables, error = call(theirs, values)
         if error:
-            given = {id(argument) for argument in arguments}  # still what they were when the function was called
+            given = {id(argument) for argument in values}  # still what they were when the function was called
             reached = {name: value for name, value in variables.items() if id(value) not in given}
             self.compare(function, dict.fromkeys(function.rows, UNREACHED) | reached)
             self.stopped = True
             raise Stopped(self.why(error, function))
         parts = self.parts(function, result, variables)
         self.compare(function, variables | dict(zip(function.returned, parts, strict=False)))
-        self.check_unchanged(function, before, arguments)
+        self.check_unchanged(function, before, values)
+        self.check_repeatable(function, theirs, values, parts)
         return parts[-1]
 
     def compare(self, function, variables):
@@ -186,6 +187,17 @@ class Attempt:
                               f"write {name} = {name} * 2 rather than {name} *= 2, and copy before you assign to a "
                               f"part.")
 
+    def check_repeatable(self, function, theirs, values, parts):
+        """Raises Stopped if a function returned something wrong and returns something else when called again."""
+        if all(row.right for row in self.rows if row.function == function.name and row.returned):
+            return
+        result, _, error = call(theirs, copied(values))
+        again = result if isinstance(result, tuple | list) else (result,)
+        for name, first, second in zip(function.returned, parts, again, strict=False):
+            if not error and changed(first, second):
+                raise Stopped(f"{function.name} returns another {name} each time it is called: does it draw random "
+                              f"numbers? What is random was drawn before, and is among what it was given.")
+
     def why(self, error, function):
         """A sentence about an exception; "" if the line in which it happened waits for a TODO."""
         trace = error.__traceback__
@@ -219,19 +231,21 @@ def explain(rows, attempts, given):
         first = [name for name in wrong if not source.comes_from(name) & {*wrong, row.name}]
         row.follows = first[0] if first else ""
         if not row.follows:
-            row.finding = finding(row, attempt)
             row.advice = about_adding(row.name, source, Source(getattr(attempt.task.module, row.function)))
+            found = finding(row, attempt)
+            row.finding = said(found, row.gradient) if found and not (row.advice and found.kind == "part") else ""
         if not function.asked:
             row.advice = f"{row.function} was given, and was right: what has changed in it?"
 
 
 def finding(row, attempt):
-    """What a wrong variable looks like, in words; "" where no explanation fits, or where no numbers can be compared."""
+    """What a wrong variable looks like, as a diagnosis.Finding; None where nothing fits, or where no numbers can be
+    compared."""
     claimed = row.claimed
     if not isinstance(claimed, np.ndarray) or not claimed.dtype == row.expected.dtype == np.float64:
-        return ""
+        return None
     if not claimed.size or not np.isfinite(claimed).all():
-        return ""
+        return None
     task, right = attempt.task, attempt.right
     known = {name: value for variables in right.values() for name, value in variables.items()
              if isinstance(value, np.ndarray) and value.dtype.kind == "f"}
@@ -239,11 +253,19 @@ def finding(row, attempt):
     others = {name: known[name] for name in task.functions[row.function].rows if name != row.name and name in known}
     numbers = {name: value for name, value in attempt.inputs.items() if isinstance(value, int | float)}
     sizes = sizes_of(task.module.__doc__, known) | numbers
-    found = looks_like(
+    return looks_like(
         claimed, row.expected, name=row.name, precision=1e-9, others=others, upstream=attempt.upstream,
         arrays={name: value for name, value in known.items() if name not in gradients},
         constants={name: value for name, value in sizes.items() if value not in PLAIN},
         terms=terms_of(getattr(task.module, row.function), row.name, right[row.function], gradients))
-    if not found or not (row.gradient or found.kind in ("factor", "zero", "order", "precision")):
-        return ""
-    return str(found) if row.gradient else str(found).replace("the right gradient", "the right one")
+
+
+def said(found, gradient):
+    """A Finding in words. Those about values that are no gradients are said more carefully, or not at all."""
+    if gradient:
+        return str(found)
+    if found.kind == "difference":
+        return f"is wrong: {found.evidence}"
+    if found.kind in ("factor", "zero", "order", "precision"):
+        return str(found).replace("the right gradient", "the right one")
+    return ""

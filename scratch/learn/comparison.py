@@ -80,10 +80,9 @@ def compare(function, name, claimed, expected, scale, rounding=ROUNDING, returne
         row.mark, row.note = SHAPE, f"has the shape {claimed.shape}, expected {expected.shape}"
         return row
     if expected.dtype.kind in "iu":
-        row.difference, row.allowed = float(np.sum(claimed != expected)), 0.0
-        row.mark = WRONG if row.difference else EXACT
-        if row.difference:
-            row.note = f"differs at {row.difference:.0f} of {expected.size} places"
+        differing, row.allowed = int(np.sum(claimed != expected)), 0.0
+        row.mark = WRONG if differing else EXACT
+        row.note = f"differs at {differing} of {expected.size} places" if differing else ""
         return row
     bad = ~np.isfinite(claimed)
     if np.any(bad):
@@ -94,7 +93,8 @@ def compare(function, name, claimed, expected, scale, rounding=ROUNDING, returne
     row.difference = largest(claimed - expected)
     row.mark = EXACT if row.difference == 0 else APPROXIMATE if row.difference <= row.allowed else WRONG
     if row.mark == WRONG and row.difference < 1e-3 * size:
-        row.note = f"is right to about {-math.log10(row.difference / size):.0f} digits, more than rounding explains"
+        digits, left = -math.log10(row.difference / size), -math.log10(rounding)
+        row.note = f"is right to about {digits:.0f} digits only, and rounding leaves at least {left:.0f}"
     return row
 
 

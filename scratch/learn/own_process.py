@@ -73,10 +73,11 @@ def read(path):
 def keep(stream, printed):
     """Read all that a process prints; keep the beginning."""
     room = KEPT + 1
-    for block in iter(lambda: stream.read1(65536), b""):
-        if room > 0:
-            printed.append(block[:room].decode("utf-8", "backslashreplace"))
-            room -= len(block)
+    with stream:
+        for block in iter(lambda: stream.read1(65536), b""):
+            if room > 0:
+                printed.append(block[:room].decode("utf-8", "backslashreplace"))
+                room -= len(block)
 
 
 def shown(printed):

@@ -116,7 +116,8 @@ class Report:
         if self.rows:
             table = self.table()
             widths = [max(len(cells[at]) for cells in table) for at in range(len(table[0]))]
-            shapes = f"{len(self.inputs)} random inputs of different shapes" if len(self.inputs) > 1 else "random inputs"
+            several = len(self.inputs) > 1
+            shapes = f"{len(self.inputs)} random inputs of different shapes" if several else "random inputs"
             lines += [f"{self.exercise}, for {shapes}", ""]
             for name, mark, *numbers in table:
                 first, second, shape = (cell.rjust(width) for cell, width in zip(numbers, widths[2:], strict=True))

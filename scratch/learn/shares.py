@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import math
 import re
 import textwrap
 from functools import cache
@@ -45,12 +46,13 @@ def terms_of(function, name, variables, gradients):
         title = " and ".join(dict.fromkeys(through))
         expression = compile(ast.fix_missing_locations(ast.Expression(summand)), "<summand>", "eval")
         share = sign * np.asarray(eval(expression, {**function.__globals__, **variables}))  # a line of ours, no user's
-        if not title or title in terms or share.size not in (1, right.size):
+        if not title or title in terms:
             return {}
-        terms[title] = share.reshape(right.shape) if share.size == right.size else np.broadcast_to(share, right.shape)
-    if not terms or not np.allclose(sum(terms.values()), right, rtol=1e-9, atol=1e-12):
+        terms[title] = share
+    total = np.asarray(sum(terms.values()))
+    if not terms or total.size != right.size or not np.allclose(total.ravel(), right.ravel(), rtol=1e-9, atol=1e-12):
         return {}
-    return terms
+    return {title: np.broadcast_to(share, total.shape).reshape(right.shape) for title, share in terms.items()}
 
 
 def sizes_of(text, arrays):
@@ -60,7 +62,7 @@ def sizes_of(text, arrays):
         letters = [letter.strip() for letter in letters.split(",") if letter.strip()]
         for name in names.split(", "):
             if letters[-1:] == ["..."] and np.ndim(arrays.get(name, 0)):
-                sizes |= {letters[0]: len(arrays[name])}
+                sizes |= {letters[0]: len(arrays[name]), "numbers in an image": math.prod(arrays[name].shape[1:])}
             elif np.ndim(arrays.get(name, 0)) == len(letters):
                 sizes |= {letter: size for letter, size in zip(letters, np.shape(arrays.get(name, 0)), strict=True)
                           if re.fullmatch(r"[A-Z]+", letter)}

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 
-def call(function, arguments):
+def call(function, passed):
     """(result, {name: value} of its variables, exception or None).
 
     The variables are those at the moment when the function returned or raised. They are seen through the interpreter's
@@ -23,7 +23,7 @@ def call(function, arguments):
     before = sys.getprofile()
     sys.setprofile(watch)
     try:
-        return function(*arguments), found, None
+        return function(*passed), found, None
     except (Exception, SystemExit) as error:
         return None, found, error
     finally:

@@ -38,6 +38,7 @@ ALLOWED = {
     "instruments": FORMULAS | {"bottlenecks", "models", "training.held_out", "data_utils"},
     "figures": {"arrays", "options.errors", "bottlenecks", "instruments", "data_utils"},
     "runs": FORMULAS | {"bottlenecks", "models", "options", "training", "data_utils"},
+    "learn": {"gradcheck.diagnosis", "options.errors", "options.option", "data_utils"},
     "commands": ROOMS | FORMULAS | {"data_utils"},
     "__main__": {"commands"},
     "__init__": {"models.build", "runs"},
