@@ -94,7 +94,7 @@ def report_of(name, path, found, where, status, seconds):
         frame = re.search(rf'File "{file}", line (\d+) in (\S+)', trace)
         at = f": it was in line {frame[1]}" if frame else ""
         at += f", in {frame[2]}" if frame and frame[2] != "<module>" else ""
-        text = f"It did not end within {seconds:g} seconds{at}. Is there a loop that never ends?"
+        text = f"It did not end within {seconds:g} s{at}. Is there a loop that never ends?"
         return Report(name, problems=[text], usable=bool(frame) and frame[2] != "<module>")
     text = f"It ended Python itself, with status {status}, before it was checked: leave out os._exit() and the like."
     return Report(name, problems=[text], usable=False)

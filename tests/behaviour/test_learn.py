@@ -104,7 +104,7 @@ def test_a_solution_is_the_derivative(name):
     task = exercise(name)
     rng = np.random.default_rng(2)
     for inputs, module in each_case(name):
-        if name == "relu" and (inputs["x"] == 0).any() or name == "max_pool" and (inputs["x"] % 1 == 0).all():
+        if (name == "relu" and (inputs["x"] == 0).any()) or (name == "max_pool" and (inputs["x"] % 1 == 0).all()):
             continue  # at a kink
         if any(np.max(np.abs(value)) > 100 for value in inputs.values() if isinstance(value, np.ndarray)):
             continue  # there the function is a straight line, and steps are lost in rounding
@@ -276,7 +276,7 @@ def test_a_sign_or_a_factor_is_told_at_the_variable_that_has_it(name, function, 
         report = report_of(name, (line, f"{indent}{row} = {times} * ({value})"))
         found = next(one for one in report.rows if one.name == row and one.function == function)
         assert found.mark == "wrong" and words in found.finding and not found.follows, str(report)
-        assert found.line and f"{row} (line {found.line})" in str(report) or report.ok
+        assert (found.line and f"{row} (line {found.line})" in str(report)) or report.ok
         others = [one for one in report.rows if not one.right and one is not found]
         assert all(one.follows == row for one in others), str(report)
         assert not report.ok or not found.returned
@@ -293,7 +293,8 @@ MISTAKES = [  # exercise, [(right, wrong)], words of the report
     ("col2im", [("stride] += dpatches", "stride] = dpatches")], "dx follows from it: mend dpadded first"),
     ("max_pool", [("c] += dy", "c] = dy")], "For x (3, 7, 5, 1), k 2, stride 3 it is right"),
     ("squared_error", [(" / len(difference)", "")], "N times the right gradient"),
-    ("squared_error", [("len(difference)\n    return dy", "difference.size\n    return dy")], "1/(numbers in an image) of the right gradient"),
+    ("squared_error", [("len(difference)\n    return dy", "difference.size\n    return dy")],
+     "1/(numbers in an image) of the right gradient"),
     ("squared_error", [("dL * 2", "2")], "without the upstream gradient"),
     ("bce_from_logits", [(" - delements * x", "")], "without the share of delements"),
     ("gaussian_kl", [(" - delements * 0.5", "")], "without the share of delements"),
@@ -340,7 +341,8 @@ def test_rounding_is_no_mistake():
 
 def test_what_is_returned_decides():
     """The variables between are help: whoever finds a shorter way need not have them."""
-    other = report_of("bce_from_logits", ("    delements = np.full(a.shape, dL / len(x))\n    dsoftplus = delements\n", ""),
+    steps = "    delements = np.full(a.shape, dL / len(x))\n    dsoftplus = delements\n"
+    other = report_of("bce_from_logits", (steps, ""),
                       ("dsoftplus * sigmoid(a) - delements * x", "dL * (sigmoid(a) - x) / len(x)"))
     assert other.ok and [row.mark for row in other.rows[:2]] == ["left out", "left out"]
     unused = report_of("categorical_kl", ("(logp + np.log(K))", "(logp + np.log(K) + 5)"))
