@@ -72,8 +72,11 @@ class Exercise:
 
     def template(self, command):
         """The student's file; `command` is what checks it."""
-        return f'# Exercise "{self.name}", lesson {self.lesson.number}. Fill in what is marked TODO, then run\n' \
-               f"#     {command}\n{self.text(solved=False)}"
+        lines = [f'# Exercise "{self.name}", lesson {self.lesson.number}. Fill in what is marked TODO, then run',
+                 f"#     {command}"]
+        if "backward" in self.functions:
+            lines.append("# L is one number, computed from what forward returns. dx is ∂L/∂x, and has the shape of x.")
+        return "\n".join([*lines, self.text(solved=False)])
 
     def text(self, solved):
         """The file without the checker's part, with the right lines or with those that stand for them."""

@@ -29,7 +29,7 @@ from scratch.module import Parameter
 from scratch.optim import Adam
 from scratch.options.errors import InputError
 from tests.support.closeness import assert_close
-from tests.support.exercises import functions, report_of, solved
+from tests.support.exercises import functions, line_of, report_of, solved
 
 ROOT = Path(__file__).resolve().parents[2]
 EXACT = 1e-12  # two ways of computing the same in float64
@@ -257,19 +257,19 @@ def test_a_solution_passes_and_a_template_does_not_yet(name):
     assert "Everything marked TODO is still to do" in str(begun)
 
 
-def last_assignment(name, row):
-    """The line of the solution that assigns a variable last, if it is a plain assignment."""
-    found = re.findall(rf"^ *{row} = .*$", exercise(name).text(solved=True), flags=re.M)
-    return found[-1] if found else None
+def plain_assignments():
+    """(exercise, function, variable, line) of what a single line of a solution computes: no loop fills it, and it is no
+    index."""
+    for name in NAMES:
+        for function in exercise(name).functions.values():
+            for row in function.asked:
+                lines = re.findall(rf"^ *{row} = .*$", exercise(name).text(solved=True), flags=re.M)
+                if lines and not re.search(r"np\.zeros|np\.empty", lines[-1]) and row != "k":
+                    yield name, function.name, row, lines[-1]
 
 
-@pytest.mark.parametrize("name, function, row", [
-    (name, function.name, row) for name in NAMES for function in exercise(name).functions.values()
-    for row in function.asked])
-def test_a_sign_or_a_factor_is_told_at_the_variable_that_has_it(name, function, row):
-    line = last_assignment(name, row)
-    if line is None or "np.zeros" in line or "np.empty" in line or row == "k":
-        pytest.skip("filled in a loop, or an index")
+@pytest.mark.parametrize("name, function, row, line", plain_assignments())
+def test_a_sign_or_a_factor_is_told_at_the_variable_that_has_it(name, function, row, line):
     indent, value = line.split(f"{row} = ")
     value = value.split("  #")[0]
     for times, words in ((-1, "opposite sign"), (2, "twice")):
@@ -295,7 +295,7 @@ MISTAKES = [  # exercise, [(right, wrong)], words of the report
     ("squared_error", [(" / len(difference)", "")], "N times the right gradient"),
     ("squared_error", [("len(difference)\n    return dy", "difference.size\n    return dy")],
      "1/(numbers in an image) of the right gradient"),
-    ("squared_error", [("dL * 2", "2")], "without the upstream gradient"),
+    ("squared_error", [("dloss * 2", "2")], "without the upstream gradient"),
     ("bce_from_logits", [(" - delements * x", "")], "without the share of delements"),
     ("gaussian_kl", [(" - delements * 0.5", "")], "without the share of delements"),
     ("gaussian_kl", [("dvar * var", "dvar")], "the right gradient"),
@@ -341,9 +341,9 @@ def test_rounding_is_no_mistake():
 
 def test_what_is_returned_decides():
     """The variables between are help: whoever finds a shorter way need not have them."""
-    steps = "    delements = np.full(a.shape, dL / len(x))\n    dsoftplus = delements\n"
+    steps = "    delements = np.full(a.shape, dloss / len(x))\n    dsoftplus = delements\n"
     other = report_of("bce_from_logits", (steps, ""),
-                      ("dsoftplus * sigmoid(a) - delements * x", "dL * (sigmoid(a) - x) / len(x)"))
+                      ("dsoftplus * sigmoid(a) - delements * x", "dloss * (sigmoid(a) - x) / len(x)"))
     assert other.ok and [row.mark for row in other.rows[:2]] == ["left out", "left out"]
     unused = report_of("categorical_kl", ("(logp + np.log(K))", "(logp + np.log(K) + 5)"))
     assert unused.ok and "dp and dlogp are something else than the table expects" in str(unused)
@@ -380,13 +380,14 @@ def test_a_forward_that_was_given_has_to_stay_right():
     ([("x, w = saved", "x, w = saved; x += 2")], "changes x"),
     ([("y = x @ w + b", "y = x @ w + b; w[0] = 0")], "forward changes w"),
     ([("def backward(dy, saved)", "def backward(dy)")], "cannot be called as backward(dy, saved)"),
-    ([("dw = x.T @ dy", "dw = x.T @ dyy")], "stopped in line 35, `dw = x.T @ dyy`: NameError"),
+    ([("dw = x.T @ dy", "dw = x.T @ dyy")], "stopped in line LINE, `dw = x.T @ dyy`: NameError"),
     ([("dw = x.T @ dy", "dw = backward(dy, saved)[1]")], "calls itself without end"),
     ([("dw = x.T @ dy", "raise SystemExit")], "ends the program"),
     ([("dw = x.T @ dy", "import torchy")], "No module named 'torchy'; NumPy and the standard library are enough"),
 ])
 def test_what_a_function_can_get_wrong_besides_numbers(changes, words):
     report = report_of("linear", *changes)
+    words = words.replace("LINE", str(line_of(solved("linear", *changes), changes[0][1])))
     assert not report.ok and report.usable and words in " ".join(str(report).split()), str(report)
 
 

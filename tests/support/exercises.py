@@ -15,6 +15,11 @@ def solved(name, *changes):
     return text
 
 
+def line_of(text, part):
+    """The number of the line of a text in which a part of it begins."""
+    return text[: text.index(part)].count("\n") + 1
+
+
 def functions(name, text):
     """The functions that a file's text defines, as a file would: their source can be read."""
     file = f"<{name}>"

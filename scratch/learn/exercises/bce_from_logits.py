@@ -2,13 +2,15 @@
 
 The loss of logits a for images x, whose pixels are 0 or 1, or in between.
 
-A logit a means the probability p = σ(a) = 1 / (1 + e⁻ᵃ) that the pixel is 1. The loss of a pixel is −x log p − (1 − x)
-log(1 − p). Computed like this it is NaN where p is 0 or 1. With log p = a − log(1 + eᵃ) and log(1 − p) = −log(1 + eᵃ)
-it becomes
+A logit a means the probability p = σ(a) = 1 / (1 + e⁻ᵃ) that the pixel is 1. The loss of a pixel is
 
-    softplus = log(1 + eᵃ)        elements = softplus − x a        L = (1/N) Σₙ Σ elements
+    −x log p − (1 − x) log(1 − p)
 
-Shapes: a, x (N, ...), L a number.
+Computed like this it is NaN where p is 0 or 1. But log p = a − log(1 + eᵃ) and log(1 − p) = −log(1 + eᵃ), so it is
+
+    softplus = log(1 + eᵃ)        elements = softplus − x a        loss = (1/N) Σₙ Σ elements
+
+Shapes: a, x (N, ...), loss a number.
 
 Where to begin: go through the three steps from the last to the first, one line for each. a stands in two of them, so
 that its gradient is a sum of two parts. When all is right, look at what da is in terms of p and x: it could not be
@@ -16,8 +18,8 @@ simpler.
 
 In numbers, one pixel that is 1 and has the logit 0, so p = ½:
 
-    >>> L, saved = forward(np.array([[0.0]]), np.array([[1.0]]))
-    >>> round(float(L), 4)
+    >>> loss, saved = forward(np.array([[0.0]]), np.array([[1.0]]))
+    >>> round(float(loss), 4)
     0.6931
     >>> backward(10.0, saved).tolist()
     [[-5.0]]
@@ -34,14 +36,14 @@ def sigmoid(a):
 def forward(a, x):
     softplus = np.logaddexp(0, a)  # log(e⁰ + eᵃ), without overflow
     elements = softplus - x * a
-    L = np.sum(elements) / len(x)
-    return L, (a, x)
+    loss = np.sum(elements) / len(x)
+    return loss, (a, x)
 
 
-def backward(dL, saved):
+def backward(dloss, saved):
     a, x = saved
     # yours:
-    delements = np.full(a.shape, dL / len(x))
+    delements = np.full(a.shape, dloss / len(x))
     dsoftplus = delements
     da = dsoftplus * sigmoid(a) - delements * x
     # instead:
@@ -55,8 +57,8 @@ def backward(dL, saved):
 # --- for the checker --------------------------------------------------------------------------------------------------
 
 HINTS = (
-    "L = (1/N) Σ elements: every element has the derivative 1/N, times dL. np.full(a.shape, number) makes an array of "
-    "it.",
+    "loss = (1/N) Σ elements: every element has the derivative 1/N, times dloss. np.full(a.shape, number) makes an "
+    "array of it.",
     "The derivative of log(1 + eᵃ) is eᵃ / (1 + eᵃ), which is σ(a). Use sigmoid(a): it does not overflow.",
     "elements = softplus − x a. Through softplus: dsoftplus σ(a). Directly: −x delements. Add the two.",
 )

@@ -4,8 +4,6 @@
 
 Shapes: x (N, I), w (I, O), b (O,), y (N, O).
 
-L is one number computed from y. dy = ∂L/∂y has the shape of y, dx = ∂L/∂x that of x, and so on.
-
 Where to begin: pick one number and follow it. x[n, i] stands in y[n, o] for every o, each time as x[n, i] w[i, o]. If
 it grows by a small h, y[n, o] grows by w[i, o] h, and L by dy[n, o] w[i, o] h for each o. Add these up and divide by h:
 that is dx[n, i]. Which matrix product computes all of them at once? Then do the same with w[i, o] and b[o].

@@ -2,20 +2,20 @@
 
 How far reconstructions y are from images x:
 
-    L = (1/N) Σₙ Σ (y − x)²        summed over everything inside an image, averaged over the N images
+    loss = (1/N) Σₙ Σ (y − x)²        summed over everything inside an image, averaged over the N images
 
-Shapes: y, x (N, ...), L a number. The images x are given, so only y needs a gradient.
+Shapes: y, x (N, ...), loss a number. The images x are given, so only y needs a gradient.
 
-dL is the derivative of whatever is computed from L, with respect to L. Where L itself is what is trained, it is 1. Here
-it is a random number, as if L had been multiplied by a weight.
+dloss = ∂L/∂loss is a number. It is 1 where L is this loss and nothing else; in a model of several terms it is the
+weight of this one.
 
-Where to begin: one number y[n, i] stands in one square. How does this square change, how does L, how does what is
-computed from L?
+Where to begin: one number y[n, i] stands in one square. How does this square change when y[n, i] does, how does loss,
+and how does L?
 
 In numbers, two images of one pixel each:
 
-    >>> L, saved = forward(np.array([[3.0], [1.0]]), np.array([[1.0], [2.0]]))
-    >>> float(L)
+    >>> loss, saved = forward(np.array([[3.0], [1.0]]), np.array([[1.0], [2.0]]))
+    >>> float(loss)
     2.5
     >>> backward(10.0, saved).tolist()
     [[20.0], [-10.0]]
@@ -26,16 +26,16 @@ import numpy as np
 
 def forward(y, x):
     difference = y - x
-    L = np.sum(difference**2) / len(x)
-    return L, difference
+    loss = np.sum(difference**2) / len(x)
+    return loss, difference
 
 
-def backward(dL, saved):
+def backward(dloss, saved):
     difference = saved
     # yours:
-    dy = dL * 2 * difference / len(difference)
+    dy = dloss * 2 * difference / len(difference)
     # instead:
-    # dy = ...  # TODO ∂L/∂y times dL, shape of y
+    # dy = ...  # TODO ∂L/∂y, shape of y
     # end
     return dy
 
