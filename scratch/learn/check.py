@@ -231,9 +231,10 @@ def explain(rows, attempts, given):
         first = [name for name in wrong if not source.comes_from(name) & {*wrong, row.name}]
         row.follows = first[0] if first else ""
         if not row.follows:
-            row.advice = about_adding(row.name, source, Source(getattr(attempt.task.module, row.function)))
             found = finding(row, attempt)
-            row.finding = said(found, row.gradient) if found and not (row.advice and found.kind == "part") else ""
+            if found is None or found.kind == "part":  # then what the code does explains more
+                row.advice = about_adding(row.name, source, Source(getattr(attempt.task.module, row.function)))
+            row.finding = said(found, row.gradient) if found and not row.advice else ""
         if not function.asked:
             row.advice = f"{row.function} was given, and was right: what has changed in it?"
 
@@ -248,10 +249,13 @@ def finding(row, attempt):
         return None
     task, right = attempt.task, attempt.right
     known = {name: value for variables in right.values() for name, value in variables.items()
-             if isinstance(value, np.ndarray) and value.dtype.kind == "f"}
-    gradients = {*attempt.upstream, *(f"d{name}" for name in attempt.upstream), *task.functions[row.function].rows}
-    others = {name: known[name] for name in task.functions[row.function].rows if name != row.name and name in known}
-    numbers = {name: value for name, value in attempt.inputs.items() if isinstance(value, int | float)}
+             if isinstance(value, np.ndarray) and value.dtype.kind == "f" and name != "saved"}
+    rows = task.functions[row.function].rows
+    gradients = dict(zip(rows, rows, strict=True)) | {f"d{name}": name for name in attempt.upstream}
+    others = {name: known[name] for name in rows if name != row.name and name in known}
+    loops = Source(getattr(task.module, row.function)).loops
+    numbers = {name: value for name, value in (attempt.inputs | right[row.function]).items()
+               if isinstance(value, int | float) and name not in {*loops, *gradients}}
     sizes = sizes_of(task.module.__doc__, known) | numbers
     return looks_like(
         claimed, row.expected, name=row.name, precision=1e-9, others=others, upstream=attempt.upstream,

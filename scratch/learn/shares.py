@@ -26,10 +26,13 @@ def sums_of(function):
 
 
 def summands_of(tree, sign=1):
-    """The summands of a + b − c, with their signs."""
+    """The summands of a + b − c, and of a (b − c), with their signs."""
     if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Add | ast.Sub):
         yield from summands_of(tree.left, sign)
         yield from summands_of(tree.right, sign if isinstance(tree.op, ast.Add) else -sign)
+    elif isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Mult):
+        for of_right, right in summands_of(tree.right, sign):
+            yield of_right, ast.BinOp(tree.left, ast.Mult(), right)
     else:
         yield sign, tree
 
@@ -37,13 +40,16 @@ def summands_of(tree, sign=1):
 def terms_of(function, name, variables, gradients):
     """{what a summand comes through: its share} of a variable of a right function; {} if it is not such a sum.
 
-    A summand is called after the gradients that stand in it, such as dvar. `variables` are those at the function's end;
-    where they have changed in between, the shares do not add up to the variable, and nothing is returned.
+    A summand is called after the gradients that stand in it, such as dvar; `gradients` is {variable: what it is called}.
+    `variables` are those at the function's end. Where they have changed in between, the shares do not add up to the
+    variable, and nothing is returned.
     """
     terms, right = {}, np.asarray(variables[name])
     for sign, summand in sums_of(function).get(name, ()):
-        through = [node.id for node in ast.walk(summand) if isinstance(node, ast.Name) and node.id in gradients]
-        title = " and ".join(dict.fromkeys(through))
+        through = [gradients[node.id] for node in ast.walk(summand)
+                   if isinstance(node, ast.Name) and node.id in gradients]
+        is_sum = any(isinstance(node, ast.Attribute) and node.attr == "sum" for node in ast.walk(summand))
+        title = " and ".join(dict.fromkeys(through)) + (" (summed)" if is_sum else "")
         expression = compile(ast.fix_missing_locations(ast.Expression(summand)), "<summand>", "eval")
         share = sign * np.asarray(eval(expression, {**function.__globals__, **variables}))  # a line of ours, no user's
         if not title or title in terms:

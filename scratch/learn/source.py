@@ -21,10 +21,12 @@ class Source:
     adds       the variables to whose parts something is added, by `+=` or np.add.at
     replaced   {variable: line} where `=` assigns to a part of it inside of a loop
     buffered   {variable: line} where `+=` adds to a part of it outside of a loop
+    loops      the variables over which loops run
     """
 
     def __init__(self, function, returned=()):
-        self.lines, self.first, self.edges, self.adds, self.replaced, self.buffered = {}, {}, set(), set(), {}, {}
+        self.lines, self.first, self.edges, self.replaced, self.buffered = {}, {}, set(), {}, {}
+        self.adds, self.loops = set(), set()
         self.returned = returned
         try:
             text, first = inspect.getsourcelines(inspect.unwrap(function))
@@ -55,6 +57,7 @@ class Source:
             self.assigned([node.target], node.value, node.lineno)
         elif isinstance(node, ast.For):
             self.assigned([node.target], node.iter, node.lineno)
+            self.loops |= names_in(node.target)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in WRITES:
             self.assigned(node.args[:1], node, node.lineno)
             self.adds |= {base_of(part)[0] for part in node.args[:1] if node.func.attr in ADDS_AT}
