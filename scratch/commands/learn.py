@@ -89,7 +89,7 @@ def start(arguments):
     if file.exists() and not arguments.overwrite:
         raise InputError(f"{printable(file)} exists and is kept: --overwrite begins anew, "
                          "--dir DIR takes another folder")
-    folder.start(arguments.what, overwrite=arguments.overwrite)
+    folder.start(arguments.what)
     say(f"Wrote {file}. Fill in what is marked TODO, then: {PROGRAM} check {file}")
     return 0
 

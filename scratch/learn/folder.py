@@ -26,13 +26,9 @@ class Folder:
         """The file of an exercise, which need not exist."""
         return self.path / f"{exercise(name).name}.py"
 
-    def start(self, name, overwrite=False):
-        """Write the file of an exercise; its path. Raises InputError if there is one already, unless told to overwrite
-        it."""
+    def start(self, name):
+        """Write the file of an exercise in place of whatever stands there; its path."""
         file = self.file(name)
-        if file.exists() and not overwrite:
-            raise InputError(f"{printable(file)} exists and is kept: choose another folder, or allow it to be "
-                             "overwritten")
         self.path.mkdir(parents=True, exist_ok=True)
         text = exercise(name).template(f"python -m scratch learn check {shlex.quote(printable(file))}")
         write(file, text)

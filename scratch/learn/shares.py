@@ -40,7 +40,7 @@ def summands_of(tree, sign=1):
 def terms_of(function, name, variables, gradients):
     """{what a summand comes through: its share} of a variable of a right function; {} if it is not such a sum.
 
-    A summand is called after the gradients that stand in it, such as dvar; `gradients` is {variable: what it is called}.
+    A summand is called after the gradients that stand in it, such as dvar. `gradients` is {variable: its name there}.
     `variables` are those at the function's end. Where they have changed in between, the shares do not add up to the
     variable, and nothing is returned.
     """

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from scratch.learn.check import check_functions
+from scratch.learn.marking import check_functions
 from scratch.learn.exercise import exercise
 from scratch.learn.report import Report
 from scratch.learn.source import in_words

@@ -17,7 +17,7 @@ from scratch.bottlenecks.vector_quantizer import code_counts, nearest_codes, sum
 from scratch.layers import Conv2d, ConvTranspose2d, GroupNorm, Linear, MaxPool2d, ReLU, Sigmoid
 from scratch.layers.patches import Window
 from scratch.learn import check
-from scratch.learn.check import check_functions
+from scratch.learn.marking import check_functions
 from scratch.learn.comparison import ROUNDING
 from scratch.learn.exercise import END, INSTEAD, YOURS, exercise
 from scratch.learn.exercises.central_difference import central_difference

@@ -2,7 +2,7 @@
 
 import linecache
 
-from scratch.learn.check import check_functions
+from scratch.learn.marking import check_functions
 from scratch.learn.exercise import exercise
 
 

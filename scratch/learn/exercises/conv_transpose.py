@@ -4,8 +4,8 @@ It makes an image larger.
 
     P = x w          y = col2im(P) + b
 
-Each input pixel times the kernel gives a patch, and the patches are added up where they overlap. w is flattened to (C,
-KH·KW·O), and x to one row for each pixel, (N·H·W, C).
+Each input pixel times the kernel gives a patch, and the patches are added up where they overlap. w is flattened to
+(C, KH·KW·O), and x to one row for each pixel, (N·H·W, C).
 
 Shapes: x (N, H, W, C), w (C, KH, KW, O), b (O,), y (N, OH, OW, O) with OH = (H − 1)·s − 2p + KH.
 

@@ -12,7 +12,7 @@ equal ones it is the first.
 Where to begin: with the winner known, y[n, i, j, c] is a copy of one number of x. The others of that window do not
 change y, as long as they stay smaller. And where windows overlap, one number can win twice.
 
-In numbers, a row of four pixels is a window of 1 × 1 each if k = 1; with k = 2 and two rows:
+In numbers: two windows of 2 × 2 overlap, and 5 is the largest number of both.
 
     >>> y, saved = forward(np.array([[1.0, 5, 2], [3, 4, 0]]).reshape(1, 2, 3, 1), k=2, stride=1)
     >>> y.ravel().tolist()

@@ -9,8 +9,8 @@ Then z is a draw of N(mu, sigma²). The randomness is an input, so z is a smooth
 Shapes: mu, logvar, eps, z (N, Z). (Kingma & Welling 2014, arXiv:1312.6114, section 2.4)
 
 Where to begin: hold eps fixed. It is a number like any other, and nobody needs its gradient. Then go back step by step:
-first z = mu + sigma · eps, then sigma = exp(½ logvar). Use the eps that forward used; another draw belongs to another
-z.
+first z = mu + sigma · eps, then sigma = exp(½ logvar). Use the eps that forward used: another draw
+belongs to another z.
 
 In numbers, sigma = 2:
 

@@ -9,8 +9,8 @@ Shapes: x and y have any one shape.
 forward saves y, not x. It computes y from e^(−|x|), which cannot overflow. Your backward should not compute an
 exponential again: ∂y/∂x can be written with y alone.
 
-Where to begin: differentiate 1 / (1 + e⁻ˣ) as you would on paper. Then look for y in the result. It helps that 1 − y =
-e⁻ˣ / (1 + e⁻ˣ).
+Where to begin: differentiate 1 / (1 + e⁻ˣ) as you would on paper. Then look for y in the result. It helps that
+1 − y = e⁻ˣ / (1 + e⁻ˣ).
 
 In numbers:
 

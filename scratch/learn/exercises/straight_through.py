@@ -15,8 +15,8 @@ k jumps or stands still, so it has no useful derivative. The straight-through es
 constant, q = z + sg[e[k] − z]. Then the decoder's gradient dq passes to z as it is. (van den Oord et al. 2017,
 arXiv:1711.00937; Bengio et al. 2013, arXiv:1308.3432)
 
-Where to begin: dz has two parts, one from q and one from commitment_loss. de has one, from codebook_loss: with q = z +
-sg[e[k] − z], no gradient reaches e from q. A code may be chosen by many vectors, or by none.
+Where to begin: dz has two parts, one from q and one from commitment_loss. de has one, from codebook_loss:
+with q = z + sg[e[k] − z], no gradient reaches e from q. A code may be chosen by many vectors, or by none.
 
 In numbers, one image with one vector between two codes:
 
