@@ -24,15 +24,14 @@ def check_file(path, seconds=SECONDS):
     """The Report of an exercise's file. Raises InputError for a file that cannot be read, or that is no exercise."""
     path = Path(path)
     name, _ = read(path)
-    root = str(Path(__file__).resolve().parents[2])
-    paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     with tempfile.TemporaryDirectory() as folder:
         found, where = Path(folder) / "report.json", Path(folder) / "where.txt"
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "scratch.learn.worker", name, str(path.resolve()), str(found), str(where),
              str(seconds)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": paths, "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"})
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONIOENCODING": "utf-8",
+                 "PYTHONUNBUFFERED": "1"})
         printed = []
         reader = threading.Thread(target=keep, args=(process.stdout, printed), daemon=True)
         reader.start()
@@ -56,7 +55,7 @@ def read(path):
     if path.is_dir():
         raise InputError(f"{shown_path} is a folder: give the file of an exercise")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{shown_path} does not exist: `python -m scratch learn start NAME` writes the file of an "
                          f"exercise") from None
@@ -96,5 +95,8 @@ def report_of(name, path, found, where, status, seconds):
         at += f", in {frame[2]}" if frame and frame[2] != "<module>" else ""
         text = f"It did not end within {seconds:g} s{at}. Is there a loop that never ends?"
         return Report(name, problems=[text], usable=bool(frame) and frame[2] != "<module>")
-    text = f"It ended Python itself, with status {status}, before it was checked: leave out os._exit() and the like."
+    if status < 0:
+        text = f"Python crashed (signal {-status}): something compiled went wrong, or memory ran out."
+    else:
+        text = f"It ended Python itself, with status {status}, before it was checked: leave out os._exit()."
     return Report(name, problems=[text], usable=False)

@@ -1,14 +1,15 @@
 """The process in which a student's file runs: NAME FILE REPORT WHERE SECONDS. Started by own_process.py alone."""
 
 import faulthandler
-import importlib.util
 import json
 import os
 import sys
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
-from scratch.learn.marking import check_functions
 from scratch.learn.exercise import exercise
+from scratch.learn.marking import check_functions
 from scratch.learn.report import Report
 from scratch.learn.source import in_words
 
@@ -26,11 +27,11 @@ def main(name, file, found, where, seconds):
 
 def report_of(task, file):
     """The Report of the functions that a file defines."""
-    spec = importlib.util.spec_from_file_location("exercise", file)
-    module = importlib.util.module_from_spec(spec)
+    loader = SourceFileLoader("exercise", file)
+    module = sys.modules["exercise"] = module_from_spec(spec_from_loader("exercise", loader))
     sys.dont_write_bytecode = True
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except SyntaxError as error:
         code = (error.text or "").strip()
         text = f"Python cannot read line {error.lineno}{f', `{code}`' if code else ''}: {error.msg}."

@@ -17,12 +17,12 @@ from scratch.bottlenecks.vector_quantizer import code_counts, nearest_codes, sum
 from scratch.layers import Conv2d, ConvTranspose2d, GroupNorm, Linear, MaxPool2d, ReLU, Sigmoid
 from scratch.layers.patches import Window
 from scratch.learn import check
-from scratch.learn.marking import check_functions
 from scratch.learn.comparison import ROUNDING
 from scratch.learn.exercise import END, INSTEAD, YOURS, exercise
 from scratch.learn.exercises.central_difference import central_difference
 from scratch.learn.exercises.score_function import length, score_function
 from scratch.learn.lessons import LESSONS, NAMES
+from scratch.learn.marking import check_functions
 from scratch.learn.report import Report
 from scratch.losses import BernoulliFromLogits, SquaredError
 from scratch.module import Parameter

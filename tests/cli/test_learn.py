@@ -183,6 +183,18 @@ def test_a_loop_that_never_ends_is_stopped(scratch, write, status, changes, word
     assert len(found.out) < 5000
 
 
+def test_files_that_other_programs_wrote(scratch, write):
+    """A byte order mark, another suffix, line ends of Windows, a dataclass, errors of NumPy made strict."""
+    strict = ("import numpy as np", "import numpy as np\nfrom dataclasses import dataclass\nnp.seterr(all='raise')\n"
+              "@dataclass\nclass Mine:\n    a: 'int'\n")
+    text = write("sigmoid", strict).read_text(encoding="utf-8")
+    Path("sigmoid.txt").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    found = scratch("learn", "check", "sigmoid.txt")
+    assert found.status in (0, 1) and "FloatingPointError" in found.out, found.out
+    Path("plain.txt").write_bytes(b"\xef\xbb\xbf" + text.replace("all='raise'", "").replace("\n", "\r\n").encode())
+    assert scratch("learn", "check", "plain.txt").status == 0
+
+
 def test_names_that_a_shell_or_a_terminal_would_take_apart(scratch, write):
     file = write("relu", file="exercises/mine \u00e9\u202e.py")
     assert scratch("learn", "check", file).status == 0

@@ -2,8 +2,8 @@
 
 import linecache
 
-from scratch.learn.marking import check_functions
 from scratch.learn.exercise import exercise
+from scratch.learn.marking import check_functions
 
 
 def solved(name, *changes):

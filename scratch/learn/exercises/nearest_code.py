@@ -6,8 +6,8 @@ A vector quantizer replaces each vector z by the nearest of its K codes:
 
 Shapes: z (M, D), the codebook e (K, D), k (M,), integers from 0 to K − 1.
 
-Where to begin: z[:, None] − e[None] would have the shape (M, K, D). For 65,536 vectors, 512 codes and D = 64 that is 17 GB.
-Multiply the square out instead,
+Where to begin: z[:, None] − e[None] would have the shape (M, K, D). With 65,536 vectors, 512 codes and D = 64 it would
+take 17 GB. Multiply the square out instead,
 
     ‖z − e‖² = ‖z‖² − 2 z·e + ‖e‖²
 
