@@ -14,7 +14,7 @@ from scratch.learn.comparison import LEFT, ROUNDING, UNREACHED, an, compare, cou
 from scratch.learn.exercise import exercise
 from scratch.learn.own_process import check_file
 from scratch.learn.report import Report
-from scratch.learn.shares import sizes_of, terms_of
+from scratch.learn.shares import by_names, sizes_of, terms_of
 from scratch.learn.source import Source, about_adding, in_words
 from scratch.learn.tracing import call, changed, code_of, copied
 from scratch.options.errors import InputError
@@ -259,11 +259,15 @@ def finding(row, attempt):
     numbers = {name: value for name, value in (attempt.inputs | right[row.function]).items()
                if isinstance(value, int | float) and name not in {*loops, *gradients}}
     sizes = sizes_of(task.module.__doc__, known) | numbers
+    function, variables, called = getattr(task.module, row.function), right[row.function], by_names(gradients)
+    if not row.gradient:  # a formula that the exercise states; what it reassigns, such as m of Adam, was an input
+        arrays = {name: name for name, value in attempt.inputs.items() if isinstance(value, np.ndarray)}
+        variables, called = variables | attempt.inputs, by_names(arrays, "the rest")
     return looks_like(
         claimed, row.expected, name=row.name, precision=1e-9, others=others, upstream=attempt.upstream,
         arrays={name: value for name, value in known.items() if name not in gradients},
         constants={name: value for name, value in sizes.items() if value not in PLAIN},
-        terms=terms_of(getattr(task.module, row.function), row.name, right[row.function], gradients))
+        terms=terms_of(function, row.name, row.expected, variables, called))
 
 
 def said(found, gradient):
@@ -272,6 +276,6 @@ def said(found, gradient):
         return str(found)
     if found.kind == "difference":
         return f"is wrong: {found.evidence}"
-    if found.kind in ("factor", "zero", "order", "precision"):
+    if found.kind in ("factor", "zero", "order", "precision", "terms"):
         return str(found).replace("the right gradient", "the right one")
     return ""

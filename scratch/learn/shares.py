@@ -37,28 +37,38 @@ def summands_of(tree, sign=1):
         yield sign, tree
 
 
-def terms_of(function, name, variables, gradients):
-    """{what a summand comes through: its share} of a variable of a right function; {} if it is not such a sum.
+def terms_of(function, name, right, variables, called):
+    """{what a summand is called: its share} of a variable of a right function; {} if the variable is no such sum.
 
-    A summand is called after the gradients that stand in it, such as dvar. `gradients` is {variable: its name there}.
-    `variables` are those at the function's end. Where they have changed in between, the shares do not add up to the
-    variable, and nothing is returned.
+    right       the variable's value
+    variables   those from which the summands are computed; if one of them has changed in between, the shares do not add
+                up to `right`, and nothing is returned
+    called      a function that gives the name of a summand, "" for none
     """
-    terms, right = {}, np.asarray(variables[name])
+    terms = {}
     for sign, summand in sums_of(function).get(name, ()):
-        through = [gradients[node.id] for node in ast.walk(summand)
-                   if isinstance(node, ast.Name) and node.id in gradients]
-        is_sum = any(isinstance(node, ast.Attribute) and node.attr == "sum" for node in ast.walk(summand))
-        title = " and ".join(dict.fromkeys(through)) + (" (summed)" if is_sum else "")
-        expression = compile(ast.fix_missing_locations(ast.Expression(summand)), "<summand>", "eval")
-        share = sign * np.asarray(eval(expression, {**function.__globals__, **variables}))  # a line of ours, no user's
+        title = called(summand)
         if not title or title in terms:
             return {}
-        terms[title] = share
+        expression = compile(ast.fix_missing_locations(ast.Expression(summand)), "<summand>", "eval")
+        terms[title] = sign * np.asarray(eval(expression, {**function.__globals__, **variables}))  # a line of ours
     total = np.asarray(sum(terms.values()))
     if not terms or total.size != right.size or not np.allclose(total.ravel(), right.ravel(), rtol=1e-9, atol=1e-12):
         return {}
     return {title: np.broadcast_to(share, total.shape).reshape(right.shape) for title, share in terms.items()}
+
+
+def by_names(names, other=""):
+    """How a summand is called: after the variables in it that are in {variable: its name then}, and `other` if there are
+    none."""
+
+    def called(summand):
+        nodes = list(ast.walk(summand))
+        found = [names[node.id] for node in nodes if isinstance(node, ast.Name) and node.id in names]
+        is_sum = any(isinstance(node, ast.Attribute) and node.attr == "sum" for node in nodes)
+        return " and ".join(dict.fromkeys(found)) + (" (summed)" if is_sum else "") if found else other
+
+    return called
 
 
 def sizes_of(text, arrays):

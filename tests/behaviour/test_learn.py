@@ -319,6 +319,7 @@ MISTAKES = [  # exercise, [(right, wrong)], words of the report
     ("group_norm", [(" + dvar * 2 * centred / n", "")], "without the share of dvar"),
     ("group_norm", [("(dcentred + dmu / n)", "dcentred")], "without the share of dmu"),
     ("adam", [("np.sqrt(v_hat) + eps", "np.sqrt(v_hat + eps)")], "theta (line"),
+    ("adam", [("v = beta2 * v + ", "v = beta2 * v - ")], "with the share of g of the opposite sign"),
     ("adam", [("m_hat = m / (1 - beta1**t)", "m_hat = m")], "theta follows from it: mend m_hat first"),
 ]
 
