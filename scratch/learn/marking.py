@@ -276,6 +276,8 @@ def said(found, gradient):
         return str(found)
     if found.kind == "difference":
         return f"is wrong: {found.evidence}"
-    if found.kind in ("factor", "zero", "order", "precision", "terms"):
+    if found.kind == "terms":
+        return f"looks like {found.what}".replace("the right gradient", "the right one")
+    if found.kind in ("factor", "zero", "order", "precision"):
         return str(found).replace("the right gradient", "the right one")
     return ""

@@ -59,8 +59,7 @@ def terms_of(function, name, right, variables, called):
 
 
 def by_names(names, other=""):
-    """How a summand is called: after the variables in it that are in {variable: its name then}, and `other` if there are
-    none."""
+    """How a summand is called: after the variables in it that are in {variable: its name then}; `other` without any."""
 
     def called(summand):
         nodes = list(ast.walk(summand))
