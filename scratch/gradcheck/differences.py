@@ -42,6 +42,10 @@ class Operation:
     constants    what else forward reads: noise, targets
     module       the module whose methods these are, if there is one
     surrogate    () -> {name: output}, the function whose derivative backward is, if that is not forward
+    numbers      {name: number} that may stand as a factor in a gradient: a temperature, a kernel's elements
+    noise        {name of a constant: generator -> another draw of it}
+    another      generator -> the same operation on other inputs, with another number of examples
+    methods      {"forward": function, "backward": function}, where they are not the module's
     """
 
     tensors: dict
@@ -50,6 +54,10 @@ class Operation:
     constants: dict = field(default_factory=dict)
     module: object = None
     surrogate: Callable | None = None
+    numbers: dict = field(default_factory=dict)
+    noise: dict = field(default_factory=dict)
+    another: Callable | None = None
+    methods: dict = field(default_factory=dict)
 
 
 @dataclass
@@ -62,10 +70,10 @@ class Trial:
 
 
 def attempt(operation, rng):
-    """Run forward, then backward under upstream gradients drawn from N(0, 1)."""
+    """Run forward, then backward under upstream gradients drawn from N(0, 1). Backward may write into what it gets."""
     outputs = operation.forward()
     upstream = {name: rng.standard_normal(np.shape(output)) for name, output in outputs.items()}
-    return Trial(operation, upstream, operation.backward(upstream))
+    return Trial(operation, upstream, operation.backward({name: u.copy() if np.ndim(u) else u for name, u in upstream.items()}))
 
 
 def finite_differences(trial, rng):
@@ -123,7 +131,7 @@ def check(operation, rng):
     return finite_differences(trial, rng)
 
 
-def of_module(module, inputs, forward, backward, constants=None, surrogate=None):
+def of_module(module, inputs, forward, backward, constants=None, surrogate=None, noise=None):
     """The Operation of a module: its parameters become tensors beside the inputs.
 
     Here `backward` returns the gradients of the inputs alone. Those of the parameters are read from the parameters.
@@ -136,4 +144,4 @@ def of_module(module, inputs, forward, backward, constants=None, surrogate=None)
         return gradients | {name: parameter.gradient() for name, parameter in parameters.items()}
 
     tensors = inputs | {name: parameter.value for name, parameter in parameters.items()}
-    return Operation(tensors, forward, backward_with_parameters, constants or {}, module, surrogate)
+    return Operation(tensors, forward, backward_with_parameters, constants or {}, module, surrogate, noise=noise or {})
