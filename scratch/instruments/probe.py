@@ -68,8 +68,8 @@ def linear_probe(train, train_labels, held_out, held_out_labels):
     Raises InputError where there are fewer training vectors than the penalty is chosen by, and without SciPy.
     """
     if len(train) < VALIDATED:
-        raise InputError(f"a linear probe needs at least {VALIDATED} training images, one of them to choose λ by, and "
-                         f"this set has {len(train)}: choose more images.")
+        raise InputError(f"a linear probe needs at least {VALIDATED} training images, one of them to choose the "
+                         f"penalty by, and this set has {len(train)}: choose more images.")
     classes, y = np.unique(train_labels, return_inverse=True)
     found = {name: number for number, name in enumerate(classes.tolist())}
     held_out_y = np.array([found.get(name, -1) for name in held_out_labels.tolist()])
