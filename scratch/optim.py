@@ -70,15 +70,18 @@ class Optimizer:
         return [(array, parameter.ready_to_load(name, state[name])) for name, (array, parameter) in own.items()]
 
 
-def sgd(theta, g, v, momentum, lr):
-    """v ← momentum·v + g,   θ ← θ − lr·v."""
-    v *= momentum
-    v += g
-    theta -= lr * v
+def sgd(theta, dtheta, velocity, momentum, lr):
+    """velocity ← momentum · velocity + dθ,   θ ← θ − lr · velocity."""
+    velocity *= momentum
+    velocity += dtheta
+    theta -= lr * velocity
 
 
 class SGD(Optimizer):
-    """v ← momentum·v + g,       θ ← θ − lr·v.       (Polyak 1964, in PyTorch's form)"""
+    """velocity ← momentum · velocity + dθ,       θ ← θ − lr · velocity.       (Polyak 1964, in PyTorch's form)
+
+    dθ is the gradient ∂L/∂θ.
+    """
 
     moments = ("velocity",)
     options = (Option("momentum", Real(0), 0.9, "the share of the velocity that a step keeps"),)
@@ -92,29 +95,30 @@ class SGD(Optimizer):
         self.rule(value, gradient, velocity, self.momentum, self.lr)
 
 
-def adam(theta, g, m, v, beta1, rest1, beta2, rest2, correction1, correction2, lr, eps, kept):
-    """Adam's rule with restᵢ = 1 − βᵢ, correctionᵢ = 1 − βᵢᵗ and kept = 1 − lr·λ; without a decay kept is None."""
+def adam(theta, dtheta, m, v, beta1, rest1, beta2, rest2, correction1, correction2, lr, eps, kept):
+    """Adam's rule with restᵢ = 1 − βᵢ, correctionᵢ = 1 − βᵢᵗ and kept = 1 − lr·weight_decay, None without decay."""
     m *= beta1
-    m += rest1 * g
+    m += rest1 * dtheta
     v *= beta2
-    v += rest2 * (g * g)
+    v += rest2 * (dtheta * dtheta)
     if kept is not None:
         theta *= kept
     theta -= lr * (m / correction1) / (array_module(v).sqrt(v / correction2) + eps)
 
 
 class Adam(Optimizer):
-    """Adam with bias correction; with a weight_decay λ > 0 it is AdamW.
+    """Adam with bias correction; with a weight_decay above 0 it is AdamW.
 
-        m ← β₁ m + (1 − β₁) g           m̂ = m / (1 − β₁ᵗ)
-        v ← β₂ v + (1 − β₂) g²          v̂ = v / (1 − β₂ᵗ)
-        θ ← θ − lr·λ·θ − lr · m̂ / (√v̂ + ε)
+        m ← β₁ m + (1 − β₁) dθ           m̂ = m / (1 − β₁ᵗ)
+        v ← β₂ v + (1 − β₂) dθ²          v̂ = v / (1 − β₂ᵗ)
+        θ ← θ − lr · weight_decay · θ − lr · m̂ / (√v̂ + eps)
 
+    dθ is the gradient ∂L/∂θ, and t counts the steps from 1.
     (Kingma & Ba 2015, arXiv:1412.6980; AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101)
     """
 
     moments = ("m", "v")
-    options = (Option("weight_decay", Real(0), 0.0, "weight decay λ, apart from the gradient: AdamW",
+    options = (Option("weight_decay", Real(0), 0.0, "weight decay, apart from the gradient: AdamW",
                       source="arXiv:1711.05101"),)
     rule = elementwise(adam)
 

@@ -62,15 +62,15 @@ def staircase(figure, colours):
     left.text(2.35, 1.35, "surrogate $z + c$:\nslope 1", color=colours.two, va="center")
     left.text(1.62, 1.12, "now", ha="right")
     left.set(xlabel="$z$", ylabel="$q$", xlim=(-1, 4), ylim=(-0.6, 3.4), xticks=range(-1, 5), yticks=range(4))
-    for beta, colour in ((0.0, colours.two), (1.0, colours.three)):
+    for commitment, colour in ((0.0, colours.two), (1.0, colours.three)):
         z, path = 0.32, []
         for _ in range(30):
             path.append(z)
             q = 0.0 if z < 0.5 else 1.0
-            z -= 0.1 * (2 * (q - 0.4) + beta * 2 * (z - q))
+            z -= 0.1 * (2 * (q - 0.4) + commitment * 2 * (z - q))
         right.plot(path, ".-", color=colour, linewidth=1)
     right.axhline(0.5, color=colours.ink, linewidth=1, linestyle="--")
     right.text(-4.6, 0.503, "wall", va="bottom")
-    right.text(14.5, 0.575, "$\\beta = 0$", color=colours.two, ha="center")
-    right.text(14.5, 0.365, "$\\beta = 1$", color=colours.three, ha="center")
+    right.text(14.5, 0.575, "commitment = 0", color=colours.two, ha="center")
+    right.text(14.5, 0.365, "commitment = 1", color=colours.three, ha="center")
     right.set(xlabel="step", ylabel="$z$", xlim=(-5, 30), ylim=(0.3, 0.61))

@@ -7,7 +7,7 @@ import io
 from docs import pages
 from docs.pictures.style import picture
 
-SHOWN = ("gradient alone", "moving averages", "k-means", "restarts", "entropy, T = 0.3", "cosine")
+SHOWN = ("gradient alone", "moving averages", "k-means", "restarts", "entropy, τ = 0.3", "cosine")
 
 
 @functools.cache

@@ -1,15 +1,15 @@
 """Is a backward pass the derivative of its forward pass? Finite differences of the forward pass give the answer.
 
-For L = Σ ⟨u, y⟩ over all outputs y, with random upstream gradients u = ∂L/∂y, and for every tensor t that forward
-reads, backward claims a gradient g = ∂L/∂t. Along a random direction d ~ N(0, I) the claim is tested by
+Let L = Σ ⟨dy, y⟩ over all outputs y, with random upstream gradients dy. For every tensor x that forward reads, backward
+claims a gradient dx = ∂L/∂x. Along a random direction δ of numbers from N(0, 1) the claim is tested by
 
-    numeric = (L(t + h·d) − L(t − h·d)) / 2h        analytic = ⟨g, d⟩        h = 1e-5, float64
+    numeric = (L(x + step·δ) − L(x − step·δ)) / (2·step)        analytic = ⟨dx, δ⟩        step = 1e-5, float64
 
-    difference = |numeric − analytic| / ‖g‖
+    difference = |numeric − analytic| / ‖dx‖
 
-d is not normalised, so analytic is itself a draw of N(0, ‖g‖²): typically as large as ‖g‖, but sometimes near zero by
-chance. Divided by |analytic|, the difference of a correct gradient would then be large; so it is divided by ‖g‖. u is
-random because with u = 1 some errors cancel, such as that of a flipped kernel.
+δ is not normalised, so analytic is itself a draw of N(0, ‖dx‖²): typically as large as ‖dx‖, but sometimes near zero by
+chance. Divided by |analytic|, the difference of a correct gradient would then be large; so it is divided by ‖dx‖. dy is
+random because with dy = 1 some errors cancel, such as that of a flipped kernel.
 
 Finite differences are wrong across a kink, so the cases (cases/) stay away from kinks: inputs of ReLU and LeakyReLU are
 at least 0.1 away from 0, and MaxPool2d's values differ by 0.1, while a step moves a value by about 1e-5. A vector
