@@ -143,8 +143,8 @@ plant(
 plant(
     "SoftAssignmentEntropy", "bottlenecks.codebook.soft_assignment.SoftAssignmentEntropy.backward",
     ("the 2 forgotten", "dgap * 2 / len(p)", "dgap / len(p)", "½ of"),
-    ("the temperature forgotten", "s /= self.temperature", "pass", "τ times"),
-    ("the codes' own part forgotten", "s.T @ z - e * s.sum(axis=0)[:, None]", "s.T @ z", "without the share of eₖ"),
+    ("the temperature forgotten", "da /= self.temperature", "pass", "τ times"),
+    ("the codes' own part forgotten", "da.T @ z - e * da.sum(axis=0)[:, None]", "da.T @ z", "without the share of eₖ"),
     ("the softmax's sum forgotten", "(log_mean - (p @ log_mean)[:, None])", "(log_mean + 0 * (p @ log_mean)[:, None])",
      "without the share of the softmax"),
 )
@@ -171,7 +171,7 @@ plant(
 )
 plant(
     "CodeMixture", "bottlenecks.gumbel_softmax.CodeMixture.backward",
-    ("the codes' gradient averaged", "y.reshape(-1, len(E)).T @ dq", "y.reshape(-1, len(E)).T @ dq / len(dq)",
+    ("the codes' gradient averaged", "y.reshape(-1, len(e)).T @ dq", "y.reshape(-1, len(e)).T @ dq / len(dq)",
      "examples and positions"),
     ("the codes' gradient forgotten", "self.weight.accumulate(", "(lambda g: None)(", "zero"),
 )

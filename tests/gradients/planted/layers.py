@@ -70,12 +70,12 @@ plant(
 )
 plant(
     "SiLU", "layers.activation.silu_backward",
-    ("the product's second summand forgotten", "s * (1 + x * (1 - s))", "s", r"missing|sigmoid\(x\)"),
-    ("the upstream forgotten", "dy * (s", "1.0 * (s", r"taken as 1|without .* ∂L/∂y"),
+    ("the product's second summand forgotten", "gate * (1 + x * (1 - gate))", "gate", r"missing|sigmoid\(x\)"),
+    ("the upstream forgotten", "dy * (gate", "1.0 * (gate", r"taken as 1|without .* ∂L/∂y"),
 )
 plant(
     "SiLU", "layers.activation.SiLU.forward",
-    ("the output saved in place of the input", "self.save(x, s)", "self.save(x * s, s)", "with y where x belongs"),
+    ("the output saved in place of the input", "self.save(x, gate)", "self.save(x * gate, gate)", "with y where x belongs"),
 )
 plant(
     "Flatten", "layers.shape.Flatten.backward",

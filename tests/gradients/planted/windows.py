@@ -5,7 +5,7 @@ from tests.gradients.planted.mistake import plant
 CONV = "layers.conv.Conv2d.backward"
 plant(
     "conv2d_definition", "layers.conv_definition.conv2d_backward",
-    ("the input's gradient replaced, not added", "dx[n, r, q, c] += dy", "dx[n, r, q, c] = dy", "one summand"),
+    ("the input's gradient replaced, not added", "dx[n, row, col, c] += dy", "dx[n, row, col, c] = dy", "one summand"),
     ("the weight's gradient replaced, not added", "dw[u, v, c, o] += dy", "dw[u, v, c, o] = dy", "one summand"),
     ("the kernel flipped in the weight's gradient", "dw[u, v, c, o] +=", "dw[KH - 1 - u, KW - 1 - v, c, o] +=",
      "flipped along axes 0 and 1"),
@@ -26,10 +26,10 @@ plant(
 )
 plant(
     "ConvTranspose2d", "layers.conv.ConvTranspose2d.backward",
-    ("the weight's gradient without its batch sum's examples", "x.T @ D", "x[: I * J].T @ D[: I * J]",
+    ("the weight's gradient without its batch sum's examples", "x.T @ dP", "x[: I * J].T @ dP[: I * J]",
      "first index of axis 0|½"),
     ("the bias doubled", "self.column_sums(dy.reshape", "2 * self.column_sums(dy.reshape", "twice"),
-    ("the input's gradient of the opposite sign", "dx = D @", "dx = -D @", "opposite sign"),
+    ("the input's gradient of the opposite sign", "dx = dP @", "dx = -dP @", "opposite sign"),
 )
 plant(
     "MaxPool2d", "layers.pooling.MaxPool2d.backward",
