@@ -89,10 +89,9 @@ def read_source(app, page, content):
 
 def typeset(latex, inline):
     """A formula as SVG in the colour of the text around it. Its source is its description for who cannot see it."""
-    formula = ziamath.Latex(latex, size=17, inline=inline)
-    svg = formula.svg().replace("<svg ", f'<svg role="img" aria-label="{escape(latex)}" style="vertical-align:'
-                                f'{formula.getyofst():.1f}px" fill="currentColor" ', 1)
-    return svg
+    formula = ziamath.Latex(latex, size=17, inline=inline, color="currentColor")
+    return formula.svg().replace("<svg ", f'<svg role="img" aria-label="{escape(latex)}" style="vertical-align:'
+                                 f'{formula.getyofst():.1f}px" ', 1)
 
 
 def show_formula(writer, node):

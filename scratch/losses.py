@@ -115,7 +115,7 @@ class Gaussian(Reconstruction):
     The output y is the image. log σ = log(e^s + e^−6), where s is the parameter `log_sigma`: log σ follows s but stays
     above −6, where σ is 0.63 of an 8-bit grey level. Without this bound L would fall without end wherever images can be
     predicted exactly.
-    Shapes: y, x (N, ...), s (1,), L a scalar; D is the number of elements of one example.
+    Shapes: y, x (N, ...), s (1,), L a scalar; D is the numbers in one example.
 
         ∂L/∂y = (y − x) / (σ² N)       ∂L/∂s = (D − (1/N) Σₙ Σ ((x − y)/σ)²) · e^s/σ
 
@@ -207,36 +207,38 @@ class BernoulliFromLogits(Reconstruction):
 
 
 def logit_laplace(mu, s, x):
-    """(ln 2b + ln(x′ (1 − x′)) + |d|, d, ln b) with x′ = φ(x), b = exp(s) + b₀ and d = (logit(x′) − μ) / b."""
-    xp, epsilon = array_module(x), LogitLaplace.EPSILON
-    x = (1 - 2 * epsilon) * x + epsilon
-    log_b = xp.logaddexp(s, LogitLaplace.LOG_LEAST_SCALE)
-    deviation = (xp.log(x / (1 - x)) - mu) * xp.exp(-log_b)
-    return math.log(2) + log_b + xp.log(x * (1 - x)) + xp.abs(deviation), deviation, log_b
+    """(log(2·scale) + log(x′ (1 − x′)) + |deviation|, deviation, log scale), deviation = (logit(x′) − μ) / scale."""
+    xp, eps = array_module(x), LogitLaplace.EPSILON
+    x = (1 - 2 * eps) * x + eps
+    log_scale = xp.logaddexp(s, LogitLaplace.LOG_LEAST_SCALE)
+    deviation = (xp.log(x / (1 - x)) - mu) * xp.exp(-log_scale)
+    return math.log(2) + log_scale + xp.log(x * (1 - x)) + xp.abs(deviation), deviation, log_scale
 
 
-def logit_laplace_backward(deviation, log_b, s, scale):
-    """(−sign(d)/b, (1 − |d|) exp(s)/b) · scale."""
+def logit_laplace_backward(deviation, log_scale, s, dL):
+    """(−sign(deviation)/scale, (1 − |deviation|) exp(s)/scale) · ∂L."""
     xp = array_module(s)
-    dmu = -xp.sign(deviation) * xp.exp(-log_b) * scale
-    return dmu, (1 - xp.abs(deviation)) * xp.exp(s - log_b) * scale
+    dmu = -xp.sign(deviation) * xp.exp(-log_scale) * dL
+    return dmu, (1 - xp.abs(deviation)) * xp.exp(s - log_scale) * dL
 
 
 class LogitLaplace(Reconstruction):
-    """L = (1/N) Σₙ Σ [ln 2b + ln(x′ (1 − x′)) + |logit(x′) − μ| / b] with x′ = φ(x) = (1 − 2ε) x + ε and ε = 0.1.
+    """L = (1/N) Σₙ Σ [log(2·scale) + log(x′ (1 − x′)) + |logit(x′) − μ| / scale],   x′ = (1 − 2·eps) x + eps.
 
-    Each summand is −log of the density 1/(2b x′(1 − x′)) · exp(−|logit(x′) − μ| / b). With it logit(x′) has a Laplace
-    distribution, so x′ lies in (0, 1), as pixels do. φ keeps x′ away from 0 and 1, where the logit is infinite.
-    Shapes: x (N, ..., C); the output (N, ..., 2C) holds μ and then s, with b = exp(s) + b₀; L a scalar.
+    Each summand is −log of the density exp(−|logit(x′) − μ| / scale) / (2·scale · x′ (1 − x′)). With it logit(x′) has a
+    Laplace distribution, so x′ lies in (0, 1), as pixels do. eps = 0.1 keeps x′ away from 0 and 1, where the logit is
+    infinite.
+    Shapes: x (N, ..., C); the output (N, ..., 2C) holds μ and then s, with scale = exp(s) + least; L a scalar.
 
-        ∂L/∂μ = −sign(logit(x′) − μ) / (b N)       ∂L/∂s = (1 − |logit(x′) − μ| / b) · exp(s)/b / N
+        ∂L/∂μ = −sign(logit(x′) − μ) / (scale · N)
+        ∂L/∂s = (1 − |logit(x′) − μ| / scale) · exp(s) / (scale · N)
 
-    The paper has b = exp(s), without b₀. A pixel that can be predicted exactly, such as a plain background, then lowers
-    L without end, and its gradient 1/b grows without end. b₀ prevents this. It is the precision of an 8-bit pixel, half
-    a grey level, which near a grey of ½ is ½ · (1 − 2ε)/255 · 4 = 0.0063 in the logit. ln b is computed as
-    log(exp(s) + exp(ln b₀)), which cannot overflow.
+    The paper has scale = exp(s). A pixel that can be predicted exactly, such as a plain background, then lowers L
+    without end, and its gradient 1/scale grows without end. `least` prevents this. It is the precision of an 8-bit
+    pixel, half a grey level, which near a grey of ½ is ½ · (1 − 2·eps)/255 · 4 = 0.0063 in the logit. log scale is
+    computed as log(exp(s) + exp(log least)), which cannot overflow.
 
-    L uses the density of x′. The density of x is 1 − 2ε = dx′/dx times as large, so the constant is −log(1 − 2ε).
+    L uses the density of x′. The density of x is dx′/dx = 1 − 2·eps times as large, so the constant is −log(1 − 2·eps).
     x′ in (0, 1) means x in (−⅛, 1⅛): part of the probability lies beyond black and white, as with a Gaussian.
     (Ramesh et al. 2021, arXiv:2102.12092, appendix A.3)
     """
@@ -250,17 +252,17 @@ class LogitLaplace(Reconstruction):
     def elements(self, output, x):
         self.check(output, x)
         mu, s = self.parts(output)
-        nats, deviation, log_b = self.formula(mu, s, x)
-        self.save(deviation, log_b, s)
+        nats, deviation, log_scale = self.formula(mu, s, x)
+        self.save(deviation, log_scale, s)
         return nats
 
     def backward(self, dL=1.0):
-        deviation, log_b, s = self.recall()
-        gradients = self.derivative(deviation, log_b, s, dL / len(s))
+        deviation, log_scale, s = self.recall()
+        gradients = self.derivative(deviation, log_scale, s, dL / len(s))
         return array_module(s).concatenate(gradients, axis=-1)
 
     def mean(self, output):
-        """φ⁻¹(sigmoid(μ)), the image at the median μ, clipped to [0, 1]."""
+        """(sigmoid(μ) − eps) / (1 − 2·eps), the image at the median μ, clipped to [0, 1]."""
         mu, _ = self.parts(output)
         return array_module(output).clip((sigmoid(mu) - self.EPSILON) / (1 - 2 * self.EPSILON), 0, 1)
 

@@ -10,10 +10,10 @@ from scratch.schedules import Schedule
 class Optimizer:
     """Updates named parameters from their gradients; `state` is {moment name: {parameter name: array}}.
 
-    lr is a number or a schedule (schedules.py). With a clip_norm c, the gradients g of all parameters, taken as one
-    vector, are shortened before each update where they are longer than c:
+    lr is a number or a schedule (schedules.py). With a clip_norm, the gradients dθ of all parameters, taken as one
+    vector, are shortened before each update where they are longer:
 
-        g ← g · min(1, c / ‖g‖)       (Pascanu et al. 2013, arXiv:1211.5063)
+        dθ ← dθ · min(1, clip_norm / ‖dθ‖)       (Pascanu et al. 2013, arXiv:1211.5063)
     """
 
     moments = ()
@@ -83,7 +83,7 @@ class Optimizer:
 
 
 def shortening(squares, clip_norm):
-    """min(1, c / √Σ squares): the factor that brings a vector with this squared length to a length of at most c.
+    """min(1, clip_norm / √squares): the factor that brings a vector of this squared length to at most clip_norm.
 
     As in PyTorch, 1e-6 is added to the length.
     """
@@ -91,15 +91,18 @@ def shortening(squares, clip_norm):
     return xp.minimum(1, clip_norm / (xp.sqrt(squares) + 1e-6))
 
 
-def sgd(theta, g, v, momentum, lr):
-    """v ← momentum·v + g,   θ ← θ − lr·v."""
-    v *= momentum
-    v += g
-    theta -= lr * v
+def sgd(theta, dtheta, velocity, momentum, lr):
+    """velocity ← momentum · velocity + dθ,   θ ← θ − lr · velocity."""
+    velocity *= momentum
+    velocity += dtheta
+    theta -= lr * velocity
 
 
 class SGD(Optimizer):
-    """v ← momentum·v + g,       θ ← θ − lr·v.       (Polyak 1964, in PyTorch's form)"""
+    """velocity ← momentum · velocity + dθ,       θ ← θ − lr · velocity.       (Polyak 1964, in PyTorch's form)
+
+    dθ is the gradient ∂L/∂θ.
+    """
 
     moments = ("velocity",)
     options = (Option("momentum", Real(0), 0.9, "the share of the velocity that a step keeps"),)
@@ -113,30 +116,31 @@ class SGD(Optimizer):
         self.rule(value, gradient, velocity, self.momentum, self.lr)
 
 
-def adam(theta, g, m, v, beta1, rest1, beta2, rest2, correction1, correction2, lr, eps, kept):
-    """Adam's rule with restᵢ = 1 − βᵢ, correctionᵢ = 1 − βᵢᵗ and kept = 1 − lr·λ; without a decay kept is None."""
+def adam(theta, dtheta, m, v, beta1, rest1, beta2, rest2, correction1, correction2, lr, eps, kept):
+    """Adam's rule with restᵢ = 1 − βᵢ, correctionᵢ = 1 − βᵢᵗ and kept = 1 − lr·weight_decay, None without decay."""
     m *= beta1
-    m += rest1 * g
+    m += rest1 * dtheta
     v *= beta2
-    v += rest2 * (g * g)
+    v += rest2 * (dtheta * dtheta)
     if kept is not None:
         theta *= kept
     theta -= lr * (m / correction1) / (array_module(v).sqrt(v / correction2) + eps)
 
 
 class Adam(Optimizer):
-    """Adam with bias correction; with a weight_decay λ > 0 it is AdamW, with decay="matrices" for matrices alone.
+    """Adam with bias correction; with a weight_decay above 0 it is AdamW, with decay="matrices" for matrices alone.
 
-        m ← β₁ m + (1 − β₁) g           m̂ = m / (1 − β₁ᵗ)
-        v ← β₂ v + (1 − β₂) g²          v̂ = v / (1 − β₂ᵗ)
-        θ ← θ − lr·λ·θ − lr · m̂ / (√v̂ + ε)
+        m ← β₁ m + (1 − β₁) dθ           m̂ = m / (1 − β₁ᵗ)
+        v ← β₂ v + (1 − β₂) dθ²          v̂ = v / (1 − β₂ᵗ)
+        θ ← θ − lr · weight_decay · θ − lr · m̂ / (√v̂ + eps)
 
-    A decay pulls weights towards 0, where they do nothing. Biases and the scales of norms, which have a single axis,
-    are often spared. (Kingma & Ba 2015, arXiv:1412.6980; AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101)
+    dθ is the gradient ∂L/∂θ, and t counts the steps from 1. A decay pulls weights towards 0, where they do nothing.
+    Biases and the scales of norms, which have a single axis, are often spared.
+    (Kingma & Ba 2015, arXiv:1412.6980; AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101)
     """
 
     moments = ("m", "v")
-    options = (Option("weight_decay", Real(0), 0.0, "weight decay λ, apart from the gradient: AdamW",
+    options = (Option("weight_decay", Real(0), 0.0, "weight decay, apart from the gradient: AdamW",
                       source="arXiv:1711.05101"),
                Option("decay", Choice(("all", "matrices")), "all", "what decays: all parameters, or only those with "
                       "more than one axis"))
@@ -148,7 +152,7 @@ class Adam(Optimizer):
         self.betas, self.eps, self.weight_decay, self.decay = betas, eps, weight_decay, decay
 
     def decay_of(self, name):
-        """λ for the parameter of this name."""
+        """The weight decay of the parameter of this name."""
         decays = self.decay == "all" or self.parameters[name].value.ndim > 1
         return self.weight_decay if decays else 0.0
 

@@ -5,24 +5,24 @@ import math
 from scratch.options.errors import InputError
 
 
-def linear(start, end, t):
-    """start + (end − start)·t, for t in [0, 1]."""
-    return start + (end - start) * t
+def linear(start, end, share):
+    """start + (end − start)·share, for a share of the way in [0, 1]."""
+    return start + (end - start) * share
 
 
-def cosine(start, end, t):
-    """end + (start − end)·½(1 + cos πt), for t in [0, 1]."""
-    return end + (start - end) * (1 + math.cos(math.pi * t)) / 2
+def cosine(start, end, share):
+    """end + (start − end)·½(1 + cos(π·share)), for a share of the way in [0, 1]."""
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
-def exponential(start, end, t):
-    """start·(end / start)ᵗ, for t in [0, 1]."""
-    return start * (end / start) ** t
+def exponential(start, end, share):
+    """start·(end / start)^share, for a share of the way in [0, 1]."""
+    return start * (end / start) ** share
 
 
-def cyclical(start, end, t):
-    """linear from t = 0 to ½, then end; for t in [0, 1)."""
-    return linear(start, end, min(2 * t, 1.0))
+def cyclical(start, end, share):
+    """linear in the first half of a cycle, then end; for a share of the cycle in [0, 1)."""
+    return linear(start, end, min(2 * share, 1.0))
 
 
 SHAPES = {"linear": linear, "cosine": cosine, "exponential": exponential, "cyclical": cyclical}
@@ -31,19 +31,19 @@ SHAPES = {"linear": linear, "cosine": cosine, "exponential": exponential, "cycli
 class Schedule:
     """schedule(step) goes from `start` to `end` in `steps` steps, and stays there. Steps count from 0.
 
-    With t = min(step / steps, 1):
+    With share = min(step / steps, 1):
 
-        linear        start + (end − start)·t
-        cosine        end + (start − end)·½(1 + cos πt)
-        exponential   start·(end / start)ᵗ
+        linear        start + (end − start)·share
+        cosine        end + (start − end)·½(1 + cos(π·share))
+        exponential   start·(end / start)^share
 
-    A cyclical schedule starts again every `steps` steps. With t = (step mod steps) / steps:
+    A cyclical schedule starts again every `steps` steps. With share = (step mod steps) / steps:
 
-        cyclical      start + (end − start)·min(2t, 1)
+        cyclical      start + (end − start)·min(2·share, 1)
 
     In the first half of a cycle it moves from `start` to `end`; in the second half it stays at `end`. At step = ∞,
-    which stands for "after training", it is at `end` as well. (Fu et al. 2019, arXiv:1903.10145, with their proportion
-    R = ½; M of their cycles take M · steps steps)
+    which stands for "after training", it is at `end` as well. (Fu et al. 2019, arXiv:1903.10145, whose proportion
+    of a cycle that rises is ½ here)
 
     As text a schedule is shape:start:end:steps, such as "linear:0:6.6:5000". A number alone is a constant. With
     "warmup:W:" before it, its values rise from 0 in the first W steps: at step s they are multiplied by

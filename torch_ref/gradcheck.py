@@ -74,7 +74,7 @@ def gaussian_kl(arguments, t, c):
 
 
 def free_bits(arguments, t, c):
-    """kl = Σⱼ kⱼ and kl_free = Σⱼ max(λ, kⱼ)."""
+    """kl = Σⱼ klⱼ and kl_free = Σⱼ max(free_bits, klⱼ)."""
     variance = t["logvar"].exp()
     k = (-0.5 * (1 + t["logvar"] - t["mu"] ** 2 - variance)).mean(0)
     return {"kl": k.sum(), "kl_free": F.threshold(k, arguments["nats"], arguments["nats"]).sum()}

@@ -67,7 +67,7 @@ class BernoulliFromLogits(Reconstruction):
 
 
 class LogitLaplace(Reconstruction):
-    """−log of the density at φ(x) = (1 − 2ε) x + ε of a value whose logit is Laplace-distributed, ε = 0.1.
+    """−log of the density at x′ = (1 − 2·eps) x + eps of a value whose logit is Laplace-distributed, eps = 0.1.
 
     Ramesh et al. (arXiv:2102.12092), appendix A.3. The output (N, 2C, H, W) holds the location and then the logarithm
     of the scale, to which half a grey level, as a step of the logit at ½, is added.
@@ -96,7 +96,7 @@ LIKELIHOODS = {
 
 
 def gaussian_kl(mu, logvar):
-    """KL(N(μ, σ²) ‖ N(0, I)) = −½ Σ (1 + log σ² − μ² − σ²): Kingma & Welling (arXiv:1312.6114), appendix B."""
+    """KL(N(μ, σ²) ‖ N(0, 1)) = −½ Σ (1 + log σ² − μ² − σ²): Kingma & Welling (arXiv:1312.6114), appendix B."""
     return -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp()) / len(mu)
 
 
@@ -114,7 +114,8 @@ def kl_to_uniform(logits):
 
 
 def vector_quantization(z, q):
-    """(codebook, commitment): the last two terms of equation 3 of van den Oord et al. (arXiv:1711.00937), without β.
+    """(codebook, commitment): the last two terms of equation 3 of van den Oord et al. (arXiv:1711.00937), without their
+    weights.
 
     z is the encoder's output, q the chosen codes *before* the straight-through step: after it, q's gradient would go
     to z and the codebook would learn nothing.

@@ -1,4 +1,4 @@
-"""A capacity target: the KL of the code is kept near C nats, and C may rise during training."""
+"""A capacity target: the KL of the code is kept near so many nats, which may rise during training."""
 
 from scratch.arrays import array_module
 from scratch.bottlenecks.gaussian import GaussianBottleneck
@@ -9,14 +9,14 @@ from scratch.schedules import Schedule
 
 
 class CapacityTarget(Module):
-    """gap = |kl − C|, in nats, where C is a number or a schedule.
+    """gap = |kl − capacity|, in nats, where the capacity is a number or a schedule.
 
     Shapes: kl and gap are scalars.
 
-        ∂L/∂kl = ∂L/∂gap · sign(kl − C)       0 at kl = C, where gap has a kink
+        ∂L/∂kl = ∂L/∂gap · sign(kl − capacity)       0 at kl = capacity, where gap has a kink
 
     kl is the mean over the batch, as in the paper. So the examples of a batch are coupled: the KL of some may be above
-    C while that of others is below it, and all receive a gradient in the same direction.
+    the capacity while that of others is below it, and all receive a gradient in the same direction.
     (Burgess et al. 2018, arXiv:1804.03599; docs/reference/kl_variants.md)
     """
 
@@ -43,7 +43,7 @@ class CapacityTarget(Module):
 class CapacityBottleneck(GaussianBottleneck):
     """A GaussianBottleneck with a target for its KL.
 
-    Its terms are kl, which is only reported, and kl_gap = |kl − C|, which the loss weighs by β.
+    Its terms are kl, which is only reported, and kl_gap = |kl − capacity|, which the loss weighs by β.
     """
 
     options = (

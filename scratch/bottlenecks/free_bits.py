@@ -1,4 +1,4 @@
-"""Free bits: the first λ nats of each latent dimension cost nothing, so giving up a dimension saves nothing."""
+"""Free bits: the first nats of each latent dimension cost nothing, so giving up a dimension saves nothing."""
 
 from scratch.arrays import array_module
 from scratch.bottlenecks.gaussian import GaussianBottleneck, gaussian_kl, gaussian_kl_backward
@@ -8,17 +8,17 @@ from scratch.options.option import Option, Real
 
 
 class FreeBits(Module):
-    """kl_free = Σⱼ max(λ, kⱼ), beside kl = Σⱼ kⱼ, where kⱼ is the KL of dimension j, averaged over the batch:
+    """kl_free = Σⱼ max(free_bits, klⱼ), beside kl = Σⱼ klⱼ. klⱼ is the KL of dimension j, averaged over the batch:
 
-        kⱼ = (1/N) Σₙ ½ (μₙⱼ² + σₙⱼ² − 1 − log σₙⱼ²)
+        klⱼ = (1/N) Σₙ ½ (μₙⱼ² + σₙⱼ² − 1 − log σₙⱼ²)
 
     in nats. Shapes: mu, logvar (N, Z), kl and kl_free scalars.
 
-        gⱼ = ∂L/∂kⱼ = ∂L/∂kl + ∂L/∂kl_free · [kⱼ > λ]
-        ∂L/∂μₙⱼ = gⱼ μₙⱼ / N       ∂L/∂logvarₙⱼ = gⱼ ½ (σₙⱼ² − 1) / N
+        ∂L/∂klⱼ = ∂L/∂kl + ∂L/∂kl_free · [klⱼ > free_bits]
+        ∂L/∂μₙⱼ = ∂L/∂klⱼ · μₙⱼ / N       ∂L/∂logvarₙⱼ = ∂L/∂klⱼ · ½ (σₙⱼ² − 1) / N
 
-    The examples of a batch are coupled: whether kⱼ is above λ depends on all of them. So kl_free of a batch is not the
-    mean of kl_free of its two halves. (Kingma et al. 2016, arXiv:1606.04934, appendix C.8;
+    The examples of a batch are coupled: whether klⱼ is above free_bits depends on all of them. So kl_free of a
+    batch is not the mean of kl_free of its two halves. (Kingma et al. 2016, arXiv:1606.04934, appendix C.8;
     docs/reference/kl_variants.md)
     """
 
@@ -30,18 +30,17 @@ class FreeBits(Module):
 
     def forward(self, mu, logvar):
         check_floating(self, mu, logvar)
-        k = self.formula(mu, logvar).sum(axis=0) / len(mu)
-        self.save(mu, logvar, (k > self.nats).astype(mu.dtype))
-        return k.sum(), array_module(k).maximum(k, self.nats).sum()
+        kl = self.formula(mu, logvar).sum(axis=0) / len(mu)
+        self.save(mu, logvar, (kl > self.nats).astype(mu.dtype))
+        return kl.sum(), array_module(kl).maximum(kl, self.nats).sum()
 
     def backward(self, dkl, dfree):
         mu, logvar, above = self.recall()
-        g = (dkl + dfree * above) / len(mu)
-        return self.derivative(mu, logvar, g)
+        return self.derivative(mu, logvar, (dkl + dfree * above) / len(mu))
 
 
 class FreeBitsBottleneck(GaussianBottleneck):
-    """A GaussianBottleneck with λ free nats in each dimension.
+    """A GaussianBottleneck with free nats in each dimension.
 
     Its terms are kl, which is only reported, and kl_free, which the loss weighs by β.
     """

@@ -27,9 +27,10 @@ def reparameterize_backward(dz, sigma_eps):
 
 
 class Reparameterize(Module):
-    """z = μ + σ·ε with σ = exp(½ logvar) and ε ~ N(0, I): a sample of N(μ, σ²) that can be differentiated.
+    """z = μ + σ·ε with σ = exp(½ logvar) and ε ~ N(0, 1): a sample of N(μ, σ²) that can be differentiated.
 
-    The randomness ε is an input, so z is a smooth function of μ and logvar.
+    The randomness ε is an input, so this z is a smooth function of μ and logvar. A z drawn from N(μ, σ²) in another way
+    has the same distribution, but it is no function of them.
     Shapes: mu, logvar, eps, z (N, Z).
 
         ∂L/∂μ = ∂L/∂z       ∂L/∂logvar = ∂L/∂z · ½ σ ε
@@ -80,7 +81,7 @@ def gaussian_kl_backward(mu, logvar, scale):
 
 
 class GaussianKL(Module):
-    """KL(N(μ, σ²) ‖ N(0, I)) = ½ Σ (μ² + σ² − 1 − log σ²), in nats, summed over Z and averaged over the batch.
+    """KL(N(μ, σ²) ‖ N(0, 1)) = ½ Σ (μ² + σ² − 1 − log σ²), in nats, summed over Z and averaged over the batch.
 
     Shapes: mu, logvar (N, Z), kl a scalar.
 
@@ -102,10 +103,10 @@ class GaussianKL(Module):
 
 
 class GaussianPosterior(Posterior):
-    """q = N(μ, σ²) with logvar = log σ², and p = N(0, I).
+    """q = N(μ, σ²) with logvar = log σ², and p = N(0, 1), in each of the Z dimensions.
 
-        KL_j = ½ (μ_j² + σ_j² − 1 − log σ_j²)
-        log p(z) − log q(z | x) = ½ Σ_j (ε_j² + log σ_j² − z_j²)    with z = μ + σ·ε
+        klⱼ = ½ (μⱼ² + σⱼ² − 1 − log σⱼ²)
+        log p(z) − log q(z | x) = ½ Σⱼ (εⱼ² + log σⱼ² − zⱼ²)    with z = μ + σ·ε
     """
 
     gaussian = True

@@ -34,7 +34,7 @@ def gumbel(u, least, largest):
 
 def gumbel_noise(shape, dtype, rng, formula=gumbel):
     """g = −log(−log u) with u ~ U(0, 1): draws of the Gumbel(0, 1) distribution, whose distribution function is
-    exp(−exp(−g)).
+    P(g ≤ x) = exp(−exp(−x)).
 
     A generator can return exactly 0, or exactly 1. So u is clipped to [smallest normal number, largest number below 1],
     and g is always finite.
@@ -51,11 +51,11 @@ def perturbed(a, g):
     return a + g
 
 
-def tempered(s, largest, temperature):
-    """exp((s − max s) / τ). The difference is divided by τ, because 1/τ overflows for a small τ."""
-    s = s - largest
-    s /= temperature
-    return array_module(s).exp(s)
+def tempered(a, largest, temperature):
+    """exp((a − max a) / τ). The difference is divided by τ, because 1/τ overflows for a small τ."""
+    a = a - largest
+    a /= temperature
+    return array_module(a).exp(a)
 
 
 def gumbel_softmax_backward(dy, y, mean, temperature):
@@ -81,7 +81,7 @@ class GumbelSoftmax(Module):
     al., section 2.2).
 
     τ is at least 1e8 · the smallest normal number, 1e-30 in float32. There y is one-hot to the last bit already, and at
-    a smaller τ the quotient (s − max s) / τ could overflow.
+    a smaller τ the quotient could overflow.
     (Jang et al. 2017, arXiv:1611.01144; Maddison et al. 2017, arXiv:1611.00712; docs/lessons/7_dvae.md derives it)
     """
 
@@ -92,8 +92,8 @@ class GumbelSoftmax(Module):
 
     def forward(self, a, g, temperature):
         check_floating(self, a)
-        s, temperature = perturbed(a, g), max(temperature, 1e8 * float(np.finfo(a.dtype).tiny))
-        y = self.formula(s, s.max(axis=-1, keepdims=True), temperature)
+        a, temperature = perturbed(a, g), max(temperature, 1e8 * float(np.finfo(a.dtype).tiny))
+        y = self.formula(a, a.max(axis=-1, keepdims=True), temperature)
         y /= y.sum(axis=-1, keepdims=True)
         self.save(y, temperature)
         if not self.hard:
@@ -109,15 +109,16 @@ LEAST_LOG_RATIO = -80.0  # bound of log(K p) in CategoricalKL: p log p is 0 to r
 
 
 def above_uniform(ratio):
-    """K pₖ rₖ − K pₖ + 1 ≥ 0 with rₖ = log(K pₖ): the mean over k is KL(p ‖ uniform), as the mean of K pₖ is 1.
+    """K pₖ log(K pₖ) − K pₖ + 1 ≥ 0 from log(K pₖ): the mean over k is KL(p ‖ uniform), as the mean of K pₖ is 1.
 
-    Σ pₖ rₖ is the same number. But near the uniform distribution its terms cancel, and rounding can make it negative.
+    Σ pₖ log(K pₖ) is the same number. But near the uniform distribution its terms cancel, and rounding can make it
+    negative.
     """
     return array_module(ratio).exp(ratio) * exp_above_tangent(-ratio)
 
 
 def categorical_kl(a, mean, codes):
-    """(the summands of KL(p ‖ uniform), p, p r) with r = log(K p), from a − max a and its exponentials' mean."""
+    """(the summands of KL(p ‖ uniform), p, p log(K p)), from a − max a and its exponentials' mean."""
     xp = array_module(a)
     ratio = xp.maximum(a - xp.log(mean), LEAST_LOG_RATIO)
     p = xp.exp(ratio) / codes
@@ -125,18 +126,18 @@ def categorical_kl(a, mean, codes):
 
 
 def categorical_kl_backward(p, weighted, divergence, scale):
-    """(p r − p Σ p r) · scale; `weighted` is p r, and `divergence` the sum."""
+    """(p log(K p) − p Σ p log(K p)) · scale; `weighted` is p log(K p), and `divergence` the sum."""
     da = weighted - p * divergence
     da *= scale
     return da
 
 
 class CategoricalKL(Module):
-    """KL(softmax(a) ‖ uniform) = Σₖ pₖ rₖ with rₖ = log pₖ + log K, in nats, summed over positions, averaged over N.
+    """KL(softmax(a) ‖ uniform) = Σₖ pₖ log(K pₖ), in nats, summed over positions and averaged over the batch.
 
     Shapes: a (N, ..., K), kl a scalar between 0 and positions · log K.
 
-        ∂kl/∂aₖ = (pₖ rₖ − pₖ Σⱼ pⱼ rⱼ) / N
+        ∂kl/∂aₖ = pₖ (log(K pₖ) − Σⱼ pⱼ log(K pⱼ)) / N
 
     p = softmax(a) is the distribution that the codes are drawn from, without noise or temperature. log p is computed as
     a log-softmax, which is finite where p underflows to 0.
@@ -158,28 +159,28 @@ class CategoricalKL(Module):
 
 
 class CodeMixture(Module):
-    """q = y E: at every position the mean of the K codes, weighted by y. If y is one-hot, q is a code.
+    """q = y e: at every position the mean of the K codes, weighted by y. If y is one-hot, q is a code.
 
-    Shapes: y (N, ..., K), E (K, D), q (N, ..., D).
+    Shapes: y (N, ..., K), the codebook e (K, D), q (N, ..., D).
 
-        ∂L/∂y = ∂L/∂q Eᵀ       ∂L/∂E = Σ_positions yᵀ ∂L/∂q
+        ∂L/∂y = ∂L/∂q eᵀ       ∂L/∂e = Σ_positions yᵀ ∂L/∂q
     """
 
     def __init__(self, codes, code_dim, init="uniform", *, dtype=np.float32, rng=None):
         self.weight = Parameter(initial_codebook(init, codes, code_dim, dtype, rng or np.random.default_rng()))
 
     def forward(self, y):
-        E = self.weight.value
-        check_input(self, y, ("N", *(f"D{axis}" for axis in range(1, y.ndim - 1)), len(E)), E)
+        e = self.weight.value
+        check_input(self, y, ("N", *(f"D{axis}" for axis in range(1, y.ndim - 1)), len(e)), e)
         self.save(y)
-        return (y.reshape(-1, len(E)) @ E).reshape(*y.shape[:-1], -1)
+        return (y.reshape(-1, len(e)) @ e).reshape(*y.shape[:-1], -1)
 
     def backward(self, dq):
         (y,) = self.recall()
-        E = self.weight.value
-        dq = dq.reshape(-1, E.shape[1])
-        self.weight.accumulate(y.reshape(-1, len(E)).T @ dq)
-        return (dq @ E.T).reshape(y.shape)
+        e = self.weight.value
+        dq = dq.reshape(-1, e.shape[1])
+        self.weight.accumulate(y.reshape(-1, len(e)).T @ dq)
+        return (dq @ e.T).reshape(y.shape)
 
     def lookup(self, indices):
         """The codes (..., D) at indices (...), equal to forward of their one-hot vectors."""
@@ -187,9 +188,9 @@ class CodeMixture(Module):
 
 
 class CategoricalPosterior(Posterior):
-    """At each position j, q_j = softmax(a_j) over K codes, and p is the uniform distribution.
+    """At each position j, q(z_j | x) has the probabilities pⱼ = softmax(aⱼ) of K codes, and the prior is uniform, 1/K.
 
-        KL_j = Σₖ q_jk (log q_jk + log K)        log p(z) − log q(z | x) = −Σ_j (log q_j(z_j) + log K)
+        klⱼ = Σₖ pⱼₖ log(K pⱼₖ)        log p(z) − log q(z | x) = −Σⱼ log(K q(z_j | x))
 
     A draw is the code of argmaxₖ (a + g) with Gumbel noise g.
     """
@@ -313,6 +314,6 @@ class GumbelSoftmaxBottleneck(Bottleneck, system="dvae"):
 
     def mix(self, a, b, t):
         """The codes nearest to the points between a's and b's code vectors, because the decoder takes codes alone."""
-        E = self.codebook.weight.value
-        between = (1 - t) * E[a] + t * E[b]
-        return nearest_codes(between.reshape(-1, E.shape[1]), E).reshape(a.shape)
+        e = self.codebook.weight.value
+        between = (1 - t) * e[a] + t * e[b]
+        return nearest_codes(between.reshape(-1, e.shape[1]), e).reshape(a.shape)

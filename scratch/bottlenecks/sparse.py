@@ -17,7 +17,7 @@ class L1(Module):
         ∂l1/∂z = sign(z) / N       with 0, a subgradient, at z = 0
 
     The gradient keeps its size as z approaches 0, unlike that of z². So it pulls numbers all the way to 0.
-    (Olshausen & Field 1996, doi:10.1038/381607a0, S(x) = |x|; Tibshirani 1996)
+    (Olshausen & Field 1996, doi:10.1038/381607a0, the penalty |x|; Tibshirani 1996)
     """
 
     def forward(self, z):
@@ -41,8 +41,8 @@ class SparseBottleneck(DenseBottleneck):
     close to 0 and across it, but to 0 only by accident. After a ReLU a number is 0 for a whole half-space of h, so
     zeros can be counted without a threshold.
 
-    A small l1 alone does not prove that the code is sparse: (W₁, b₁) → c·(W₁, b₁) with W₂ → W₂/c leaves y unchanged and
-    scales l1 by c. So the encoder can shrink z while the decoder's weights grow. The share of zeros does not depend on
+    A small l1 alone does not prove that the code is sparse: (W₁, b₁)/2 with 2·W₂ leaves y unchanged and halves
+    l1. So the encoder can shrink z while the decoder's weights grow. The share of zeros does not depend on
     the scale. Olshausen & Field fix the scale of z, others the length of W₂'s rows. Here the option weight_decay limits
     the weights that would have to grow.
 

@@ -18,7 +18,7 @@ DATA_VARIANCE = Option("data_variance", Real(0, included=False), 1.0,
 
 
 class CertainPosterior(Posterior):
-    """q is 1 at the code that was chosen and 0 elsewhere, and p is uniform, so KL_j = log K.
+    """q is 1 at the code that was chosen and 0 elsewhere, and the prior is uniform, so klⱼ = log K.
 
     Nothing is random, and the rate is the same for every image: the cost of sending log₂ K bits for each position. With
     two levels the positions of both count. (van den Oord et al. 2017, arXiv:1711.00937, section 3.1)

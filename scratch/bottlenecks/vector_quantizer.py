@@ -15,13 +15,13 @@ HELD = 2**22  # distances that a search holds at a time
 
 
 def offsets(codebook, centre):
-    """(e − c, ½ (e − c)²), elementwise."""
+    """(e − centre, ½ (e − centre)²), elementwise."""
     e = codebook - centre
     return e, 0.5 * e * e
 
 
 def centred(codebook, offsets=offsets):
-    """(c, e − c, ½‖e − c‖²) with c = the mean of the codes: (D,), (K, D), (K,)."""
+    """(centre, e − centre, ½‖e − centre‖²), where centre is the mean of the codes: (D,), (K, D), (K,)."""
     centre = codebook.mean(axis=0)
     e, half_squares = offsets(codebook, centre)
     return centre, e, half_squares.sum(axis=1)
@@ -30,13 +30,15 @@ def centred(codebook, offsets=offsets):
 def nearest_codes(z, codebook, held=HELD, offsets=offsets):
     """indices[m] = argmin_k ‖z_m − e_k‖²; of equally near codes the first.
 
-    Shapes: z (M, D), codebook (K, D), indices (M,) of int64. With z' = z − c and e' = e − c for any c,
+    Shapes: z (M, D), codebook (K, D), indices (M,) of int64. With z′ = z − centre and e′ = e − centre for any
+    centre,
 
-        ‖z − e‖² = ‖z'‖² − 2 (z'·e' − ½‖e'‖²)
+        ‖z − e‖² = ‖z′‖² − 2 (⟨z′, e′⟩ − ½‖e′‖²)
 
-    and ‖z'‖² is the same for every k. So the nearest code has the largest z'·e'_k − ½‖e'_k‖². That takes one matrix
-    product for each block of rows, with `held` distances at a time, and never an array of M × K × D. c is the mean of
-    the codes. Without it, codes far from zero would differ by less than the rounding of the products.
+    and ‖z′‖² is the same for every k. So the nearest code has the largest ⟨z′, e′ₖ⟩ − ½‖e′ₖ‖². That takes one matrix
+    product for each block of rows, with `held` distances at a time, and never an array of M × K × D. The
+    centre is the mean of the codes. Without it, codes far from zero would differ by less than the rounding of the
+    products.
     """
     xp = array_module(z)
     centre, e, half_squared_norms = centred(codebook, offsets)
@@ -75,7 +77,7 @@ CODES = Option("codes", Whole(1), 256, "K, the number of vectors in the codebook
 CODE_DIM = Option("code_dim", Whole(1), 8, "D, the numbers in a vector of the codebook")
 CODEBOOK_INIT = Option("codebook_init", Choice(CODEBOOK_INITS), "uniform",
                        "the initial codebook; kmeans: means of the first batches' latents")
-COMMITMENT = Option("commitment", Real(0), 0.25, "weight β of the commitment term", source="arXiv:1711.00937")
+COMMITMENT = Option("commitment", Real(0), 0.25, "weight of the commitment term", source="arXiv:1711.00937")
 
 
 def initial_codebook(how, codes, code_dim, dtype, rng):
@@ -112,9 +114,10 @@ class VectorQuantizer(Module):
         codebook = (1/N) Σ ‖sg[z] − e_k‖²        moves the codes to the encoder's outputs
         commitment = (1/N) Σ ‖z − sg[e_k]‖²      keeps the encoder's outputs near their codes
 
-    where sg[·] (stop-gradient) is a constant for the backward pass. β is the weight of the commitment term.
-    The argmin has no useful derivative. The straight-through estimator passes the decoder's gradient on to the encoder
-    as if quantizing added a constant, q = z + sg[e_k − z] (Bengio et al. 2013, arXiv:1308.3432):
+    where sg[·] (stop-gradient) is a constant for the backward pass. The option
+    commitment is the weight of the second term; papers call it β. The argmin has no useful derivative. The
+    straight-through estimator passes the decoder's gradient on to the encoder as if quantizing added a constant,
+    q = z + sg[e_k − z] (Bengio et al. 2013, arXiv:1308.3432):
 
         ∂L/∂z = ∂L/∂q + ∂L/∂commitment · 2 (z − e_k) / N
         ∂L/∂e_j = ∂L/∂codebook · Σ_{positions with k = j} 2 (e_j − z) / N

@@ -71,7 +71,7 @@ def probe(arguments):
     for name in known:
         for label, entry in found.items():
             numbers, penalty = f"{entry['numbers']} numbers", entry[name]["penalty"]
-            say(f"  {name:8}{label:10}{numbers:>14}   accuracy {entry[name]['accuracy']:.2%}   λ {penalty:g}")
+            say(f"  {name:8}{label:10}{numbers:>14}   accuracy {entry[name]['accuracy']:.2%}   penalty {penalty:g}")
         say(f"  {name:8}{'chance':24}   accuracy {chances[name]:.2%}")
     return 0
 

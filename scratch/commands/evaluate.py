@@ -29,8 +29,8 @@ def add(subparsers):
     """The commands and their options."""
     command = add_run_command(subparsers, "evaluate", evaluate, about_images=False)
     command.add_argument("--json", action="store_true", help="print the numbers as JSON, draw nothing")
-    command.add_argument("--importance-samples", type=whole(1), metavar="K",
-                         help="of vae and dvae: also bound log p(x) by K draws of each image's code")
+    command.add_argument("--importance-samples", type=whole(1), metavar="M",
+                         help="of vae and dvae: also bound log p(x) by M draws of each image's code")
     command.add_argument("--corruption", type=argument(CORRUPTION.kind), metavar="KIND:AMOUNT", help=CORRUPTION_HELP)
     command = subparsers.add_parser("curves", help=curves.__doc__, description=curves.__doc__)
     command.add_argument("runs", nargs="+", metavar="RUN", help="folders that train wrote")

@@ -7,6 +7,7 @@ from scratch.commands import (
     evaluate,
     gradcheck,
     latents,
+    learn,
     pictures,
     reference,
     sweep,
@@ -14,7 +15,7 @@ from scratch.commands import (
 )
 from scratch.commands.cli import Parser
 
-COMMANDS = (train, sweep, evaluate, pictures, codes, latents, downstream, gradcheck, devices, reference)
+COMMANDS = (train, sweep, evaluate, pictures, codes, latents, downstream, gradcheck, learn, devices, reference)
 
 
 def build_parser():

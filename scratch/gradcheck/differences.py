@@ -1,15 +1,15 @@
 """Is a backward pass the derivative of its forward pass? Finite differences of the forward pass give the answer.
 
-For L = Σ ⟨u, y⟩ over all outputs y, with random upstream gradients u = ∂L/∂y, and for every tensor t that forward
-reads, backward claims a gradient g = ∂L/∂t. Along a random direction d ~ N(0, I) the claim is tested by
+Let L = Σ ⟨dy, y⟩ over all outputs y, with random upstream gradients dy. For every tensor x that forward reads, backward
+claims a gradient dx = ∂L/∂x. Along a random direction δ of numbers from N(0, 1) the claim is tested by
 
-    numeric = (L(t + h·d) − L(t − h·d)) / 2h        analytic = ⟨g, d⟩        h = 1e-5, float64
+    numeric = (L(x + step·δ) − L(x − step·δ)) / (2·step)        analytic = ⟨dx, δ⟩        step = 1e-5, float64
 
-    difference = |numeric − analytic| / ‖g‖
+    difference = |numeric − analytic| / ‖dx‖
 
-d is not normalised, so analytic is itself a draw of N(0, ‖g‖²): typically as large as ‖g‖, but sometimes near zero by
-chance. Divided by |analytic|, the difference of a correct gradient would then be large; so it is divided by ‖g‖. u is
-random because with u = 1 some errors cancel, such as that of a flipped kernel.
+δ is not normalised, so analytic is itself a draw of N(0, ‖dx‖²): typically as large as ‖dx‖, but sometimes near zero by
+chance. Divided by |analytic|, the difference of a correct gradient would then be large; so it is divided by ‖dx‖. dy is
+random because with dy = 1 some errors cancel, such as that of a flipped kernel.
 
 Finite differences are wrong across a kink, so the cases (cases/) stay away from kinks: inputs of ReLU and LeakyReLU are
 at least 0.1 away from 0, and MaxPool2d's values differ by 0.1, while a step moves a value by about 1e-5. A vector
@@ -42,6 +42,10 @@ class Operation:
     constants    what else forward reads: noise, targets
     module       the module whose methods these are, if there is one
     surrogate    () -> {name: output}, the function whose derivative backward is, if that is not forward
+    numbers      {name: number} that may stand as a factor in a gradient: a temperature, a kernel's elements
+    noise        {name of a constant: generator -> another draw of it}
+    another      generator -> the same operation on other inputs, with another number of examples
+    methods      {"forward": function, "backward": function}, where they are not the module's
     """
 
     tensors: dict
@@ -50,6 +54,10 @@ class Operation:
     constants: dict = field(default_factory=dict)
     module: object = None
     surrogate: Callable | None = None
+    numbers: dict = field(default_factory=dict)
+    noise: dict = field(default_factory=dict)
+    another: Callable | None = None
+    methods: dict = field(default_factory=dict)
 
 
 @dataclass
@@ -62,10 +70,10 @@ class Trial:
 
 
 def attempt(operation, rng):
-    """Run forward, then backward under upstream gradients drawn from N(0, 1)."""
+    """Run forward, then backward under upstream gradients drawn from N(0, 1). Backward may write into what it gets."""
     outputs = operation.forward()
     upstream = {name: rng.standard_normal(np.shape(output)) for name, output in outputs.items()}
-    return Trial(operation, upstream, operation.backward(upstream))
+    return Trial(operation, upstream, operation.backward({name: u.copy() if np.ndim(u) else u for name, u in upstream.items()}))
 
 
 def finite_differences(trial, rng):
@@ -123,7 +131,7 @@ def check(operation, rng):
     return finite_differences(trial, rng)
 
 
-def of_module(module, inputs, forward, backward, constants=None, surrogate=None):
+def of_module(module, inputs, forward, backward, constants=None, surrogate=None, noise=None):
     """The Operation of a module: its parameters become tensors beside the inputs.
 
     Here `backward` returns the gradients of the inputs alone. Those of the parameters are read from the parameters.
@@ -136,4 +144,4 @@ def of_module(module, inputs, forward, backward, constants=None, surrogate=None)
         return gradients | {name: parameter.gradient() for name, parameter in parameters.items()}
 
     tensors = inputs | {name: parameter.value for name, parameter in parameters.items()}
-    return Operation(tensors, forward, backward_with_parameters, constants or {}, module, surrogate)
+    return Operation(tensors, forward, backward_with_parameters, constants or {}, module, surrogate, noise=noise or {})

@@ -1,6 +1,6 @@
 """Anomaly detection: does a model give images of another kind a higher score than held-out images of its own?
 
-    reconstruction_error    ‖x − x̂‖², of the deterministic reconstruction
+    reconstruction_error    ‖x − y‖², of the deterministic reconstruction
     negative_elbo           rate + distortion, in nats (elbo.py)
     rate                    KL(q(z | x) ‖ p(z)) alone, in nats
     code_length             −Σ log₂ p of its codes by their frequency on training images, in bits (bits.py)
@@ -9,11 +9,11 @@
 AUROC, the area under the ROC curve, measures how well a score tells the two apart. It is the probability that of one
 image from inside and one from outside the latter has the higher score:
 
-    AUROC = P(s_out > s_in) + ½ P(s_out = s_in) = (R − n (n + 1)/2) / (n m)
+    AUROC = P(outside > inside) + ½ P(outside = inside) = (ranks − N (N + 1)/2) / (N M)
 
-R is the sum of the n outside images' ranks among all n + m; equal scores share their mean rank. This is Mann &
-Whitney's U over n m (Hanley & McNeil 1982, doi:10.1148/radiology.143.1.7063747). 0.5 is chance. Below 0.5 the outside
-images score as more typical than the model's own, which happens with likelihoods (Nalisnick et al. 2019,
+`ranks` is the sum of the ranks of the N outside images among all N + M; equal scores share their mean rank. This is
+Mann & Whitney's U over N M (Hanley & McNeil 1982, doi:10.1148/radiology.143.1.7063747). 0.5 is chance. Below 0.5 the
+outside images score as more typical than the model's own, which happens with likelihoods (Nalisnick et al. 2019,
 arXiv:1810.09136).
 """
 
@@ -27,14 +27,17 @@ from scratch.instruments.posteriors import posterior_kind
 
 
 def auroc(inside, outside):
-    """P(s_out > s_in) + ½ P(s_out = s_in) of scores inside (m,) and outside (n,). Raises InputError without SciPy."""
+    """P(outside > inside) + ½ P(outside = inside) of scores inside (M,) and outside (N,).
+
+    Raises InputError without SciPy.
+    """
     ranks = scipy_module("stats", "AUROC").rankdata(np.concatenate([inside, outside]))
-    n, m = len(outside), len(inside)
-    return float((ranks[m:].sum() - n * (n + 1) / 2) / (n * m))
+    N, M = len(outside), len(inside)
+    return float((ranks[M:].sum() - N * (N + 1) / 2) / (N * M))
 
 
 def squared_errors(trained, images):
-    """‖x − x̂‖² of each stored image, (N,)."""
+    """‖x − y‖² of each stored image, (N,)."""
 
     def of_batch(x):
         error = trained.model.reconstruct(x) - x

@@ -1,11 +1,11 @@
 """The bits of an image as codes, beside the bits of its JPEG and PNG files.
 
-A grid of h·w codes out of K costs h·w·log₂ K bits where every code is sent with equally many bits. A frequent code can
+A grid of I·J codes out of K costs I·J·log₂ K bits where every code is sent with equally many bits. A frequent code can
 be sent with fewer, −log₂ p (Shannon 1948); an arithmetic coder comes arbitrarily near to that. Sender and receiver have
 to know p before the image. So p is counted on the training images. One is added to each count (Laplace's rule), so that
 a code which only a held-out image uses has a finite cost:
 
-    p_k = (count_k + 1) / (Σ count + K)        bits of an image = −Σ over its positions log₂ p_k
+    pₖ = (countₖ + 1) / (Σ count + K)        bits of an image = −Σ over its positions log₂ pₖ
 
 This is the cross-entropy of the held-out codes under the training codes' frequencies. The grids of a model with several
 levels are added up. Positions count as independent; a learned prior over whole grids would need fewer bits.
@@ -29,12 +29,12 @@ QUALITIES = range(1, 101)  # of JPEG, as Pillow takes them
 
 
 def fixed_bits(shape, codes):
-    """Bits of a grid of this shape (h, w) with equally many bits for each of K codes: h·w·log₂ K."""
+    """Bits of a grid of this shape (I, J) with equally many bits for each of K codes: I·J·log₂ K."""
     return math.prod(shape) * math.log2(codes)
 
 
 def entropy_bits(training, held_out, codes):
-    """Bits of an image's grid, averaged over `held_out` (M, h, w), by the smoothed frequencies of `training`."""
+    """Bits of an image's grid, averaged over `held_out` (M, I, J), by the smoothed frequencies of `training`."""
     return float(code_bits(training, codes)[held_out].sum() / len(held_out))
 
 

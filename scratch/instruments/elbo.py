@@ -1,11 +1,13 @@
 """Rate, distortion and their sum, the negative ELBO, of each image; bits per dimension; active units.
 
-    rate        KL(q(z | x) ‖ p(z))          the information in the code about the image
-    distortion  −log p(x | z)                the information that the code lacks; z is drawn from q(z | x)
-    ELBO        −(rate + distortion) ≤ log p(x) on average over z
+    rate        KL(q(z | x) ‖ p(z))          what the code costs; z is drawn from q(z | x)
+    distortion  −log p(x | z)                what the image still costs, given the code
+    ELBO        −(rate + distortion)         on average over z at most log p(x)
 
-All are in nats; a nat is 1/log 2 = 1.44 bits. The KL counts with weight 1, whatever its weight in training: a β-VAE is
-trained on another objective, and measured by this one.
+The mean rate over the images is I(x; z) + KL(q(z) ‖ p(z)), where q(z) is the mean of all q(z | x). So it is an upper
+bound of I(x; z), the information of the code about the image. All are in nats; a nat is 1/log 2 = 1.44 bits. The KL
+counts with weight 1, whatever its weight in training: a β-VAE is trained on another objective, and measured by this
+one.
 (Kingma & Welling 2014, arXiv:1312.6114; Alemi et al. 2018, arXiv:1711.00464; docs/reference/instruments.md)
 """
 
@@ -23,7 +25,7 @@ ACTIVE = 0.01  # the variance of a posterior mean over images above which a unit
 
 @dataclass
 class RateDistortion:
-    """Of N images: kl (N, D) dimension by dimension, distortion (N,), rate (N,) and elbo (N,); NumPy, float64."""
+    """Of N images: kl (N, Z) dimension by dimension, distortion (N,), rate (N,) and elbo (N,); NumPy, float64."""
 
     kl: np.ndarray
     distortion: np.ndarray
@@ -44,7 +46,7 @@ def distortion(model, latents, x):
 
 
 def kl_and_distortion(model, x, noise):
-    """[KL of each dimension (N, D), distortion (N,)] of images x, with z drawn from the noise. Raises InputError for a
+    """[KL of each dimension (N, Z), distortion (N,)] of images x, with z drawn from the noise. Raises InputError for a
     model without a posterior."""
     with model.evaluating():
         q = posterior(model, x)
@@ -93,6 +95,7 @@ def bits_per_dimension(log_likelihood, likelihood, image_shape):
 def active_units(means):
     """Is each of a VAE's units active? A unit j is active where its posterior mean has Var_x(μ_j(x)) > 0.01.
 
-    Shapes: means (N, Z), the answer (Z,). (Burda et al. 2016, arXiv:1509.00519, section 5.2)
+    Shapes: means (N, Z), the answer (Z,). A unit whose mean stands still is not active, but it may still say something
+    about the image through its σ. (Burda et al. 2016, arXiv:1509.00519, section 5.2)
     """
     return means.var(axis=0, dtype=np.float64) > ACTIVE

@@ -1,12 +1,12 @@
 """A lower bound on log p(x) that rises with the number of samples, by importance weighting.
 
-    L_K = log (1/K) Σₖ wₖ,    wₖ = p(x | zₖ) p(zₖ) / q(zₖ | x),    zₖ ~ q(z | x)
+    L_M = log( (1/M) Σₘ ρₘ ),    ρₘ = p(x | zₘ) p(zₘ) / q(zₘ | x),    zₘ ~ q(z | x)
 
-On average L_1 is the ELBO, L_K ≤ L_{K+1} ≤ log p(x), and L_K → log p(x) as K → ∞ where the weights are bounded. The
+On average L_1 is the ELBO, L_M ≤ L_{M+1} ≤ log p(x), and L_M → log p(x) as M → ∞ where the weights ρ are bounded. The
 better q fits the true posterior, the sooner. (Burda et al. 2016, arXiv:1509.00519)
 
 The weights are as small as e^−1000 and less, so the program holds their logarithms, and of these only the logarithm of
-the sum so far: memory does not grow with K. The sum is kept in float64. There a weight of a thousandth of the sum still
+the sum so far: memory does not grow with M. The sum is kept in float64. There a weight of a thousandth of the sum still
 changes a logarithm in the thousands.
 """
 
@@ -22,7 +22,7 @@ from scratch.training.held_out import HELD_OUT_SEED
 
 
 def importance_weighted_bound(model, x, noises):
-    """L_K of each image, (N,) float64, for K draws of noise, one after the other, each for all images.
+    """L_M of each image, (N,) float64, for M draws of noise, one after the other, each for all images.
 
     Raises InputError for a model without a posterior.
     """
@@ -31,8 +31,8 @@ def importance_weighted_bound(model, x, noises):
         q = posterior(model, x)
         for noise in noises:
             latents, log_ratio = q.draw(noise)
-            log_w = log_ratio.astype(xp.float64) - distortion(model, latents, x)
-            total = log_w if total is None else xp.logaddexp(total, log_w)
+            log_rho = log_ratio.astype(xp.float64) - distortion(model, latents, x)
+            total = log_rho if total is None else xp.logaddexp(total, log_rho)
             count += 1
     return total - math.log(count)
 
@@ -40,7 +40,7 @@ def importance_weighted_bound(model, x, noises):
 def endless_noise(bottleneck, numbers):
     """Yields noise (N, …) for one draw of each held-out image of these numbers, without end.
 
-    Each image has its own stream. So its draws do not depend on its batch, and the first K draws of 2K are those of K.
+    Each image has its own stream. So its draws do not depend on its batch, and the first M draws of 2M are those of M.
     """
     streams = [generator(np, HELD_OUT_SEED, number) for number in numbers]
     while True:
@@ -48,7 +48,7 @@ def endless_noise(bottleneck, numbers):
 
 
 def importance_weighted_bounds(trained, images, samples):
-    """L_K of each of the stored held-out images, (N,), with K = samples."""
+    """L_M of each of the stored held-out images, (N,), with M = samples."""
     numbers = itertools.count()
 
     def of_batch(x):

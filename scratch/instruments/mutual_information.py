@@ -1,20 +1,20 @@
 """The mutual information of each latent dimension and each known factor of the images, and the gap (MIG) between the
 two dimensions that tell most of a factor.
 
-    I(z_j; v) = Σ_b Σ_v p(b, v) log ( p(b, v) / (p(b) p(v)) )                         0 ≤ I ≤ H(v)
-    MIG = mean over factors v of ( I(z_j*; v) − max_{j ≠ j*} I(z_j; v) ) / H(v)       j* = argmax_j I(z_j; v)
+    I(zⱼ; factor) = Σ_bins Σ_values p(bin, value) log( p(bin, value) / (p(bin) p(value)) )       at most H(factor)
+    MIG = mean over factors of (the largest I(zⱼ; factor) − the second largest) / H(factor)
 
 The MIG is 1 where one dimension tells each factor exactly and all others tell nothing. (Chen et al. 2018,
 arXiv:1802.04942)
 
-z_j is distributed as q(z_j | x). So a dimension that has collapsed to the prior tells nothing, however exactly its mean
-still follows the image. The paper estimates its densities by draws from q. Here nothing is drawn: each z_j falls into
-one of BINS bins b, with a probability that follows from q by the normal distribution function Φ. With the edges e_b,
+zⱼ is distributed as q(zⱼ | x). So a dimension that has collapsed to the prior tells nothing, however exactly its mean
+still follows the image. The paper estimates its densities by draws from q. Here nothing is drawn: each zⱼ falls into
+one of BINS bins, with a probability that follows from q by the normal distribution function Φ:
 
-    p(b, v) = (1/N) Σ_{n: v_n = v} ( Φ((e_{b+1} − μ_nj) / σ_nj) − Φ((e_b − μ_nj) / σ_nj) )
+    p(bin, value) = (1/N) Σₙ ( Φ((upper edge − μₙⱼ) / σₙⱼ) − Φ((lower edge − μₙⱼ) / σₙⱼ) )       over n of this value
 
 Two biases are left. Bins lose the differences within a bin: I is too small, the more so the narrower q is. And N images
-are few: I is too large by about (BINS − 1)(values of v − 1) / (2 N) nats where q is narrow (Miller 1955), and by hardly
+are few: I is too large by about (BINS − 1)(values − 1) / (2 N) nats where q is narrow (Miller 1955), and by hardly
 anything where q is wide. The second is about the same in all dimensions of one width, so it hardly changes their gap.
 """
 

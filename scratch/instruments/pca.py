@@ -1,14 +1,16 @@
 """Principal component analysis, the best linear code of its size, beside an autoencoder with a code of that size.
 
-With the mean m of the training images and the eigenvectors u₁, u₂, … of their covariance by falling eigenvalue, the
-k-component reconstruction of an image x is m + Σ_{j≤k} ⟨x − m, uⱼ⟩ uⱼ; no linear map through k numbers has a smaller
-squared error over the training images (Eckart & Young 1936). The share of variance that a reconstruction x̂ explains is
+The components are the eigenvectors of the training images' covariance, by falling eigenvalue λ₁ ≥ λ₂ ≥ …, the variance
+along each. With the mean μ of the training images, PCA with Z components keeps the projection of x − μ onto the first Z
+of them. No linear map through Z numbers has a smaller squared error over the training images (Eckart & Young 1936). The
+share of variance that a reconstruction y explains is
 
-    1 − Σ ‖x − x̂‖² / Σ ‖x − m‖²
+    1 − Σ ‖x − y‖² / Σ ‖x − μ‖²
 
 The sums run over held-out images, which neither PCA nor the model has seen.
 
-A linear VAE codes the same components. The variance along each says how many nats it gets (`water_filling`).
+A linear VAE codes the same components, in any order, each with either sign, and mixed where variances are equal. The
+variance along each says how many nats it gets (`water_filling`).
 """
 
 import math
@@ -77,10 +79,10 @@ def explained_by_reconstruction(pca, images, reconstructed):
 def water_filling(pca, beta):
     """(D,): the rate in nats along each component where a linear VAE's loss, squared error + β · rate, is least:
 
-        rate_j = ½ log( λ_j / ½β )   where λ_j > ½β,   else 0
+        klⱼ = ½ log( λⱼ / (½β) )   where λⱼ > ½β,   else 0
 
-    λ_j is the variance along component j. The ½ in ½β is the variance of the Gaussian whose loss is the squared error.
-    The distortion along the component is the smaller of λ_j and ½β: reverse water-filling. (Lucas et al. 2019,
+    λⱼ is the variance along component j. The ½ in ½β is the variance of the Gaussian whose loss is the squared error.
+    The squared error left along the component is the smaller of λⱼ and ½β: reverse water-filling. (Lucas et al. 2019,
     arXiv:1911.02469; docs/results/collapse.md)
     """
     level = 0.5 * beta
@@ -89,9 +91,9 @@ def water_filling(pca, beta):
 
 
 def principal_angles(a, b):
-    """The angles in degrees, the smallest first, between the spaces that the rows of a (k, D) and of b (k, D) span.
+    """The angles in degrees, the smallest first, between the spaces that the rows of a (Z, D) and of b (Z, D) span.
 
-    cos θ are the singular values of QₐᵀQ_b, with orthonormal bases Q. (Björck & Golub 1973,
+    Their cosines are the singular values of QₐᵀQ_b, with orthonormal bases Q. (Björck & Golub 1973,
     doi:10.1090/S0025-5718-1973-0348991-3) Angles below 1e-6 degrees are rounding errors.
     """
     bases = [np.linalg.qr(np.asarray(rows, np.float64).T)[0] for rows in (a, b)]

@@ -11,7 +11,7 @@ def posterior_kind(model):
 
 
 def is_gaussian(model):
-    """Is the posterior a diagonal Gaussian with the prior N(0, I)?"""
+    """Is the posterior a diagonal Gaussian with the prior N(0, 1)?"""
     kind = posterior_kind(model)
     return kind is not None and kind.gaussian
 

@@ -1,15 +1,15 @@
 """A linear probe: the accuracy of a linear classifier that predicts labels from fixed vectors.
 
-Multinomial logistic regression with an L2 penalty, on standardised vectors x (N, D) with labels y in 0 … K − 1:
+Multinomial logistic regression with an L2 penalty, on standardised vectors x (N, D) with labels in 0 … O − 1:
 
-    L(W, b) = −(1/N) Σₙ log pₙ,yₙ + ½ λ ‖W‖²         p = softmax(x W + b)         W (D, K), b (K,)
+    L = −(1/N) Σₙ log p(labelₙ | xₙ) + ½ penalty ‖W‖²       p(· | x) = softmax(x W + b)       W (D, O), b (O,)
 
-    ∂L/∂W = xᵀ (p − onehot(y)) / N + λ W              ∂L/∂b = Σₙ (pₙ − onehot(yₙ)) / N
+    ∂L/∂W = xᵀ (p − onehot) / N + penalty · W               ∂L/∂b = Σₙ (p − onehot)ₙ / N
 
-L is convex; SciPy's L-BFGS finds its minimum. λ is chosen on a fifth of the training images; then the probe is fitted
-to all of them.
+onehot (N, O) is 1 at each label. L is convex; SciPy's L-BFGS finds its minimum. The penalty is chosen on a fifth of the
+training images; then the probe is fitted to all of them.
 (Alain & Bengio 2016, arXiv:1610.01644, on probes; Kornblith et al. 2019, arXiv:1805.08974, for this classifier, fitted
-by L-BFGS with λ chosen on a part of the training set; docs/reference/downstream.md)
+by L-BFGS with the penalty chosen on a part of the training set; docs/reference/downstream.md)
 """
 
 import numpy as np
@@ -19,13 +19,13 @@ from scratch.instruments.vectors import labels
 from scratch.layers.softmax import log_softmax
 from scratch.options.errors import InputError
 
-PENALTIES = (1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # λ, falling: each fit begins at the one before
+PENALTIES = (1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # falling: each fit begins at the one before
 STOPPED_AT = {"ftol": 1e-7, "maxiter": 300}  # L-BFGS stops at a smaller gain, or after so many steps
-VALIDATED = 5  # every fifth training image is left out while λ is chosen
+VALIDATED = 5  # every fifth training image is left out while the penalty is chosen
 
 
 def loss_and_gradient(weights, x, y, penalty):
-    """(L, [∂L/∂W; ∂L/∂b]) at weights (D + 1, K), whose last row is b."""
+    """(L, [∂L/∂W; ∂L/∂b]) at weights (D + 1, O), whose last row is b."""
     W, b = weights[:-1], weights[-1]
     log_p = log_softmax(x @ W + b)
     loss = -log_p[np.arange(len(y)), y].mean() + 0.5 * penalty * (W * W).sum()
@@ -36,7 +36,7 @@ def loss_and_gradient(weights, x, y, penalty):
 
 
 def fit(x, y, penalty, start):
-    """The weights (D + 1, K) of least loss, found from `start`. Raises InputError without SciPy."""
+    """The weights (D + 1, O) of least loss, found from `start`. Raises InputError without SciPy."""
 
     def flat(weights):
         loss, gradient = loss_and_gradient(weights.reshape(start.shape), x, y, penalty)
@@ -62,13 +62,14 @@ def standardised(train, *others):
 
 
 def linear_probe(train, train_labels, held_out, held_out_labels):
-    """{"accuracy", "penalty"}: the accuracy on held-out vectors (M, D) of a probe fitted to `train` (N, D), and its λ.
+    """{"accuracy", "penalty"}: the accuracy on held-out vectors (M, D) of a probe fitted to `train` (N, D), and its
+    penalty.
 
-    Raises InputError where there are fewer training vectors than λ is chosen by, and without SciPy.
+    Raises InputError where there are fewer training vectors than the penalty is chosen by, and without SciPy.
     """
     if len(train) < VALIDATED:
-        raise InputError(f"a linear probe needs at least {VALIDATED} training images, one of them to choose λ by, and "
-                         f"this set has {len(train)}: choose more images.")
+        raise InputError(f"a linear probe needs at least {VALIDATED} training images, one of them to choose the "
+                         f"penalty by, and this set has {len(train)}: choose more images.")
     classes, y = np.unique(train_labels, return_inverse=True)
     found = {name: number for number, name in enumerate(classes.tolist())}
     held_out_y = np.array([found.get(name, -1) for name in held_out_labels.tolist()])
@@ -79,7 +80,7 @@ def linear_probe(train, train_labels, held_out, held_out_labels):
     for penalty in PENALTIES:
         weights = fit(x, y[~chosen_on], penalty, weights)
         tried[penalty] = accuracy(weights, left_out, y[chosen_on])
-    penalty = max(tried, key=tried.get)  # where two are equal the first, which is the larger λ
+    penalty = max(tried, key=tried.get)  # where two are equal the first, which is the larger penalty
 
     x, unseen = standardised(train, held_out)
     weights = fit(x, y, penalty, np.zeros_like(weights))

@@ -21,10 +21,10 @@ BLOCK = 256  # queries whose distances to all training vectors are in memory at 
 def nearest(train, queries, k):
     """(M, k) indices of the rows of train (N, D) nearest to each query (M, D), the nearest first.
 
-    ‖q − t‖² = ‖q‖² − 2 q·t + ‖t‖²; ‖q‖² is left out, since it is the same for all rows t. Of equally near rows the
-    first comes first. The mean of all rows, rounded to integers, is first subtracted from both. That changes no
-    distance, and without it the products of numbers far from zero would lose the distances to rounding. The mean is
-    rounded so that equal distances stay equal.
+    ‖query − row‖² = ‖query‖² − 2 ⟨query, row⟩ + ‖row‖²; the first summand is left out, as it is the same for all rows.
+    Of equally near rows the first comes first. The mean of all rows, rounded to integers, is first subtracted from
+    both. That changes no distance, and without it the products of numbers far from zero would lose the distances to
+    rounding. The mean is rounded so that equal distances stay equal.
 
     Raises InputError where train has fewer than k rows.
     """

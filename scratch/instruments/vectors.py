@@ -1,7 +1,7 @@
 """Images as vectors, for a probe or a search for neighbours.
 
     an AE's z, a VAE's mean μ          (N, Z)
-    the code vectors of a grid         (N, h·w·D), position after position; of several levels one after the other
+    the code vectors of a grid         (N, I·J·D), position after position; of several levels one after the other
     the pixels                         (N, H·W·C) in [0, 1]
     PCA's first Z components           (N, Z), of the training images' pixels
 

@@ -43,9 +43,11 @@ def leaky_relu_backward(dy, positive, slope):
 
 
 class LeakyReLU(Module):
-    """y = x where x > 0, else a·x.       ∂L/∂x = ∂L/∂y · (1 where x > 0, else a)       (Maas et al. 2013)
+    """y = x where x > 0, else negative_slope · x.       (Maas et al. 2013)
 
-    Any shape; a is `negative_slope`.
+        ∂L/∂x = ∂L/∂y · (1 where x > 0, else negative_slope)
+
+    Any shape.
     """
 
     formula, derivative = elementwise(leaky_relu), elementwise(leaky_relu_backward)
@@ -65,7 +67,7 @@ class LeakyReLU(Module):
 
 
 def sigmoid(x):
-    """σ(x) = 1 / (1 + e⁻ˣ), computed from e^(−|x|), which cannot overflow; accurate in both tails."""
+    """1 / (1 + e⁻ˣ), computed from e^(−|x|), which cannot overflow; accurate in both tails."""
     xp = array_module(x)
     e = xp.exp(-xp.abs(x))
     return xp.where(x < 0, e, 1) / (1 + e)
@@ -77,7 +79,7 @@ def sigmoid_backward(dy, y):
 
 
 class Sigmoid(Module):
-    """y = σ(x) = 1 / (1 + e⁻ˣ).       ∂L/∂x = ∂L/∂y · y (1 − y)
+    """y = sigmoid(x) = 1 / (1 + e⁻ˣ).       ∂L/∂x = ∂L/∂y · y (1 − y)
 
     Any shape.
     """
@@ -120,33 +122,35 @@ class Tanh(Module):
 
 
 def silu(x):
-    """(x s, s) with s = σ(x)."""
-    s = sigmoid(x)
-    return x * s, s
+    """(x · sigmoid(x), sigmoid(x))."""
+    gate = sigmoid(x)
+    return x * gate, gate
 
 
-def silu_backward(dy, x, s):
-    """∂L/∂y · s (1 + x (1 − s)) with s = σ(x)."""
-    return dy * (s * (1 + x * (1 - s)))
+def silu_backward(dy, x, gate):
+    """∂L/∂y · gate (1 + x (1 − gate)) with gate = sigmoid(x)."""
+    return dy * (gate * (1 + x * (1 - gate)))
 
 
 class SiLU(Module):
-    """y = x σ(x), also called swish.       ∂L/∂x = ∂L/∂y · σ(x) (1 + x (1 − σ(x)))       (Elfwing et al. 2018)
+    """y = x · sigmoid(x), also called swish.       (Elfwing et al. 2018)
 
-    Any shape.
+        ∂L/∂x = ∂L/∂y · sigmoid(x) (1 + x (1 − sigmoid(x)))
+
+    Any shape. It saves two arrays, x and sigmoid(x): neither follows from y alone, because y is not monotonic.
     """
 
     formula, derivative = elementwise(silu), elementwise(silu_backward)
 
     def forward(self, x):
         check_floating(self, x)
-        y, s = self.formula(x)
-        self.save(x, s)
+        y, gate = self.formula(x)
+        self.save(x, gate)
         return y
 
     def backward(self, dy):
-        x, s = self.recall()
-        return self.derivative(dy, x, s)
+        x, gate = self.recall()
+        return self.derivative(dy, x, gate)
 
 
 def gelu_backward(dy, x, cdf):

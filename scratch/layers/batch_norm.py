@@ -14,17 +14,18 @@ def move(running, of_batch, kept, momentum):
 
 
 class BatchNorm2d(Standardizing):
-    """y = γ x̂ + β,   x̂ = (x − μ) / √(σ² + ε),   μ and σ² of each channel over all n = N·H·W pixels of the batch.
+    """y = w x̂ + b,   x̂ = (x − μ) / √(σ² + eps),   μ and σ² of each channel over all M = N·H·W pixels of the batch.
 
-    Shapes: x, y (N, H, W, C), all else (C,); γ is `weight`, β is `bias`.
+    Shapes: x, y (N, H, W, C), all else (C,); w is `weight`, b is `bias`.
 
-        ∂L/∂x̂ = γ ∂L/∂y       ∂L/∂γ = Σ_{n, h, w} x̂ ∂L/∂y       ∂L/∂β = Σ_{n, h, w} ∂L/∂y
-        ∂L/∂x = (∂L/∂x̂ − mean(∂L/∂x̂) − x̂ mean(x̂ ∂L/∂x̂)) / √(σ² + ε)       over the pixels of the batch
+        ∂L/∂x̂ = w ∂L/∂y       ∂L/∂w = Σ_{n, i, j} x̂ ∂L/∂y       ∂L/∂b = Σ_{n, i, j} ∂L/∂y
+        ∂L/∂x = (∂L/∂x̂ − mean(∂L/∂x̂) − x̂ mean(x̂ ∂L/∂x̂)) / √(σ² + eps)       over the pixels of the batch
 
     The examples of a batch are coupled: the output for one image depends on the others. Evaluation normalises by
-    running statistics instead. Each forward in training mode moves them, with m = `momentum`:
+    running statistics instead. Each forward in training mode moves them:
 
-        running_mean ← (1 − m) running_mean + m μ       running_var ← (1 − m) running_var + m σ² n/(n − 1)
+        running_mean ← (1 − momentum) running_mean + momentum · μ
+        running_var ← (1 − momentum) running_var + momentum · σ² M/(M − 1)
 
     The running variance is unbiased; the batch is normalised by its biased variance. A constant added to a channel of x
     is subtracted with the mean, so the gradient of a bias before the norm is zero.

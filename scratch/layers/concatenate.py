@@ -8,7 +8,7 @@ from scratch.module import Module
 class Concatenate(Module):
     """y = [a, b]: the channels of a, then those of b.
 
-    Shapes: a (..., A), b (..., B), y (..., A + B).
+    Shapes: a (..., A), b (..., B), y (..., A + B). Here a and b are feature maps, and A and B count their channels.
 
         ∂L/∂a = the first A channels of ∂L/∂y       ∂L/∂b = the last B channels of ∂L/∂y
     """

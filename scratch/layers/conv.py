@@ -12,17 +12,19 @@ from scratch.module import Module
 
 
 class Conv2d(Module):
-    """y[n, i, j, o] = b[o] + Σ_{u, v, c} x[n, i·s + u·d − p, j·s + v·d − p, c] · W[u, v, c, o].
+    """y[n, i, j, o] = b[o] + Σ_{u, v, c} x[n, i·SH + u·DH − PH, j·SW + v·DW − PW, c] · W[u, v, c, o].
 
-    Shapes: x (N, H, W, C), W (KH, KW, C, O), b (O,), y (N, I, J, O) with I = ⌊(H + 2p − d·(KH − 1) − 1) / s⌋ + 1.
+    Shapes: x (N, H, W, C), W (KH, KW, C, O), b (O,), y (N, I, J, O) with
+    I = ⌊(H + 2·PH − DH·(KH − 1) − 1) / SH⌋ + 1, and J likewise. Outside of x lie zeros.
 
     Let P have one row for each patch of x, and let W be flattened to (KH·KW·C, O). Then the layer is linear:
 
         P = im2col(x)      y = P W + b
         ∂L/∂W = Pᵀ ∂L/∂y      ∂L/∂b = Σ_{n, i, j} ∂L/∂y      ∂L/∂x = col2im(∂L/∂y Wᵀ)
 
-    kernel_size, stride, padding and dilation are ints or pairs (vertical, horizontal). PyTorch keeps W as
-    (O, C, KH, KW); the state dict permutes. (LeCun et al. 1989, Backpropagation applied to handwritten zip code)
+    kernel_size (KH, KW), stride (SH, SW), padding (PH, PW) and dilation (DH, DW) are pairs (vertical, horizontal), or
+    ints for both. PyTorch keeps W as (O, C, KH, KW); the state dict permutes.
+    (LeCun et al. 1989, Backpropagation applied to handwritten zip code)
     """
 
     column_sums = staticmethod(column_sums)
@@ -64,20 +66,22 @@ class Conv2d(Module):
 
 
 class ConvTranspose2d(Module):
-    """y[n, r, q, o] = b[o] + Σ x[n, i, j, c] · W[c, u, v, o] over all i·s + u·d − p = r, j·s + v·d − p = q, and all c.
+    """y[n, row, col, o] = b[o] + Σ x[n, i, j, c] · W[c, u, v, o], over all c and all i, j, u, v with
+    row = i·SH + u·DH − PH and col = j·SW + v·DW − PW.
 
     Shapes: x (N, I, J, C), W (C, KH, KW, O), b (O,), y (N, H, W, O) with
-    H = (I − 1)·s − 2p + d·(KH − 1) + 1 + output_padding.
+    H = (I − 1)·SH − 2·PH + DH·(KH − 1) + 1 + output_padding, and W likewise.
 
     It is the transpose of a convolution that maps (N, H, W, O) to (N, I, J, C): its forward is that convolution's
     backward. With W flattened to (C, KH·KW·O) and x to rows (N·I·J, C):
 
-        y = col2im(x W) + b
-        D = im2col(∂L/∂y)      ∂L/∂W = xᵀ D      ∂L/∂b = Σ_{n, h, w} ∂L/∂y      ∂L/∂x = D Wᵀ
+        P = x W      y = col2im(P) + b
+        ∂L/∂P = im2col(∂L/∂y)      ∂L/∂W = xᵀ ∂L/∂P      ∂L/∂b = Σ_{n, row, col} ∂L/∂y      ∂L/∂x = ∂L/∂P Wᵀ
 
-    A convolution with a stride maps several sizes H to the same I. output_padding says which of them y has; it must be
-    less than the stride or the dilation. PyTorch keeps W as (C, O, KH, KW) and initialises it with fan_in = O·KH·KW,
-    the number of outputs that one input reaches. (Zeiler et al. 2010, Deconvolutional networks)
+    A convolution with a stride maps several sizes H to the same I. An output_padding below the stride says which of
+    them y has. As in PyTorch it may also be below the dilation instead. From the stride on it picks no size: the
+    convolution would map such an H to more than I rows. PyTorch keeps W as (C, O, KH, KW) and initialises it with
+    fan_in = O·KH·KW, the number of outputs that one input reaches. (Zeiler et al. 2010, Deconvolutional networks)
     """
 
     column_sums = staticmethod(column_sums)
@@ -116,7 +120,7 @@ class ConvTranspose2d(Module):
         N, H, W, _ = dy.shape
         if self.bias:
             self.bias.accumulate(self.column_sums(dy.reshape(N * H * W, O)))
-        D = self.window.im2col(dy, (I, J)).reshape(N * I * J, KH * KW * O)
-        self.weight.accumulate((x.T @ D).reshape(C, KH, KW, O))
-        dx = D @ self.weight.value.reshape(C, KH * KW * O).T
+        dP = self.window.im2col(dy, (I, J)).reshape(N * I * J, KH * KW * O)
+        self.weight.accumulate((x.T @ dP).reshape(C, KH, KW, O))
+        dx = dP @ self.weight.value.reshape(C, KH * KW * O).T
         return dx.reshape(N, I, J, C) if self.needs_input_gradient else None

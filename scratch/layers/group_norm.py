@@ -8,15 +8,16 @@ from scratch.module import Parameter
 
 
 class GroupNorm(Standardizing):
-    """y = γ x̂ + β,   x̂ = (x − μ) / √(σ² + ε),   μ and σ² of the pixels of one image and the channels of one group.
+    """y = w x̂ + b,   x̂ = (x − μ) / √(σ² + eps),   μ and σ² of the pixels of one image and the channels of one group.
 
-    Shapes: x, y (N, H, W, C), γ (`weight`) and β (`bias`) (C,); the channels form num_groups groups of neighbours.
+    Shapes: x, y (N, H, W, C), w (`weight`) and b (`bias`) (C,); the channels form num_groups groups of neighbours.
 
-        ∂L/∂x̂ = γ ∂L/∂y       ∂L/∂γ = Σ_{n, h, w} x̂ ∂L/∂y       ∂L/∂β = Σ_{n, h, w} ∂L/∂y
-        ∂L/∂x = (∂L/∂x̂ − mean(∂L/∂x̂) − x̂ mean(x̂ ∂L/∂x̂)) / √(σ² + ε)       over the pixels and channels of a group
+        ∂L/∂x̂ = w ∂L/∂y       ∂L/∂w = Σ_{n, i, j} x̂ ∂L/∂y       ∂L/∂b = Σ_{n, i, j} ∂L/∂y
+        ∂L/∂x = (∂L/∂x̂ − mean(∂L/∂x̂) − x̂ mean(x̂ ∂L/∂x̂)) / √(σ² + eps)       over the pixels and channels of a group
 
     The images of a batch do not affect each other, and evaluation computes the same as training. With one group this is
-    layer normalisation, with C groups instance normalisation. (Wu & He 2018, arXiv:1803.08494;
+    layer normalisation, with C groups instance normalisation. A bias before the norm shifts its channel against the
+    others of the group. So it has a gradient, unless each group is a single channel. (Wu & He 2018, arXiv:1803.08494;
     docs/reference/normalisation.md)
 
     Raises ValueError unless num_groups divides num_channels.

@@ -16,7 +16,7 @@ WEIGHT_INIT = Option("weight_init", Choice(WEIGHT_INITS), "uniform",
 def initialise_truncated_normal(module, rng):
     """Draw new weights for all linear layers and convolutions in `module`:
 
-        W = t / √fan_in,  t ~ N(0, 1) given |t| ≤ 2        b = 0
+        W = ε / √fan_in,  ε ~ N(0, 1) given |ε| ≤ 2        b = 0
 
     fan_in is the number of inputs that one output sums over, ignoring the stride; for a transposed convolution it is
     its input channels times its kernel's taps. The variance of these weights is 0.77/fan_in; that of PyTorch's, uniform
@@ -32,7 +32,7 @@ def initialise_truncated_normal(module, rng):
 
 
 def truncated_normal(shape, rng):
-    """Numbers t ~ N(0, 1) given |t| ≤ 2: each number is drawn again until it lies within two deviations."""
+    """Numbers ε ~ N(0, 1) given |ε| ≤ 2: each number is drawn again until it lies within two deviations."""
     numbers = rng.standard_normal(shape)
     while (beyond := np.abs(numbers) > 2).any():
         numbers[beyond] = rng.standard_normal(np.count_nonzero(beyond))

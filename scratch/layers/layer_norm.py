@@ -8,12 +8,12 @@ from scratch.module import Parameter
 
 
 class LayerNorm(Standardizing):
-    """y = γ x̂ + β,   x̂ = (x − μ) / √(σ² + ε),   μ and σ² of the numbers of one vector.
+    """y = w x̂ + b,   x̂ = (x − μ) / √(σ² + eps),   μ and σ² of the numbers of one vector.
 
-    Shapes: x, y (..., C), γ (`weight`) and β (`bias`) (C,), with C = normalized_shape.
+    Shapes: x, y (..., C), w (`weight`) and b (`bias`) (C,), with C = normalized_shape.
 
-        ∂L/∂x̂ = γ ∂L/∂y       ∂L/∂γ = Σ x̂ ∂L/∂y       ∂L/∂β = Σ ∂L/∂y       over all vectors
-        ∂L/∂x = (∂L/∂x̂ − mean(∂L/∂x̂) − x̂ mean(x̂ ∂L/∂x̂)) / √(σ² + ε)       over the numbers of a vector
+        ∂L/∂x̂ = w ∂L/∂y       ∂L/∂w = Σ x̂ ∂L/∂y       ∂L/∂b = Σ ∂L/∂y       over all vectors
+        ∂L/∂x = (∂L/∂x̂ − mean(∂L/∂x̂) − x̂ mean(x̂ ∂L/∂x̂)) / √(σ² + eps)       over the numbers of a vector
 
     Vectors do not affect each other, and evaluation computes the same as training.
     (Ba, Kiros & Hinton 2016, arXiv:1607.06450; docs/reference/normalisation.md)

@@ -12,8 +12,8 @@ from scratch.module import Module, Parameter
 def uniform_parameter(shape, fan_in, dtype, rng, to_torch=None):
     """A parameter drawn from U(−1/√fan_in, 1/√fan_in), PyTorch's default for linear layers and convolutions.
 
-    PyTorch writes it as kaiming_uniform with a = √5 (He et al. 2015, arXiv:1502.01852): the gain √(2 / (1 + 5))
-    times √3 / √fan_in is exactly 1/√fan_in. fan_in is the number of inputs that one output sums over.
+    PyTorch writes it as kaiming_uniform with a slope of √5 (He et al. 2015, arXiv:1502.01852): the gain
+    √(2 / (1 + 5)) times √3 / √fan_in is exactly 1/√fan_in. fan_in is the number of inputs that one output sums over.
     """
     bound = 1 / math.sqrt(fan_in)
     return Parameter(rng.uniform(-bound, bound, shape).astype(dtype), to_torch)
@@ -22,11 +22,11 @@ def uniform_parameter(shape, fan_in, dtype, rng, to_torch=None):
 class Linear(Module):
     """y = x W + b.
 
-    Shapes: x (N, I), W (I, O), b (O,), y (N, O). With more axes, x (..., I) and y (..., O), each vector is a row.
+    Shapes: x (N, C), W (C, O), b (O,), y (N, O). With more axes, x (..., C) and y (..., O), each vector is a row.
 
         ∂L/∂x = ∂L/∂y Wᵀ       ∂L/∂W = xᵀ ∂L/∂y       ∂L/∂b = Σₙ ∂L/∂y
 
-    PyTorch keeps W as (O, I); the state dict transposes.
+    PyTorch keeps W as (O, C); the state dict transposes.
     """
 
     column_sums = staticmethod(column_sums)

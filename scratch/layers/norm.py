@@ -16,7 +16,9 @@ GROUPS = 8
 def norm_and_relu(norm, channels, dtype):
     """[norm, ReLU] for this number of channels; [ReLU] where the norm is "none".
 
-    GroupNorm has 8 groups, or as many as the largest divisor that 8 and the channels share.
+    GroupNorm has 8 groups, or as many as the largest divisor that 8 and the channels share. The convolution before a
+    norm has no bias in scratch/networks. Before BatchNorm2d it would have no effect. Before GroupNorm it would have
+    one, and leaving it out is a choice (docs/reference/normalisation.md).
     """
     if norm == "group":
         return [GroupNorm(math.gcd(GROUPS, channels), channels, dtype=dtype), ReLU()]

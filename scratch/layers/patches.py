@@ -1,8 +1,9 @@
 """Patches of an image as rows of a matrix (im2col), and the adjoint that adds rows back into an image (col2im).
 
-With these two a convolution is one matrix product. They are linear and each other's transpose,
+With these two a convolution is one matrix product. With zeros around the image both are linear, and they are each
+other's transpose,
 
-    ⟨im2col(x), p⟩ = ⟨x, col2im(p)⟩   for all x, p,
+    ⟨im2col(x), P⟩ = ⟨x, col2im(P)⟩   for all x, P,
 
 so the backward of one is the other. (Chellapilla et al. 2006, High performance convolutional neural networks)
 """
@@ -30,7 +31,7 @@ class Window:
     def positions(self, size):
         """(I, J): how often the window fits into a padded image of `size` (H, W).
 
-        I = ⌊(H + 2p − d·(KH − 1) − 1) / s⌋ + 1, and J likewise. Raises ValueError if the window does not fit.
+        I = ⌊(H + 2·PH − DH·(KH − 1) − 1) / SH⌋ + 1, and J likewise. Raises ValueError if the window does not fit.
         """
         counts = tuple(
             (n + 2 * p - d * (k - 1) - 1) // s + 1
@@ -44,7 +45,7 @@ class Window:
     def image_size(self, positions, output_padding=(0, 0)):
         """(H, W) of an image in which the window has `positions` (I, J).
 
-        H = (I − 1)·s − 2p + d·(KH − 1) + 1 + output_padding, and W likewise. Raises ValueError if one is below 1.
+        H = (I − 1)·SH − 2·PH + DH·(KH − 1) + 1 + output_padding, and W likewise. Raises ValueError if one is below 1.
         """
         size = tuple(
             (i - 1) * s - 2 * p + d * (k - 1) + 1 + extra
@@ -56,7 +57,7 @@ class Window:
         return size
 
     def im2col(self, x, positions, pad_value=0):
-        """patches[n, i, j, u, v, c] = x[n, i·s + u·d − p, j·s + v·d − p, c], or pad_value outside of x.
+        """patches[n, i, j, u, v, c] = x[n, i·SH + u·DH − PH, j·SW + v·DW − PW, c], or pad_value outside of x.
 
         Shapes: x (N, H, W, C) → patches (N, I, J, KH, KW, C) with (I, J) = positions.
         """
@@ -74,7 +75,8 @@ class Window:
         return xp.ascontiguousarray(view)
 
     def col2im(self, patches, size):
-        """x[n, r, q, c] = Σ patches[n, i, j, u, v, c] over all i·s + u·d − p = r, j·s + v·d − p = q.
+        """x[n, row, col, c] = Σ patches[n, i, j, u, v, c], over all i, j, u, v with row = i·SH + u·DH − PH and
+        col = j·SW + v·DW − PW.
 
         Shapes: patches (N, I, J, KH, KW, C) → x (N, H, W, C) with (H, W) = size.
         """

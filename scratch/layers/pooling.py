@@ -16,7 +16,7 @@ def pooling_window(kernel_size, stride, padding, dilation=1):
 
 
 class MaxPool2d(Module):
-    """y[n, i, j, c] = max_{u, v} x[n, i·s + u·d − p, j·s + v·d − p, c].
+    """y[n, i, j, c] = max_{u, v} x[n, i·SH + u·DH − PH, j·SW + v·DW − PW, c].
 
     Shapes: x (N, H, W, C), y (N, I, J, C). Outside of x lies −∞. The stride defaults to the kernel's size.
 
@@ -53,7 +53,7 @@ class MaxPool2d(Module):
 
 
 class AvgPool2d(Module):
-    """y[n, i, j, c] = 1/(KH·KW) · Σ_{u, v} x[n, i·s + u − p, j·s + v − p, c].
+    """y[n, i, j, c] = 1/(KH·KW) · Σ_{u, v} x[n, i·SH + u − PH, j·SW + v − PW, c].
 
     Shapes: x (N, H, W, C), y (N, I, J, C). Outside of x lie zeros, which count in the average. With
     count_include_pad=False they do not: each window divides by the number of its pixels inside x.
@@ -87,11 +87,11 @@ class AvgPool2d(Module):
 
 
 class Upsample(Module):
-    """Nearest-neighbour upsampling by whole factors: y[n, i, j, c] = x[n, ⌊i / f⌋, ⌊j / f⌋, c].
+    """Nearest-neighbour upsampling by whole factors: y[n, row, col, c] = x[n, ⌊row / FH⌋, ⌊col / FW⌋, c].
 
-    Shapes: x (N, H, W, C), y (N, f·H, f·W, C); scale_factor f is an int or a pair.
+    Shapes: x (N, I, J, C), y (N, FH·I, FW·J, C); scale_factor (FH, FW) is a pair, or an int for both.
 
-        ∂L/∂x[n, h, w, c] = Σ of ∂L/∂y over the f × f pixels that copied x[n, h, w, c]
+        ∂L/∂x[n, i, j, c] = Σ of ∂L/∂y over the FH × FW pixels that copied x[n, i, j, c]
     """
 
     def __init__(self, *, scale_factor):

@@ -16,12 +16,12 @@ def centre(x, mu):
 
 
 def inverse_deviation(variance, eps):
-    """1 / √(σ² + ε)."""
+    """1 / √(σ² + eps)."""
     return 1 / array_module(variance).sqrt(variance + eps)
 
 
 def scale_and_shift(centred, inverse, weight, bias):
-    """x − μ becomes x̂ = (x − μ)/s, in place. Returns γ x̂ + β."""
+    """x − μ becomes x̂ = (x − μ) / √(σ² + eps), in place. Returns w x̂ + b."""
     centred *= inverse
     return centred * weight + bias
 
@@ -33,7 +33,7 @@ def products(dy, x_hat, weight):
 
 
 def take_out(dx_hat, x_hat, inverse, mean, mean_with_x_hat):
-    """∂L/∂x = (∂L/∂x̂ − mean(∂L/∂x̂) − x̂ · mean(x̂ ∂L/∂x̂)) / s.
+    """∂L/∂x = (∂L/∂x̂ − mean(∂L/∂x̂) − x̂ · mean(x̂ ∂L/∂x̂)) / √(σ² + eps).
 
     Adding a constant, or a multiple of x̂, to the numbers that are normalised together leaves x̂ as it is. So the
     gradient has no part along either, and both parts are subtracted. docs/reference/normalisation.md derives it.
@@ -45,10 +45,10 @@ def take_out(dx_hat, x_hat, inverse, mean, mean_with_x_hat):
 
 
 class Standardizing(Module):
-    """y = γ x̂ + β,   x̂ = (x − μ) / s,   s = √(σ² + ε),   μ = mean(x),   σ² = mean((x − μ)²), the biased variance.
+    """y = w x̂ + b,   x̂ = (x − μ) / √(σ² + eps),   μ = mean(x),   σ² = mean((x − μ)²), the biased variance.
 
-        ∂L/∂x̂ = γ ∂L/∂y       ∂L/∂γ = Σ x̂ ∂L/∂y       ∂L/∂β = Σ ∂L/∂y       over all but the channels
-        ∂L/∂x = (∂L/∂x̂ − mean(∂L/∂x̂) − x̂ mean(x̂ ∂L/∂x̂)) / s
+        ∂L/∂x̂ = w ∂L/∂y       ∂L/∂w = Σ x̂ ∂L/∂y       ∂L/∂b = Σ ∂L/∂y       over all but the channels
+        ∂L/∂x = (∂L/∂x̂ − mean(∂L/∂x̂) − x̂ mean(x̂ ∂L/∂x̂)) / √(σ² + eps)
 
     μ is computed in two parts, mean(x) and mean(x − mean(x)). Where μ is much larger than σ, the first part has a
     rounding error, and the second part corrects it.
@@ -60,7 +60,7 @@ class Standardizing(Module):
     products, take_out = elementwise(products), elementwise(take_out)
 
     def standardize(self, x):
-        """(y, the two parts of μ, σ²); x̂ and 1/s are saved."""
+        """(y, the two parts of μ, σ²); x̂ and 1 / √(σ² + eps) are saved."""
         mu = self.mean(x)
         x_hat = x - mu
         rest = self.mean(x_hat)
@@ -71,7 +71,7 @@ class Standardizing(Module):
         return y, (mu, rest), variance
 
     def standardize_backward(self, dy):
-        """∂L/∂x; the gradients of γ and β are accumulated."""
+        """∂L/∂x; the gradients of w and b are accumulated."""
         x_hat, inverse = self.recall()
         with_x_hat, dx_hat, dx_hat_with_x_hat = self.products(dy, x_hat, self.weight.value)
         C = dy.shape[-1]

@@ -140,8 +140,8 @@ class Autoencoder(Model):
         return (error * error).reshape(len(x), -1).sum(axis=1)
 
     def encode(self, x):
-        """The latent of each image: the AE's z (N, Z), the VAE's mean μ (N, Z), code indices (N, h, w) of the VQ-VAE
-        and the dVAE, or the VQ-VAE-2's two grids of them, the list [top (N, h, w), bottom (N, 2h, 2w)]."""
+        """The latent of each image: the AE's z (N, Z), the VAE's mean μ (N, Z), code indices (N, I, J) of the VQ-VAE
+        and the dVAE, or the VQ-VAE-2's two grids of them, the list [top (N, I, J), bottom (N, 2I, 2J)]."""
         with self.evaluating():
             return self.bottleneck.encode(self.encoder.forward(x))
 

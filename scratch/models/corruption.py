@@ -42,7 +42,7 @@ class Corruption:
 
 
 class Gaussian(Corruption):
-    """x̃ = x + σ·ε,   ε ~ N(0, I).
+    """x̃ = x + σ·ε,   ε ~ N(0, 1).
 
     As in the paper, x̃ is not clipped to [0, 1]. Clipping would make black brighter and white darker on average, and
     the noise would no longer be Gaussian. The PSNR of x̃ is −20 log₁₀ σ for every image.

@@ -12,7 +12,7 @@ from scratch.arrays import each
 
 
 class StandardNormal:
-    """z ~ N(0, I), shape (count, Z). The VAE's codes are trained towards this distribution, the plain AE's are not."""
+    """z ~ N(0, 1), shape (count, Z). The VAE's codes are trained towards this distribution, the plain AE's are not."""
 
     fitted = False
     label = "N(0, I)"
@@ -30,10 +30,10 @@ class StandardNormal:
 
 
 class FittedGaussian:
-    """z ~ N(m, S) with the mean m and the covariance S of given latents (M, Z).
+    """A Gaussian with the mean μ and the covariance of given latents (M, Z).
 
-    With the centred latents X (M, Z), S = XᵀX / M. m + Xᵀ ε / √M with ε ~ N(0, I) in M dimensions has exactly this
-    covariance. So S needs no decomposition and may be singular.
+    With the centred latents x (M, Z) the covariance is xᵀx / M. z = μ + xᵀ ε / √M with M numbers ε ~ N(0, 1) has
+    exactly this covariance. So it needs no decomposition and may be singular.
     """
 
     fitted = True
@@ -54,7 +54,7 @@ class FittedGaussian:
 
 
 class CodeFrequencies:
-    """Each code of a grid (h, w) is drawn independently, with the frequencies of the codes in given indices (M, h, w).
+    """Each code of a grid (I, J) is drawn independently, with the frequencies of the codes in given indices (M, I, J).
 
     With several grids, given as a list of such indices, each has frequencies of its own, and the grids are independent.
     """

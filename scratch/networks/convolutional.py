@@ -16,8 +16,8 @@ class Convolutions(Network, name="convolution"):
 
     The decoder mirrors the encoder with transposed convolutions. Its last layer has `outputs` channels for each channel
     of the image, and a sigmoid follows if the output is the image. The first entries of `channels` are used, one for
-    each halving. A norm, if one is chosen, comes before each ReLU. Then only the last layer has a bias, because a norm
-    has its own.
+    each halving. A norm, if one is chosen, comes before each ReLU. Then only the last layer has a bias; norm.py says
+    why.
     """
 
     options = (CHANNELS, NORM)

@@ -13,12 +13,12 @@ SOURCE = "arXiv:1711.00937"
 
 
 class Residual(Network, name="residual"):
-    """The networks of van den Oord et al. (2017, arXiv:1711.00937, section 4.1), for `hidden` = h:
+    """The networks of van den Oord et al. (2017, arXiv:1711.00937, section 4.1):
 
         encoder   x − ½, a convolution of kernel 4, stride 2 and a ReLU for each of the `halvings`, conv3×3, residual
-                  blocks, ReLU; h channels, after the first halving h/2
-        decoder   conv3×3 from the code vectors, or from h channels, residual blocks, ReLU, a transposed convolution of
-                  kernel 4, stride 2 for each halving with a ReLU between two of them, + ½
+                  blocks, ReLU; `hidden` channels, after the first halving hidden/2
+        decoder   conv3×3 from the code vectors, or from `hidden` channels, residual blocks, ReLU, a
+                  transposed convolution of kernel 4, stride 2 for each halving with a ReLU between two of them, + ½
 
     The output is linear, so an image may leave [0, 1]. The + ½ is left out if the output is not the image. The output
     has `outputs` channels for each channel of the image. The details are those of the authors' notebook, which

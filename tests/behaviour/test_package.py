@@ -95,3 +95,15 @@ def test_it_trains_outside_the_clone(installed, tmp_path):
     script = "import scratch; print(scratch.__file__, scratch.load('run').options['model'])"
     file, model = outside(installed, tmp_path, "-c", script).split()
     assert Path(file).is_relative_to(installed) and model == "vqvae"
+
+
+def test_exercises_work_outside_the_clone(installed, tmp_path):
+    """The exercises' files are read from the wheel, and the process that checks one finds the same package."""
+    assert "learn check exercises/relu.py" in outside(installed, tmp_path, "-m", "scratch", "learn", "start", "relu")
+    text = (tmp_path / "exercises/relu.py").read_text()
+    assert "dx = ...  # TODO" in text
+    (tmp_path / "exercises/relu.py").write_text(text.replace("dx = ...", "dx = dy * (x > 0)"))
+    assert outside(installed, tmp_path, "-m", "scratch", "learn", "check", "relu").endswith("relu: all right.\n")
+    script = ("from scratch.learn import check\n"
+              "print(check('exercises/relu.py').ok, check('relu', lambda dy, x: dy).ok)")
+    assert outside(installed, tmp_path, "-c", script) == "True False\n"

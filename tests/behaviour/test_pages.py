@@ -63,8 +63,10 @@ def test_every_formula_can_be_typeset(page):
     for formula in MATHEMATICS.findall(text):
         latex = formula.removeprefix("$`").removesuffix("`$").removeprefix("```math\n").removesuffix("```")
         svg = ziamath.Latex(latex.strip()).svg()
-        drawn = "".join(ElementTree.fromstring(svg).itertext())
-        assert "\\" not in drawn, latex
+        drawn = ElementTree.fromstring(svg)
+        assert "\\" not in "".join(drawn.itertext()), latex
+        lines = latex.count(r"\\") + 1
+        assert float(drawn.get("height")) < 200 * lines, rf"write \Big( ... \Big), not \left( ... \right): {latex}"
         assert r"\operatorname*" not in latex, r"write \arg\min: the site's typesetter does not know \operatorname*"
     rest = re.sub(r"^```.*?^```$|`[^`\n]*`|^ {4}.*$", "", MATHEMATICS.sub("", text), flags=re.M | re.S)
     assert "$" not in rest, "a formula is written $`...`$, or as a block ```math"

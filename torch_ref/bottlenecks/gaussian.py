@@ -11,7 +11,7 @@ from torch_ref.options import schedule, whole
 
 
 class GaussianBottleneck(Bottleneck, system="vae"):
-    """A sample z of N(μ(h), σ²(h)), reparameterized, and its KL to N(0, I). Shapes: mu, logvar, z (N, latent_dim)."""
+    """A sample z of N(μ(h), σ²(h)), reparameterized, and its KL to N(0, 1). Shapes: mu, logvar, z (N, latent_dim)."""
 
     options = {"latent_dim": whole(128), "beta": schedule(0.1)}
 

@@ -8,7 +8,8 @@ and Aᵀ. In both directions these are P² products instead of (2K)², done as P
     V = D d      U = G g      y = Aᵀ (V U)
     ∂L/∂m = A ∂L/∂y      ∂L/∂g = Gᵀ (Vᵀ ∂L/∂m)      ∂L/∂d = Dᵀ (∂L/∂m Uᵀ)
 
-A transposed convolution's forward is the computation of ∂L/∂d. Results equal those of the plain form up to rounding.
+A transposed convolution's forward is the computation of ∂L/∂d. Results equal those of the plain form up to
+rounding, and the sums and differences that the maps take before the products are rounded, too.
 """
 
 from scratch.accelerate.cpu.filtering import FILTERINGS, both_ways

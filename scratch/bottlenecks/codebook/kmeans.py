@@ -7,10 +7,10 @@ from scratch.bottlenecks.vector_quantizer import code_counts, nearest_codes, sum
 def lloyd(vectors, centres, iterations):
     """(centres, counts) after Lloyd's algorithm, which alternates between
 
-        kₘ = argmin_k ‖vₘ − cₖ‖²       and       cₖ = mean of the vₘ with kₘ = k
+        kₘ = argmin_k ‖zₘ − eₖ‖²       and       eₖ = mean of the zₘ with kₘ = k
 
-    Shapes: vectors v (M, D), centres c (K, D), counts (K,): the number of vectors in each of the last means.
-    Neither step increases Σ ‖v − c‖². A centre without vectors stays where it is.
+    Shapes: vectors z (M, D), centres e (K, D), counts (K,): the number of vectors in each of the last means.
+    Neither step increases Σ ‖z − e‖². A centre without vectors stays where it is.
     (Lloyd 1982, doi:10.1109/TIT.1982.1056489)
     """
     xp = array_module(vectors)

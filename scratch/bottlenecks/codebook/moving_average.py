@@ -8,22 +8,22 @@ EPSILON = 1e-5  # of the Laplace smoothing
 
 
 class MovingAverages(Module):
-    """eₖ = m̂ₖ / Ñₖ, the quotient of two exponential moving averages.
+    """eₖ = Ŝₖ / ñₖ, the quotient of two exponential moving averages.
 
-    Let nₖ latents z choose code k in a batch, and let γ be the decay. Every step does
+    In a batch nₖ latents choose code k, and Sₖ is their sum. With the decay γ, every step does
 
-        Nₖ ← γ Nₖ + (1 − γ) nₖ       mₖ ← γ mₖ + (1 − γ) Σ z       w ← γ w + (1 − γ)
+        n̄ₖ ← γ n̄ₖ + (1 − γ) nₖ       S̄ₖ ← γ S̄ₖ + (1 − γ) Sₖ       ω ← γ ω + (1 − γ)
 
-    All begin at zero, so w = 1 − γᵗ after t steps. The first averages are too small by this factor. N̂ = N / w and
-    m̂ = m / w correct them. Laplace smoothing keeps the quotient finite:
+    All begin at zero, so ω = 1 − γᵗ after t steps. The first averages are too small by this factor. n̂ = n̄ / ω and
+    Ŝ = S̄ / ω correct them. Laplace smoothing with eps = 1e-5 keeps the quotient finite:
 
-        Ñₖ = (N̂ₖ + ε) / (ΣN̂ + K ε) · ΣN̂
+        ñₖ = (n̂ₖ + eps) / (Σn̂ + K · eps) · Σn̂
 
-    Ñ is used in the quotient only. Written back into N, it would be averaged again at every step.
-    Shapes: counts N (K,), sums m (K, D), weight w (1,). All three are buffers, so they are saved with the weights.
+    ñ is used in the quotient only. Written back into n̄, it would be averaged again at every step.
+    Shapes: counts n̄ (K,), sums S̄ (K, D), weight ω (1,). All three are buffers, so they are saved with the weights.
 
-    Codes that are not chosen move to the origin. A code that was never chosen has m = N = 0 and goes there at the first
-    update. A code that is no longer chosen goes there as N̂ falls below ε, after about ln(1/ε) / (1 − γ) steps.
+    Codes that are not chosen move to the origin. A code that was never chosen has S̄ = 0 and goes there at the first
+    update. A code that is no longer chosen goes there as n̂ falls below eps, after about log(1/eps) / (1 − γ) steps.
     DeadCodes (dead_codes.py) brings them back.
     (van den Oord et al. 2017, arXiv:1711.00937, appendix A.1; the formula is that of Sonnet's VectorQuantizerEMA)
     """

@@ -12,21 +12,23 @@ from scratch.options.option import Option, Real
 ENTROPY_WEIGHT = Option("entropy_weight", Real(0), 0.0, "weight of a term that rewards equal use of all codes; 0: none",
                         source="arXiv:2310.05737")
 ENTROPY_TEMPERATURE = Option("entropy_temperature", Real(0, included=False), 1.0,
-                             "temperature T of the soft assignments in that term", source="arXiv:2310.05737")
+                             "temperature τ of the soft assignments in that term", source="arXiv:2310.05737")
 
 
 class SoftAssignmentEntropy(Module):
     """gap = log K − H(p̄) ≥ 0: how far the entropy of the codes' use is below that of equal use, in nats.
 
-        aₘₖ = −‖zₘ − eₖ‖² / T       pₘₖ = softmax_k aₘₖ       p̄ₖ = (1/M) Σₘ pₘₖ       H(p̄) = −Σₖ p̄ₖ log p̄ₖ
+        aₘₖ = −‖zₘ − eₖ‖² / τ       pₘₖ = softmax_k aₘₖ       p̄ₖ = (1/M) Σₘ pₘₖ       H(p̄) = −Σₖ p̄ₖ log p̄ₖ
 
     The mean is over all M positions of a batch at once, so the examples of a batch are coupled.
     Shapes: z (M, D), e (K, D), gap a scalar.
 
-        gₖ = ∂gap/∂p̄ₖ = log p̄ₖ + 1
-        sₘₖ = ∂gap/∂aₘₖ = pₘₖ (gₖ − Σⱼ pₘⱼ gⱼ) / M            with Σₖ sₘₖ = 0
-        ∂gap/∂zₘ = (2/T) Σₖ sₘₖ eₖ                             as Σₖ sₘₖ zₘ = 0
-        ∂gap/∂eₖ = (2/T) (Σₘ sₘₖ zₘ − eₖ Σₘ sₘₖ)
+        ∂gap/∂p̄ₖ = log p̄ₖ + 1
+        daₘₖ = ∂gap/∂aₘₖ = pₘₖ (log p̄ₖ − Σⱼ pₘⱼ log p̄ⱼ) / M            with Σₖ daₘₖ = 0
+        ∂gap/∂zₘ = (2/τ) Σₖ daₘₖ eₖ                                     as Σₖ daₘₖ zₘ = 0
+        ∂gap/∂eₖ = (2/τ) (Σₘ daₘₖ zₘ − eₖ Σₘ daₘₖ)
+
+    The + 1 of the first line drops out of the second, as Σₖ pₘₖ = 1.
 
     The computation holds arrays of M × K. ‖zₘ‖² is the same for all k, so it cancels in the softmax. The mean of the
     codes is first subtracted from both z and e, as in `nearest_codes` (vector_quantizer.py). This changes no distance,
@@ -46,7 +48,7 @@ class SoftAssignmentEntropy(Module):
         z, e = z - centre, e - centre
         p = z @ e.T
         p -= (e * e).sum(axis=1) / 2
-        p -= p.max(axis=1, keepdims=True)  # before the division, which overflows for a small T
+        p -= p.max(axis=1, keepdims=True)  # before the division, which overflows for a small τ
         with np.errstate(over="ignore"):  # to −∞, whose exponential is 0
             p /= self.temperature / 2
         xp.exp(p, out=p)
@@ -58,8 +60,7 @@ class SoftAssignmentEntropy(Module):
 
     def backward(self, dgap=1.0):
         z, e, p, log_mean = self.recall()
-        # gₖ without its + 1, which cancels in the difference
-        s = (log_mean - (p @ log_mean)[:, None]) * p
-        s *= dgap * 2 / len(p)
-        s /= self.temperature
-        return s @ e, s.T @ z - e * s.sum(axis=0)[:, None]
+        da = (log_mean - (p @ log_mean)[:, None]) * p
+        da *= dgap * 2 / len(p)
+        da /= self.temperature  # with the 2/τ of all gradients below
+        return da @ e, da.T @ z - e * da.sum(axis=0)[:, None]

@@ -12,7 +12,7 @@ SHORTEST = 1e-12  # a vector shorter than this is divided by it, so that zero st
 
 
 def divided(x, squared_norm):
-    """x / max(‖x‖, s)."""
+    """x / max(‖x‖, eps), with eps = SHORTEST."""
     xp = array_module(x)
     return x / xp.maximum(xp.sqrt(squared_norm), SHORTEST)
 
@@ -25,12 +25,12 @@ def divided_backward(dy, y, squared_norm, along_y):
 
 
 class UnitLength(Module):
-    """y = x / max(‖x‖, s) over the last axis, with s = 10⁻¹².
+    """y = x / max(‖x‖, eps) over the last axis, with eps = 10⁻¹².
 
     Shapes: x, y (..., D).
 
         ∂L/∂x = (∂L/∂y − y ⟨y, ∂L/∂y⟩) / ‖x‖         a change of x along y does not change y
-        ∂L/∂x = ∂L/∂y / s         where ‖x‖ < s: there y = x / s
+        ∂L/∂x = ∂L/∂y / eps         where ‖x‖ < eps: there y = x / eps
 
     Between unit vectors ‖ẑ − ê‖² = 2 − 2 cos(z, e). So the nearest code is the one with the largest cosine, and the
     length of a code does not matter. (Yu et al. 2022, arXiv:2110.04627, section 3.2)

@@ -32,7 +32,11 @@ class Case:
     kind: type | None = None
 
     def build(self, rng):
-        return self.make(self, rng)
+        """The Operation, which knows the numbers among the arguments and how to build another one of its kind."""
+        operation = self.make(self, rng)
+        operation.numbers = numbers_in(self.arguments) | operation.numbers
+        operation.another = lambda rng: replace(self, shape=(self.shape[0] + 3, *self.shape[1:])).build(rng)
+        return operation
 
     def of_dtype(self, dtype):
         """The same case with weights of another dtype."""
@@ -55,6 +59,19 @@ def add(make, operation, shape, *arguments):
     CASES.extend(Case(name, chosen, shape, make, kind=kind) for chosen in arguments or [{}])
 
 
+def numbers_in(arguments):
+    """{name: number} of the arguments that may stand as a factor in a gradient; of a kernel its number of elements."""
+    found = {name: value for name, value in arguments.items()
+             if isinstance(value, int | float) and not isinstance(value, bool)
+             and not name.startswith(("in_", "out_", "kernel", "stride", "padding", "dilation", "scale", "num_"))}
+    for name, words in (("kernel_size", "elements of the kernel"), ("scale_factor", "copies of a pixel"),
+                        ("stride", "strides")):
+        if name in arguments:
+            value = arguments[name]
+            found[words] = math.prod(value) if isinstance(value, tuple) else value**2
+    return found
+
+
 def by(value):
     """(3, 5) as "3×5"."""
     return "×".join(map(str, value)) if isinstance(value, tuple) else str(value)
@@ -75,15 +92,17 @@ def well_apart(shape, rng):
     return 0.1 * rng.permutation(math.prod(shape)).reshape(shape)
 
 
-def of_forward(module, inputs, output, constants=None):
-    """The Operation output = module.forward(*inputs, *constants), each by name."""
+def of_forward(module, inputs, output, constants=None, noise=None):
+    """The Operation output = module.forward(*inputs, *constants), each by name. `noise` gives other draws of those
+    constants that are noise."""
     arguments = [*inputs.values(), *(constants or {}).values()]
 
     def backward(upstream):
         gradients = module.backward(upstream[output])
         return gradients if isinstance(gradients, tuple | list) else (gradients,)
 
-    return of_module(module, inputs, lambda: {output: module.forward(*arguments)}, backward, constants)
+    return of_module(
+        module, inputs, lambda: {output: module.forward(*arguments)}, backward, constants, noise=noise)
 
 
 def bottleneck(case, rng):
@@ -109,4 +128,6 @@ def of_bottleneck(case, rng, is_clear=lambda module, h: True, prepare=lambda mod
         dterms = {name: u for name, u in upstream.items() if name != "y"}
         return [module.backward(upstream["y"], dterms)]
 
-    return of_module(module, {"h": h}, forward, backward, {"noise": noise}, held_straight_through(module, forward))
+    draws = {} if noise is None else {"noise": lambda rng: module.draw_noise(len(h), rng)}
+    return of_module(
+        module, {"h": h}, forward, backward, {"noise": noise}, held_straight_through(module, forward), draws)

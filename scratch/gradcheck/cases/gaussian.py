@@ -9,7 +9,8 @@ def reparameterize(case, rng):
     """z = Reparameterize(mu, logvar, eps)."""
     module = bottlenecks.Reparameterize()
     mu, logvar, eps = (normal(case.shape, rng) for _ in range(3))
-    return of_forward(module, {"mu": mu, "logvar": logvar}, "z", {"eps": eps})
+    return of_forward(module, {"mu": mu, "logvar": logvar}, "z", {"eps": eps},
+                      {"eps": lambda rng: normal(case.shape, rng)})
 
 
 def gaussian_kl(case, rng):

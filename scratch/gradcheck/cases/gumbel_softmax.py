@@ -19,6 +19,7 @@ def gumbel_softmax(case, rng):
         lambda: {"y": module.forward(logits, noise, temperature)},
         lambda upstream: [module.backward(upstream["y"])],
         constants={"noise": noise},
+        noise={"noise": lambda rng: gumbel_noise(case.shape, case.dtype, rng)},
         surrogate=held and (lambda: {"y": held(logits, noise, temperature)}),
     )
 

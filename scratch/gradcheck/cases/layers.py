@@ -51,23 +51,27 @@ def definition(case, rng):
     def backward(upstream):
         return dict(zip(("x", "weight", "bias"), function_backward(upstream["y"], x, w, **geometry), strict=True))
 
-    return Operation({"x": x, "weight": w, "bias": b}, lambda: {"y": function(x, w, b, **geometry)}, backward)
+    return Operation({"x": x, "weight": w, "bias": b}, lambda: {"y": function(x, w, b, **geometry)}, backward,
+                     methods={"forward": function, "backward": function_backward})
 
 
 def residual_block(case, rng):
     """y = ResidualBlock(x), where no input of either ReLU is near 0: a step moves one by about 1e-4."""
     module = layers.ResidualBlock(**case.arguments, dtype=case.dtype, rng=rng)
-    for part in module.modules():
-        if isinstance(part, layers.GroupNorm):  # random scales and shifts, on the device of the rest
-            part.weight.value, part.bias.value = (normal(part.bias.value.shape, rng) for _ in range(2))
     first, second = [at for at, part in enumerate(module.branch.layers) if isinstance(part, layers.ReLU)]
 
     def nearest_to_a_kink(x):
         return min(abs(Sequential(*module.branch.layers[:relu]).forward(x)).min() for relu in (first, second))
 
-    x = away_from_zero(case.shape, rng)
+    def draw():
+        for part in module.modules():
+            if isinstance(part, layers.GroupNorm):  # random scales and shifts, on the device of the rest
+                part.weight.value, part.bias.value = (normal(part.bias.value.shape, rng) for _ in range(2))
+        return away_from_zero(case.shape, rng)
+
+    x = draw()
     while nearest_to_a_kink(x) < 0.01:
-        x = away_from_zero(case.shape, rng)
+        x = draw()
     return of_forward(module, {"x": x}, "y")
 
 

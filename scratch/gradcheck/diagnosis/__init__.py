@@ -1,0 +1,86 @@
+"""What a wrong gradient looks like: `looks_like` compares it with the right one, coordinate by coordinate.
+
+Each hypothesis is a transform of the right gradient: a factor (factors.py), zeros or a factor in a part (parts.py), an
+order of the axes (order.py), sums over axes (sums.py), shares of terms (terms.py). A hypothesis counts only if it gives
+the claimed gradient to rounding, at every coordinate. Of those that count, the simplest is named; if two are equally
+simple, both are.
+"""
+
+import numpy as np
+
+from scratch.gradcheck.diagnosis import factors, formulas, order, parts, sums, terms
+from scratch.gradcheck.diagnosis.comparison import PRECISION, Comparison, Finding, largest
+
+__all__ = ["PRECISION", "Comparison", "Finding", "explanations", "looks_like"]
+
+HYPOTHESES = (  # the simplest first
+    factors.zero,
+    factors.constant_factor,
+    order.exchanged,
+    terms.of_terms,
+    sums.of_upstream,
+    terms.plus_upstream,
+    order.flipped,
+    order.transposed,
+    parts.right_in_a_part,
+    factors.array_factor,
+    sums.not_summed,
+    sums.summed_too_far,
+    order.reshaped,
+    order.shifted,
+    formulas.of_elements,
+    terms.of_difference,
+    factors.factors_by_index,
+    order.rearranged,
+    parts.right_in_a_slab,
+)
+STEP = 10  # of rank from one hypothesis to the next
+SIMPLE = STEP * HYPOTHESES.index(terms.of_difference)  # ranks below are hypotheses that leave little to chance
+
+
+def looks_like(claimed, expected, *, arrays=None, upstream=None, constants=None, terms=None, others=None, name="",
+               precision=PRECISION):
+    """What the claimed gradient looks like, as a Finding; None if it is right, or if no hypothesis fits.
+
+    claimed, expected   the gradient to judge, and the right one; their shapes may differ
+    arrays              {name: array} that the operation reads or returns: x, eps, y. They name factors such as ε, and
+                        places such as "where x < 0". logvar also gives σ.
+    upstream            {name of an output: ∂L/∂output}
+    constants           {name: number} that name a factor: {"N": 5, "τ": 0.7}
+    terms               {name: the share of this term in the right gradient}; they tell which one is missing or doubled
+    others              {name of another tensor: its right gradient}, for gradients that were exchanged
+    name                the name of the tensor
+    precision           how near counts as equal, relative to the largest number: 1e-6 suits a right gradient from
+                        finite differences, 1e-9 an exact one
+
+    str() of a Finding is a sentence: "looks like twice the right gradient: the ratio is 2.000 at every coordinate".
+    """
+    found = explanations(Comparison(
+        np.asarray(claimed, float), np.asarray(expected, float), arrays or {}, upstream or {}, constants or {},
+        terms or {}, others or {}, name, precision))
+    return simplest(found)
+
+
+def explanations(comparison):
+    """Every Finding whose hypothesis fits, the simplest first."""
+    if not np.isfinite(comparison.claimed).all() or not np.isfinite(comparison.expected).all():
+        return []
+    found = list(factors.single_precision(comparison))
+    if comparison.is_right() or not largest(comparison.expected) and not largest(comparison.claimed):
+        return found
+    for at, hypothesis in enumerate(HYPOTHESES):
+        for one in hypothesis(comparison):
+            found.append(Finding(one.kind, one.what, one.evidence, STEP * at + one.rank))
+    return sorted(found, key=lambda finding: finding.rank)
+
+
+def simplest(found):
+    """The simplest of some findings, joined with those that are as simple; None if there are none."""
+    if not found:
+        return None
+    best = found[0]
+    equal = [one for one in found if one.rank == best.rank and one.kind == best.kind]
+    if len(equal) == 1:
+        return best
+    evidence = "; ".join(dict.fromkeys(part for one in equal for part in one.evidence.split("; ")))
+    return Finding(best.kind, ", or ".join(dict.fromkeys(one.what for one in equal)), evidence, best.rank)

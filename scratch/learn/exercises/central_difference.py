@@ -1,0 +1,70 @@
+"""A gradient by trying: central differences.
+
+The gradient of any function, by moving each of its inputs a little. It checks a backward.
+
+For L = Σ dy · f(x), move one number of x at a time by h in both directions:
+
+    dx[i] = (L(x + h·eᵢ) − L(x − h·eᵢ)) / 2h        eᵢ is 1 at place i and 0 elsewhere
+
+The error is of the order h², where (L(x + h) − L(x)) / h has one of the order h. A smaller h is not always better: the
+difference of two nearly equal numbers has few right digits left. Near h = 1e-5, float64 has the most.
+
+Shapes: x and dx have any one shape; f takes x and gives y; dy has the shape of y.
+
+Where to begin: np.ndindex(*x.shape) goes through all places of x, whatever its shape. At each: move x[i], compute, move
+the other way, compute, and put x[i] back as it was. Or work on a copy: x itself must not change.
+
+In numbers, f(x) = x³ at x = 2:
+
+    >>> central_difference(lambda x: x**3, np.array([2.0]), np.array([1.0]), 1e-5).round(6).tolist()
+    [12.0]
+"""
+
+import numpy as np
+
+
+def central_difference(f, x, dy, h):
+    # yours:
+    dx = np.zeros_like(x)
+    moved = x.copy()
+    for i in np.ndindex(*x.shape):
+        moved[i] = x[i] + h
+        above = np.sum(dy * f(moved))
+        moved[i] = x[i] - h
+        below = np.sum(dy * f(moved))
+        moved[i] = x[i]
+        dx[i] = (above - below) / (2 * h)
+    # instead:
+    # dx = ...  # TODO ∂L/∂x of L = Σ dy · f(x), shape of x
+    # # for i in np.ndindex(*x.shape):
+    # end
+    return dx
+
+
+# --- for the checker --------------------------------------------------------------------------------------------------
+
+HINTS = (
+    "Begin with dx = np.zeros_like(x) and moved = x.copy(). In the loop set moved[i] = x[i] + h and compute above = "
+    "np.sum(dy * f(moved)).",
+    "Then moved[i] = x[i] - h for below, and moved[i] = x[i] before the next place. dx[i] = (above - below) / (2 * "
+    "h).",
+)
+ROUNDING = 1e-9  # above and below have about 16 digits each; divided by 2h = 2e-5, their last digit counts 1e-11
+
+
+def tangent(x):
+    return np.tanh(x)
+
+
+def row_products(x):
+    return np.prod(x, axis=-1)
+
+
+def pairs(x):
+    return x @ x.T
+
+
+def cases(rng):
+    for shape, f in (((4, 3), tangent), ((1, 5), row_products), ((3, 2), pairs), ((2, 3, 2), row_products)):
+        x = rng.standard_normal(shape)
+        yield {"f": f, "x": x, "dy": rng.standard_normal(np.shape(f(x))), "h": 1e-5}

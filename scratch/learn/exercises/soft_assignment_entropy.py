@@ -1,0 +1,64 @@
+"""A loss that rewards equal use of all codes.
+
+Its point is that it has a gradient:
+
+    a[m, j] = −‖z[m] − e[j]‖² / T        p = softmax(a) over j        mean[j] = (1/M) Σₘ p[m, j]
+    gap = log K + Σⱼ mean[j] log mean[j]
+
+p says how much vector m belongs to each code, and mean how much each code is used. gap ≥ 0 is how far the entropy of
+the use is below that of equal use, in nats. The entropy of hard counts looks alike and has no gradient: an argmin has
+none.
+
+Shapes: z (M, D), the codebook e (K, D), a, p (M, K), mean (K,), gap a number; T > 0 is a temperature.
+
+Where to begin: five steps back, one line each. gap → mean → p → a, and then from a to z and to e. For the softmax, a
+change of one a[m, j] changes all p[m, ·] of its row, as they add up to 1. For the last step, ∂a[m, j]/∂z[m] is a vector
+of D numbers; over which index do you have to sum to get dz, and over which to get de?
+(Yu et al. 2024, arXiv:2310.05737, penalise this entropy)
+"""
+
+import numpy as np
+
+
+def forward(z, e, T):
+    a = -np.sum((z[:, None] - e) ** 2, axis=-1) / T
+    p = np.exp(a - a.max(axis=1, keepdims=True))
+    p = p / p.sum(axis=1, keepdims=True)
+    mean = p.mean(axis=0)
+    gap = np.log(len(e)) + np.sum(mean * np.log(mean))
+    return gap, (z, e, p, mean, T)
+
+
+def backward(dgap, saved):
+    z, e, p, mean, T = saved
+    # yours:
+    dmean = dgap * (np.log(mean) + 1)
+    dp = np.tile(dmean / len(z), (len(z), 1))
+    da = p * (dp - np.sum(p * dp, axis=1, keepdims=True))
+    difference = z[:, None] - e
+    dz = np.sum(da[:, :, None] * -2 * difference / T, axis=1)
+    de = np.sum(da[:, :, None] * 2 * difference / T, axis=0)
+    # instead:
+    # dmean = ...  # TODO ∂L/∂mean, shape (K,)
+    # dp = ...  # TODO ∂L/∂p, shape (M, K)
+    # da = ...  # TODO ∂L/∂a, shape (M, K): through the softmax
+    # dz = ...  # TODO ∂L/∂z, shape (M, D)
+    # de = ...  # TODO ∂L/∂e, shape (K, D)
+    # end
+    return dz, de
+
+
+# --- for the checker --------------------------------------------------------------------------------------------------
+
+HINTS = (
+    "The derivative of u log u is log u + 1. mean is a mean over M rows, so each row of dp is dmean / M.",
+    "The softmax, in a row: da[j] = p[j] (dp[j] − Σᵢ p[i] dp[i]). The sum is one number for each row (keepdims=True).",
+    "difference = z[:, None] - e has the shape (M, K, D). ∂a/∂z = −2 difference / T and ∂a/∂e = +2 difference / T. "
+    "Multiply by da[:, :, None]. z[m] is in a[m, j] for every j: sum over axis 1. e[j] is there for every m: sum over "
+    "axis 0.",
+)
+
+
+def cases(rng):
+    for M, D, K, T in ((7, 3, 5, 1.6), (1, 2, 4, 1.0), (10, 4, 3, 0.7)):
+        yield {"z": rng.standard_normal((M, D)), "e": rng.standard_normal((K, D)), "T": T}
