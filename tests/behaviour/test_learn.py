@@ -13,7 +13,7 @@ from scratch.bottlenecks import GaussianKL, GumbelSoftmax, Reparameterize, Vecto
 from scratch.bottlenecks.codebook.moving_average import MovingAverages
 from scratch.bottlenecks.codebook.soft_assignment import SoftAssignmentEntropy
 from scratch.bottlenecks.gumbel_softmax import CategoricalKL
-from scratch.bottlenecks.vector_quantizer import code_counts, nearest_codes, sums_by_code
+from scratch.bottlenecks.vector_quantizer import code_counts, nearest_codes, sums_by_index
 from scratch.layers import Conv2d, ConvTranspose2d, GroupNorm, Linear, MaxPool2d, ReLU, Sigmoid
 from scratch.layers.patches import Window
 from scratch.learn import check
@@ -217,7 +217,7 @@ def test_averages_and_adam_are_the_packages():
     for _ in range(5):
         z, k = rng.standard_normal((9, 2)), rng.integers(0, 4, 9)
         *state, e = module.ema_codebook(*state, z, k, 0.9)
-        averages.update(code_counts(k, 4), sums_by_code(z, k, 4))
+        averages.update(code_counts(k, 4), sums_by_index(z, k, 4))
         assert_close(e, averages.codes(), EXACT)
     theta, m, v = rng.standard_normal(6), np.zeros(6), np.zeros(6)
     parameter = Parameter(theta.copy())

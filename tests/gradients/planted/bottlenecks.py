@@ -124,7 +124,7 @@ plant(
     ("the terms' weights exchanged", 'dterms["codebook"]), k)', 'dterms["commitment"]), k)', "commitment|codebook"),
 )
 plant(
-    "VectorQuantizer", "bottlenecks.vector_quantizer.sums_by_code",
+    "VectorQuantizer", "bottlenecks.vector_quantizer.sums_by_index",
     ("latents of one code replaced, not added", "xp.add.at(sums, (indices.reshape(-1, 1) * D + xp.arange(D)).ravel(), "
      "vectors.ravel())", "sums[(indices.reshape(-1, 1) * D + xp.arange(D)).ravel()] += vectors.ravel()",
      "the last latent of each code alone"),
