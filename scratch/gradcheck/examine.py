@@ -7,8 +7,7 @@ from itertools import chain, combinations, permutations
 import numpy as np
 
 from scratch.gradcheck.diagnosis import Comparison, Finding
-from scratch.gradcheck.diagnosis.comparison import axes_in_words, broadcasts, largest
-from scratch.gradcheck.diagnosis.terms import of_terms
+from scratch.gradcheck.diagnosis.comparison import axes_in_words, largest
 from scratch.gradcheck.numeric import Slopes, outputs_of, slope_along
 
 DIRECTIONS = 3
@@ -112,11 +111,13 @@ class Examined:
             add("with the upstream gradient after backward has changed it in place", lambda name, _: self.given[name])
         for name, u in self.upstream.items():
             if np.ndim(u):
-                add(f"without ∂L/∂{name}, which is taken as 1", lambda n, v, name=name: np.ones_like(v) if n == name else v)
+                add(f"without ∂L/∂{name}, which is taken as 1",
+                    lambda n, v, name=name: np.ones_like(v) if n == name else v)
             for other, v in self.upstream.items():
                 if other > name and np.shape(u) == np.shape(v):
                     swap = {name: v, other: u}
-                    add(f"with ∂L/∂{name} and ∂L/∂{other} exchanged", lambda n, w, swap=swap: np.asarray(swap.get(n, w)))
+                    add(f"with ∂L/∂{name} and ∂L/∂{other} exchanged",
+                        lambda n, w, swap=swap: np.asarray(swap.get(n, w)))
         for axis in range(max((np.ndim(u) for u in self.upstream.values()), default=0)):
             for words, change in (("flipped", np.flip), ("shifted by 1", lambda u, axis: np.roll(u, 1, axis)),
                                   ("shifted by −1", lambda u, axis: np.roll(u, -1, axis)),
@@ -282,7 +283,8 @@ class Examined:
                            array.reshape([array.shape[a] for a in order]).transpose(np.argsort(order)).copy())
             for axis in axes:
                 for by in (1, -1):
-                    yield f"for {name} shifted by {by} along axis {axis}".replace("-", "−"), name, np.roll(array, by, axis)
+                    words = f"for {name} shifted by {by} along axis {axis}".replace("-", "−")
+                    yield words, name, np.roll(array, by, axis)
             inner = [axis for axis in axes if 0 < axis < array.ndim - 1]
             for chosen in chain(combinations(inner, 1), combinations(inner, 2)):
                 for by in (1, -1):
@@ -385,5 +387,3 @@ class Examined:
             for one in self.operation.module.modules():
                 one.saved = None
 
-
-__all__ = ["Examined", "broadcasts", "of_terms"]

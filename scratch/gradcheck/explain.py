@@ -12,7 +12,7 @@ import numpy as np
 from scratch.bottlenecks import VectorQuantizer
 from scratch.gradcheck.calls import names_of_parts
 from scratch.gradcheck.diagnosis import SIMPLE, STEP, Finding, explanations, simplest
-from scratch.gradcheck.diagnosis.comparison import axes_in_words, in_words, largest
+from scratch.gradcheck.diagnosis.comparison import in_words, largest
 from scratch.gradcheck.diagnosis.terms import of_terms
 from scratch.gradcheck.examine import Examined
 from scratch.gradcheck.numeric import outputs_of, slope_along
@@ -271,7 +271,9 @@ def is_biased(claims, rights):
 def by_expectation(trial, name):
     """Right on average over the noise, but not for the noise that forward had."""
     operation = trial.operation
-    if not operation.noise or sum(u.size for u in trial.given.values()) > MOST_OUTPUTS or trial.claimed[name].shape != operation.tensors[name].shape:
+    if not operation.noise or sum(u.size for u in trial.given.values()) > MOST_OUTPUTS:
+        return None
+    if trial.claimed[name].shape != operation.tensors[name].shape:
         return None
     directions = trial.directions(name)
     kept = {noise: trial.before[noise] for noise in operation.noise}
@@ -295,9 +297,7 @@ def by_expectation(trial, name):
     seen = np.abs(rights.mean(axis=0)) > 5 * error
     if unbiased and seen.sum() >= 2 and (difference.std(axis=0) > 0.5 * np.abs(rights).mean(axis=0)).all():
         return Finding("expectation", "right in expectation, but not for this draw of the noise",
-                       f"over {DRAWS} draws its mean agrees with that of the right gradient within 3.5 standard errors, "
-                       f"and for a single draw it differs", 0)
+                       f"over {DRAWS} draws its mean agrees with that of the right gradient within 3.5 standard "
+                       f"errors, and for a single draw it differs", 0)
     return None
 
-
-__all__ = ["axes_in_words", "explain"]

@@ -78,8 +78,7 @@ def diagnose(forward, backward=None, /, *, constants=None, noise=None, kind=None
         raise InputError("diagnose takes a forward and a backward, or an object that has both.")
     call = layer.forward if layer is not None else forward
     rng = np.random.default_rng([seed, 1])
-    draws = {n: value if callable(value) else (lambda rng, shape=np.shape(value): rng.standard_normal(shape))
-             for n, value in (noise or {}).items()}
+    draws = {n: value if callable(value) else normal_of(np.shape(value)) for n, value in (noise or {}).items()}
     fixed = {**(constants or {}), **{n: draws[n](rng) if callable(value) else value
                                      for n, value in (noise or {}).items()}}
     arrays = {n: checked(n, value) for n, value in tensors.items()}
@@ -103,6 +102,11 @@ def diagnose(forward, backward=None, /, *, constants=None, noise=None, kind=None
         if reason:
             report.rows.append(Row(shown, "", "forward", (), {}, False, reason, where=place_of(operation, "forward")))
     return report
+
+
+def normal_of(shape):
+    """A function of a generator that draws from N(0, 1)."""
+    return lambda rng: rng.standard_normal(shape)
 
 
 def checked(name, value):

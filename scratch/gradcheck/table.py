@@ -173,8 +173,7 @@ def blame_parts(operation, wrong, parts, rng):
         finding = explained[part].get(inner)
         whose = f"the gradient of {inner} in its part {part}"
         if finding:
-            finding = replace(finding, what=f"{finding.what}, as {whose} does") if False else replace(
-                finding, what=f"{finding.what} ({whose})")
+            finding = replace(finding, what=f"{finding.what} ({whose})")
         notes[name] = {"finding": finding, "where": f"in {part}: {place_of(own)}"}
     return notes
 

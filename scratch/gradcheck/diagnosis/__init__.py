@@ -66,7 +66,7 @@ def explanations(comparison):
     if not np.isfinite(comparison.claimed).all() or not np.isfinite(comparison.expected).all():
         return []
     found = list(factors.single_precision(comparison))
-    if comparison.is_right() or not largest(comparison.expected) and not largest(comparison.claimed):
+    if comparison.is_right() or (not largest(comparison.expected) and not largest(comparison.claimed)):
         return found
     for at, hypothesis in enumerate(HYPOTHESES):
         for one in hypothesis(comparison):

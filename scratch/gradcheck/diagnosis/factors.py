@@ -1,6 +1,7 @@
 """The right gradient times a number, or times an array that the operation knows."""
 
 import math
+import re
 from itertools import combinations
 
 import numpy as np
@@ -15,7 +16,7 @@ NEAR = 1e-6
 
 def power_of(name, power):
     """("n − 1", -1) as "1/(n − 1)"."""
-    compound = any(sign in name for sign in " ·/−") and not name.startswith(("exp(", "∂")) or name.startswith("∂")
+    compound = (any(sign in name for sign in " ·/−") and not name.startswith(("exp(", "∂"))) or name.startswith("∂")
     return POWERS[power].format(f"({name})" if compound and power != 1 else name)
 
 
@@ -52,17 +53,16 @@ def names_of(factor, constants):
 def phrase(words):
     """ "½ of" as "½ of the right gradient"; "N" as "N times the right gradient"."""
     if words in PLAIN.values():
-        return "the right gradient with the opposite sign" if words == "the opposite of" else f"{words} the right gradient"
-    return f"{words} of the right gradient" if words.lstrip("−").startswith("1/") else f"{words} times the right gradient"
+        return "the right gradient with the opposite sign" if words == PLAIN[-1.0] else f"{words} the right gradient"
+    times = "of" if words.lstrip("−").startswith("1/") else "times"
+    return f"{words} {times} the right gradient"
 
 
 def constants_in(words, constants):
     """ "; N = 5" for the constants that the words name."""
-    bare = words.replace("√", "·").replace("²", "·").replace("(", "·").replace(")", "·").replace("−", "·")
-    named = [name for name in constants if name in words and (name in bare.replace("/", "·").split("·") or " " in name)]
-    return "".join(f"; {name} = {in_words(float(constants[name])).rstrip('0').rstrip('.')}"
-                   if float(constants[name]) == int(constants[name]) else f"; {name} = {in_words(float(constants[name]))}"
-                   for name in named)
+    bare = re.split(r"[√²()−/·]+", words)
+    return "".join(f"; {name} = {int(value) if value == int(value) else in_words(float(value))}"
+                   for name, value in constants.items() if name in bare)
 
 
 def best_factor(claimed, candidate):

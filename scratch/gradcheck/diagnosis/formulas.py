@@ -107,8 +107,6 @@ def of_elements(c):
     if not claimed:
         return
     right = sorted(right, key=lambda term: (term[0] == "1", term[0]))
-    order = [name for name, _ in right]
-    claimed = sorted(claimed, key=lambda term: (order.index(term[0]) if term[0] in order else -1, term[0] == "1", term[0]))
     scale = 1.0 if weights else right[0][1]
     texts = in_words(claimed, scale), in_words(right, scale)
     if all(texts) and texts[0] != texts[1]:

@@ -85,7 +85,8 @@ def in_a_part(c, right, words, rank):
         return
     expected, claimed = c.expected[wrong], c.claimed[wrong]
     factor = best_factor(claimed, expected)
-    if np.abs(factor * expected - claimed).max() <= c.close and (count >= 2 or plain) and np.abs(expected).max() > c.close:
+    fits = np.abs(factor * expected - claimed).max() <= c.close
+    if fits and (count >= 2 or plain) and np.abs(expected).max() > c.close:
         known = next((w for number, w in PLAIN.items() if math.isclose(factor, number, rel_tol=1e-5)), "")
         what = {"the opposite of": "with the opposite sign"}.get(known, f"times {in_words(factor)}")
         yield Finding("part", f"the right gradient, but {what} {words or 'in a part of it'}",

@@ -55,8 +55,8 @@ def of_upstream(c):
         if u.ndim == 0 or u.ndim > 5:
             continue
         if c.same_shape and c.fits(u):
-            yield Finding("upstream", f"the upstream gradient ∂L/∂{name} itself: the operation's own derivative is left "
-                          f"out", f"every coordinate is that of ∂L/∂{name}")
+            yield Finding("upstream", f"the upstream gradient ∂L/∂{name} itself: the operation's own derivative is "
+                          f"left out", f"every coordinate is that of ∂L/∂{name}")
         if c.same_shape and c.fits(-u):
             yield Finding("upstream", f"the upstream gradient ∂L/∂{name} with the opposite sign: the operation's own "
                           f"derivative is left out", f"every coordinate is minus that of ∂L/∂{name}")

@@ -51,11 +51,12 @@ def of_terms(c):
         return
     wrong = [weight_in_words(factor, name, c) for factor, name in zip(found, shares, strict=True)
              if not math.isclose(factor, 1, rel_tol=1e-5)]
-    if not wrong or len(wrong) == len(shares) > 1 and np.ptp(found) < 1e-5:
+    if not wrong or (len(wrong) == len(shares) > 1 and np.ptp(found) < 1e-5):
         return
-    numbers = ", ".join(f"{in_words(0.0 if abs(factor) < 1e-6 else factor)} · {name}" for factor, name in zip(found, shares, strict=True))
-    yield Finding("terms", f"the right gradient {' and '.join(wrong)}", f"it is the sum of {numbers} at every coordinate",
-                  0.2 * (len(wrong) - 1))
+    rounded = np.where(np.abs(found) < 1e-6, 0.0, found)
+    numbers = ", ".join(f"{in_words(factor)} · {name}" for factor, name in zip(rounded, shares, strict=True))
+    yield Finding("terms", f"the right gradient {' and '.join(wrong)}",
+                  f"it is the sum of {numbers} at every coordinate", 0.2 * (len(wrong) - 1))
 
 
 def plus_upstream(c):
