@@ -293,14 +293,16 @@ class Examined:
                         np.moveaxis(moved, axis, 0)[0 if by > 0 else -1] = 0
                     yield (f"for {name} shifted by {by} along {axes_in_words(chosen)}".replace("-", "−"), name, moved)
 
-    def by_arrays(self, name):
-        """Findings: the right gradient for other values of what the operation reads."""
+    def by_arrays(self, name, only=None):
+        """Findings: the right gradient for other values of what the operation reads. `only` are those to look for."""
         if self.claimed[name].shape != self.operation.tensors[name].shape or not largest(self.claimed[name]):
             return
         right = self.along(name)
         claimed, norm = self.claimed_along(name), np.linalg.norm(self.claimed[name])
         first, *_ = self.directions(name)
         for at, (words, changed, values) in enumerate(self.altered_arrays()):
+            if only is not None and not any(what.startswith(f"the right gradient {words}") for what in only):
+                continue
             with np.errstate(all="ignore"), self.with_array(changed, values):
                 try:
                     slope = slope_along(self.operation, {name: first}, self.upstream)

@@ -47,7 +47,7 @@ def by_hypothesis(first, second, name):
     survivors = []
     for hypotheses in (by_comparison, by_alteration):
         found = hypotheses(first, name)
-        kept = {one.what for one in hypotheses(second, name)} if found else set()
+        kept = {one.what for one in hypotheses(second, name, {one.what for one in found})} if found else set()
         survivors += [one for one in found if one.what in kept]
         if hypotheses is by_comparison and any(one.rank < SIMPLE for one in survivors):
             break
@@ -56,7 +56,7 @@ def by_hypothesis(first, second, name):
     return by_other_noise(first, name) or by_expectation(first, name)
 
 
-def by_comparison(trial, name):
+def by_comparison(trial, name, only=None):
     if trial.claimed.get(name) is None:
         return []
     comparison = trial.comparison(name)
@@ -72,13 +72,15 @@ def by_comparison(trial, name):
     return sorted(found, key=lambda finding: finding.rank)
 
 
-def by_alteration(trial, name):
+def by_alteration(trial, name, only=None):
     if trial.claimed.get(name) is None or trial.claimed[name].shape != trial.operation.tensors[name].shape:
         return []
     module, found = trial.operation.module, []
     for at, findings in enumerate((trial.by_upstream(name), trial.by_index(name), trial.not_added(name),
                                    trial.by_parts(name, parts_to_hold(trial.operation)) if module else (),
-                                   trial.by_settings(name), trial.by_arrays(name))):
+                                   trial.by_settings(name), trial.by_arrays(name, only))):
+        if found and only is None:  # the first trial is content with the first that fits
+            break
         found += [Finding(one.kind, one.what, one.evidence, SIMPLE - 9 + at + 0.1 * one.rank) for one in findings]
     return found
 

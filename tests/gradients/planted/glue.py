@@ -21,7 +21,7 @@ plant(
     "CapacityBottleneck", "bottlenecks.capacity.CapacityBottleneck.rate_backward",
     ("kl's own share forgotten", 'dterms["kl"] + self', '0 * dterms["kl"] + self', "without the share of kl"),
     ("the target's share of the opposite sign", '+ self.target', '- self.target',
-     "kl_gap of the opposite sign"),
+     "opposite sign of the share of target|kl_gap of the opposite sign"),
 )
 plant(
     "DenseBottleneck", "bottlenecks.dense.DenseBottleneck.backward",

@@ -61,7 +61,7 @@ plant(
 plant(
     "Tanh", "layers.activation.tanh_backward",
     ("y in place of y²", "1 - y * y", "1 - y", "1 − y"),
-    ("1 + y²", "1 - y * y", "1 + y * y", r"y² \+ 1 in place of 1 − y²"),
+    ("1 + y²", "1 - y * y", "1 + y * y", r"1 \+ y² in place of 1 − y²"),
     ("twice", "1 - y * y", "2 - 2 * y * y", "twice"),
 )
 plant(

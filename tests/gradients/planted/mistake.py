@@ -18,7 +18,7 @@ MISTAKES = []
 class Mistake:
     """`old` becomes `new` in the source of `target`, such as scratch.layers.linear.Linear.backward.
 
-    case    the operation whose cases are checked
+    case    the operation whose cases are checked, up to the first that fails
     says    a regular expression that the diagnosis of a row that fails has to match
     about   the mistake in words
     """
@@ -91,9 +91,11 @@ def planted(mistake):
 
 def judged(mistake):
     """("named", "caught", "wrong" or "missed", what the checker says) of one planted mistake."""
+    failed = []
     with planted(mistake):
-        rows = [row for case in CASES if case.name == mistake.case for row in run_case(case)]
-    failed = [row for row in rows if not row.ok]
+        for case in CASES:
+            if case.name == mistake.case and not failed:
+                failed = [row for row in run_case(case) if not row.ok]
     if not failed:
         return "missed", ""
     said = [row.diagnosis() for row in failed if row.diagnosis()]
