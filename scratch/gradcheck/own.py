@@ -131,13 +131,14 @@ def operation_of(layer, tensors, constants, draws):
     """The Operation of a layer's forward(**tensors, **constants) and backward."""
     module = layer if isinstance(layer, Module) else None
     parameters = module.named_parameters() if module is not None else {}
+    order = [n for n, _ in zip(named_parameters(layer.forward), tensors | constants, strict=False)
+             if n in tensors | constants]
     takes_cache = "cache" in named_parameters(layer.backward)
     last = {}
 
     def forward():
         given = tensors | constants
-        order = [n for n in named_parameters(layer.forward) if n in given]
-        in_order = order == named_parameters(layer.forward)[:len(given)]
+        in_order = module is not None and len(order) == len(given)
         result = layer.forward(*(given[n] for n in order)) if in_order else layer.forward(**given)
         if takes_cache:
             *result, last["cache"] = result

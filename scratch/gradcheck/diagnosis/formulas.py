@@ -79,7 +79,8 @@ def formula(values, known, weight, precision):
 def in_words(terms, scale):
     """[("1", 2.0), ("y", −2.0)] over 2 as "1 − y"; "" if a number is not one of the usual."""
     text = ""
-    for name, number in sorted(((name, number / scale) for name, number in terms), key=lambda term: (term[1] < 0, term[0] != "1")):
+    scaled = [(name, number / scale) for name, number in terms]
+    for name, number in sorted(scaled, key=lambda term: (term[1] < 0, term[0] != "1")):
         size = next((words for value, words in NICE.items() if math.isclose(abs(number), value, rel_tol=1e-5)), None)
         if size is None:
             return ""
