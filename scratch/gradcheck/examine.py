@@ -173,6 +173,12 @@ class Examined:
                 rest = c.expected - sum(shares.values())
                 if largest(rest) > c.close:
                     continue
+                for count in range(2, length - 1):  # the first of them, or the last, alone
+                    for words, chosen in (("first", range(count)), ("last", range(length - count, length))):
+                        share = sum(shares[index] for index in chosen)
+                        if largest(share) > c.close and c.fits(share):
+                            yield Finding("terms", f"the right gradient with the shares of the {words} {count} indices "
+                                          f"of axis {axis} of {y} alone", "the shares of all others are missing", 0.5)
                 for index, share in shares.items():
                     ends = {0: "first", length - 1: "last"}
                     which = f"the {ends[index]} index" if index in ends else f"index {index}"

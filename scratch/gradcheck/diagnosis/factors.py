@@ -112,6 +112,10 @@ def constant_factor(c):
                       f"{evidence}, which is ∂L/∂{name}")
     if left_out or squared:
         return
+    for words, norm in (("divided by its norm", np.linalg.norm(c.expected)), ("divided by its largest number", largest(
+            c.expected)), ("divided by the sum of its numbers", float(np.sum(c.expected)))):
+        if c.claimed.size > 2 and math.isclose(abs(factor * norm), 1, rel_tol=NEAR):
+            yield Finding("factor", f"the right gradient {words}", evidence, 0.2)
     names = names_of(factor, c.constants)
     if len([1 for _, level in names if level]) > 3:  # chance: a number with many explanations has none
         names = []
@@ -119,6 +123,27 @@ def constant_factor(c):
         yield Finding("factor", phrase(words), evidence + constants_in(words, c.constants), 0.5 * level)
     if c.claimed.size > 1:
         yield Finding("factor", f"{in_words(factor)} times the right gradient", evidence, 1)
+
+
+def power(c):
+    """The right derivative squared, or its square root."""
+    if not c.same_shape or c.claimed.size < 8:
+        return
+    weights = [u for u in c.upstream.values() if np.shape(u) == c.claimed.shape]
+    if len(weights) > 1 or (weights and np.min(np.abs(weights[0])) < 1e-9):
+        return
+    weight = weights[0] if weights else np.ones(c.claimed.shape)
+    right = c.expected / weight
+    for exponent, words in ((2.0, "squared"), (0.5, "replaced by its square root"), (3.0, "cubed"),
+                            (-1.0, "inverted")):
+        if (exponent != int(exponent) and (right < 0).any()) or (exponent < 0 and np.min(np.abs(right)) < 1e-9):
+            continue
+        candidate = weight * right**exponent
+        for sign in (1, -1):
+            if c.fits(sign * candidate):
+                yield Finding("power", f"the right gradient with the operation's derivative {words}"
+                              + (" and of the opposite sign" if sign < 0 else ""),
+                              f"the power {exponent:g} of it gives every coordinate".replace("-", "−"), sign < 0)
 
 
 def derived(arrays):
