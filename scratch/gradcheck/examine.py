@@ -64,15 +64,14 @@ class Examined:
                 found[f"positions of {name}"] = math.prod(array.shape[1:-1])
                 found[f"channels of {name}"] = array.shape[-1]
                 found[f"examples and positions of {name}"] = math.prod(array.shape[:-1])
-        for name, number in self.operation.numbers.items():
-            found["τ" if name == "temperature" else "λ" if name == "nats" else name] = number
-        module = self.operation.module
-        for name, number in (getattr(module, "measured", None) or {}).items():
-            found["σ" if name == "sigma" else name] = float(number)
         unique = {}
-        for name, number in found.items():
+        for name, number in found.items():  # of the sizes, one name for each number
             if all(not math.isclose(number, other) for other in unique.values()):
                 unique[name] = number
+        for name, number in self.operation.numbers.items():
+            unique[{"temperature": "τ", "nats": "λ"}.get(name, name)] = number
+        for name, number in (getattr(self.operation.module, "measured", None) or {}).items():
+            unique["σ" if name == "sigma" else name] = float(number)
         return unique
 
     def comparison(self, name):
@@ -372,8 +371,8 @@ class Examined:
                 known = next((w for number, w in words.items() if math.isclose(factor, number, rel_tol=1e-5)), None)
                 if known:
                     yield Finding("terms", f"the right gradient {known} of {of_term}{part_name}",
-                                  f"along three random directions the difference is {1 + factor:.3g} times that share "
-                                  f"in place of once".replace("-", "−"), bool(of_term))
+                                  f"along three random directions that share counts {1 + round(factor, 4):g} times in "
+                                  f"place of once".replace("-", "−"), bool(of_term))
 
     @contextmanager
     def held(self, part):

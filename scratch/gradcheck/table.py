@@ -166,10 +166,10 @@ def blame_parts(operation, wrong, parts, rng):
     explained = {part: explain(own, tensors, rng) for part, own, tensors in parts}
     notes = {}
     for name in wrong:
-        owner = next(((part, own, tensors) for part, own, tensors in parts if name.startswith(f"{part}.")), None)
-        part, own, tensors = owner or parts[0]
-        inner = name.removeprefix(f"{part}.") if owner else tensors[0]
-        inner = inner if inner in tensors else tensors[0]
+        inside = [one for one in parts if name.removeprefix(f"{one[0]}.") in one[2]]
+        others = [one for one in parts if not name.startswith(f"{one[0]}.")]
+        part, own, tensors = (inside or others or parts)[0]
+        inner = name.removeprefix(f"{part}.") if inside else tensors[0]
         finding = explained[part].get(inner)
         whose = f"the gradient of {inner} in its part {part}"
         if finding:

@@ -11,6 +11,7 @@ from scratch.gradcheck.diagnosis.comparison import Finding, in_words, largest
 PLAIN = {2.0: "twice", 0.5: "½ of", -1.0: "the opposite of", -2.0: "−2 times", -0.5: "−½ times", 3.0: "3 times",
          1 / 3: "⅓ of", 4.0: "4 times", 0.25: "¼ of", -4.0: "−4 times", -0.25: "−¼ times"}
 POWERS = {1: "{}", -1: "1/{}", 2: "{}²", -2: "1/{}²", 0.5: "√{}", -0.5: "1/√{}"}
+SIZES = ("channels of", "positions of", "elements of an example")  # named only where no plain number fits
 NEAR = 1e-6
 
 
@@ -34,8 +35,9 @@ def names_of(factor, constants):
     simple = {power_of(name, power): value**power for name, value in known.items() for power in (1, -1)}
     found += [(sign + words, 0) for words, value in simple.items() for sign, s in (("", 1), ("−", -1))
               if math.isclose(factor, s * value, rel_tol=NEAR)]
+    plain = [(words, level) for words, level in found if not any(size in words for size in SIZES)]
     if found:
-        return found
+        return plain or found
     compound = {}
     for words, value in simple.items():
         for times, factor_words in ((2, "2·"), (0.5, "½·"), (4, "4·"), (0.25, "¼·")):

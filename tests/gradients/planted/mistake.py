@@ -65,7 +65,9 @@ def rewritten(function, owner, module, old, new):
     text = "\n" * (first - 2) + f"def make(__class__):\n{indented}\n    return {function.__name__}\n"
     namespace = {}
     exec(compile(text, inspect.getsourcefile(function), "exec"), module.__dict__, namespace)
-    return namespace["make"](owner)
+    wrong = namespace["make"](owner)
+    wrong.__qualname__ = function.__qualname__
+    return wrong
 
 
 @contextmanager
