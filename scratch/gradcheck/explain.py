@@ -59,7 +59,8 @@ def by_hypothesis(first, second, name):
 
 
 def by_comparison(trial, name, only=None):
-    if trial.claimed.get(name) is None:
+    claimed = trial.claimed.get(name)
+    if claimed is None or (not trial.slopes_of(name).complete and claimed.shape != trial.slopes_of(name).shape):
         return []
     comparison = trial.comparison(name)
     found = explanations(comparison)

@@ -147,7 +147,7 @@ def of_quantizer(module, arrays, upstream):
 
 
 def of_norm_variants(module, arrays, upstream):
-    """What the scale receives from x, or from x − μ, in place of x̂."""
+    """Gradients of a norm in which a factor is missing, or x, x − μ or y stands in place of x̂."""
     x, u = arrays["x"], upstream["y"]
     rows = (lambda a: a.reshape(-1, a.shape[-1])) if isinstance(module, BatchNorm2d) else (lambda a: a)
     centred = rows(x) - module.mean(rows(x))

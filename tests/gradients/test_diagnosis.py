@@ -78,6 +78,12 @@ def test_terms_say_which_share_is_missing_or_doubled():
         assert f"the right gradient {says}:" in str(looks_like(claimed, right, terms=terms))
 
 
+def test_numbers_and_sizes_name_a_factor():
+    assert "1/beta of the right gradient" in str(looks_like(G / 0.3, G, beta=0.3))
+    assert "1/(length of axis 0) of the right gradient" in str(looks_like(G / 5, G))
+    assert "1/(number of elements) of the right gradient" in str(looks_like(G / 20, G))
+
+
 def test_an_upstream_gradient_that_is_left_out_is_named_before_a_number():
     assert "without the upstream gradient ∂L/∂kl" in str(looks_like(G, 0.37 * G, upstream={"kl": np.array(0.37)}))
 

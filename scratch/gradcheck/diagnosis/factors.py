@@ -11,7 +11,8 @@ from scratch.gradcheck.diagnosis.comparison import Finding, in_words, largest
 PLAIN = {2.0: "twice", 0.5: "½ of", -1.0: "the opposite of", -2.0: "−2 times", -0.5: "−½ times", 3.0: "3 times",
          1 / 3: "⅓ of", 4.0: "4 times", 0.25: "¼ of", -4.0: "−4 times", -0.25: "−¼ times"}
 POWERS = {1: "{}", -1: "1/{}", 2: "{}²", -2: "1/{}²", 0.5: "√{}", -0.5: "1/√{}"}
-SIZES = ("channels of", "positions of", "elements of an example")  # named only where no plain number fits
+SIZES = (  # named only where no plain number fits
+    "channels of", "positions of", "elements of an example", "length of axis", "number of elements")
 NEAR = 1e-6
 
 

@@ -133,7 +133,7 @@ plant(
 plant(
     "VectorQuantizer", "bottlenecks.vector_quantizer.VectorQuantizer.quantize",
     ("the straight-through line reversed", "return q, {", "q = q + (z - q); return q, {",
-     "reversed|differs from its surrogate"),
+     "the straight-through line is reversed"),
 )
 plant(
     "UnitLength", "bottlenecks.codebook.unit_length.divided_backward",
