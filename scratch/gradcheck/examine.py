@@ -203,11 +203,11 @@ class Examined:
                 continue
             moved = slopes.central[y] * u
             tiny = 1e-6 * largest(slopes.central[y])
-            for grain in range(2):
-                if grain and u.ndim < 2:
+            reached = np.abs(slopes.central[y]) > tiny
+            for together in {(), (u.ndim,), (1,), (1, u.ndim)}:  # axes whose summands are added rightly
+                if len(together) >= u.ndim:
                     continue
-                part = moved.sum(axis=-1) if grain else moved
-                used = (np.abs(slopes.central[y]) > tiny).any(axis=-1) if grain else np.abs(slopes.central[y]) > tiny
+                part, used = moved.sum(axis=together), reached.any(axis=together)
                 if (used.reshape(len(used), -1).sum(axis=1) <= 1).all():
                     continue
                 for order in permutations(range(1, part.ndim)):

@@ -1,5 +1,6 @@
 """Every planted mistake is caught, nine of ten are named, and none is named wrongly."""
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from scratch.gradcheck.cases import CASES
 from scratch.gradcheck.table import run_case
 from tests.gradients.planted import MISTAKES, judged, planted
+from tests.gradients.planted.__main__ import PAGE, escaped
 
 VERDICTS = {}
 
@@ -41,3 +43,12 @@ def test_a_planted_mistake_is_gone_afterwards():
     with planted(mistake):
         assert not all(row.ok for case in CASES if case.name == mistake.case for row in run_case(case))
     assert all(row.ok for case in CASES if case.name == mistake.case for row in run_case(case))
+
+
+def test_the_page_of_results_has_every_mistake():
+    text = PAGE.read_text(encoding="utf-8")
+    assert f"{len(MISTAKES)} mistakes in all." in text and "| missed | 0 |" in text and "| named wrongly | 0 |" in text
+    assert all(f"| {mistake.case} | {escaped(mistake.about)} |" in text for mistake in MISTAKES)
+    named = re.search(r"\| named rightly \| (\d+) \|", text)[1]
+    said = (PAGE.parent / "README.md").read_text(encoding="utf-8")
+    assert f"each of {len(MISTAKES)} [planted mistakes](planted_mistakes.md) and named {named} of them" in said

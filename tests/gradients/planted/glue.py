@@ -85,7 +85,7 @@ plant(
 )
 plant(
     "ConvTranspose2d", "layers.conv.ConvTranspose2d.backward",
-    ("weights read in another order", "(x.T @ D).reshape(C, KH, KW, O)", "(x.T @ D).reshape(C, O, KH, KW)"
+    ("weights read in another order", "(x.T @ dP).reshape(C, KH, KW, O)", "(x.T @ dP).reshape(C, O, KH, KW)"
      ".transpose(0, 2, 3, 1)", "another order|axes in the order"),
     ("the kernel turned", "self.weight.value.reshape(C, KH * KW * O).T",
      "self.weight.value[:, ::-1, ::-1].reshape(C, KH * KW * O).T", "for weight flipped along axes 1 and 2"),

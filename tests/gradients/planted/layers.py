@@ -75,7 +75,8 @@ plant(
 )
 plant(
     "SiLU", "layers.activation.SiLU.forward",
-    ("the output saved in place of the input", "self.save(x, gate)", "self.save(x * gate, gate)", "with y where x belongs"),
+    ("the output saved in place of the input", "self.save(x, gate)", "self.save(x * gate, gate)",
+     "with y where x belongs"),
 )
 plant(
     "Flatten", "layers.shape.Flatten.backward",
