@@ -1,5 +1,6 @@
 """What the commands on a finished run have in common: the run, the images, where to write."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -137,10 +138,36 @@ def check_other_file(path, read):
         raise InputError(f"the command would write {printable(path)} over the file that it reads: choose another name.")
 
 
-def save_picture(figure, path):
-    """Write a figure as PNG, complete or not at all, and say where."""
-    write_atomically(path, png(figure))
+def save_picture(figure, path, arguments=None):
+    """Write a figure as PNG, complete or not at all, and say where. `arguments` are those of a command that draws it,
+    as for `save`; without them it is one of the pictures that training or a sweep keeps up to date."""
+    content = png(figure)
+    if arguments is not None:
+        return save(content, path, arguments)
+    write_atomically(path, content)
     say(f"wrote {path}")
+
+
+def save(content, path, arguments):
+    """Write what a command has made, complete or not at all, and say where. Nothing is replaced silently: without --out
+    the file gets a number where another has its name, such as arithmetic-2.png; with --out the line says what was
+    replaced."""
+    path = place_for(path, arguments, content)
+    replaced = present(path) and getattr(arguments, "out", None) is not None
+    write_atomically(path, content)
+    say(f"wrote {path}" + (", in place of the file that was there" if replaced else ""))
+
+
+def place_for(path, arguments, content=None):
+    """`path`, or, where no --out was given and a file of another content has that name, the first of path-2, path-3, …
+    that is free."""
+    path, found = Path(path), Path(path)
+    for number in itertools.count(2):
+        if getattr(arguments, "out", None) is not None or not present(found):
+            return found
+        if content is not None and found.stat().st_size == len(content) and found.read_bytes() == content:
+            return found
+        found = path.with_stem(f"{path.stem}-{number}")
 
 
 def save_pictures(folder, pictures):
@@ -170,6 +197,6 @@ def labelled(folders):
     return dict(zip(map(printable, labels), folders, strict=True))
 
 
-def report_epoch(metrics):
+def report_epoch(metrics, shares):
     """Print the line of an epoch."""
-    say(epoch_line(metrics))
+    say(epoch_line(metrics, shares))
