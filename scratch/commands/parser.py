@@ -8,14 +8,17 @@ from scratch.commands import (
     gradcheck,
     latents,
     learn,
+    listing,
     pictures,
     reference,
+    report,
     sweep,
     train,
 )
 from scratch.commands.cli import top_parser
 
-COMMANDS = (train, sweep, evaluate, pictures, codes, latents, downstream, gradcheck, learn, devices, reference)
+COMMANDS = (train, listing, report, sweep, evaluate, pictures, codes, latents, downstream, gradcheck, learn, devices,
+            reference)
 
 
 def build_parser():

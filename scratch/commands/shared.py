@@ -1,16 +1,20 @@
 """What the commands on a finished run have in common: the run, the images, where to write."""
 
 import itertools
+import math
 import os
+import shlex
 from pathlib import Path
 
 from data_utils import printable
 from scratch.commands.cli import say
 from scratch.commands.options import add_data_options, read_one, whole
 from scratch.figures.pictures import png
+from scratch.instruments.baseline import mean_image_error
+from scratch.losses import psnr
 from scratch.models.system import find_system
 from scratch.options.errors import InputError
-from scratch.options.resolve import check_names, run_options
+from scratch.options.resolve import check_names, resolve, run_options
 from scratch.runs.descriptions import FILES
 from scratch.runs.examples import load_examples
 from scratch.runs.files import check_writable, present, write_atomically
@@ -21,6 +25,9 @@ from scratch.training.progress import Diverged, epoch_line
 
 CORRUPTION_HELP = ("also measure how much of this noise the run removes: gaussian:SIGMA, masking:P or "
                    "salt_and_pepper:P")
+VERDICTS = (  # (share of the mean image's error that is left, at most; what that says)
+    (0.02, "close to the images"), (0.1, "good, with details missing"), (0.4, "coarse; longer training may help"),
+    (0.9, "little is learned yet: train longer"), (math.inf, "nothing is learned yet, or training went wrong"))
 OF_A_SWEEP = ("evaluation.json", "sweep.json", ".lock")  # beside FILES, what no command writes over
 
 
@@ -170,11 +177,13 @@ def place_for(path, arguments, content=None):
         found = path.with_stem(f"{path.stem}-{number}")
 
 
-def save_pictures(folder, pictures):
-    """Write every (file name, figure) that training leaves. Raises Diverged if the model's images are not finite."""
+def save_pictures(folder, pictures, captions=None):
+    """Write every (file name, figure) that training leaves, and say where; `captions` {file name: what it shows} are
+    said too. Raises Diverged if the model's images are not finite."""
     try:
         for name, figure in pictures:
-            save_picture(figure, folder / name)
+            write_atomically(folder / name, png(figure))
+            say(f"wrote {folder / name}" + (f": {captions[name]}" if captions else ""))
     except NotFinite as error:
         raise Diverged(f"{error.problem} after training") from None
 
@@ -195,6 +204,37 @@ def labelled(folders):
     names = [Path(folder).resolve().name for folder in folders]
     labels = names if len(set(names)) == len(names) else folders
     return dict(zip(map(printable, labels), folders, strict=True))
+
+
+def verdict_of(found, data, trained):
+    """Sentences on how good the reconstructions of held-out images are, beside the mean image, and how much of the code
+    is in use. `found` are held-out metrics without their prefix."""
+    error, baseline = 10 ** (-found["psnr"] / 10), mean_image_error(data.train, data.held_out)
+    mean = f"the mean image in place of every reconstruction has {psnr(baseline):.2f} dB"
+    sentences = [f"PSNR {found['psnr']:.2f} dB on {len(data.held_out)} held-out images; {mean}."]
+    if baseline > 0:
+        share = error / baseline
+        word = next(word for most, word in VERDICTS if share <= most)
+        sentences.append(f"The model leaves {share:.1%} of the mean image's squared error: {word}.")
+    if "codes_used" in found:
+        sentences.append(f"{found['codes_used']} of {trained.codes} codes are in use.")
+    elif "active_units" in found:
+        sentences.append(f"{found['active_units']} of {trained.options['latent_dim']} units are active: their means "
+                         f"differ from image to image.")
+    return sentences
+
+
+def command_of(config, folder):
+    """The `train` command that begins a run with the options of this config."""
+    options = config["options"]
+    usual = resolve(options["model"], {"preset": options["preset"]})
+    words = ["python", "-m", config["program"], "train", options["model"], "--preset", options["preset"]]
+    for name, value in options.items():
+        if value != usual[name] and value is not None and value is not False:
+            option = f"--{name.replace('_', '-')}"
+            value = ",".join(map(str, value)) if isinstance(value, list) else value
+            words += [option] if value is True else [f"{option}={value}"]
+    return shlex.join([*words, f"--out={folder}"])
 
 
 def report_epoch(metrics, shares):

@@ -2,11 +2,11 @@
 
     python scratch/learn/whole_ae.py           trains for less than a minute, then writes whole_ae.png
 
-An autoencoder (Hinton & Salakhutdinov 2006) writes an image x as a short vector z and draws it again as y:
+An autoencoder (Hinton & Salakhutdinov 2006) writes an image x as fewer numbers z and draws it again as y:
 
     x ──> encoder ──> z ──> decoder ──> y
 
-x has 32·32·3 = 3072 numbers, z has 32. The loss is ‖y − x‖², averaged over the N images of a batch.
+x has 32·32·3 = 3072 numbers, z has 8·8·4 = 256. The loss is ‖y − x‖², averaged over the N images of a batch.
 A d in front of a name makes it the derivative of the loss with respect to that: dy is ∂loss/∂y, of the shape of y.
 """
 
@@ -129,9 +129,9 @@ def backward(layers, dy):
 
 
 # 3. The model.
-Z = 32  # the numbers in a code
+D = 4  # the numbers at each of the 8×8 positions of a code
 encoder = [Conv(3, 32, k=4, s=2, p=1), ReLU(), Conv(32, 64, k=4, s=2, p=1), ReLU(), Conv(64, 64, k=3, p=1), ReLU()]
-project, expand = Conv(64, Z, k=8), ConvTranspose(Z, 64, k=8, s=8)  # one window: the whole 8×8
+project, expand = Conv(64, D, k=1), ConvTranspose(D, 64, k=1)
 decoder = [ReLU(), ConvTranspose(64, 64, k=3, p=1), ReLU(), ConvTranspose(64, 32, k=4, s=2, p=1), ReLU(),
            ConvTranspose(32, 3, k=4, s=2, p=1)]
 layers = [layer for layer in [*encoder, project, expand, *decoder] if hasattr(layer, "W")]
@@ -142,14 +142,14 @@ def loss_and_gradients(x):
     """(loss, its terms, y, how the code is used) for images x. Sets the gradient of every Param."""
     N = len(x)
     h = forward(encoder, x)  # 32×32×3 → 16×16×32 → 8×8×64
-    z = project.forward(h)  # (N, 1, 1, Z)
+    z = project.forward(h)  # (N, 8, 8, D)
     y = forward(decoder, expand.forward(z))
     terms = {"error": ((y - x) ** 2).sum() / N}
 
     dy = 2 * (y - x) / N
     dz = expand.backward(backward(decoder, dy))
     backward(encoder, project.backward(dz))
-    return sum(terms.values()), terms, y, f"{Z} numbers"
+    return sum(terms.values()), terms, y, f"{z[0].size} numbers"
 
 
 # 4. Adam (Kingma & Ba 2015, arXiv:1412.6980).

@@ -6,8 +6,8 @@ A VAE (Kingma & Welling 2014, arXiv:1312.6114) writes an image x as a Gaussian a
 
     x ──> encoder ──> mu, log sigma² ──> z = mu + sigma · eps, eps ~ N(0, 1) ──> decoder ──> y
 
-x has 32·32·3 = 3072 numbers, z has 32. The loss is ‖y − x‖² + β KL(N(mu, sigma²) ‖ N(0, 1)), averaged over the N images
-of a batch.
+x has 32·32·3 = 3072 numbers, z has 8·8·4 = 256. The loss is ‖y − x‖² + β KL(N(mu, sigma²) ‖ N(0, 1)), averaged over the
+N images of a batch.
 A d in front of a name makes it the derivative of the loss with respect to that: dy is ∂loss/∂y, of the shape of y.
 """
 
@@ -130,9 +130,9 @@ def backward(layers, dy):
 
 
 # 3. The model.
-Z, beta = 32, 0.1  # the numbers in a code, the weight of the KL
+D, beta = 4, 0.1  # the numbers at each of the 8×8 positions of a code, the weight of the KL
 encoder = [Conv(3, 32, k=4, s=2, p=1), ReLU(), Conv(32, 64, k=4, s=2, p=1), ReLU(), Conv(64, 64, k=3, p=1), ReLU()]
-project, expand = Conv(64, 2 * Z, k=8), ConvTranspose(Z, 64, k=8, s=8)  # one window: the whole 8×8
+project, expand = Conv(64, 2 * D, k=1), ConvTranspose(D, 64, k=1)
 decoder = [ReLU(), ConvTranspose(64, 64, k=3, p=1), ReLU(), ConvTranspose(64, 32, k=4, s=2, p=1), ReLU(),
            ConvTranspose(32, 3, k=4, s=2, p=1)]
 layers = [layer for layer in [*encoder, project, expand, *decoder] if hasattr(layer, "W")]
@@ -143,7 +143,7 @@ def loss_and_gradients(x, eps):
     """(loss, its terms, y, how the code is used) for images x. Sets the gradient of every Param."""
     N = len(x)
     h = forward(encoder, x)  # 32×32×3 → 16×16×32 → 8×8×64
-    mu, logvar = np.split(project.forward(h), 2, axis=-1)  # (N, 1, 1, Z) each
+    mu, logvar = np.split(project.forward(h), 2, axis=-1)  # (N, 8, 8, D) each
     sigma = np.exp(logvar / 2)
     z = mu + sigma * eps
     y = forward(decoder, expand.forward(z))
@@ -155,7 +155,7 @@ def loss_and_gradients(x, eps):
     dmu = dz + beta * mu / N
     dlogvar = dz * eps * sigma / 2 + beta * (sigma**2 - 1) / 2 / N
     backward(encoder, project.backward(np.concatenate([dmu, dlogvar], axis=-1)))
-    return sum(terms.values()), terms, y, f"{(kl.mean(0) > 0.1).sum()} of {Z} units in use"
+    return sum(terms.values()), terms, y, f"{(kl.mean(0) > 0.1).sum()} of {z[0].size} units in use"
 
 
 # 4. Adam (Kingma & Ba 2015, arXiv:1412.6980).
@@ -183,7 +183,7 @@ def png(path, picture):
 if __name__ == "__main__":
     steps = 700
     for t in range(1, steps + 1):
-        loss, terms, _, use = loss_and_gradients(draw(32), rng.standard_normal((32, 1, 1, Z), np.float32))
+        loss, terms, _, use = loss_and_gradients(draw(32), rng.standard_normal((32, 8, 8, D), np.float32))
         adam(t, lr=3e-3 * (1 - t / steps))
         if t == 1 or t % 50 == 0:
             print(f"step {t:3}  loss {loss:.1f} =", " + ".join(f"{n} {v:.1f}" for n, v in terms.items()), f" {use}")

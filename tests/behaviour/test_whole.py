@@ -46,11 +46,11 @@ def load(model):
 
 
 class Dense(Bottleneck):
-    """The AE's: z = convolution over the whole map, y = its transpose."""
+    """The AE's: D numbers at each position."""
 
-    def __init__(self, Z):
-        self.project = Conv2d(64, Z, 8, dtype=np.float64)
-        self.expand = ConvTranspose2d(Z, 64, 8, dtype=np.float64)
+    def __init__(self, D):
+        self.project = Conv2d(64, D, 1, dtype=np.float64)
+        self.expand = ConvTranspose2d(D, 64, 1, dtype=np.float64)
 
     def forward(self, h, noise=None):
         return self.expand.forward(self.project.forward(h)), {}
@@ -64,13 +64,13 @@ class Gaussian(Bottleneck):
 
     random = True
 
-    def __init__(self, Z):
-        self.project = Conv2d(64, 2 * Z, 8, dtype=np.float64)
-        self.expand = ConvTranspose2d(Z, 64, 8, dtype=np.float64)
-        self.reparameterize, self.kl, self.Z = Reparameterize(), GaussianKL(), Z
+    def __init__(self, D):
+        self.project = Conv2d(64, 2 * D, 1, dtype=np.float64)
+        self.expand = ConvTranspose2d(D, 64, 1, dtype=np.float64)
+        self.reparameterize, self.kl, self.D = Reparameterize(), GaussianKL(), D
 
     def draw_noise(self, count, rng):
-        return rng.standard_normal((count, 1, 1, self.Z))
+        return rng.standard_normal((count, 8, 8, self.D))
 
     def forward(self, h, noise=None):
         mu, logvar = (np.ascontiguousarray(part) for part in np.split(self.project.forward(h), 2, axis=-1))
@@ -86,9 +86,9 @@ class Gaussian(Bottleneck):
 def bottleneck_of(model, whole):
     """(the package's bottleneck, {term: weight}, its codebook or None)."""
     if model == "ae":
-        return Dense(whole.Z), {}, None
+        return Dense(whole.D), {}, None
     if model == "vae":
-        return Gaussian(whole.Z), {"kl": whole.beta}, None
+        return Gaussian(whole.D), {"kl": whole.beta}, None
     if model == "vqvae":
         made = VectorQuantizedBottleneck((8, 8, 64), whole.K, whole.D, dtype=np.float64)
         return made, {"codebook": 1.0, "commitment": whole.beta}, made.quantizer.codebook
