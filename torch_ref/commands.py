@@ -7,7 +7,7 @@ import torch
 
 from scratch.commands import train as training
 from scratch.commands.cli import top_parser
-from scratch.commands.options import add_model_options, add_train_options, argument, given, model_names, read, whole
+from scratch.commands.options import add_help_of_model, add_model_options, add_train_options, argument, given, model_names, read, whole
 from scratch.models.system import find_system, systems
 from scratch.options.errors import InputError
 from scratch.options.option import Real
@@ -183,7 +183,10 @@ def build_parser():
         ("gradcheck", "Check every gradient by finite differences and by autograd.",
          gradcheck.add_arguments, gradcheck.run),
     ):
-        command = parser.commands.add_parser(name, help=summary, description=summary)
+        own_help = name == "train"
+        command = parser.commands.add_parser(name, help=summary, description=summary, add_help=not own_help)
+        if own_help:
+            add_help_of_model(command)
         add_arguments(command)
         command.set_defaults(run_command=function)
     return parser

@@ -18,6 +18,7 @@ from scratch.figures.report import Reported, report_page
 from scratch.instruments.report import UNITS, measure_all
 from scratch.models.summary import summary
 from scratch.options.errors import InputError
+from scratch.training.progress import shares_of_loss, sum_of
 
 
 def add(subparsers):
@@ -51,8 +52,11 @@ def reported(label, trained, arguments):
         found.missing = in_words(error) if isinstance(error, InputError) else f"{printable(error)}."
         return found
     measures = measure_all(trained, found.data.held_out)
+    with trained.model.evaluating():
+        shares = shares_of_loss(measures, trained.model)
+    units = UNITS | ({"loss": f"= {sum_of(shares)}"} if shares else {})
     found.kl = measures.pop("kl_per_dimension", None)
-    found.measures = {name: (as_text(value), UNITS.get(name, "")) for name, value in measures.items()}
+    found.measures = {name: (as_text(value), units.get(name, "")) for name, value in measures.items()}
     if "psnr" in measures:
         found.verdict = verdict_of(measures, found.data, trained)
     return found

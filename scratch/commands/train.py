@@ -5,7 +5,7 @@ from functools import partial
 
 from data_utils import printable
 from scratch.commands.cli import say
-from scratch.commands.options import add_train_options, given, read
+from scratch.commands.options import add_help_of_model, add_train_options, given, read
 from scratch.commands.shared import command_of, report_epoch, save_pictures, verdict_of
 from scratch.commands.shortages import runs_with
 from scratch.figures.of_run import CAPTIONS, pictures_of
@@ -23,7 +23,9 @@ from scratch.training.make import make_trainer
 
 def add(subparsers):
     """The command and its options."""
-    parser = subparsers.add_parser("train", help="Train a model, or continue a run.")
+    summary = "Train a model, or continue a run."
+    parser = subparsers.add_parser("train", help=summary, description=summary, add_help=False)
+    add_help_of_model(parser)
     add_train_options(parser)
     parser.set_defaults(run_command=train)
 
