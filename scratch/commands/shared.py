@@ -216,9 +216,11 @@ def verdict_of(found, data, trained):
         share = error / baseline
         word = next(word for most, word in VERDICTS if share <= most)
         sentences.append(f"The model leaves {share:.1%} of the mean image's squared error: {word}.")
-    if "codes_used" in found:
-        sentences.append(f"{found['codes_used']} of {trained.codes} codes are in use.")
-    elif "active_units" in found:
+    for name, count in found.items():
+        if name.startswith("codes_used"):
+            level = name.removeprefix("codes_used").replace("_", " ")
+            sentences.append(f"{count} of {trained.codes}{level} codes are in use.")
+    if "active_units" in found:
         sentences.append(f"{found['active_units']} of {trained.options['latent_dim']} units are active: their means "
                          f"differ from image to image.")
     return sentences

@@ -4,7 +4,6 @@ import ast
 import difflib
 import importlib.util
 import re
-import subprocess
 import sys
 from pathlib import Path
 
