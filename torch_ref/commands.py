@@ -7,7 +7,16 @@ import torch
 
 from scratch.commands import train as training
 from scratch.commands.cli import top_parser
-from scratch.commands.options import add_help_of_model, add_model_options, add_train_options, argument, given, model_names, read, whole
+from scratch.commands.options import (
+    add_help_of_model,
+    add_model_options,
+    add_train_options,
+    argument,
+    given,
+    model_names,
+    read,
+    whole,
+)
 from scratch.models.system import find_system, systems
 from scratch.options.errors import InputError
 from scratch.options.option import Real

@@ -18,8 +18,7 @@ from scratch.arrays import unwarned
 from scratch.training.held_out import held_out_metrics
 from scratch.training.progress import Totals, shares_of_loss
 
-# At most 80 columns: a bar of 10 is narrowed by tqdm where the terminal is narrower, and widened where it is wider.
-BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}, {remaining} left, {postfix}"
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"  # fits 80 columns, whatever the loss
 
 
 class Interrupted(Exception):

@@ -6,9 +6,11 @@ import shlex
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
-from scratch import __version__
+from scratch import __version__, build, summary
 from scratch.__main__ import build_parser
+from scratch.training.loop import BAR
 from tests.cli.test_errors import assert_one_sentence
 from tests.support.command_line import MODELS, SMALL, caller, read_metrics
 from torch_ref.commands import build_parser as torch_parser
@@ -159,3 +161,87 @@ def test_no_runs_and_no_folder(scratch):
     assert_one_sentence(scratch("runs"), "runs cannot be read", "No such file")
     Path("runs").mkdir()
     assert "runs holds no runs: train one with python -m scratch train vqvae" in scratch("runs").out
+
+
+# --- help and the bar -------------------------------------------------------------------------------------------------
+
+
+def help_of(capsys, parser, *argv):
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args([*argv, "--help"])
+    assert ended.value.code == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_shows_the_defaults_of_a_model_in_a_preset(program, capsys):
+    def shown(*argv):
+        return help_of(capsys, PROGRAMS[program], "train", *argv)
+
+    assert "--codes N K, the number of vectors in the codebook (default: 256)" in shown("vqvae")
+    assert "(default: 4096)" in shown("vqvae", "--preset", "article")
+    assert "--beta" not in shown("vqvae") and "--beta" in shown("vae") and "--codes" not in shown("vae")
+    assert "--latent-dim N numbers in the code of an image (default: 20)" in shown("vae", "--preset", "mlp")
+    both = shown()
+    assert "--beta" in both and "--codes" in both and "(default: 128; article 1024; mlp 20)" in both
+    for wrong in (["vqvea"], ["vae", "--preset", "published"], ["vae", "--preset", "x"]):
+        assert shown(*wrong) == both
+
+
+def test_the_bar_fits_80_columns():
+    longest = tqdm.format_meter(
+        99999, 99999, 359999, ncols=80, prefix="epoch 9999/9999", bar_format=BAR, postfix="loss -1.234e+10")
+    assert len(longest) <= 80 and "99999/99999" in longest and "loss -1.234e+10" in longest
+    usual = tqdm.format_meter(40, 157, 3.1, ncols=80, prefix="epoch 1/5", bar_format=BAR, postfix="loss 0.1234")
+    assert len(usual) <= 80 and usual.count("█") >= 5
+
+
+# --- classes print themselves -----------------------------------------------------------------------------------------
+
+
+def test_a_module_prints_its_class_its_settings_and_its_parts():
+    model = build("vqvae", (8, 8, 3), channels=[4, 8], codes=16, seed=0)
+    assert repr(model.encoder) == (
+        "Sequential(\n  (0): Conv2d(3, 4, kernel_size=(4, 4), stride=(2, 2), padding=(1, 1))\n  (1): ReLU()\n"
+        "  (2): Conv2d(4, 8, kernel_size=(4, 4), stride=(2, 2), padding=(1, 1))\n  (3): ReLU()\n)")
+    assert repr(model).startswith("Autoencoder(\n  (encoder): Sequential(\n    (0): Conv2d(3, 4, ")
+    assert "    (quantizer): VectorQuantizer(codebook: (16, 8))\n" in repr(model)
+    assert repr(model.bottleneck.quantizer.codebook) == "Parameter((16, 8), float32)"
+    cured = build("vqvae", (8, 8, 3), channels=[4, 8], codes=16, codebook_update="ema")
+    assert "VectorQuantizer(codebook: (16, 8)\n      (averages): MovingAverages(counts: (16,)" in repr(cured)
+
+
+@pytest.mark.parametrize("name", ["Conv2d", "ConvTranspose2d", "Linear", "LeakyReLU"])
+def test_a_layer_prints_the_numbers_that_torchs_prints(name):
+    import torch
+
+    import scratch.layers as ours
+
+    makes = {
+        "Conv2d": lambda room: room.Conv2d(3, 5, 4, stride=2, padding=1, dilation=2, bias=False),
+        "ConvTranspose2d": lambda room: room.ConvTranspose2d(3, 5, (4, 3), stride=2, padding=1, output_padding=1),
+        "Linear": lambda room: room.Linear(3, 5), "LeakyReLU": lambda room: room.LeakyReLU(0.2),
+    }
+    one, other = (re.findall(r"[\d.]+", repr(makes[name](room))) for room in (ours, torch.nn))
+    assert other and set(other) <= set(one)
+    assert repr(makes[name](ours)).startswith(f"{name}(")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_summary_lists_layers_shapes_and_parameters(model):
+    built = build(model, (16, 16, 3), channels=[4, 8], seed=0)
+    before = built.state_dict()
+    heading, *rows, last = summary(built).splitlines()
+    assert heading.split() == ["layer", "kind", "output", "parameters"]
+    assert re.match(r"encoder\.0 +Conv2d +\(N, 8, 8, 4\) +196$", rows[0])
+    assert any(re.match(r"decoder\.\d +Sigmoid +\(N, 16, 16, 3\)$", row) for row in rows)
+    counts = [int(found[1].replace(",", "")) for row in rows if (found := re.search(r" ([\d,]+)$", row))]
+    assert last == f"{built.parameter_count():,} parameters of float32" and sum(counts) == built.parameter_count()
+    assert all((value == before[name]).all() for name, value in built.state_dict().items()) and built.training
+    assert all(part.saved is None for part in built.modules())
+
+
+def test_summary_takes_a_run_and_refuses_what_is_none():
+    with pytest.raises(ValueError, match="expected a model that scratch.build made, or a run, got a str"):
+        summary("vqvae")
