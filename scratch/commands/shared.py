@@ -27,7 +27,7 @@ CORRUPTION_HELP = ("also measure how much of this noise the run removes: gaussia
                    "salt_and_pepper:P")
 VERDICTS = (  # (share of the mean image's error that is left, at most; what that says)
     (0.02, "close to the images"), (0.1, "good, with details missing"), (0.4, "coarse; longer training may help"),
-    (0.9, "little is learned yet: train longer"), (math.inf, "nothing is learned yet, or training went wrong"))
+    (0.9, "little is learned yet: train longer"), (1, "hardly better than the mean image"), (math.inf, "worse than the mean image: train longer"))
 OF_A_SWEEP = ("evaluation.json", "sweep.json", ".lock")  # beside FILES, what no command writes over
 
 

@@ -18,29 +18,22 @@ from scratch.figures.pictures import png
 from scratch.figures.text import any_letter
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #1c1e21; --faint: #62676f; --line: #d9dce1; --paper: #ffffff; --box: #f5f6f8;
-  --link: #1f5fbf; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e6ea; --faint: #9aa1ab; --line: #3a3f47; --paper: #16181c; --box: #1f2227;
-    --link: #8ab4ff; }
-}
+:root { color-scheme: light dark; }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; background: var(--paper); color: var(--ink);
+body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; background: Canvas; color: CanvasText;
   font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-a { color: var(--link); }
 h1 { font-size: 1.6rem; margin: 0 0 .3rem; } h2 { font-size: 1.25rem; margin: 2.6rem 0 .4rem; }
-h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; }
-p { margin: .3rem 0 .8rem; } .faint, figcaption { color: var(--faint); font-size: .9rem; }
+p { margin: .3rem 0 .8rem; } .faint, figcaption { opacity: .7; font-size: .9rem; }
 .wide { overflow-x: auto; } figure { margin: 1.2rem 0; }
 figure svg, figure img { max-width: 100%; height: auto; display: block; }
-figure svg { color: var(--ink); min-width: 30rem; }
+figure svg { min-width: 30rem; }
 figure img { background: #ffffff; border-radius: 4px; padding: 4px; }
 table { border-collapse: collapse; font-size: .9rem; } th, td { padding: .25rem .9rem .25rem 0; text-align: left;
-  border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: normal; } th { font-weight: 600; }
-td:first-child { overflow-wrap: anywhere; min-width: 8rem; }
+  border-bottom: 1px solid color-mix(in srgb, CanvasText 20%, Canvas); vertical-align: top; overflow-wrap: normal; }
+th { font-weight: 600; } td:first-child { overflow-wrap: anywhere; min-width: 8rem; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-pre { background: var(--box); padding: .8rem; border-radius: 4px; overflow-x: auto; font-size: .8rem;
-  line-height: 1.35; }
+pre { background: color-mix(in srgb, CanvasText 6%, Canvas); padding: .8rem; border-radius: 4px; overflow-x: auto;
+  font-size: .8rem; line-height: 1.35; }
 details { margin: .8rem 0; } summary { cursor: pointer; }
 """
 
@@ -123,7 +116,7 @@ def svg(figure, name):
     drawn = buffer.getvalue()
     drawn = drawn[drawn.index("<svg"):]
     drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.S)
-    drawn = drawn.replace("#000000", "currentColor").replace("#ffffff", "var(--paper)")
+    drawn = drawn.replace("#000000", "currentColor").replace("#ffffff", "Canvas")
     drawn = re.sub(r'(<text(?![^>]*fill:)[^>]*style=")', r"\1fill: currentColor; ", drawn)
     drawn = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", drawn)
     return drawn

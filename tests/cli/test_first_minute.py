@@ -243,5 +243,5 @@ def test_summary_lists_layers_shapes_and_parameters(model):
 
 
 def test_summary_takes_a_run_and_refuses_what_is_none():
-    with pytest.raises(ValueError, match="expected a model that scratch.build made, or a run, got a str"):
+    with pytest.raises(ValueError, match=r"expected a model that scratch\.build made, or a run, got a str"):
         summary("vqvae")
