@@ -27,7 +27,8 @@ CORRUPTION_HELP = ("also measure how much of this noise the run removes: gaussia
                    "salt_and_pepper:P")
 VERDICTS = (  # (share of the mean image's error that is left, at most; what that says)
     (0.02, "close to the images"), (0.1, "good, with details missing"), (0.4, "coarse; longer training may help"),
-    (0.9, "little is learned yet: train longer"), (1, "hardly better than the mean image"), (math.inf, "worse than the mean image: train longer"))
+    (0.9, "little is learned yet: train longer"), (1, "hardly better than the mean image"),
+    (math.inf, "worse than the mean image: train longer"))
 OF_A_SWEEP = ("evaluation.json", "sweep.json", ".lock")  # beside FILES, what no command writes over
 
 
@@ -46,7 +47,8 @@ def add_run_command(subparsers, name, function, data=True, out=None, about_image
     if data:
         add_data_options(parser)
     if out:
-        parser.add_argument("--out", metavar="FILE", help=f"where to write (default: {out} in the run's folder)")
+        parser.add_argument("--out", metavar="FILE", help=f"where to write (default: {out} in the run's folder, "
+                                                                "with a number where there is one)")
     parser.set_defaults(run_command=function, about_images=about_images)
     return parser
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tqdm import tqdm
 
 from scratch import __version__, build, summary
 from scratch.__main__ import build_parser
+from scratch.commands import latents
 from scratch.training.loop import BAR
 from tests.cli.test_errors import assert_one_sentence
 from tests.support.command_line import MODELS, SMALL, caller, read_metrics
@@ -121,6 +123,29 @@ def test_a_factor_is_named_as_it_is_called(scratch, trained):
     assert scratch(*ask, "numbers.png", "--from", 1, "--to", 3).status == 0
     assert Path("names.png").read_bytes() == Path("numbers.png").read_bytes()
     assert_one_sentence(scratch(*ask, "o.png", "--from", "sqare", "--to", "plus"), "--from", "pill, square, triangle")
+
+
+def test_a_legend_names_the_shapes(scratch, trained, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(latents, "save_picture", lambda figure, *more: drawn.append(figure))
+    assert scratch("aggregate", trained("vae"), "--colour", "shape").status == 0
+    legend = drawn[0].axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["pill", "square", "triangle", "plus"]
+
+
+@pytest.mark.parametrize("command, module", [
+    (["probe", "nowhere"], "optimize"), (["anomaly", "nowhere", "--against", "mnist"], "stats"),
+    (["downstream", "nowhere"], "optimize"), (["downstream", "nowhere", "--against", "mnist"], "stats")])
+def test_scipy_is_asked_for_before_anything_else(scratch, command, module, monkeypatch):
+    monkeypatch.setitem(sys.modules, f"scipy.{module}", None)
+    assert_one_sentence(scratch(*command), "SciPy", "pip install scipy")
+
+
+def test_mig_asks_for_scipy_before_it_reads_images(scratch, trained, monkeypatch):
+    folder = trained("vae")
+    monkeypatch.setitem(sys.modules, "scipy.special", None)
+    monkeypatch.setattr(latents, "images_for", None)
+    assert_one_sentence(scratch("mig", folder), "SciPy", "pip install scipy")
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
