@@ -26,9 +26,9 @@ from scratch.training.progress import Diverged, epoch_line
 CORRUPTION_HELP = ("also measure how much of this noise the run removes: gaussian:SIGMA, masking:P or "
                    "salt_and_pepper:P")
 VERDICTS = (  # (share of the mean image's error that is left, at most; what that says)
-    (0.02, "close to the images"), (0.1, "good, with details missing"), (0.4, "coarse; longer training may help"),
-    (0.9, "little is learned yet: train longer"), (1, "hardly better than the mean image"),
-    (math.inf, "worse than the mean image: train longer"))
+    (0.02, "it is close to the images"), (0.1, "it is good, with details missing"),
+    (0.4, "it is coarse, and longer training may help"), (0.9, "little is learned yet, so train longer"),
+    (1, "it is hardly better than the mean image"), (math.inf, "it is worse than the mean image, so train longer"))
 OF_A_SWEEP = ("evaluation.json", "sweep.json", ".lock")  # beside FILES, what no command writes over
 
 
@@ -217,7 +217,7 @@ def verdict_of(found, data, trained):
     if baseline > 0:
         share = error / baseline
         word = next(word for most, word in VERDICTS if share <= most)
-        sentences.append(f"The model leaves {share:.1%} of the mean image's squared error: {word}.")
+        sentences.append(f"The model leaves {share:.1%} of the mean image's squared error; {word}.")
     for name, count in found.items():
         if name.startswith("codes_used"):
             level = name.removeprefix("codes_used").replace("_", " ")

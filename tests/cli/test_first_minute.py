@@ -75,7 +75,7 @@ def test_after_training_the_program_says_how_good_it_is_and_what_to_try(scratch,
     assert "wrote a run/reconstructions.png: held-out images" in out
     assert re.search(r"PSNR \S+ dB on 40 held-out images; the mean image in place of every reconstruction has \S+ dB\.",
                      out)
-    assert "of the mean image's squared error:" in out
+    assert "of the mean image's squared error;" in out
     commands = [line.strip().split("   ")[0] for line in out.partition("What to try next:\n")[2].splitlines()]
     assert len(commands) >= 3 and any("report" in command for command in commands)
     for command in commands:
