@@ -19,6 +19,7 @@ class Data:
     factors           name -> array of length N, what is known of each training image: the generative factors of
                       ``shapes``, the "label" of a torchvision set, {} for a folder and for an array
     held_out_factors  the same for the held-out images, arrays of length M
+    value_names       name -> what the values 0, 1, 2, ... of a factor are called, such as the kinds of ``shapes``
     determines        options of a model that follow from the examples, such as how many codes there are
 
     H = W for every set that ``load`` gives; an array of your own may have H ≠ W.
@@ -30,6 +31,12 @@ class Data:
     factors: dict[str, np.ndarray]
     held_out_factors: dict[str, np.ndarray]
     determines: dict[str, object] = field(default_factory=dict)
+    value_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def named(self, factor: str, value) -> str:
+        """What a value of a factor is called: "square" of the shape 1; a value without a name as a number."""
+        names = self.value_names.get(factor, ())
+        return names[int(value)] if value in range(len(names)) else f"{value:g}"
 
     @property
     def image_size(self) -> int:

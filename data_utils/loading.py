@@ -12,7 +12,7 @@ import numpy as np
 from data_utils.core import Data
 from data_utils.errors import LARGEST_COUNT, DataError, check_memory, integer, nearest, shown
 from data_utils.shapes import LARGEST_SIDE, SHAPES, shapes
-from data_utils.torchvision_sets import CLASSES, read_splits
+from data_utils.torchvision_sets import CLASS_NAMES, CLASSES, read_splits
 
 NAMES = ("shapes", "shapes:SHAPE,SHAPE", *CLASSES, "folder:PATH")  # what ``load`` takes, as help and errors show it
 
@@ -109,7 +109,7 @@ def _load_shapes(name: str, limit: int | None, image_size: int, seed: int) -> Da
     check_memory(min(most, 10_000) + min(most, 1_000), image_size, image_size, 3)
     train, factors = shapes(min(most, 10_000), image_size, seed, stream=0, kinds=kinds)
     held_out, held_out_factors = shapes(min(most, 1_000), image_size, seed, stream=1, kinds=kinds)
-    return Data(name, train, held_out, factors, held_out_factors)
+    return Data(name, train, held_out, factors, held_out_factors, {"shape": SHAPES})
 
 
 def _load_torchvision(name: str, root: Path, download: bool, limit: int | None, image_size: int | None) -> Data:
@@ -117,7 +117,8 @@ def _load_torchvision(name: str, root: Path, download: bool, limit: int | None, 
     if image_size is not None:
         check_memory(sum(len(images) for images, _ in splits), image_size, image_size, splits[0][0].shape[3])
     (train, labels), (held_out, held_out_labels) = ((_resized(images, image_size), labels) for images, labels in splits)
-    return Data(name, train, held_out, {"label": labels}, {"label": held_out_labels})
+    names = {"label": CLASS_NAMES[name]} if name in CLASS_NAMES else {}
+    return Data(name, train, held_out, {"label": labels}, {"label": held_out_labels}, names)
 
 
 def _resized(images: np.ndarray, size: int | None) -> np.ndarray:

@@ -8,6 +8,11 @@ import numpy as np
 from data_utils.errors import DataError, cause_of
 
 CLASSES = {"cifar10": "CIFAR10", "mnist": "MNIST", "fashion-mnist": "FashionMNIST", "svhn": "SVHN"}
+CLASS_NAMES = {  # of the labels 0 … 9, where a label is no digit; a test compares them with torchvision's
+    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    "fashion-mnist": ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
+                      "Ankle boot"),
+}
 LABELS = 10  # every one of these sets has ten classes
 
 

@@ -1,6 +1,6 @@
 """Autoencoders with every derivative written by hand, on NumPy or CuPy. Start reading at layers/conv_definition.py.
 
-The library in three functions:
+The library in four functions:
 
     import scratch
 
@@ -8,9 +8,11 @@ The library in three functions:
     run = scratch.train(model, images, epochs=3)                 trained on an array of images (N, 32, 32, 3)
     run = scratch.load("runs/vqvae-small-shapes")                a run that was trained before
     reconstructed = run.reconstruct(images)
+    print(scratch.summary(model))                                layers, shapes and parameters
 """
 
-__all__ = ["build", "load", "train"]
+__version__ = "0.1.0"
+__all__ = ["build", "load", "summary", "train"]
 
 
 def build(model, shape, *, dtype="float32", seed=None, device="cpu", **options):
@@ -73,3 +75,15 @@ def load(folder, device="cpu"):
     from scratch.runs.library import load_run
 
     return load_run(folder, device)
+
+
+def summary(model):
+    """The layers of a model as a table: the kind of each, the shape of its output, and its number of parameters.
+
+    model   what `build` made, or a run, whose model it takes
+
+    Returns text: print(scratch.summary(model)). Raises InputError for anything else.
+    """
+    from scratch.runs.library import summary_of
+
+    return summary_of(model)

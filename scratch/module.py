@@ -38,6 +38,9 @@ class Parameter:
         array_module(array)  # raises TypeError unless it is an array
         self._value = array if array.flags.c_contiguous else array.copy(order="C")
 
+    def __repr__(self):
+        return f"{type(self).__name__}({tuple(self.value.shape)}, {self.value.dtype})"
+
     def accumulate(self, gradient):
         """grad += gradient; a grad of None counts as zero. The parameter keeps the given array and may change it."""
         if self.grad is None:
@@ -129,6 +132,17 @@ class Module:
                                f"call forward first")
         saved, self.saved = self.saved, None
         return saved
+
+    def __repr__(self):
+        """As PyTorch prints a module: its class, its settings, and its parts, a line each."""
+        parts = [f"({name}): {part!r}".replace("\n", "\n  ") for name, part in self.children()]
+        lines = "".join(f"\n  {part}" for part in parts)
+        return f"{type(self).__name__}({self.settings()}{lines}{chr(10) if lines else ''})"
+
+    def settings(self):
+        """The sizes that a module was made with, as `repr` shows them: here the shapes of its own parameters."""
+        own = [(name, part) for name, part in vars(self).items() if isinstance(part, Parameter)]
+        return ", ".join(f"{name.lstrip('_')}: {tuple(part.value.shape)}" for name, part in own)
 
     def children(self):
         """(name, module) of every direct part that is a module."""

@@ -6,8 +6,17 @@ import numpy as np
 import torch
 
 from scratch.commands import train as training
-from scratch.commands.cli import Parser
-from scratch.commands.options import add_model_options, add_train_options, argument, given, model_names, read, whole
+from scratch.commands.cli import top_parser
+from scratch.commands.options import (
+    add_help_of_model,
+    add_model_options,
+    add_train_options,
+    argument,
+    given,
+    model_names,
+    read,
+    whole,
+)
 from scratch.models.system import find_system, systems
 from scratch.options.errors import InputError
 from scratch.options.option import Real
@@ -174,8 +183,7 @@ def run_compare(arguments):
 
 def build_parser():
     """Every command of `python -m torch_ref` with its options."""
-    parser = Parser(prog="python -m torch_ref", description="The oracle: the same systems in PyTorch.")
-    parser.commands = subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser = top_parser("torch_ref", "The oracle: the same systems in PyTorch.", "python -m torch_ref compare vqvae")
     for name, summary, add_arguments, function in (
         ("train", "Train a model in PyTorch, or continue such a run.", add_train_options, train),
         ("compare", "Compare scratch with PyTorch: gradients, losses and weights, or times.",
@@ -187,7 +195,10 @@ def build_parser():
         ("gradcheck", "Check every gradient by finite differences and by autograd.",
          gradcheck.add_arguments, gradcheck.run),
     ):
-        command = subparsers.add_parser(name, help=summary, description=summary)
+        own_help = name == "train"
+        command = parser.commands.add_parser(name, help=summary, description=summary, add_help=not own_help)
+        if own_help:
+            add_help_of_model(command)
         add_arguments(command)
         command.set_defaults(run_command=function)
     return parser

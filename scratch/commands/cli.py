@@ -7,6 +7,7 @@ import os
 import re
 import sys
 
+import scratch
 from data_utils import DataError, printable
 from scratch.commands.shortages import shortage
 from scratch.options.errors import InputError
@@ -38,10 +39,28 @@ class Parser(argparse.ArgumentParser):
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
             word = unknown[0].partition("=")[0]
-            flags = self.commands.choices[found.command]._option_string_actions  # argparse has no other way to ask
+            asked = self.commands.choices[found.command] if found.command else self
+            flags = asked._option_string_actions  # argparse has no other way to ask
             near = nearest(word, flags) if word.startswith("-") else ""
             raise InputError(f"unknown argument {word!r}{near if near.endswith('?') else '.'}")
         return found
+
+
+def top_parser(program, description, first):
+    """(the parser of a program, to which commands are added). Without a command it prints its help, which ends with a
+    command to begin with."""
+    parser = Parser(prog=f"python -m {program}", description=description, epilog=f"Begin with: {first}")
+    version = f"autoencoders-from-scratch {scratch.__version__}"
+    parser.add_argument("--version", action="version", version=version, help="print the version and exit")
+    parser.commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    parser.set_defaults(run_command=lambda arguments: say_help(parser))
+    return parser
+
+
+def say_help(parser):
+    """Print what the program can do; the exit status."""
+    print(parser.format_help(), end="", flush=True)
+    return 0
 
 
 def in_words(error):

@@ -15,6 +15,7 @@ from scratch.commands.shared import (
     images_for,
     labelled,
     open_run,
+    place_for,
     save_picture,
 )
 from scratch.figures import pictures as figures
@@ -24,6 +25,7 @@ from scratch.instruments.pca import beside_pca, explained_by_components, princip
 from scratch.instruments.vector_codes import check_vector_code
 from scratch.losses import psnr
 from scratch.options.errors import InputError
+from scratch.runs.files import present
 from scratch.runs.latents import read_latents, write_latents, write_npz
 
 
@@ -46,10 +48,11 @@ def encode(arguments):
     trained = open_run(arguments)
     data = images_for(trained, arguments)
     images = data.train if arguments.split == "train" else data.held_out
-    path = destination(arguments, trained, "codes.npz")
+    path = place_for(destination(arguments, trained, "codes.npz"), arguments)
+    replaced = ", in place of the file that was there" if present(path) else ""
     written = write_latents(path, trained, trained.encode(images))
     arrays = " and ".join(f"{name} {array.shape} {array.dtype}" for name, array in written.items())
-    say(f"wrote {path}: {arrays} of {len(images)} images")
+    say(f"wrote {path}{replaced}: {arrays} of {len(images)} images")
     return 0
 
 
@@ -60,15 +63,17 @@ def decode(arguments):
     if path.suffix == ".png":
         raise InputError(f"--out {printable(path)} names a picture; decode writes arrays, and a picture beside them: "
                          f"give --out {printable(path.with_suffix('.npz'))}.")
+    path = place_for(path, arguments)
     check_output(path.with_suffix(".png"), trained.run)
     for written in (path, path.with_suffix(".png")):
         check_other_file(written, arguments.file)
     latents = read_latents(Path(arguments.file), trained)
     images = trained.decode(latents)
+    replaced = ", in place of the file that was there" if present(path) else ""
     write_npz(path, images=np.rint(255 * images.clip(0, 1)).astype(np.uint8))
-    say(f"wrote {path}: images {images.shape}")
+    say(f"wrote {path}{replaced}: images {images.shape}")
     title = f"{trained.options['model']}: decoded from {Path(arguments.file).name}"
-    save_picture(figures.image_rows([("decoded", images[:PICTURED])], title), path.with_suffix(".png"))
+    save_picture(figures.image_rows([("decoded", images[:PICTURED])], title), path.with_suffix(".png"), arguments)
     return 0
 
 
@@ -99,7 +104,7 @@ def pca(arguments):
                 f"images' components {run['water_filling_rate']:.2f} nats, {run['water_filling_units']} units")
     points = {label: [(found[name]["numbers"], found[name]["explained"]) for name in names]
               for label, names in alike_but_in_size(runs).items()}
-    save_picture(figures.explained_variance(shares, points, data.name), path)
+    save_picture(figures.explained_variance(shares, points, data.name), path, arguments)
     return 0
 
 

@@ -23,6 +23,7 @@ from scratch.commands.shared import (
 from scratch.figures import pictures as figures
 from scratch.instruments.anomaly import anomaly as judged
 from scratch.instruments.denoising import denoising, new_corruption
+from scratch.instruments.library import scipy_module
 from scratch.instruments.probe import chance
 from scratch.instruments.probe import probe as probed
 from scratch.instruments.retrieval import NEIGHBOURS, nearest, retrieval
@@ -59,6 +60,7 @@ def spaces(trained, data):
 
 def probe(arguments):
     """Print the accuracy of a linear classifier on the latents, beside PCA of the same size, pixels and chance."""
+    scipy_module("optimize", "a linear probe")
     trained = open_run(arguments)
     data = images_for(trained, arguments)
     known = labels(data)
@@ -112,12 +114,13 @@ def retrieve(arguments):
         rows = nearest(vectors.train, vectors.held_out[: len(queries)], NEIGHBOURS)
         chosen[vectors.label] = trained.floats(data.train[rows])
     title = f"{trained.options['model']}: held-out images of {data.name} and the nearest training images"
-    save_picture(figures.neighbours(trained.floats(queries), chosen, title), path)
+    save_picture(figures.neighbours(trained.floats(queries), chosen, title), path, arguments)
     return 0
 
 
 def anomaly(arguments):
     """Print how well a run's scores tell images of another data set from its own (AUROC), and draw the scores."""
+    scipy_module("stats", "AUROC")
     trained = open_run(arguments)
     trained.needs_images("anomaly")
     data, outside = inside_and_outside(trained, arguments)
@@ -134,7 +137,7 @@ def anomaly(arguments):
     for name, (inner, outer) in pairs.items():
         say(f"  {name:{width}}  AUROC {areas[name]:.4f}   median {np.median(inner):.5g} inside, "
             f"{np.median(outer):.5g} outside")
-    save_picture(figures.score_histograms(pairs, areas, data.name, outside.name), path)
+    save_picture(figures.score_histograms(pairs, areas, data.name, outside.name), path, arguments)
     return 0
 
 
@@ -148,6 +151,9 @@ def inside_and_outside(trained, arguments):
 
 def downstream(arguments):
     """Print a Markdown table of the runs: probe, neighbours, anomaly detection and denoising."""
+    scipy_module("optimize", "a linear probe")
+    if arguments.against:
+        scipy_module("stats", "AUROC")
     runs = {label: open_run(arguments, folder)
             for label, folder in labelled([arguments.run, *arguments.beside]).items()}
     first = next(iter(runs.values()))

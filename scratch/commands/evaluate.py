@@ -20,6 +20,7 @@ from scratch.instruments.report import UNITS, check_samples, measure_all, summar
 from scratch.models.corruption import CORRUPTION
 from scratch.options.errors import InputError
 from scratch.runs.run import Run
+from scratch.training.progress import shares_of_loss, sum_of
 
 # `curves` draws those of these metrics that all runs have.
 COMPARED = ("reconstruction", "held_out_psnr", "codes_used", "epoch_perplexity")
@@ -46,25 +47,29 @@ def evaluate(arguments):
     check_samples(trained, arguments.importance_samples)
     data = images_for(trained, arguments)
     metrics = measure_all(trained, data.held_out, arguments.importance_samples, arguments.corruption)
+    with trained.model.evaluating():
+        shares = shares_of_loss(metrics, trained.model)
     if arguments.json:
         say_json({"data": data.name, "images": len(data.held_out), **metrics})
         return 0
     kind = "images" if trained.model.has_images else "examples"
     say(f"{trained.run.folder} on {len(data.held_out)} held-out {kind} of {data.name}:")
-    report_measures(metrics)
+    report_measures(metrics, shares)
     if kl := metrics.get("kl_per_dimension"):
-        save_picture(figures.kl_per_dimension(kl), trained.run.folder / picture_name("kl_per_dimension", trained, data))
+        path = trained.run.folder / picture_name("kl_per_dimension", trained, data)
+        save_picture(figures.kl_per_dimension(kl), path, arguments)
     return 0
 
 
-def report_measures(found):
-    """Print the names and values that `evaluate` found, a line each."""
+def report_measures(found, shares):
+    """Print the names and values that `evaluate` found, a line each; beside the loss the sum of its shares."""
+    units = UNITS | ({"loss": f"= {sum_of(shares)}"} if shares else {})
     width = max(map(len, found))
     for name, value in found.items():
         if name == "kl_per_dimension":
             value = summary(value)
         elif not isinstance(value, str):
-            value = f"{value:<10.6g} {UNITS.get(name, '')}".rstrip()
+            value = f"{value:<10.6g} {units.get(name, '')}".rstrip()
         say(f"  {name:{width}}  {value}")
 
 
@@ -85,5 +90,5 @@ def curves(arguments):
         if name not in common:
             raise InputError(f"--metric {name!r} is not among the metrics of every run: choose among "
                              f"{printable(', '.join(sorted(common))) or 'none'}.")
-    save_picture(figures.run_curves(runs, wanted), Path(arguments.out))
+    save_picture(figures.run_curves(runs, wanted), Path(arguments.out), arguments)
     return 0

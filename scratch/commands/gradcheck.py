@@ -16,7 +16,7 @@ def add_arguments(parser):
     """The options of the command `gradcheck`, on both sides."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="operations to check, such as Conv2d; all by default")
     parser.add_argument("--model", nargs="+", metavar="SYSTEM", default=[],
-                        help="check whole small models instead, such as vae: every parameter, the image, each loss term")
+                        help="check whole small models, such as vae: every parameter, the image, each loss term")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 

@@ -1,6 +1,6 @@
 """The commands in the space of a run's codes: traverse, corners, arithmetic, aggregate, mig."""
 
-import argparse
+from functools import partial
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from scratch.commands.shared import (
 from scratch.figures import pictures as figures
 from scratch.figures.latents import grid_figure, image_grid, information_figure, scatter_figure
 from scratch.figures.of_run import PICTURED
+from scratch.instruments.library import scipy_module
 from scratch.instruments.mutual_information import check_gaussian, information_of_run
 from scratch.instruments.vector_codes import (
     bilinear,
@@ -54,8 +55,8 @@ def add(subparsers):
     command.add_argument("--factor", required=True, metavar="NAME", help="a factor of the images: shape, colour, size, "
                          "rotation, x, y or background of shapes, label of torchvision's sets")
     for end in ("from", "to"):
-        command.add_argument(f"--{end}", type=interval, required=True, dest=f"{end}_value", metavar="VALUE",
-                             help="a value of the factor such as 2, or LOW..HIGH")
+        command.add_argument(f"--{end}", required=True, dest=f"{end}_value", metavar="VALUE",
+                             help="a value of the factor by its name or number, such as square or 2, or LOW..HIGH")
     command.add_argument("--amount", type=above_zero, default=1.0, metavar="A",
                          help="the largest multiple of the difference that is added (default: 1)")
     command.add_argument("--steps", type=whole(2), default=5, metavar="N", help="rows (default: 5)")
@@ -82,7 +83,7 @@ def traverse(arguments):
     units = space.units
     title = (f"{trained.options['model']}: held-out image {arguments.index} of {data.name}, one dimension moved\n"
              f"from −{arguments.span:g} to {arguments.span:g} {units}")
-    save_picture(figures.image_rows(rows, title), path)
+    save_picture(figures.image_rows(rows, title), path, arguments)
     return 0
 
 
@@ -90,6 +91,7 @@ def mig(arguments):
     """Print and draw the mutual information of a VAE's dimensions and the known factors, and the gap (MIG)."""
     trained = open_run(arguments)
     check_gaussian(trained)
+    scipy_module("special", "the mutual information gap")
     data = images_for(trained, arguments)
     path = None if arguments.json else destination(arguments, trained, "mig.png")
     found = information_of_run(trained, data)
@@ -105,7 +107,7 @@ def mig(arguments):
         told = "  ".join(f"z{dimension} {nats[dimension]:.3f}" for dimension in best)
         say(f"  {name:10}  gap {gap:.3f}  of {entropy:.3f} nats: {told}")
     say(f"  mutual information gap {found.mig:.4f}")
-    save_picture(information_figure(found), path)
+    save_picture(information_figure(found), path, arguments)
     return 0
 
 
@@ -123,11 +125,11 @@ def aggregate(arguments):
     if has_grid:
         check_output(grid_path, trained.run)
     colour, values = colours(data, arguments.colour)
-    save_picture(scatter_figure(space, colour, values, data.name), path)
+    save_picture(scatter_figure(space, colour, values, data.name, partial(data.named, colour)), path, arguments)
     if has_grid:
         codes, steps = grid_of_codes(space), 16
         images = trained.decode(codes.reshape(-1, 2).astype(trained.dtype)).reshape(steps, steps, *trained.shape)
-        save_picture(grid_figure(images, trained.options["model"], space), grid_path)
+        save_picture(grid_figure(images, trained.options["model"], space), grid_path, arguments)
     return 0
 
 
@@ -160,7 +162,7 @@ def corners(arguments):
     codes = bilinear(trained.encode(x), arguments.steps)
     images = trained.decode(codes.reshape(-1, codes.shape[-1])).reshape(*codes.shape[:2], *x.shape[1:])
     title = f"{trained.options['model']}: codes between those of held-out images {', '.join(map(str, arguments.index))}"
-    save_picture(image_grid(images, title), path)
+    save_picture(image_grid(images, title), path, arguments)
     return 0
 
 
@@ -178,25 +180,30 @@ def arithmetic(arguments):
     for amount in np.linspace(0, arguments.amount, arguments.steps):
         label = "decoded" if amount == 0 else f"+ {amount:g} d"
         rows.append((label, trained.decode(codes + np.asarray(amount * direction, codes.dtype))))
-    title = (f"{trained.options['model']}, {data.name}; d: mean code of {arguments.factor} {ends(arguments.to_value)} "
-             f"minus that of {ends(arguments.from_value)}")
-    save_picture(figures.image_rows(rows, title), path)
+    low, high = (named(data, arguments.factor, text) for text in (arguments.from_value, arguments.to_value))
+    title = f"{trained.options['model']}, {data.name}; d: mean code of {arguments.factor} {high} minus that of {low}"
+    save_picture(figures.image_rows(rows, title), path, arguments)
     return 0
 
 
-def interval(text):
-    """(low, high) of a text: a value, which is both, or LOW..HIGH."""
+def interval(data, factor, text, flag):
+    """(low, high) of a text: a value of a factor by its name or number, which is both, or LOW..HIGH. Raises InputError.
+    """
+    names = data.value_names.get(factor, ())
+    if text in names:
+        return names.index(text), names.index(text)
     try:
         low, _, high = text.partition("..")
         return float(low), float(high or low)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a value or LOW..HIGH, got {text!r}") from None
+        known = f" (its values are called {', '.join(names)})" if names else ""
+        raise InputError(f"{flag}: expected a value of {factor}{known} or LOW..HIGH, got {text!r}.") from None
 
 
-def ends(between):
-    """An interval as the command line takes it: a value, or LOW..HIGH."""
-    low, high = between
-    return f"{low:g}" if low == high else f"{low:g}..{high:g}"
+def named(data, factor, text):
+    """The values that a text of the command line stands for, in a title: by name where they have one."""
+    low, high = interval(data, factor, text, "")
+    return data.named(factor, low) if low == high else f"{low:g}..{high:g}"
 
 
 def values_of(factors, arguments, data):
@@ -208,10 +215,11 @@ def values_of(factors, arguments, data):
         raise unknown_factor("--factor", arguments.factor, factors, data)
     values = factors[arguments.factor]
     marks = np.full(len(values), -1)
-    for mark, (low, high) in enumerate((arguments.from_value, arguments.to_value)):
+    for mark, (flag, text) in enumerate((("--from", arguments.from_value), ("--to", arguments.to_value))):
+        low, high = interval(data, arguments.factor, text, flag)
         inside = (values >= low) & (values <= high)
         if not inside.any():
-            raise InputError(f"no image of {printable(data.name)} has a {arguments.factor} of {ends((low, high))}: "
+            raise InputError(f"no image of {printable(data.name)} has a {arguments.factor} of {printable(text)}: "
                              f"choose from {values.min():g} to {values.max():g}.")
         marks[inside] = mark
     return marks

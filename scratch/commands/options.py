@@ -11,7 +11,7 @@ from scratch.models.system import find_system, systems
 from scratch.networks.network import Network
 from scratch.options.option import Flag, Whole, listed
 from scratch.options.presets import PRESETS
-from scratch.options.resolve import check_names, model_options, run_options
+from scratch.options.resolve import check_names, model_options, resolve, run_options
 from scratch.options.training import IMAGES
 
 
@@ -88,25 +88,53 @@ def add_option(parser, option, help_text, names=None):
     parser.add_argument(option.flag, dest=option.name, metavar=metavar, help=help_text)
 
 
-def add_options(parser, names):
-    """The options of these names, in groups. None has a default: what was given can be told from what was not."""
+def add_options(parser, names, known=None):
+    """The options of these names, in groups. None has a default: what was given can be told from what was not.
+
+    known   {option: default} where the model and the preset are known: then only its options, with these defaults
+    """
     groups = {}
     for name in names:
+        if known is not None and name not in known:
+            continue
         title = group_of(name)
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
         declared = [option for _, option in every_option()[name]]
         names = dict.fromkeys(value for option in declared for value in getattr(option.kind, "names", ()))
-        text = f"{declared[0].help} ({defaults_of(name)})".replace("%", "%%")
+        default = defaults_of(name) if known is None else f"default: {shown(known[name])}"
+        text = f"{declared[0].help} ({default})".replace("%", "%%")
         add_option(groups[title], declared[0], text, names)
 
 
-def add_train_options(parser):
+class HelpOfModel(argparse.Action):
+    """--help of `train`. After a model, `train vae --preset mlp --help`, it lists that model's options alone, each with
+    the default that it has in that preset."""
+
+    def __call__(self, parser, namespace, values, option=None):
+        preset = namespace.preset or "small"
+        if namespace.model in systems() and preset in PRESETS and PRESETS[preset].fits(namespace.model):
+            defaults = resolve(namespace.model, {"preset": preset})
+            parser = type(parser)(prog=parser.prog, description=f"{parser.description or ''} The options of "
+                                  f"{namespace.model} and their defaults in the preset {preset}:".strip())
+            add_train_options(parser, {name: defaults[name] for name in run_options(find_system(namespace.model))
+                                       if name != "preset"} | {"preset": preset})
+        parser.print_help()
+        parser.exit()
+
+
+def add_help_of_model(parser):
+    """--help as HelpOfModel gives it, for a parser that was made without one."""
+    parser.add_argument("-h", "--help", action=HelpOfModel, nargs=0, default=argparse.SUPPRESS,
+                        help="show this help and exit; after a model and a preset, those of its options and defaults")
+
+
+def add_train_options(parser, known=None):
     """All that `train` takes, on both sides: a model, where to write or what to continue, and every option."""
     parser.add_argument("model", nargs="?", help=", ".join(systems()))
     parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/MODEL-PRESET-DATA)")
     parser.add_argument("--resume", metavar="RUN", help="continue this run with its own options")
-    add_options(parser, every_option())
+    add_options(parser, every_option(), known)
     add_download(parser)
 
 

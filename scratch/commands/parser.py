@@ -8,20 +8,23 @@ from scratch.commands import (
     gradcheck,
     latents,
     learn,
+    listing,
     pictures,
     reference,
+    report,
     sweep,
     train,
 )
-from scratch.commands.cli import Parser
+from scratch.commands.cli import top_parser
 
-COMMANDS = (train, sweep, evaluate, pictures, codes, latents, downstream, gradcheck, learn, devices, reference)
+COMMANDS = (train, listing, report, sweep, evaluate, pictures, codes, latents, downstream, gradcheck, learn, devices,
+            reference)
 
 
 def build_parser():
     """The parser of all commands; each module in COMMANDS adds its own."""
-    parser = Parser(prog="python -m scratch", description="Autoencoders with every derivative written by hand.")
-    parser.commands = subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser = top_parser("scratch", "Autoencoders with every derivative written by hand.",
+                        "python -m scratch train vqvae")
     for module in COMMANDS:
-        module.add(subparsers)
+        module.add(parser.commands)
     return parser

@@ -63,7 +63,7 @@ def reconstruct(arguments):
             psnr = other.evaluate(measured.held_out)["held_out_psnr"]
             lines.append(f"{other.run.folder}: PSNR {psnr:.2f} dB over {len(measured.held_out)} held-out images "
                          f"of {measured.name}")
-    save_picture(reconstruction_figure(runs, x, data.name), path)
+    save_picture(reconstruction_figure(runs, x, data.name), path, arguments)
     for line in lines:
         say(line)
     return 0
@@ -74,7 +74,7 @@ def sample(arguments):
     trained = open_run(arguments)
     path = destination(arguments, trained, "samples.png")
     training_images = images_for(trained, arguments).train if trained.needs_training_images() else None
-    save_picture(sample_figure(trained, training_images, arguments.count, arguments.seed), path)
+    save_picture(sample_figure(trained, training_images, arguments.count, arguments.seed), path, arguments)
     return 0
 
 
@@ -84,7 +84,7 @@ def variations(arguments):
     data = images_for(trained, arguments)
     path = destination(arguments, trained, "variations.png")
     x = held_out_images(trained, data, arguments.index)
-    save_picture(variation_figure(trained, x, arguments.count, arguments.seed), path)
+    save_picture(variation_figure(trained, x, arguments.count, arguments.seed), path, arguments)
     return 0
 
 
@@ -94,5 +94,5 @@ def interpolate(arguments):
     data = images_for(trained, arguments)
     a, b = held_out_images(trained, data, arguments.between)
     path = destination(arguments, trained, "interpolation.png")
-    save_picture(interpolation_figure(trained, a, b, arguments.steps), path)
+    save_picture(interpolation_figure(trained, a, b, arguments.steps), path, arguments)
     return 0

@@ -1,15 +1,20 @@
 """What the commands on a finished run have in common: the run, the images, where to write."""
 
+import itertools
+import math
 import os
+import shlex
 from pathlib import Path
 
 from data_utils import printable
 from scratch.commands.cli import say
 from scratch.commands.options import add_data_options, read_one, whole
 from scratch.figures.pictures import png
+from scratch.instruments.baseline import mean_image_error
+from scratch.losses import psnr
 from scratch.models.system import find_system
 from scratch.options.errors import InputError
-from scratch.options.resolve import check_names, run_options
+from scratch.options.resolve import check_names, resolve, run_options
 from scratch.runs.descriptions import FILES
 from scratch.runs.examples import load_examples
 from scratch.runs.files import check_writable, present, write_atomically
@@ -20,6 +25,10 @@ from scratch.training.progress import Diverged, epoch_line
 
 CORRUPTION_HELP = ("also measure how much of this noise the run removes: gaussian:SIGMA, masking:P or "
                    "salt_and_pepper:P")
+VERDICTS = (  # (share of the mean image's error that is left, at most; what that says)
+    (0.02, "it is close to the images"), (0.1, "it is good, with details missing"),
+    (0.4, "it is coarse, and longer training may help"), (0.9, "little is learned yet, so train longer"),
+    (1, "it is hardly better than the mean image"), (math.inf, "it is worse than the mean image, so train longer"))
 OF_A_SWEEP = ("evaluation.json", "sweep.json", ".lock")  # beside FILES, what no command writes over
 
 
@@ -38,7 +47,8 @@ def add_run_command(subparsers, name, function, data=True, out=None, about_image
     if data:
         add_data_options(parser)
     if out:
-        parser.add_argument("--out", metavar="FILE", help=f"where to write (default: {out} in the run's folder)")
+        parser.add_argument("--out", metavar="FILE", help=f"where to write (default: {out} in the run's folder, "
+                                                                "with a number where there is one)")
     parser.set_defaults(run_command=function, about_images=about_images)
     return parser
 
@@ -137,17 +147,45 @@ def check_other_file(path, read):
         raise InputError(f"the command would write {printable(path)} over the file that it reads: choose another name.")
 
 
-def save_picture(figure, path):
-    """Write a figure as PNG, complete or not at all, and say where."""
-    write_atomically(path, png(figure))
+def save_picture(figure, path, arguments=None):
+    """Write a figure as PNG, complete or not at all, and say where. `arguments` are those of a command that draws it,
+    as for `save`; without them it is one of the pictures that training or a sweep keeps up to date."""
+    content = png(figure)
+    if arguments is not None:
+        return save(content, path, arguments)
+    write_atomically(path, content)
     say(f"wrote {path}")
 
 
-def save_pictures(folder, pictures):
-    """Write every (file name, figure) that training leaves. Raises Diverged if the model's images are not finite."""
+def save(content, path, arguments):
+    """Write what a command has made, complete or not at all, and say where. Nothing is replaced silently: without --out
+    the file gets a number where another has its name, such as arithmetic-2.png; with --out the line says what was
+    replaced."""
+    path = place_for(path, arguments, content)
+    replaced = present(path) and getattr(arguments, "out", None) is not None
+    write_atomically(path, content)
+    say(f"wrote {path}" + (", in place of the file that was there" if replaced else ""))
+
+
+def place_for(path, arguments, content=None):
+    """`path`, or, where no --out was given and a file of another content has that name, the first of path-2, path-3, …
+    that is free."""
+    path, found = Path(path), Path(path)
+    for number in itertools.count(2):
+        if getattr(arguments, "out", None) is not None or not present(found):
+            return found
+        if content is not None and found.stat().st_size == len(content) and found.read_bytes() == content:
+            return found
+        found = path.with_stem(f"{path.stem}-{number}")
+
+
+def save_pictures(folder, pictures, captions=None):
+    """Write every (file name, figure) that training leaves, and say where; `captions` {file name: what it shows} are
+    said too. Raises Diverged if the model's images are not finite."""
     try:
         for name, figure in pictures:
-            save_picture(figure, folder / name)
+            write_atomically(folder / name, png(figure))
+            say(f"wrote {folder / name}" + (f": {captions[name]}" if captions else ""))
     except NotFinite as error:
         raise Diverged(f"{error.problem} after training") from None
 
@@ -170,6 +208,39 @@ def labelled(folders):
     return dict(zip(map(printable, labels), folders, strict=True))
 
 
-def report_epoch(metrics):
+def verdict_of(found, data, trained):
+    """Sentences on how good the reconstructions of held-out images are, beside the mean image, and how much of the code
+    is in use. `found` are held-out metrics without their prefix."""
+    error, baseline = 10 ** (-found["psnr"] / 10), mean_image_error(data.train, data.held_out)
+    mean = f"the mean image in place of every reconstruction has {psnr(baseline):.2f} dB"
+    sentences = [f"PSNR {found['psnr']:.2f} dB on {len(data.held_out)} held-out images; {mean}."]
+    if baseline > 0:
+        share = error / baseline
+        word = next(word for most, word in VERDICTS if share <= most)
+        sentences.append(f"The model leaves {share:.1%} of the mean image's squared error; {word}.")
+    for name, count in found.items():
+        if name.startswith("codes_used"):
+            level = name.removeprefix("codes_used").replace("_", " ")
+            sentences.append(f"{count} of {trained.codes}{level} codes are in use.")
+    if "active_units" in found:
+        sentences.append(f"{found['active_units']} of {trained.options['latent_dim']} units are active: their means "
+                         f"differ from image to image.")
+    return sentences
+
+
+def command_of(config, folder):
+    """The `train` command that begins a run with the options of this config."""
+    options = config["options"]
+    usual = resolve(options["model"], {"preset": options["preset"]})
+    words = ["python", "-m", config["program"], "train", options["model"], "--preset", options["preset"]]
+    for name, value in options.items():
+        if value != usual[name] and value is not None and value is not False:
+            option = f"--{name.replace('_', '-')}"
+            value = ",".join(map(str, value)) if isinstance(value, list) else value
+            words += [option] if value is True else [f"{option}={value}"]
+    return shlex.join([*words, f"--out={folder}"])
+
+
+def report_epoch(metrics, shares):
     """Print the line of an epoch."""
-    say(epoch_line(metrics))
+    say(epoch_line(metrics, shares))

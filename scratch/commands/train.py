@@ -5,17 +5,17 @@ from functools import partial
 
 from data_utils import printable
 from scratch.commands.cli import say
-from scratch.commands.options import add_train_options, given, read
-from scratch.commands.shared import report_epoch, save_pictures
+from scratch.commands.options import add_help_of_model, add_train_options, given, read
+from scratch.commands.shared import command_of, report_epoch, save_pictures, verdict_of
 from scratch.commands.shortages import runs_with
-from scratch.figures.of_run import pictures_of
+from scratch.figures.of_run import CAPTIONS, pictures_of
 from scratch.models.system import systems
 from scratch.options.errors import InputError
 from scratch.options.option import listed
 from scratch.options.resolve import resolve
 from scratch.runs.examples import load_examples
 from scratch.runs.run import AlreadyARun, NeverSaved, Run
-from scratch.runs.session import begin, is_finished, make_free_folder, resume
+from scratch.runs.session import ARRAY, begin, is_finished, make_free_folder, resume
 from scratch.runs.trained import Trained
 from scratch.training.loop import Interrupted, fit
 from scratch.training.make import make_trainer
@@ -23,7 +23,9 @@ from scratch.training.make import make_trainer
 
 def add(subparsers):
     """The command and its options."""
-    parser = subparsers.add_parser("train", help="Train a model, or continue a run.")
+    summary = "Train a model, or continue a run."
+    parser = subparsers.add_parser("train", help=summary, description=summary, add_help=False)
+    add_help_of_model(parser)
     add_train_options(parser)
     parser.set_defaults(run_command=train)
 
@@ -43,8 +45,40 @@ def train(arguments, make_trainer=make_trainer, program="scratch"):
             return 130
         if metrics := run.metrics():
             trained = Trained(run, run.options["device"] if program == "scratch" else "cpu")
-            save_pictures(run.folder, pictures_of(trained, metrics, session.data))
+            save_pictures(run.folder, pictures_of(trained, metrics, session.data), CAPTIONS)
+            say_afterwards(trained, session.data, metrics[-1], program)
     return 0
+
+
+def say_afterwards(trained, data, last, program):
+    """Print how good a run is, and what can be done with it next."""
+    if "held_out_psnr" in last:
+        found = {name.removeprefix("held_out_"): value for name, value in last.items() if name.startswith("held_out_")}
+        for sentence in verdict_of(found, data, trained):
+            say(sentence)
+    say("What to try next:")
+    steps = next_commands(trained, program)
+    width = max(map(len, steps))
+    for command, what in steps.items():
+        say(f"  {command:{width}}  {what}")
+
+
+def next_commands(trained, program):
+    """{command line: what it does}: each works as it is printed."""
+    folder, options = shlex.quote(printable(trained.run.folder)), trained.options
+    end = "epochs" if options["epochs"] else "steps"
+    found = {
+        f"python -m scratch report {folder}": "all of this on one page",
+        f"python -m scratch evaluate {folder}": "every measure on held-out examples",
+        f"python -m {program} train --resume {folder} --{end} {2 * options[end]}": "train twice as long",
+    }
+    if not trained.model.has_images:
+        return found
+    if trained.codes:
+        found[f"python -m scratch bits {folder}"] = "bits of an image as codes, beside JPEG"
+    elif trained.options["data"] != ARRAY:
+        found[f"python -m scratch traverse {folder}"] = "what single numbers of the code do"
+    return found
 
 
 def new_options(arguments):
@@ -94,16 +128,3 @@ def continue_run(arguments, make_trainer, program):
         end = "steps" if options["steps"] else "epochs"
         say(f"Its {options[end]} {end[:-1]}(s) are done; a larger --{end} trains on.")
     return session
-
-
-def command_of(config, folder):
-    """The `train` command that begins a run with the options of this config."""
-    options = config["options"]
-    usual = resolve(options["model"], {"preset": options["preset"]})
-    words = ["python", "-m", config["program"], "train", options["model"], "--preset", options["preset"]]
-    for name, value in options.items():
-        if value != usual[name] and value is not None and value is not False:
-            option = f"--{name.replace('_', '-')}"
-            value = ",".join(map(str, value)) if isinstance(value, list) else value
-            words += [option] if value is True else [f"{option}={value}"]
-    return shlex.join([*words, f"--out={folder}"])

@@ -27,8 +27,11 @@ def information_figure(found, rows=20):
     return figure
 
 
-def scatter_figure(space, colour, values, data_name):
-    """Codes in the two most important dimensions, with the circles of 1σ and 2σ of the prior where there is one."""
+def scatter_figure(space, colour, values, data_name, name_of=str):
+    """Codes in the two most important dimensions, with the circles of 1σ and 2σ of the prior where there is one.
+
+    colour, values   the factor that colours the points, and its values; `name_of` gives a value its name
+    """
     first, second = space.most_important(2)
     figure = Figure(figsize=(6, 5.2), layout="constrained")
     axes = figure.add_subplot()
@@ -39,7 +42,7 @@ def scatter_figure(space, colour, values, data_name):
         found = np.unique(values)
         points = [axes.scatter(*space.codes[values == value][:, [first, second]].T, color=f"C{number}", **style)
                   for number, value in enumerate(found)]
-        legend(axes, points, map(str, found), inches=1, title=fold(colour, 1, 10), markerscale=2, loc="center left",
+        legend(axes, points, map(name_of, found), inches=1, title=fold(colour, 1, 10), markerscale=2, loc="center left",
                bbox_to_anchor=(1, 0.5))
     else:
         points = axes.scatter(space.codes[:, first], space.codes[:, second], c=values, cmap="twilight", **style)

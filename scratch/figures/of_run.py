@@ -7,6 +7,14 @@ from scratch.figures import pictures as figures
 from scratch.instruments.denoising import corrupted
 
 PICTURED = 10  # images in a row
+CAPTIONS = {  # what the pictures of `pictures_of` show
+    "curves.png": "loss, terms and PSNR over the epochs, on training and held-out images",
+    "reconstructions.png": "held-out images, and what the model makes of them",
+    "samples.png": "new images, decoded from codes that a simple prior draws",
+    "interpolation.png": "the way from one held-out image to another through the codes",
+    "variations.png": "held-out images, decoded from several draws of their codes",
+    "codebook.png": "how often each code is used, the most frequent first",
+}
 
 
 def pictures_of(trained, metrics, data):

@@ -70,7 +70,10 @@ def of_call(module, *inputs, method="forward"):
         return gradients | {name: parameter.gradient() for name, parameter in parameters.items()}
 
     def another(rng):
-        moved = [v + JITTER * np.std(v) * rng.standard_normal(v.shape) if is_float_array(v) else v
+        """With other inputs, and without the last example where all inputs have as many."""
+        counts = {len(v) for v in named.values() if is_float_array(v) and v.ndim}
+        fewer = slice(None, -1 if len(counts) == 1 and min(counts) > 2 else None)
+        moved = [(v + JITTER * np.std(v) * rng.standard_normal(v.shape))[fewer] if is_float_array(v) and v.ndim else v
                  for v in named.values()]
         return of_call(module, *moved, method=method)
 

@@ -73,7 +73,8 @@ def attempt(operation, rng):
     """Run forward, then backward under upstream gradients drawn from N(0, 1). Backward may write into what it gets."""
     outputs = operation.forward()
     upstream = {name: rng.standard_normal(np.shape(output)) for name, output in outputs.items()}
-    return Trial(operation, upstream, operation.backward({name: u.copy() if np.ndim(u) else u for name, u in upstream.items()}))
+    given = {name: u.copy() if np.ndim(u) else u for name, u in upstream.items()}
+    return Trial(operation, upstream, operation.backward(given))
 
 
 def finite_differences(trial, rng):

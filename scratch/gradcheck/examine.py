@@ -7,8 +7,7 @@ from itertools import chain, combinations, permutations
 import numpy as np
 
 from scratch.gradcheck.diagnosis import Comparison, Finding
-from scratch.gradcheck.diagnosis.comparison import axes_in_words, broadcasts, largest
-from scratch.gradcheck.diagnosis.terms import of_terms
+from scratch.gradcheck.diagnosis.comparison import axes_in_words, largest
 from scratch.gradcheck.numeric import Slopes, outputs_of, slope_along
 
 DIRECTIONS = 3
@@ -65,15 +64,14 @@ class Examined:
                 found[f"positions of {name}"] = math.prod(array.shape[1:-1])
                 found[f"channels of {name}"] = array.shape[-1]
                 found[f"examples and positions of {name}"] = math.prod(array.shape[:-1])
-        for name, number in self.operation.numbers.items():
-            found["τ" if name == "temperature" else "λ" if name == "nats" else name] = number
-        module = self.operation.module
-        for name, number in (getattr(module, "measured", None) or {}).items():
-            found["σ" if name == "sigma" else name] = float(number)
         unique = {}
-        for name, number in found.items():
+        for name, number in found.items():  # of the sizes, one name for each number
             if all(not math.isclose(number, other) for other in unique.values()):
                 unique[name] = number
+        for name, number in self.operation.numbers.items():
+            unique[{"temperature": "τ", "nats": "λ"}.get(name, name)] = number
+        for name, number in (getattr(self.operation.module, "measured", None) or {}).items():
+            unique["σ" if name == "sigma" else name] = float(number)
         return unique
 
     def comparison(self, name):
@@ -112,11 +110,13 @@ class Examined:
             add("with the upstream gradient after backward has changed it in place", lambda name, _: self.given[name])
         for name, u in self.upstream.items():
             if np.ndim(u):
-                add(f"without ∂L/∂{name}, which is taken as 1", lambda n, v, name=name: np.ones_like(v) if n == name else v)
+                add(f"without ∂L/∂{name}, which is taken as 1",
+                    lambda n, v, name=name: np.ones_like(v) if n == name else v)
             for other, v in self.upstream.items():
                 if other > name and np.shape(u) == np.shape(v):
                     swap = {name: v, other: u}
-                    add(f"with ∂L/∂{name} and ∂L/∂{other} exchanged", lambda n, w, swap=swap: np.asarray(swap.get(n, w)))
+                    add(f"with ∂L/∂{name} and ∂L/∂{other} exchanged",
+                        lambda n, w, swap=swap: np.asarray(swap.get(n, w)))
         for axis in range(max((np.ndim(u) for u in self.upstream.values()), default=0)):
             for words, change in (("flipped", np.flip), ("shifted by 1", lambda u, axis: np.roll(u, 1, axis)),
                                   ("shifted by −1", lambda u, axis: np.roll(u, -1, axis)),
@@ -172,6 +172,12 @@ class Examined:
                 rest = c.expected - sum(shares.values())
                 if largest(rest) > c.close:
                     continue
+                for count in range(2, length - 1):  # the first of them, or the last, alone
+                    for words, chosen in (("first", range(count)), ("last", range(length - count, length))):
+                        share = sum(shares[index] for index in chosen)
+                        if largest(share) > c.close and c.fits(share):
+                            yield Finding("terms", f"the right gradient with the shares of the {words} {count} indices "
+                                          f"of axis {axis} of {y} alone", "the shares of all others are missing", 0.5)
                 for index, share in shares.items():
                     ends = {0: "first", length - 1: "last"}
                     which = f"the {ends[index]} index" if index in ends else f"index {index}"
@@ -197,11 +203,11 @@ class Examined:
                 continue
             moved = slopes.central[y] * u
             tiny = 1e-6 * largest(slopes.central[y])
-            for grain in range(2):
-                if grain and u.ndim < 2:
+            reached = np.abs(slopes.central[y]) > tiny
+            for together in {(), (u.ndim,), (1,), (1, u.ndim)}:  # axes whose summands are added rightly
+                if len(together) >= u.ndim:
                     continue
-                part = moved.sum(axis=-1) if grain else moved
-                used = (np.abs(slopes.central[y]) > tiny).any(axis=-1) if grain else np.abs(slopes.central[y]) > tiny
+                part, used = moved.sum(axis=together), reached.any(axis=together)
                 if (used.reshape(len(used), -1).sum(axis=1) <= 1).all():
                     continue
                 for order in permutations(range(1, part.ndim)):
@@ -282,7 +288,8 @@ class Examined:
                            array.reshape([array.shape[a] for a in order]).transpose(np.argsort(order)).copy())
             for axis in axes:
                 for by in (1, -1):
-                    yield f"for {name} shifted by {by} along axis {axis}".replace("-", "−"), name, np.roll(array, by, axis)
+                    words = f"for {name} shifted by {by} along axis {axis}".replace("-", "−")
+                    yield words, name, np.roll(array, by, axis)
             inner = [axis for axis in axes if 0 < axis < array.ndim - 1]
             for chosen in chain(combinations(inner, 1), combinations(inner, 2)):
                 for by in (1, -1):
@@ -291,14 +298,16 @@ class Examined:
                         np.moveaxis(moved, axis, 0)[0 if by > 0 else -1] = 0
                     yield (f"for {name} shifted by {by} along {axes_in_words(chosen)}".replace("-", "−"), name, moved)
 
-    def by_arrays(self, name):
-        """Findings: the right gradient for other values of what the operation reads."""
+    def by_arrays(self, name, only=None):
+        """Findings: the right gradient for other values of what the operation reads. `only` are those to look for."""
         if self.claimed[name].shape != self.operation.tensors[name].shape or not largest(self.claimed[name]):
             return
         right = self.along(name)
         claimed, norm = self.claimed_along(name), np.linalg.norm(self.claimed[name])
         first, *_ = self.directions(name)
         for at, (words, changed, values) in enumerate(self.altered_arrays()):
+            if only is not None and not any(what.startswith(f"the right gradient {words}") for what in only):
+                continue
             with np.errstate(all="ignore"), self.with_array(changed, values):
                 try:
                     slope = slope_along(self.operation, {name: first}, self.upstream)
@@ -362,8 +371,8 @@ class Examined:
                 known = next((w for number, w in words.items() if math.isclose(factor, number, rel_tol=1e-5)), None)
                 if known:
                     yield Finding("terms", f"the right gradient {known} of {of_term}{part_name}",
-                                  f"along three random directions the difference is {1 + factor:.3g} times that share "
-                                  f"in place of once".replace("-", "−"), bool(of_term))
+                                  f"along three random directions that share counts {1 + round(factor, 4):g} times in "
+                                  f"place of once".replace("-", "−"), bool(of_term))
 
     @contextmanager
     def held(self, part):
@@ -385,5 +394,3 @@ class Examined:
             for one in self.operation.module.modules():
                 one.saved = None
 
-
-__all__ = ["Examined", "broadcasts", "of_terms"]

@@ -54,7 +54,8 @@ class Slopes:
         return len(self.coordinates) == int(np.prod(self.shape))
 
     def share(self, output, u, slopes=None):
-        """Σ_k u_k J[k, j] of one output, in the shape of the tensor, or a vector if only some coordinates were moved."""
+        """Σ_k u_k J[k, j] of one output: in the shape of the tensor, or a vector if only some coordinates were moved.
+        """
         moved = (slopes or self.central)[output]
         u = np.broadcast_to(np.asarray(u, float), moved.shape[1:])
         gradient = moved.reshape(len(moved), -1) @ u.reshape(-1)

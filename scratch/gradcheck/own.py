@@ -78,8 +78,7 @@ def diagnose(forward, backward=None, /, *, constants=None, noise=None, kind=None
         raise InputError("diagnose takes a forward and a backward, or an object that has both.")
     call = layer.forward if layer is not None else forward
     rng = np.random.default_rng([seed, 1])
-    draws = {n: value if callable(value) else (lambda rng, shape=np.shape(value): rng.standard_normal(shape))
-             for n, value in (noise or {}).items()}
+    draws = {n: value if callable(value) else normal_of(np.shape(value)) for n, value in (noise or {}).items()}
     fixed = {**(constants or {}), **{n: draws[n](rng) if callable(value) else value
                                      for n, value in (noise or {}).items()}}
     arrays = {n: checked(n, value) for n, value in tensors.items()}
@@ -105,6 +104,11 @@ def diagnose(forward, backward=None, /, *, constants=None, noise=None, kind=None
     return report
 
 
+def normal_of(shape):
+    """A function of a generator that draws from N(0, 1)."""
+    return lambda rng: rng.standard_normal(shape)
+
+
 def checked(name, value):
     """A float64 copy of a tensor, contiguous."""
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
@@ -127,13 +131,14 @@ def operation_of(layer, tensors, constants, draws):
     """The Operation of a layer's forward(**tensors, **constants) and backward."""
     module = layer if isinstance(layer, Module) else None
     parameters = module.named_parameters() if module is not None else {}
+    order = [n for n, _ in zip(named_parameters(layer.forward), tensors | constants, strict=False)
+             if n in tensors | constants]
     takes_cache = "cache" in named_parameters(layer.backward)
     last = {}
 
     def forward():
         given = tensors | constants
-        order = [n for n in named_parameters(layer.forward) if n in given]
-        in_order = order == named_parameters(layer.forward)[:len(given)]
+        in_order = module is not None and len(order) == len(given)
         result = layer.forward(*(given[n] for n in order)) if in_order else layer.forward(**given)
         if takes_cache:
             *result, last["cache"] = result

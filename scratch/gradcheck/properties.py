@@ -17,7 +17,6 @@ from scratch.bottlenecks import (
     ReversedVectorQuantizer,
     VectorQuantizer,
 )
-from scratch.bottlenecks.bottleneck import Bottleneck
 from scratch.layers import BatchNorm2d
 from scratch.layers.standardize import Standardizing
 
@@ -78,7 +77,8 @@ def zero_at_uniform(forward):
     certain[..., 0] = 60
     value, right = float(forward(certain)), 3 * math.log(K)
     if abs(value / right - 1) > 1e-6:
-        return f"the KL is {value:.4g} where one of {K} classes is certain; expected is 3 positions · log {K} = {right:.4g}"
+        return (f"the KL is {value:.4g} where one of {K} classes is certain; expected is 3 positions · log {K} = "
+                f"{right:.4g}")
     return ""
 
 
@@ -97,7 +97,7 @@ def draws_its_classes(forward):
         return f"over draws the classes come with the frequencies {numbers[0]}; expected is softmax(a) = {numbers[1]}"
     soft = np.asarray(forward(a, g, 1e6))
     if not is_one_hot(y) and np.abs(soft - 1 / 3).max() > 1e-3:
-        return "at a temperature of a million the relaxed draw is not uniform: the temperature has no effect, or another"
+        return "at a temperature of a million the relaxed draw is not uniform, as it should be: a / τ is then 0"
     return ""
 
 
@@ -160,8 +160,8 @@ def moves_its_codes(quantizer, z):
         for code in np.unique(k):
             mean = latents[k == code].mean(axis=0)
             if np.abs(codes[code] - mean).max() > 1e-3:
-                return ("after the first update a code is not the mean of the latents that chose it: its averages begin "
-                        "at zero and have to be divided by their weight 1 − γ")
+                return ("after the first update a code is not the mean of the latents that chose it: its averages "
+                        "begin at zero and have to be divided by their weight 1 − γ")
     finally:
         for name, part in quantizer.named_state().items():
             part.value[...] = kept[name]
@@ -231,9 +231,7 @@ def broken_property(operation):
                         one.saved = None
                 if reason:
                     return reason
-        if isinstance(part, Bottleneck) and (reason := rate_is_that_of_its_posterior(part, operation)):
-            return reason
-    return ""
+    return rate_is_that_of_its_posterior(operation)
 
 
 def ignores(operation, noise):
@@ -250,10 +248,10 @@ def ignores(operation, noise):
     return f"the outputs do not depend on the noise {noise}: another draw gives the same" if same else ""
 
 
-def rate_is_that_of_its_posterior(bottleneck, operation):
+def rate_is_that_of_its_posterior(operation):
     """The term kl is the KL of the bottleneck's own posterior, averaged over the batch."""
-    h = operation.tensors.get("h")
-    if bottleneck is not operation.module or bottleneck.posterior_kind is None or h is None:
+    h, bottleneck = operation.tensors.get("h"), operation.module
+    if getattr(bottleneck, "posterior_kind", None) is None or h is None:
         return ""
     _, terms = bottleneck.forward(h, operation.constants.get("noise"))
     if "kl" not in terms:

@@ -146,8 +146,8 @@ def of_quantizer(module, arrays, upstream):
     return {"codebook": found}
 
 
-def of_group_norm(module, arrays, upstream):
-    """What the scale receives from x, or from x − μ, in place of x̂."""
+def of_norm_variants(module, arrays, upstream):
+    """Gradients of a norm in which a factor is missing, or x, x − μ or y stands in place of x̂."""
     x, u = arrays["x"], upstream["y"]
     rows = (lambda a: a.reshape(-1, a.shape[-1])) if isinstance(module, BatchNorm2d) else (lambda a: a)
     centred = rows(x) - module.mean(rows(x))
@@ -194,8 +194,18 @@ def of_length(module, arrays, upstream):
                   "with x in place of y": (u - x * (x * u).sum(-1, keepdims=True)) / norm}}
 
 
-VARIANTS = ((MaxPool2d, of_pool), (AvgPool2d, of_pool), (VectorQuantizer, of_quantizer), (UnitLength, of_length),
-            (Standardizing, of_group_norm))
+def of_diagonal(module, arrays, upstream):
+    """A softmax of which only the diagonal of the Jacobian is taken, as if it were a sigmoid."""
+    a, u, temperature = arrays["logits"], upstream["y"], arrays["temperature"]
+    y = np.exp((a + arrays["noise"] - (a + arrays["noise"]).max(-1, keepdims=True)) / temperature)
+    y /= y.sum(-1, keepdims=True)
+    return {"logits": {"with yₖ (1 − yₖ) ∂L/∂yₖ alone, the diagonal of the softmax's Jacobian":
+                       u * y * (1 - y) / temperature}}
+
+
+VARIANTS = (
+    (MaxPool2d, of_pool), (AvgPool2d, of_pool), (VectorQuantizer, of_quantizer), (UnitLength, of_length),
+    (GumbelSoftmax, of_diagonal), (Standardizing, of_norm_variants))
 
 
 def variants_of(operation, upstream):

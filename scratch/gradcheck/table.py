@@ -7,7 +7,7 @@ import numpy as np
 
 from scratch.gradcheck.blame import culprits, of_error, place_of
 from scratch.gradcheck.cases import CASES, by
-from scratch.gradcheck.diagnosis import Finding, looks_like
+from scratch.gradcheck.diagnosis import Finding
 from scratch.gradcheck.differences import BOUND, Trial, attempt, disagreement, finite_differences
 from scratch.gradcheck.explain import explain
 from scratch.gradcheck.properties import broken_property, replaces_gradients
@@ -27,6 +27,7 @@ class Column:
     measure: Callable
 
 
+UNKNOWN = "it looks like no mistake that is known here"
 FINITE_DIFFERENCES = Column("finite differences", BOUND, lambda case, trial, rng: finite_differences(trial, rng))
 
 
@@ -98,11 +99,8 @@ def rows_of(case, trial, rng, columns):
     measurable = Trial(operation, trial.upstream, {
         name: np.zeros_like(tensor) if name in reasons else trial.gradients[name]
         for name, tensor in operation.tensors.items()})
-    try:
-        disagrees = disagreement(measurable)
-        measured = {column.title: column.measure(case, measurable, rng) for column in columns}
-    except Exception as error:
-        return [Row(case.name, case.detail, "", (), {}, False, of_error(error))]
+    disagrees = disagreement(measurable)
+    measured = {column.title: column.measure(case, measurable, rng) for column in columns}
     rows = []
     for name, tensor in operation.tensors.items():
         differences = {} if name in reasons else {title: values[name] for title, values in measured.items()}
@@ -113,33 +111,38 @@ def rows_of(case, trial, rng, columns):
     if wrong and not disagrees:
         notes = diagnosed(operation, wrong, trial, reasons)
         rows = [replace(row, **notes.get(row.tensor, {})) for row in rows]
-    elif disagrees:
-        where = place_of(operation, "forward")
-        rows = [replace(row, where=where) for row in rows]
-    if not disagrees:
-        for check in (broken_property,) if wrong else (replaces_gradients, broken_property):
-            try:
-                reason = check(operation)
-            except Exception as error:
-                reason = "" if wrong else of_error(error)
-            if reason:
-                method = "backward" if check is replaces_gradients else "forward"
-                return [*rows, Row(case.name, case.detail, method, (), {}, False, reason,
-                                   where=place_of(operation, method))]
+    if disagrees:
+        broken = property_missing(operation, broken_property, wrong)
+        reason = f"{disagrees}; {broken}" if broken else disagrees
+        return [replace(row, reason=reason, where=place_of(operation, "forward")) for row in rows]
+    for check, method in ((replaces_gradients, "backward"), (broken_property, "forward")):
+        reason = "" if wrong and check is replaces_gradients else property_missing(operation, check, wrong)
+        if reason:
+            return [*rows, Row(case.name, case.detail, method, (), {}, False, reason,
+                               where=place_of(operation, method))]
     return rows
+
+
+def property_missing(operation, check, wrong):
+    """What a check of the operation's values says; an exception counts where no gradient is wrong already."""
+    try:
+        return check(operation)
+    except Exception as error:
+        return "" if wrong else of_error(error)
 
 
 def wrong_form(name, tensor, gradient):
     """A sentence if a gradient is missing, has another shape than its tensor, or is not finite; else ""."""
     if gradient is None:
         return f"backward gives no gradient of {name}; expected one of shape {tensor.shape}"
-    if np.shape(gradient) != tensor.shape:
-        return f"{name} has shape {tensor.shape}, its gradient {np.shape(gradient)}"
+    gradient = np.asarray(gradient)
+    if gradient.shape != tensor.shape:
+        return f"{name} has shape {tensor.shape}, its gradient {gradient.shape}"
     if gradient.dtype != tensor.dtype:
         return f"{name} is {tensor.dtype}, its gradient {gradient.dtype}: compute both in one precision"
     if not np.isfinite(gradient).all():
         count = int((~np.isfinite(gradient)).sum())
-        return f"{count} of {np.size(gradient)} numbers of the gradient of {name} are NaN or infinite"
+        return f"{count} of {gradient.size} numbers of the gradient of {name} are NaN or infinite"
     return ""
 
 
@@ -166,15 +169,14 @@ def blame_parts(operation, wrong, parts, rng):
     explained = {part: explain(own, tensors, rng) for part, own, tensors in parts}
     notes = {}
     for name in wrong:
-        owner = next(((part, own, tensors) for part, own, tensors in parts if name.startswith(f"{part}.")), None)
-        part, own, tensors = owner or parts[0]
-        inner = name.removeprefix(f"{part}.") if owner else tensors[0]
-        inner = inner if inner in tensors else tensors[0]
+        inside = [one for one in parts if name.removeprefix(f"{one[0]}.") in one[2]]
+        others = [one for one in parts if not name.startswith(f"{one[0]}.")]
+        part, own, tensors = (inside or others or parts)[0]
+        inner = name.removeprefix(f"{part}.") if inside else tensors[0]
         finding = explained[part].get(inner)
         whose = f"the gradient of {inner} in its part {part}"
         if finding:
-            finding = replace(finding, what=f"{finding.what}, as {whose} does") if False else replace(
-                finding, what=f"{finding.what} ({whose})")
+            finding = replace(finding, what=f"{finding.what} ({whose})")
         notes[name] = {"finding": finding, "where": f"in {part}: {place_of(own)}"}
     return notes
 
@@ -193,8 +195,7 @@ def chosen_cases(names):
 
 
 def table(rows, columns):
-    """The rows as aligned text; an operation's name and detail stand in its first row only. Below, every row that
-    failed stands once more, whole, with its diagnosis."""
+    """The rows as aligned text; an operation's name and detail stand in its first row only."""
     lines = [("operation", "", "gradient of", "shape", *(column.title for column in columns), "")]
     previous = None
     for row in rows:
@@ -219,23 +220,17 @@ def verdict(row):
 
 
 def failures(rows):
-    """The rows that failed, each as a paragraph: what was checked, its differences, what it looks like, and where."""
+    """The rows that failed, whole: what was checked, its differences, what is wrong, what it looks like, and where."""
     paragraphs = []
     for row in rows:
         if row.ok:
             continue
-        title = " ".join(part for part in (row.name, f"({row.detail})" if row.detail else "", row.tensor,
-                                           by(row.shape) if row.shape else "") if part)
-        lines = [f"{title}: wrong"]
-        lines += [f"{name} {value:.1e}" for name, value in row.differences.items()]
-        text = [", ".join([lines[0], *lines[1:]])]
-        if row.reason:
-            text.append(f"  {row.reason}")
-        text.append(f"  {row.finding}" if row.finding else "  it looks like none of the known mistakes"
-                    if not row.reason else "")
-        if row.where:
-            text.append(f"  {row.where}")
-        paragraphs.append("\n".join(line for line in text if line))
+        title = [row.name, f"({row.detail})" if row.detail else "", row.tensor, by(row.shape) if row.shape else ""]
+        measured = [f"{name} {value:.1e}" for name, value in row.differences.items()]
+        lines = [", ".join([f"{' '.join(part for part in title if part)}: wrong", *measured]), row.reason]
+        lines += [str(row.finding) if row.finding else "" if row.reason else UNKNOWN]
+        lines += [row.where]
+        paragraphs.append("\n  ".join(line for line in lines if line))
     return "\n".join(paragraphs)
 
 
@@ -246,7 +241,3 @@ def summary(rows, columns):
         f"{column.title} {max((row.differences.get(column.title, 0.0) for row in rows), default=0.0):.1e} "
         f"(bound {column.bound:.0e})" for column in columns)
     return f"{len(rows)} gradients, {failed or 'none'} out of bounds; largest differences: {worst}"
-
-
-__all__ = ["FINITE_DIFFERENCES", "Column", "Row", "chosen_cases", "failures", "looks_like", "run_case", "summary",
-           "table"]

@@ -55,6 +55,9 @@ class LeakyReLU(Module):
     def __init__(self, negative_slope=0.01):
         self.negative_slope = negative_slope
 
+    def settings(self):
+        return f"{self.negative_slope:g}"
+
     def forward(self, x):
         check_floating(self, x)
         y, positive = self.formula(x, self.negative_slope)

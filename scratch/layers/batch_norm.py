@@ -45,6 +45,9 @@ class BatchNorm2d(Standardizing):
         self.running_var = Buffer(np.ones(num_features, dtype))
         self.num_batches_tracked = Buffer(np.zeros((), np.int64))
 
+    def settings(self):
+        return f"{self.weight.value.size}, eps={self.eps:g}, momentum={self.momentum:g}"
+
     def forward(self, x):
         C = self.weight.value.size
         check_input(self, x, ("N", "H", "W", C), self.weight.value)

@@ -39,6 +39,10 @@ class Conv2d(Module):
         self.weight = uniform_parameter(shape, fan_in, dtype, rng, to_torch=(3, 2, 0, 1))
         self.bias = uniform_parameter((out_channels,), fan_in, dtype, rng) if bias else None
 
+    def settings(self):
+        *_, C, O = self.weight.value.shape
+        return f"{C}, {O}, {self.window.settings()}" + ("" if self.bias else ", bias=False")
+
     def forward(self, x):
         KH, KW, C, O = self.weight.value.shape
         check_input(self, x, ("N", "H", "W", C), self.weight.value)
@@ -100,6 +104,11 @@ class ConvTranspose2d(Module):
         shape = (in_channels, *self.window.kernel, out_channels)
         self.weight = uniform_parameter(shape, fan_in, dtype, rng, to_torch=(0, 3, 1, 2))
         self.bias = uniform_parameter((out_channels,), fan_in, dtype, rng) if bias else None
+
+    def settings(self):
+        C, *_, O = self.weight.value.shape
+        more = f", output_padding={self.output_padding}" if any(self.output_padding) else ""
+        return f"{C}, {O}, {self.window.settings()}{more}" + ("" if self.bias else ", bias=False")
 
     def forward(self, x):
         C, KH, KW, O = self.weight.value.shape

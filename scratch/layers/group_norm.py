@@ -31,6 +31,9 @@ class GroupNorm(Standardizing):
         self.weight = Parameter(np.ones(num_channels, dtype))
         self.bias = Parameter(np.zeros(num_channels, dtype))
 
+    def settings(self):
+        return f"{self.num_groups}, {self.weight.value.size}, eps={self.eps:g}"
+
     def forward(self, x):
         check_input(self, x, ("N", "H", "W", self.weight.value.size), self.weight.value)
         y, _, _ = self.standardize(x)

@@ -37,6 +37,10 @@ class Linear(Module):
         self.weight = uniform_parameter((in_features, out_features), in_features, dtype, rng, to_torch=(1, 0))
         self.bias = uniform_parameter((out_features,), in_features, dtype, rng) if bias else None
 
+    def settings(self):
+        I, O = self.weight.value.shape
+        return f"{I}, {O}" + ("" if self.bias else ", bias=False")
+
     def forward(self, x):
         W = self.weight.value
         check_input(self, x, ("...", W.shape[0]), W)

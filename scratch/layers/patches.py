@@ -28,6 +28,12 @@ class Window:
         self.padding = pair(padding, "padding", 0)
         self.dilation = pair(dilation, "dilation", 1)
 
+    def settings(self):
+        """Its numbers as a layer's `repr` shows them; those that change nothing are left out."""
+        found = {"kernel_size": self.kernel, "stride": self.stride, "padding": self.padding, "dilation": self.dilation}
+        usual = {"padding": (0, 0), "dilation": (1, 1)}
+        return ", ".join(f"{name}={value}" for name, value in found.items() if value != usual.get(name))
+
     def positions(self, size):
         """(I, J): how often the window fits into a padded image of `size` (H, W).
 

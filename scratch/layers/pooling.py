@@ -28,6 +28,9 @@ class MaxPool2d(Module):
     def __init__(self, kernel_size, stride=None, padding=0, dilation=1):
         self.window = pooling_window(kernel_size, stride, padding, dilation)
 
+    def settings(self):
+        return self.window.settings()
+
     def forward(self, x):
         check_floating(self, x)
         check_shape(self, x, ("N", "H", "W", "C"))
@@ -65,6 +68,9 @@ class AvgPool2d(Module):
         self.window = pooling_window(kernel_size, stride, padding)
         self.count_include_pad = count_include_pad
 
+    def settings(self):
+        return self.window.settings()
+
     def forward(self, x):
         check_floating(self, x)
         check_shape(self, x, ("N", "H", "W", "C"))
@@ -96,6 +102,9 @@ class Upsample(Module):
 
     def __init__(self, *, scale_factor):
         self.factor = pair(scale_factor, "scale_factor", 1)
+
+    def settings(self):
+        return f"scale_factor={self.factor}"
 
     def forward(self, x):
         check_floating(self, x)

@@ -44,6 +44,9 @@ class Unflatten(Module):
             raise ValueError(f"Unflatten takes dim 1 and a size (C, H, W), got dim {dim} and {unflattened_size}")
         self.unflattened_size = tuple(size(length, "unflattened_size") for length in unflattened_size)
 
+    def settings(self):
+        return f"1, {self.unflattened_size}"
+
     def forward(self, x):
         C, H, W = self.unflattened_size
         check_floating(self, x)

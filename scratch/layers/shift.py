@@ -14,6 +14,9 @@ class Shift(Module):
     def __init__(self, offset):
         self.offset = offset
 
+    def settings(self):
+        return f"{self.offset:g}"
+
     def forward(self, x):
         check_floating(self, x)
         self.save()

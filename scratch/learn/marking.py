@@ -197,8 +197,8 @@ class Attempt:
         again = result if isinstance(result, tuple | list) else (result,)
         for name, first, second in zip(function.returned, parts, again, strict=False):
             if not error and changed(first, second):
-                raise Stopped(f"{function.name} returns another {name} each time it is called: does it draw random "
-                              f"numbers? What is random was drawn before, and is among what it was given.")
+                raise Stopped(f"{function.name} returns a different {name} each time it is called. Does it draw "
+                              f"random numbers? Use those that it is given.")
 
     def why(self, error, function):
         """A sentence about an exception; "" if the line in which it happened waits for a TODO."""
@@ -254,7 +254,8 @@ def finding(row, attempt):
              if isinstance(value, np.ndarray) and value.dtype.kind == "f" and name != "saved"}
     rows = task.functions[row.function].rows
     gradients = dict(zip(rows, rows, strict=True)) | {f"d{name}": name for name in attempt.upstream}
-    others = {name: known[name] for name in rows if name != row.name and name in known}
+    tensor = {name: name[1:] if name[0] == "d" and name[1:] in known else name for name in rows}  # mu for dmu
+    others = {tensor[name]: known[name] for name in rows if name != row.name and name in known}
     loops = Source(getattr(task.module, row.function)).loops
     numbers = {name: value for name, value in (attempt.inputs | right[row.function]).items()
                if isinstance(value, int | float) and name not in {*loops, *gradients}}
@@ -264,7 +265,7 @@ def finding(row, attempt):
         arrays = {name: name for name, value in attempt.inputs.items() if isinstance(value, np.ndarray)}
         variables, called = variables | attempt.inputs, by_names(arrays, "the rest")
     return looks_like(
-        claimed, row.expected, name=row.name, precision=1e-9, others=others, upstream=attempt.upstream,
+        claimed, row.expected, name=tensor[row.name], precision=1e-9, others=others, upstream=attempt.upstream,
         arrays={name: value for name, value in known.items() if name not in gradients},
         constants={name: value for name, value in sizes.items() if value not in PLAIN},
         terms=terms_of(function, row.name, row.expected, variables, called))

@@ -11,6 +11,7 @@ from data_utils import DataError, from_array
 from scratch.arrays import device_of
 from scratch.models.build import build
 from scratch.models.model import Model
+from scratch.models.summary import summary
 from scratch.models.system import find_system
 from scratch.options.errors import InputError
 from scratch.options.option import Flag, Option, Text
@@ -51,6 +52,14 @@ def load_run(folder, device):
     return Trained(Run.open(checked_folder(folder, "folder")), OPTIONS["device"].check(device))
 
 
+def summary_of(model):
+    """See scratch.summary."""
+    model = model.model if isinstance(model, Trained) else model
+    if not isinstance(model, Model) or not hasattr(model, "shape"):
+        raise InputError(f"expected a model that scratch.build made, or a run, got a {type(model).__name__}.")
+    return summary(model)
+
+
 def checked_folder(folder, name):
     """A path, given as text or as a path. Raises InputError for anything else."""
     path = os.fspath(folder) if isinstance(folder, os.PathLike) else folder
@@ -72,7 +81,7 @@ def train_on_array(model, images, held_out, out, progress, given, say):
     with session.run:
         try:
             fit(session.trainer, session.data, session.run, session.progress,
-                on_epoch=(lambda metrics: say(epoch_line(metrics))) if progress else ignore, bar=progress)
+                on_epoch=(lambda *found: say(epoch_line(*found))) if progress else ignore, bar=progress)
         except Interrupted:
             raise KeyboardInterrupt(how_to_go_on(session.run, model)) from None
     return Trained(session.run, session.run.options["device"], session.trainer.model, session.data.train)
@@ -143,5 +152,5 @@ def how_to_go_on(run, model):
     return "stopped: nothing is kept, for neither a folder was given nor a model that build made."
 
 
-def ignore(metrics):
+def ignore(metrics, shares):
     """Print nothing."""

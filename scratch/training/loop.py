@@ -16,7 +16,9 @@ from tqdm.auto import tqdm
 from data_utils import batches
 from scratch.arrays import unwarned
 from scratch.training.held_out import held_out_metrics
-from scratch.training.progress import Totals
+from scratch.training.progress import Totals, shares_of_loss
+
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"  # fits 80 columns, whatever the loss
 
 
 class Interrupted(Exception):
@@ -81,10 +83,10 @@ class StopRequest:
 
 
 @unwarned()  # Totals.read raises Diverged instead
-def fit(trainer, data, run, progress, *, on_epoch=lambda metrics: None, bar=True):
+def fit(trainer, data, run, progress, *, on_epoch=lambda metrics, shares: None, bar=True):
     """Train from `progress` up to the run's number of epochs or of steps, saving after each epoch.
 
-    on_epoch  called with the metrics of each epoch
+    on_epoch  called with the metrics of each epoch and {term: its share of the loss} (progress.py)
     bar       show how far an epoch is, where the output is a terminal or a notebook
 
     If the steps end within an epoch, the epoch gets its line of metrics as well and stays open: a run continued with
@@ -101,7 +103,7 @@ def fit(trainer, data, run, progress, *, on_epoch=lambda metrics: None, bar=True
             if whole:
                 progress.epoch, progress.step, progress.totals = progress.epoch + 1, 0, Totals()
             run.save(trainer, progress, metrics)
-            on_epoch(metrics)
+            on_epoch(metrics, shares_of_loss(metrics, trainer.model))
             if stop.asked:
                 raise Interrupted
 
@@ -146,7 +148,8 @@ def train_epoch(trainer, data, run, progress, stop, bar=True):
     last = min(len(order), progress.step + steps_to_do(progress, options, len(data.train)))
     title = f"epoch {progress.epoch}" + (f"/{options['epochs']}" if options["epochs"] else "")
     hidden = None if bar else True  # None: where the output is a file or a pipe
-    with tqdm(total=len(order), initial=progress.step, desc=title, leave=False, disable=hidden, unit="step") as shown:
+    with tqdm(total=len(order), initial=progress.step, desc=title, leave=False, disable=hidden, unit="step",
+              bar_format=BAR) as shown:
         while progress.step < last:
             batch = order[progress.step]
             inputs = trainer.inputs(data.train[batch], options["dtype"])
@@ -157,7 +160,7 @@ def train_epoch(trainer, data, run, progress, stop, bar=True):
             now = time.perf_counter()
             if now - last_read > 1 or stop.asked or progress.step == last:
                 read = totals.read(trainer)  # this waits for the device, so it is done about once a second
-                shown.set_postfix({name: f"{value:.4g}" for name, value in totals.latest.items()})
+                shown.set_postfix_str(f"loss {totals.latest['loss']:.4g}")
                 log_steps(run, data, progress, read)
                 totals.seconds = earlier + now - started
                 last_read = now

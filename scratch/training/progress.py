@@ -7,6 +7,7 @@ import numpy as np
 
 from scratch.bottlenecks.bottleneck import level_name
 from scratch.bottlenecks.vector_quantizer import perplexity
+from scratch.schedules import Schedule
 
 
 class Diverged(Exception):
@@ -94,10 +95,44 @@ class Progress:
     step_means: StepMeans = field(default_factory=StepMeans)
 
 
-def epoch_line(metrics):
-    """The metrics of an epoch in one line."""
-    shown = {name: value for name, value in metrics.items() if name not in ("epoch", "seconds", "images_per_second")}
-    line = "  ".join(f"{name} {value:.4g}" for name, value in shown.items() if not name.startswith("held_out_"))
+def shares_of_loss(metrics, model):
+    """{term: weight · term}: the parts whose sum is the loss of an epoch. {} of a model whose loss is no weighted sum.
+
+    Where a weight follows a schedule, the mean of weight · term is not known, and its share is what the others leave of
+    the loss; {} where several weights do.
+    """
+    weights = getattr(model, "weights", {})
+    if not weights or not weights.keys() <= metrics.keys():
+        return {}
+    shares = {name: weights[name] * value for name, value in metrics.items() if name in weights}
+    scheduled = [name for name, weight in model.schedules.items() if changes(weight)]
+    if len(scheduled) > 1:
+        return {}
+    for name in scheduled:
+        shares[name] = metrics["loss"] - sum(share for other, share in shares.items() if other != name)
+    return shares
+
+
+def changes(weight):
+    """Does a weight, a number or a schedule, change from step to step?"""
+    schedule = weight if isinstance(weight, Schedule) else Schedule(weight)
+    return schedule.start != schedule.end
+
+
+def sum_of(shares):
+    """Shares of a loss as the sum that they are: "reconstruction 0.03 + codebook 0.015"."""
+    return " + ".join(f"{name} {share:.4g}" for name, share in shares.items())
+
+
+def epoch_line(metrics, shares):
+    """The metrics of an epoch in one line. Of the loss it shows the sum of its shares, where they are known: terms
+    times their weights."""
+    left_out = ("epoch", "seconds", "images_per_second", *shares)
+    shown = {name: f"{value:.4g}" for name, value in metrics.items()
+             if name not in left_out and not name.startswith("held_out_")}
+    if shares:
+        shown["loss"] += f" = {sum_of(shares)}"
+    line = "  ".join(f"{name} {value}" for name, value in shown.items())
     line += f"  | held out: loss {metrics['held_out_loss']:.4g}"
     if "held_out_psnr" in metrics:
         line += f"  PSNR {metrics['held_out_psnr']:.2f} dB"

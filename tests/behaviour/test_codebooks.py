@@ -41,7 +41,7 @@ def quantized(z, **cures):
 
 
 def test_after_the_first_update_a_code_is_the_mean_of_its_latents():
-    """The averages are debiased (DESIGN trap 6). Without that, counts would be a hundredth of the true ones, and the
+    """The averages are debiased. Without that, counts would be a hundredth of the true ones, and the
     smoothing would weigh a hundred times as much."""
     z = np.random.default_rng(1).standard_normal((60, 3))
     quantizer = quantized(z, ema_decay=0.99)
@@ -161,7 +161,7 @@ def test_the_gap_is_zero_for_equal_use_and_log_K_for_a_single_code():
 
 
 def test_in_float32_codes_far_out_of_reach_make_no_nan():
-    """Their share underflows to an exact zero (DESIGN trap 15)."""
+    """Their share underflows to an exact zero."""
     z, e = np.random.default_rng(0).standard_normal((2, 6, 3)).astype(np.float32)
     e[0] = 1e4
     module = SoftAssignmentEntropy(0.01)

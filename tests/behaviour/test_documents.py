@@ -61,7 +61,8 @@ def broken_links(page, text):
 
 def missing_paths(text):
     """Paths such as scratch/layers/conv.py, and names of Python files, that do not exist."""
-    files = ["/" + path.relative_to(ROOT).as_posix() for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    files = ["/" + path.relative_to(ROOT).as_posix() for room in (*ROOMS, "docs")
+             for path in (ROOT / room).rglob("*.py")]
     missing = [path for path in IN_A_ROOM.findall(text) if not (ROOT / path).exists()]
     missing += [name for name in PYTHON_FILE.findall(text)
                 if not any(file.endswith(f"/{name.removeprefix('/')}") for file in files)]

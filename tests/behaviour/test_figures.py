@@ -1,5 +1,6 @@
 """Text in pictures: any name is shown letter by letter, within the edges of the picture."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -129,6 +130,41 @@ def test_a_long_name_is_drawn_whole_and_within_the_picture(figure, drawn, name):
         if text.get_visible() and any(part and part in text.get_text() for part in (name[:5], name[-5:])):
             box = text.get_window_extent(renderer)
             assert box.x0 >= 0 and box.x1 <= width and box.y0 >= 0 and box.y1 <= height, text
+
+
+USUAL = {  # the other pictures, as they usually are
+    "loss curves": lambda: pictures.loss_curves([{"epoch": 1, "held_out_loss": 2.0, "held_out_normalized_squared_error":
+                                                  1.0, "held_out_psnr": 20.0, "held_out_kl_to_the_prior": 1.0}] * 2),
+    "one loss curve": lambda: pictures.loss_curves([{"epoch": 1, "held_out_weighted_squared_error_of_the_image": 2.0}]),
+    "codebook": lambda: pictures.codebook_use({"top": np.arange(512), "bottom": np.arange(512)}),
+    "KL": lambda: pictures.kl_per_dimension(np.linspace(0, 1, 1024)),
+    "information of one factor": lambda: latents.information_figure(SimpleNamespace(
+        nats=np.full((2, 1), 0.5), entropies=np.ones(1), names=["label"], gaps=[0.1], mig=0.15)),
+    "one image": lambda: latents.grid_figure(
+        IMAGES[:1].reshape(1, 1, 8, 8, 3), "vae", SimpleNamespace(has_prior=False)),
+    "one reconstruction": lambda: pictures.image_rows(
+        [("original", IMAGES[:1]), ("vqvae", IMAGES[:1])], "held-out images of shapes and their reconstructions"),
+    "one sample": lambda: pictures.image_rows([("", IMAGES[:1])], "vqvae samples: codes drawn one by one by their "
+                                              "frequency of use; no prior was learned"),
+    **{name: partial(make, "shapes") for name, (make, _) in FIGURES.items()},
+}
+
+
+@pytest.mark.parametrize("figure", USUAL)
+def test_no_text_of_a_picture_is_clipped(figure, drawn):
+    """Titles, the names of axes and the entries of legends lie within the picture."""
+    figure = USUAL[figure]()
+    drawn(figure)
+    width, height = figure.canvas.get_width_height()
+    texts = [figure._suptitle] if figure._suptitle else []
+    for axes in figure.axes:
+        texts += [axes.title, *(axes.get_legend().get_texts() if axes.get_legend() else ())]
+        texts += [axes.xaxis.label, axes.yaxis.label] if axes.axison else []
+    shown = [text for text in texts if text.get_text()]
+    assert shown
+    for text in shown:
+        box = text.get_window_extent(figure.canvas.get_renderer())
+        assert box.x0 >= 0 and box.x1 <= width and box.y0 >= 0 and box.y1 <= height, text
 
 
 def test_titles_and_images_keep_apart(drawn):

@@ -218,7 +218,7 @@ def gradients(module, h, noise):
 
 
 def test_backward_uses_the_noise_that_forward_drew():
-    """DESIGN trap 2: fresh noise in forward, other noise in backward."""
+    """Fresh noise in forward, other noise in backward."""
     h = np.random.default_rng(0).standard_normal((3, *FEATURES))
     drawing, given = bottleneck(), bottleneck()
     expected = gradients(given, h, given.draw_noise(3, given.rng))  # what `drawing` will draw

@@ -605,7 +605,7 @@ import scratch
 from data_utils import shapes
 scratch.train("ae", shapes(40, size=16)[0], epochs=2, channels=[4, 8], latent_dim=6, batch_size=4)
 """
-EPOCH = re.compile(r"epoch \d: loss [\d.]+  reconstruction [\d.]+  \| held out: loss [\d.]+  PSNR [\d.]+ dB  \| "
+EPOCH = re.compile(r"epoch \d: loss [\d.]+ = reconstruction [\d.]+  \| held out: loss [\d.]+  PSNR [\d.]+ dB  \| "
                    r"[\d.]+ s, \d+ images/s")
 
 

@@ -84,7 +84,7 @@ def test_eight_groups_or_as_many_as_divide_the_channels(channels, groups):
 
 
 def test_the_bias_before_a_batch_norm_has_no_gradient_and_the_weights_none_along_themselves():
-    """DESIGN trap 14: the bias's gradient is zero up to rounding, so it has no scale of its own."""
+    """The bias's gradient is zero up to rounding, so it has no scale of its own."""
     rng = np.random.default_rng(0)
     conv, norm = Conv2d(3, 4, 3, dtype=np.float64, rng=rng), BatchNorm2d(4, eps=0.0, dtype=np.float64)
     y = norm.forward(conv.forward(rng.standard_normal((3, 6, 6, 3))))

@@ -74,14 +74,14 @@ def test_every_formula_can_be_typeset(page):
 
 def test_every_picture_of_the_pages_is_drawn_by_the_code_and_shown():
     shown = set()
-    for page in pages.all_pages():
+    for page in (pages.ROOT / "README.md", *pages.all_pages()):
         text = page.read_text(encoding="utf-8")
         for picture in pages.PICTURE.findall(text):
             dark, light = re.search(r'srcset="([^"]+)"', picture)[1], re.search(r' src="([^"]+)"', picture)[1]
-            assert len(re.search(r'alt="([^"]*)"', picture)[1]) > 20, f"{name_of(page)}: describe the picture in alt"
+            assert len(re.search(r'alt="([^"]*)"', picture)[1]) > 20, f"{page}: describe the picture in alt"
             assert dark == light.removesuffix(".svg") + "-dark.svg"
             for file in (dark, light):
-                assert (page.parent / file).is_file(), f"{name_of(page)}: {file}"
+                assert (page.parent / file).is_file(), f"{page}: {file}"
             shown.add(Path(light).stem)
     assert shown == set(pages.drawn_pictures())
 

@@ -507,7 +507,7 @@ def test_a_full_disk_names_the_path_and_changes_nothing(tmp_path, monkeypatch, f
 
 
 def test_a_line_is_added_whole_or_not_at_all(tmp_path):
-    resource = pytest.importorskip("resource")
+    resource = pytest.importorskip("resource", reason="the system sets no limits of resources")
     path = tmp_path / "steps.jsonl"
     files.append(path, b"one\n")
     import signal

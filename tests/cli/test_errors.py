@@ -21,7 +21,6 @@ def assert_one_sentence(result, *parts):
 
 
 @pytest.mark.parametrize("argv, parts", [
-    ("", ["COMMAND"]),
     ("fly", ["fly"]),
     ("train", ["needs a model", "--resume"]),
     ("train gan", ["'gan'", "vqvae"]),

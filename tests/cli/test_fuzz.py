@@ -34,6 +34,7 @@ from safetensors.numpy import load_file, save_file
 from scratch.__main__ import build_parser
 from scratch.commands import shared, sweep, train
 from scratch.commands.cli import main
+from scratch.figures import page, report
 from scratch.figures.pictures import loss_curves, png, run_curves
 from scratch.figures.sweeps import over_option, rate_distortion_curve
 from scratch.runs.descriptions import FILES, PICTURES
@@ -100,6 +101,11 @@ READERS = (
     Command("arithmetic run --factor x --from 0..0.5 --to 0.5..1 --steps 2 --count 2 --limit 12",
             ("run/arithmetic.png",), systems=VECTORS),
 )
+LISTING = (Command("runs . --json", share=2), Command("runs .", share=2))
+REPORT = (
+    Command("report run other --limit 12 --out o.html", ("o.html",)),
+    Command("report run --limit 12", ("run/report.html",)),
+)
 CURVES = Command("curves run other --out o.png", ("o.png",))
 RESUME = (
     Command("train --resume run --steps 4", OWN, share=4),
@@ -122,10 +128,10 @@ PICTURED = (
     Command("train MODEL --data folder:pictures --out new", ("new", "new/*")),
 )
 READ = {  # {file: (how often it is chosen, the commands that read it)}
-    "run/config.json": (24, (*READERS, CURVES)),
-    "run/checkpoint.safetensors": (24, READERS),
+    "run/config.json": (24, (*READERS, *REPORT, *LISTING, CURVES)),
+    "run/checkpoint.safetensors": (24, (*READERS, *REPORT)),
     "run/resume.safetensors": (16, RESUME),
-    "run/metrics.jsonl": (4, (*RESUME, CURVES, CURVES)),
+    "run/metrics.jsonl": (4, (*RESUME, CURVES, CURVES, *REPORT, *LISTING)),
     "run/steps.jsonl": (3, RESUME),
     "codes.npz": (10, (Command("decode run codes.npz --out o.npz", ("o.npz", "o.png")),)),
     "pictures/0.png": (5, PICTURED),
@@ -212,8 +218,10 @@ def in_haste(draws=False, composes=True):
         stack.enter_context(mock.patch("os.fsync"))
         if not draws:
             stack.enter_context(mock.patch.object(shared, "png", lambda figure: b"a picture"))
+            stack.enter_context(mock.patch.object(page, "png", lambda figure: b"a picture"))
+            stack.enter_context(mock.patch.object(page, "svg", lambda figure, name: "<svg></svg>"))
         if not (draws or composes):
-            for command in (train, sweep):
+            for command in (train, sweep, report):
                 stack.enter_context(mock.patch.object(command, "pictures_of", lambda *arguments: ()))
         yield
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data_utils import DataError, load
-from data_utils.torchvision_sets import CLASSES
+from data_utils.torchvision_sets import CLASS_NAMES, CLASSES
 
 RNG = np.random.default_rng(0)
 TRAIN, TEST = 6, 4  # images in the fabricated sets
@@ -357,3 +357,20 @@ def test_real_data(name, train, shape, mean, datasets):
     assert data.train.mean() / 255 == pytest.approx(mean, abs=1e-4)  # the well-known mean of the training pixels
     assert np.bincount(data.held_out_factors["label"]).sum() == 10_000
     assert set(data.factors["label"]) == set(range(10))
+
+
+def test_classes_are_called_as_torchvision_calls_them(datasets):
+    assert CLASS_NAMES["fashion-mnist"] == tuple(datasets.FashionMNIST.classes)
+    root = os.environ.get("AUTOENCODERS_DATA")
+    if not root:
+        pytest.skip("AUTOENCODERS_DATA names no folder with the real CIFAR-10, whose files name its classes")
+    assert CLASS_NAMES["cifar10"] == tuple(datasets.CIFAR10(root).classes)
+
+
+def test_values_have_names(mnist):
+    name, root, *_ = mnist
+    data = load(name, root=root)
+    assert data.named("label", np.int64(9)) == ("Ankle boot" if name == "fashion-mnist" else "9")
+    shapes = load("shapes:square,plus", limit=4, image_size=8)
+    assert [shapes.named("shape", value) for value in (0, np.int64(1), 3, 9)] == ["pill", "square", "plus", "9"]
+    assert shapes.named("x", 0.25) == "0.25"

@@ -78,7 +78,7 @@ def calls():
 def cuda():
     """tests/gpu_emulated/cuda.py, if CuPy and its NVRTC can be loaded and CuPy's private parts are as it expects."""
     cupy = pytest.importorskip("cupy", reason="CuPy is not installed", exc_type=ImportError)
-    nvrtc = pytest.importorskip("cupy_backends.cuda.libs.nvrtc")
+    nvrtc = pytest.importorskip("cupy_backends.cuda.libs.nvrtc", reason="CuPy has no NVRTC here")
     try:
         nvrtc.getVersion()
     except Exception as error:

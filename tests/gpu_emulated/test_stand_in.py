@@ -79,7 +79,7 @@ def test_what_cupy_lacks_is_lacking(cupy, x, tempt, error):
 
 def test_no_function_of_numpy_is_offered_that_the_real_cupy_lacks():
     """This compares with the real CuPy, so it does not use the fixture that replaces it."""
-    real = pytest.importorskip("cupy", exc_type=ImportError)
+    real = pytest.importorskip("cupy", reason="CuPy is not installed", exc_type=ImportError)
 
     class Empty:
         """The attributes that Python itself gives a class. They depend on its version."""
@@ -110,7 +110,7 @@ def test_memory_can_be_limited(cupy):
 
 
 def test_exhausted_memory_is_said_as_the_real_cupy_says_it():
-    real = pytest.importorskip("cupy", exc_type=ImportError)
+    real = pytest.importorskip("cupy", reason="CuPy is not installed", exc_type=ImportError)
     assert str(stand_in.cuda.memory.OutOfMemoryError(5000, 3, 7)) == str(real.cuda.memory.OutOfMemoryError(5000, 3, 7))
     assert issubclass(real.cuda.memory.OutOfMemoryError, MemoryError)
 

@@ -17,9 +17,10 @@ import torch_ref.gradcheck
 from scratch.gradcheck.cases import CASES, Case
 from scratch.gradcheck.cases.layers import layer
 from scratch.gradcheck.differences import BOUND, attempt, check, finite_differences
-from scratch.gradcheck.table import run_case
+from scratch.gradcheck.table import run_case, run_model
 from scratch.layers import Conv2d, Linear, Tanh
 from scratch.options.errors import InputError
+from tests.gradients.planted.mistake import Mistake, planted
 from torch_ref.gradcheck import AUTOGRAD, twin
 from torch_ref.layers import ResidualBlock
 
@@ -217,9 +218,77 @@ def test_a_failure_is_marked_and_ends_with_one(capsys, monkeypatch, flags):
         assert printed.count("FAILED") == 1 and "1 out of bounds" in printed
 
 
-def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(InputError, match=r"'Conv3d'.*Conv2d, ConvTranspose2d.*TwoLevelBottleneck\.$"):
+def test_an_unknown_name_is_refused_with_the_nearest_and_the_known_ones():
+    with pytest.raises(InputError, match=r"'Conv3d'.*did you mean 'Conv2d'\?.*ConvTranspose2d.*TwoLevelBottleneck\.$"):
         command(scratch.commands.gradcheck, "Conv3d")
+    with pytest.raises(InputError, match=r"unknown model 'vea'.*'vae'"):
+        command(scratch.commands.gradcheck, "--model", "vea")
+
+
+@pytest.mark.parametrize("module", [scratch.commands.gradcheck, torch_ref.gradcheck])
+@pytest.mark.parametrize("old, new, says", [
+    ("self.column_sums(dy)", "dy", "bias has shape (3,), its gradient (5, 3)"),
+    ("self.weight.value.T", "self.weight.value", "ValueError in backward, scratch/layers/linear.py:"),
+])
+def test_a_wrong_shape_or_an_exception_is_a_row_and_the_table_goes_on(capsys, module, old, new, says):
+    with planted(Mistake("Linear", "scratch.layers.linear.Linear.backward", old, new, "", "")):
+        assert command(module, "Linear", "Tanh") == 1
+        printed = capsys.readouterr().out
+        assert command(module, "Linear", "Tanh", "--json") == 1
+        rows = json.loads(capsys.readouterr().out)["rows"]
+    assert f"FAILED: {says}" in printed and printed.count(says) >= 2  # in the table, and below it
+    assert [row["ok"] for row in rows if row["name"] == "Tanh"] == [True]
+    assert any(says in row["reason"] for row in rows)
+
+
+def test_failures_stand_under_the_table_with_what_they_look_like_and_where(capsys):
+    mistake = Mistake("Linear", "scratch.layers.linear.Linear.backward", "x.T @ dy", "2 * x.T @ dy", "", "")
+    with planted(mistake):
+        assert command(scratch.commands.gradcheck, "Linear") == 1
+        below = capsys.readouterr().out.split("\n\n")[1]
+        assert command(scratch.commands.gradcheck, "Linear", "--json") == 1
+        (row, _) = [row for row in json.loads(capsys.readouterr().out)["rows"] if not row["ok"]]
+    assert "Linear weight 4×3: wrong, finite differences " in below
+    assert "looks like twice the right gradient: the ratio is 2.000 at every coordinate" in below
+    assert "Linear.backward, scratch/layers/linear.py:" in below
+    assert row["finding"]["kind"] == "factor" and row["finding"]["text"].startswith("looks like twice")
+    assert row["where"].startswith("Linear.backward, scratch/layers/linear.py:")
+
+
+# --- whole models -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("system", sorted(scratch.bottlenecks.bottleneck.Bottleneck.systems))
+def test_a_whole_model_is_checked_in_every_parameter_and_the_image(system):
+    rows = run_model(system)
+    assert all(row.ok for row in rows), [row.tensor for row in rows if not row.ok]
+    assert rows[0].tensor == "image" and len(rows) > 10
+    assert {row.tensor.partition(".")[0] for row in rows[1:]} >= {"encoder", "bottleneck", "decoder"}
+
+
+def test_the_part_of_a_model_that_is_wrong_is_named():
+    with planted(Mistake("Linear", "scratch.layers.linear.Linear.backward", "x.T @ dy", "x.T @ dy / len(x)", "", "")):
+        failed = {row.tensor: row for row in run_model("vae") if not row.ok}
+    assert failed.keys() == {"bottleneck.mu.weight", "bottleneck.logvar.weight", "bottleneck.expand.weight"}
+    row = failed["bottleneck.mu.weight"]
+    assert "1/N of the right gradient" in str(row.finding) and "⅓" not in str(row.finding)
+    assert row.where.startswith("in bottleneck.mu: Linear.backward, scratch/layers/linear.py:")
+
+
+def test_a_term_of_a_model_that_is_forgotten_is_named():
+    mistake = Mistake("x", "scratch.bottlenecks.gaussian.GaussianBottleneck.backward", "dlogvar + dlogvar_kl",
+                      "dlogvar", "", "")
+    with planted(mistake):
+        failed = {row.tensor: row for row in run_model("vae") if not row.ok}
+    assert "without the share of kl" in str(failed["bottleneck.logvar.weight"].finding)
+    assert "GaussianBottleneck.backward" in failed["bottleneck.logvar.weight"].where
+
+
+def test_the_command_checks_whole_models(capsys):
+    assert command(scratch.commands.gradcheck, "--model", "ae", "--json") == 0
+    assert {row["name"] for row in json.loads(capsys.readouterr().out)["rows"]} == {"ae"}
+    with pytest.raises(InputError, match="one of them"):
+        command(scratch.commands.gradcheck, "Linear", "--model", "ae")
 
 
 def test_a_class_of_the_same_name_in_another_package_is_no_twin():

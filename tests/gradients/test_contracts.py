@@ -1,4 +1,4 @@
-"""The contracts of every forward/backward pair, apart from its mathematics (DESIGN, section 3)."""
+"""The contracts of every forward/backward pair, apart from its mathematics."""
 
 import numpy as np
 import pytest

@@ -70,7 +70,7 @@ def test_gaussian(feature_shape, n, latent_dim, seed):
 
 
 def test_backward_uses_the_noise_that_forward_drew():
-    """DESIGN trap 2: with fresh noise in backward, the output would be right and the gradient of logvar wrong."""
+    """With fresh noise in backward, the output would be right and the gradient of logvar wrong."""
     rng = np.random.default_rng(0)
     ours = bottlenecks.GaussianBottleneck((2, 2, 3), 4, dtype=np.float64, rng=rng)
     theirs = torch_bottleneck("GaussianBottleneck", (2, 2, 3), 4)
@@ -170,7 +170,7 @@ def test_the_straight_through_gradient_arrives_unchanged():
 
 
 def test_each_term_moves_its_own_side():
-    """DESIGN traps 3 and 4: β scales the commitment term. The codebook's gradient does not change and is not zero."""
+    """β scales the commitment term. The codebook's gradient does not change and is not zero."""
     found = {}
     for beta in (0.0, 0.25, 1.0):
         ours, theirs, dq = quantizer_gradients({"codebook": 1.0, "commitment": beta})
@@ -185,7 +185,7 @@ def test_each_term_moves_its_own_side():
 
 
 def test_the_reversed_straight_through_line_quantizes_nothing():
-    """DESIGN trap 11: the article prints z_q + (z − z_q).detach(), and computes both extra losses behind it."""
+    """The article prints z_q + (z − z_q).detach(), and computes both extra losses behind it."""
     ours, theirs = quantizers(0)
     z = np.random.default_rng(1).standard_normal((4, 3, 2, 3))
     z_torch = to_torch(z)
@@ -209,7 +209,7 @@ def test_the_reversed_straight_through_line_quantizes_nothing():
 
 
 def check_search(z, codebook, rounding, held=vector_quantizer.HELD):
-    """DESIGN trap 16: compare distances first, then the indices wherever no other code is as near up to rounding."""
+    """Compare distances first, then the indices wherever no other code is as near up to rounding."""
     exact = ((z[:, None].astype(np.longdouble) - codebook[None]) ** 2).sum(-1)
     quantizer = torch_quantizers.VectorQuantizer(*codebook.shape, "normal", dtype=torch.from_numpy(codebook).dtype)
     quantizer.codebook.data = torch.from_numpy(codebook)

@@ -35,7 +35,7 @@ def trainers(changes, dtype=np.float64):
     """Scratch's trainer and torch's, of the same VQ-VAE with the same weights.
 
     The last bias before the latents is raised. If a ReLU removed all features, latents would be equal, and so would
-    codes that restart from them. Rounding would then choose between equal codes (DESIGN trap 16).
+    codes that restart from them. Rounding would then choose between equal codes.
     """
     options = {**TINY, "likelihood": "squared_error", **ADAM, **changes}
     ours = build("vqvae", SHAPE, options, dtype=dtype, rng=np.random.default_rng(0))
@@ -177,7 +177,7 @@ def hard_counts(z, e):
 
 
 def test_the_entropy_of_hard_counts_has_no_gradient_and_is_no_number_once_a_code_is_unused():
-    """DESIGN traps 7 and 15, shown by autograd: −Σ p log p of the counts, as articles write it."""
+    """Shown by autograd: −Σ p log p of the counts, as articles write it."""
     torch.manual_seed(0)
     z, e = torch.randn(400, 3, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
     z.requires_grad_(), e.requires_grad_()
@@ -200,7 +200,7 @@ def test_the_entropy_of_hard_counts_has_no_gradient_and_is_no_number_once_a_code
 
 
 def test_the_line_as_printed():
-    """DESIGN trap 11: no loss but the reconstruction, nothing for the encoder, and the decoder's gradient for codes."""
+    """No loss but the reconstruction, nothing for the encoder, and the decoder's gradient for codes."""
     ours, theirs = (side.model for side in trainers({"straight_through": "reversed"}))
     x = some_images(6)
     output, _ = ours.forward(x)

@@ -116,7 +116,7 @@ def test_pooling_takes_and_refuses_what_pytorch_does(kernel, stride, padding, di
 
 
 def test_every_size_that_a_strided_convolution_maps_to_one_can_be_returned_to():
-    """DESIGN trap 10: stride 3 maps three heights to one; output_padding says which of them the transpose returns."""
+    """Stride 3 maps three heights to one; output_padding says which of them the transpose returns."""
     for height in (7, 8, 9):
         x = np.ones((1, height, 7, 2), np.float32)
         y = layers.Conv2d(2, 3, 4, 3).forward(x)

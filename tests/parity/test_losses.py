@@ -67,7 +67,7 @@ def test_reconstruction(name, dtype, bound, shape, seed):
 
 
 def test_cross_entropy_far_out():
-    """DESIGN trap 9: computed from clipped probabilities, the loss would be NaN or capped, and the gradient zero."""
+    """Computed from clipped probabilities, the loss would be NaN or capped, and the gradient zero."""
     logits = np.array([[-1e4, -800.0, -40.0, -0.0, 0.0, 40.0, 800.0, 1e4]])
     for target in (0.0, 0.25, 1.0):
         x = np.full_like(logits, target)
@@ -117,7 +117,7 @@ def test_categorical_kl(n, positions, codes, seed):
 @drawn
 @given(st.integers(1, 6), st.integers(1, 6), seeds)
 def test_gaussian_kl(n, size, seed):
-    """Both sides against torch.distributions, which takes σ, not log σ² (DESIGN trap 1)."""
+    """Both sides against torch.distributions, which takes σ, not log σ²."""
     rng = np.random.default_rng(seed)
     mu, logvar = rng.standard_normal((2, n, size))
     upstream = float(rng.uniform(0.5, 2))
@@ -150,7 +150,7 @@ def test_reparameterize(n, size, seed):
 
 
 def test_the_samples_have_the_mean_and_the_variance_asked_for():
-    """DESIGN trap 1: with σ = exp(logvar) gradients still agree with autograd, and only the variance is wrong."""
+    """With σ = exp(logvar) gradients still agree with autograd, and only the variance is wrong."""
     draws = 200_000
     mu, logvar = np.array([-1.0, 0.0, 3.0]), np.array([-2.0, 0.0, 1.5])
     eps = np.random.default_rng(0).standard_normal((draws, 3))
@@ -163,7 +163,7 @@ def test_the_samples_have_the_mean_and_the_variance_asked_for():
 @drawn
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=40))
 def test_perplexity_of_counts_with_unused_codes(indices):
-    """DESIGN trap 15: 0 log 0 is 0, not NaN."""
+    """0 log 0 is 0, not NaN."""
     counts = code_counts(np.array(indices), 9)
     assert counts.tolist() == [indices.count(code) for code in range(9)]
     entropy = torch.distributions.Categorical(torch.tensor(counts) / len(indices)).entropy()

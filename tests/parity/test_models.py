@@ -86,7 +86,7 @@ def test_outputs_terms_and_gradients(model, image_shape, likelihood, dtype, boun
 @each_likelihood
 @each_model
 def test_a_batch_twice_over_has_the_same_loss_and_gradients(model, likelihood):
-    """DESIGN trap 5: every term is an average over the batch, so none of them grows with it."""
+    """Every term is an average over the batch, so none of them grows with it."""
     ours, theirs, x = twins(model, likelihood=likelihood)
     noise = noise_for(ours, len(x))
     twice = None if noise is None else np.concatenate([noise, noise])
@@ -100,7 +100,7 @@ def test_a_batch_twice_over_has_the_same_loss_and_gradients(model, likelihood):
 
 
 def test_the_weights_of_the_terms():
-    """The loss of each model, written out: the same numbers on both sides. DESIGN trap 3: β weighs the commitment.
+    """The loss of each model, written out: the same numbers on both sides. β weighs the commitment.
     """
     for side in (0, 1):
         assert twins("ae")[side].weights == {"reconstruction": 1}
@@ -131,7 +131,7 @@ def test_the_vqvaes_loss_is_the_article_s_mean_over_elements():
 @each_likelihood
 @each_model
 def test_encode_decode_reconstruct(model, likelihood):
-    """DESIGN trap 8: all of them deterministic."""
+    """All of them deterministic."""
     ours, theirs, x = twins(model, likelihood=likelihood)
     latents, latents_torch = ours.encode(x), theirs.encode(to_torch(x))
     assert isinstance(latents, list) == isinstance(latents_torch, list) == (model == "vqvae2")

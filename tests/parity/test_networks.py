@@ -102,7 +102,7 @@ def test_the_usual_vae_of_mnist():
 
 @pytest.mark.parametrize("name, options", [(name, options) for name, options in NETWORKS.items() if "norm" in options])
 def test_where_there_is_a_norm_only_the_last_layer_of_a_network_has_a_bias(name, options):
-    """A norm would remove most of the bias again, and has one of its own (DESIGN trap 14)."""
+    """A norm would remove most of the bias again, and has one of its own."""
     for side in twins("vae", (16, 24, 3), **options)[:2]:
         state = side.state_dict()
         networks = [key for key in state if key.startswith(("encoder", "decoder"))]

@@ -137,7 +137,7 @@ def test_too_few_codes_in_use_are_a_failure(monkeypatch, images):
 
 
 def test_a_gradient_that_vanishes_is_measured_against_the_others():
-    """DESIGN trap 14: a gradient that is truly zero holds only rounding. There alone the scale is the model's largest.
+    """A gradient that is truly zero holds only rounding. There alone the scale is the model's largest.
     """
     theirs = {"weight": np.array([2.0, 1.0]), "before a norm": np.array([1e-17, 0.0]), "small": np.array([1e-6, 1e-9])}
     ours = {"weight": np.array([2.0, 1.0]), "before a norm": np.array([3e-17, 0.0]), "small": np.array([1.1e-6, 1e-9])}
@@ -298,7 +298,7 @@ def test_state_before_the_first_step_is_zeros_in_the_parameters_shapes():
 
 
 def test_evaluation_changes_nothing_and_its_squared_error_is_of_the_mean():
-    """DESIGN trap 8: the terms draw z with the given noise, the reconstruction does not."""
+    """The terms draw z with the given noise, the reconstruction does not."""
     _, trainer = trainers("vae")
     x = some_images(8)
     before = trainer.state()

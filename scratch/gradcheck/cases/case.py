@@ -59,15 +59,15 @@ def add(make, operation, shape, *arguments):
     CASES.extend(Case(name, chosen, shape, make, kind=kind) for chosen in arguments or [{}])
 
 
-def numbers_in(arguments):
+def numbers_in(settings):
     """{name: number} of the arguments that may stand as a factor in a gradient; of a kernel its number of elements."""
-    found = {name: value for name, value in arguments.items()
+    found = {name: value for name, value in settings.items()
              if isinstance(value, int | float) and not isinstance(value, bool)
              and not name.startswith(("in_", "out_", "kernel", "stride", "padding", "dilation", "scale", "num_"))}
     for name, words in (("kernel_size", "elements of the kernel"), ("scale_factor", "copies of a pixel"),
                         ("stride", "strides")):
-        if name in arguments:
-            value = arguments[name]
+        if name in settings:
+            value = settings[name]
             found[words] = math.prod(value) if isinstance(value, tuple) else value**2
     return found
 

@@ -23,7 +23,9 @@ HYPOTHESES = (  # the simplest first
     order.flipped,
     order.transposed,
     parts.right_in_a_part,
+    parts.wrong_signs,
     factors.array_factor,
+    factors.power,
     sums.not_summed,
     sums.summed_too_far,
     order.reshaped,
@@ -39,7 +41,7 @@ SIMPLE = STEP * HYPOTHESES.index(terms.of_difference)  # ranks below are hypothe
 
 
 def looks_like(claimed, expected, *, arrays=None, upstream=None, constants=None, terms=None, others=None, name="",
-               precision=PRECISION):
+               precision=PRECISION, **more):
     """What the claimed gradient looks like, as a Finding; None if it is right, or if no hypothesis fits.
 
     claimed, expected   the gradient to judge, and the right one; their shapes may differ
@@ -50,15 +52,22 @@ def looks_like(claimed, expected, *, arrays=None, upstream=None, constants=None,
     terms               {name: the share of this term in the right gradient}; they tell which one is missing or doubled
     others              {name of another tensor: its right gradient}, for gradients that were exchanged
     name                the name of the tensor
+    more                further numbers and arrays by name, as among constants and arrays: N=5, eps=eps
     precision           how near counts as equal, relative to the largest number: 1e-6 suits a right gradient from
                         finite differences, 1e-9 an exact one
 
     str() of a Finding is a sentence: "looks like twice the right gradient: the ratio is 2.000 at every coordinate".
     """
-    found = explanations(Comparison(
-        np.asarray(claimed, float), np.asarray(expected, float), arrays or {}, upstream or {}, constants or {},
-        terms or {}, others or {}, name, precision))
-    return simplest(found)
+    claimed, expected = np.asarray(claimed, float), np.asarray(expected, float)
+    arrays = {**(arrays or {}), **{key: value for key, value in more.items() if np.ndim(value)}}
+    constants = {**(constants or {}), **{key: value for key, value in more.items() if not np.ndim(value)}}
+    for axis, length in enumerate(expected.shape):  # named only where nothing else has this value
+        if length > 4 and length not in constants.values():
+            constants[f"length of axis {axis}"] = length
+    if expected.size > 4 and expected.size not in constants.values():
+        constants["number of elements"] = expected.size
+    return simplest(explanations(Comparison(
+        claimed, expected, arrays, upstream or {}, constants, terms or {}, others or {}, name, precision)))
 
 
 def explanations(comparison):
@@ -66,7 +75,7 @@ def explanations(comparison):
     if not np.isfinite(comparison.claimed).all() or not np.isfinite(comparison.expected).all():
         return []
     found = list(factors.single_precision(comparison))
-    if comparison.is_right() or not largest(comparison.expected) and not largest(comparison.claimed):
+    if comparison.is_right() or (not largest(comparison.expected) and not largest(comparison.claimed)):
         return found
     for at, hypothesis in enumerate(HYPOTHESES):
         for one in hypothesis(comparison):

@@ -1,6 +1,7 @@
 """The right gradient times a number, or times an array that the operation knows."""
 
 import math
+import re
 from itertools import combinations
 
 import numpy as np
@@ -10,12 +11,14 @@ from scratch.gradcheck.diagnosis.comparison import Finding, in_words, largest
 PLAIN = {2.0: "twice", 0.5: "½ of", -1.0: "the opposite of", -2.0: "−2 times", -0.5: "−½ times", 3.0: "3 times",
          1 / 3: "⅓ of", 4.0: "4 times", 0.25: "¼ of", -4.0: "−4 times", -0.25: "−¼ times"}
 POWERS = {1: "{}", -1: "1/{}", 2: "{}²", -2: "1/{}²", 0.5: "√{}", -0.5: "1/√{}"}
+SIZES = (  # named only where no plain number fits
+    "channels of", "positions of", "elements of an example", "length of axis", "number of elements")
 NEAR = 1e-6
 
 
 def power_of(name, power):
     """("n − 1", -1) as "1/(n − 1)"."""
-    compound = any(sign in name for sign in " ·/−") and not name.startswith(("exp(", "∂")) or name.startswith("∂")
+    compound = (any(sign in name for sign in " ·/−") and not name.startswith(("exp(", "∂"))) or name.startswith("∂")
     return POWERS[power].format(f"({name})" if compound and power != 1 else name)
 
 
@@ -33,8 +36,9 @@ def names_of(factor, constants):
     simple = {power_of(name, power): value**power for name, value in known.items() for power in (1, -1)}
     found += [(sign + words, 0) for words, value in simple.items() for sign, s in (("", 1), ("−", -1))
               if math.isclose(factor, s * value, rel_tol=NEAR)]
+    plain = [(words, level) for words, level in found if not any(size in words for size in SIZES)]
     if found:
-        return found
+        return plain or found
     compound = {}
     for words, value in simple.items():
         for times, factor_words in ((2, "2·"), (0.5, "½·"), (4, "4·"), (0.25, "¼·")):
@@ -52,17 +56,16 @@ def names_of(factor, constants):
 def phrase(words):
     """ "½ of" as "½ of the right gradient"; "N" as "N times the right gradient"."""
     if words in PLAIN.values():
-        return "the right gradient with the opposite sign" if words == "the opposite of" else f"{words} the right gradient"
-    return f"{words} of the right gradient" if words.lstrip("−").startswith("1/") else f"{words} times the right gradient"
+        return "the right gradient with the opposite sign" if words == PLAIN[-1.0] else f"{words} the right gradient"
+    times = "of" if words.lstrip("−").startswith("1/") else "times"
+    return f"{words} {times} the right gradient"
 
 
 def constants_in(words, constants):
     """ "; N = 5" for the constants that the words name."""
-    bare = words.replace("√", "·").replace("²", "·").replace("(", "·").replace(")", "·").replace("−", "·")
-    named = [name for name in constants if name in words and (name in bare.replace("/", "·").split("·") or " " in name)]
-    return "".join(f"; {name} = {in_words(float(constants[name])).rstrip('0').rstrip('.')}"
-                   if float(constants[name]) == int(constants[name]) else f"; {name} = {in_words(float(constants[name]))}"
-                   for name in named)
+    bare = re.split(r"[√²()−/·]+", words)
+    return "".join(f"; {name} = {int(value) if value == int(value) else in_words(float(value))}"
+                   for name, value in constants.items() if name in bare)
 
 
 def best_factor(claimed, candidate):
@@ -112,6 +115,10 @@ def constant_factor(c):
                       f"{evidence}, which is ∂L/∂{name}")
     if left_out or squared:
         return
+    for words, norm in (("divided by its norm", np.linalg.norm(c.expected)), ("divided by its largest number", largest(
+            c.expected)), ("divided by the sum of its numbers", float(np.sum(c.expected)))):
+        if c.claimed.size > 2 and math.isclose(abs(factor * norm), 1, rel_tol=NEAR):
+            yield Finding("factor", f"the right gradient {words}", evidence, 0.2)
     names = names_of(factor, c.constants)
     if len([1 for _, level in names if level]) > 3:  # chance: a number with many explanations has none
         names = []
@@ -119,6 +126,27 @@ def constant_factor(c):
         yield Finding("factor", phrase(words), evidence + constants_in(words, c.constants), 0.5 * level)
     if c.claimed.size > 1:
         yield Finding("factor", f"{in_words(factor)} times the right gradient", evidence, 1)
+
+
+def power(c):
+    """The right derivative squared, or its square root."""
+    if not c.same_shape or c.claimed.size < 8:
+        return
+    weights = [u for u in c.upstream.values() if np.shape(u) == c.claimed.shape]
+    if len(weights) > 1 or (weights and np.min(np.abs(weights[0])) < 1e-9):
+        return
+    weight = weights[0] if weights else np.ones(c.claimed.shape)
+    right = c.expected / weight
+    for exponent, words in ((2.0, "squared"), (0.5, "replaced by its square root"), (3.0, "cubed"),
+                            (-1.0, "inverted")):
+        if (exponent != int(exponent) and (right < 0).any()) or (exponent < 0 and np.min(np.abs(right)) < 1e-9):
+            continue
+        candidate = weight * right**exponent
+        for sign in (1, -1):
+            if c.fits(sign * candidate):
+                yield Finding("power", f"the right gradient with the operation's derivative {words}"
+                              + (" and of the opposite sign" if sign < 0 else ""),
+                              f"the power {exponent:g} of it gives every coordinate".replace("-", "−"), sign < 0)
 
 
 def derived(arrays):

@@ -79,7 +79,8 @@ def formula(values, known, weight, precision):
 def in_words(terms, scale):
     """[("1", 2.0), ("y", −2.0)] over 2 as "1 − y"; "" if a number is not one of the usual."""
     text = ""
-    for name, number in sorted(((name, number / scale) for name, number in terms), key=lambda term: term[1] < 0):
+    scaled = [(name, number / scale) for name, number in terms]
+    for name, number in sorted(scaled, key=lambda term: (term[1] < 0, term[0] != "1")):
         size = next((words for value, words in NICE.items() if math.isclose(abs(number), value, rel_tol=1e-5)), None)
         if size is None:
             return ""
@@ -107,8 +108,6 @@ def of_elements(c):
     if not claimed:
         return
     right = sorted(right, key=lambda term: (term[0] == "1", term[0]))
-    order = [name for name, _ in right]
-    claimed = sorted(claimed, key=lambda term: (order.index(term[0]) if term[0] in order else -1, term[0] == "1", term[0]))
     scale = 1.0 if weights else right[0][1]
     texts = in_words(claimed, scale), in_words(right, scale)
     if all(texts) and texts[0] != texts[1]:

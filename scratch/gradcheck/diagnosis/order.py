@@ -32,7 +32,7 @@ def transposed(c):
         if order == tuple(range(ndim)) or tuple(c.expected.shape[a] for a in order) != c.claimed.shape:
             continue
         candidate = c.expected.transpose(order)
-        what = "the right gradient transposed" if ndim == 2 else f"the right gradient with its axes in the order {order}"
+        what = f"the right gradient {'transposed' if ndim == 2 else f'with its axes in the order {order}'}"
         shapes = "" if c.same_shape else f"; its shape is {shape_in_words(c.claimed.shape)}, that of the tensor " \
                                          f"{shape_in_words(c.expected.shape)}"
         if c.fits(candidate):

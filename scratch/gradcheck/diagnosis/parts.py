@@ -23,7 +23,7 @@ def places(mask, c):
             elif len(chosen) == length - 1:
                 left = np.flatnonzero(~line[:, 0])[0]
                 index = {0: "the first index", length - 1: "the last index"}.get(left, f"index {left}")
-                yield f"but for {index} of axis {axis}"
+                yield f"everywhere but at {index} of axis {axis}"
             else:
                 yield f"at the indices {', '.join(map(str, chosen[:8]))} of axis {axis}"
     if words := border(mask):
@@ -85,7 +85,8 @@ def in_a_part(c, right, words, rank):
         return
     expected, claimed = c.expected[wrong], c.claimed[wrong]
     factor = best_factor(claimed, expected)
-    if np.abs(factor * expected - claimed).max() <= c.close and (count >= 2 or plain) and np.abs(expected).max() > c.close:
+    fits = np.abs(factor * expected - claimed).max() <= c.close
+    if fits and (count >= 2 or plain) and np.abs(expected).max() > c.close:
         known = next((w for number, w in PLAIN.items() if math.isclose(factor, number, rel_tol=1e-5)), "")
         what = {"the opposite of": "with the opposite sign"}.get(known, f"times {in_words(factor)}")
         yield Finding("part", f"the right gradient, but {what} {words or 'in a part of it'}",
@@ -97,6 +98,31 @@ def in_a_part(c, right, words, rank):
                       f"the others are right", rank)
 
 
+def wrong_signs(c):
+    """The right sizes with other signs, or the right signs with one size, or sizes that are cut off."""
+    if not c.same_shape or c.claimed.size < 6:
+        return
+    size = np.abs(c.expected)
+    if np.abs(np.abs(c.claimed) - size).max() <= c.close:
+        count = int((np.abs(c.claimed - c.expected) > c.close).sum())
+        if count >= LEAST and (c.claimed >= -c.close).all():
+            yield Finding("sign", "the absolute value of the right gradient",
+                          f"no coordinate is negative; {count} of {c.claimed.size} should be", 0)
+        if count >= LEAST:
+            yield Finding("sign", "the right gradient with the opposite sign at some coordinates",
+                          f"every size is right; at {count} of {c.claimed.size} coordinates the sign is not", 1)
+    clear = size > 100 * c.close
+    height = np.abs(c.claimed[clear])
+    if clear.sum() >= 6 and np.ptp(height) <= c.close < 0.01 * height.max() and np.ptp(size[clear]) > 0.1 * size.max():
+        if len(set(np.sign(c.claimed[clear] * c.expected[clear]))) == 1 and len(set(np.sign(c.expected[clear]))) == 2:
+            yield Finding("sign", "the sign of the right gradient times one number",
+                          f"every coordinate is ± {in_words(float(height.max()))}", 0)
+    top = float(np.abs(c.claimed).max())
+    if LEAST <= (size > top + c.close).sum() < c.claimed.size and c.fits(np.clip(c.expected, -top, top)):
+        yield Finding("sign", f"the right gradient clipped to ± {in_words(top)}",
+                      f"{int((size > top + c.close).sum())} of {c.claimed.size} coordinates are cut off", 0)
+
+
 def right_in_a_slab(c):
     """Right at some indices of an axis and wrong at the others, in no way that is known."""
     if not c.same_shape or c.claimed.size < 6:
@@ -106,5 +132,5 @@ def right_in_a_slab(c):
     if not LEAST <= wrong.sum() <= wrong.size - LEAST or shown.sum() < LEAST:
         return
     for at, words in enumerate(places(wrong, c)):
-        yield Finding("part", f"the right gradient, but wrong {words}", f"{int(wrong.sum())} of {wrong.size} "
+        yield Finding("part", f"a gradient that is wrong {words}", f"{int(wrong.sum())} of {wrong.size} "
                       f"coordinates are wrong, the others are right", 0.01 * at)

@@ -55,20 +55,20 @@ def of_upstream(c):
         if u.ndim == 0 or u.ndim > 5:
             continue
         if c.same_shape and c.fits(u):
-            yield Finding("upstream", f"the upstream gradient ∂L/∂{name} itself: the operation's own derivative is left "
-                          f"out", f"every coordinate is that of ∂L/∂{name}")
+            yield Finding("upstream", f"the upstream gradient ∂L/∂{name} itself: the operation's own derivative is "
+                          f"left out", f"every coordinate is that of ∂L/∂{name}")
         if c.same_shape and c.fits(-u):
             yield Finding("upstream", f"the upstream gradient ∂L/∂{name} with the opposite sign: the operation's own "
                           f"derivative is left out", f"every coordinate is minus that of ∂L/∂{name}")
         for axes in axis_sets(u.ndim):
             if all(u.shape[axis] == 1 for axis in axes):
                 continue
-            for words, reduce in (("sum", np.sum), ("mean", np.mean)):
+            for words, reduce in (("sum", np.sum), ("mean", np.mean), ("maximum", np.max), ("minimum", np.min)):
                 total = reduce(u, axis=axes)
                 if c.fits(total) or (total.size == c.claimed.size and c.fits(total.reshape(c.claimed.shape))):
                     shape = "" if c.same_shape else f"; its shape is {shape_in_words(c.claimed.shape)}, that of the " \
                                                     f"tensor {shape_in_words(c.expected.shape)}"
-                    yield Finding("sum", f"the {words} of ∂L/∂{name} over {axes_in_words(axes)}, which are not the "
-                                  f"right axes" if len(axes) > 1 else f"the {words} of ∂L/∂{name} over "
-                                  f"{axes_in_words(axes)}, which is not the right axis",
+                    instead = ("in place of a sum" if words in ("maximum", "minimum") else
+                               "which are not the right axes" if len(axes) > 1 else "which is not the right axis")
+                    yield Finding("sum", f"the {words} of ∂L/∂{name} over {axes_in_words(axes)}, {instead}",
                                   f"every number of it is that {words}{shape}", 0.1 * len(axes))

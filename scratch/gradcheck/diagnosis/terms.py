@@ -51,11 +51,12 @@ def of_terms(c):
         return
     wrong = [weight_in_words(factor, name, c) for factor, name in zip(found, shares, strict=True)
              if not math.isclose(factor, 1, rel_tol=1e-5)]
-    if not wrong or len(wrong) == len(shares) > 1 and np.ptp(found) < 1e-5:
+    if not wrong or (len(wrong) == len(shares) > 1 and np.ptp(found) < 1e-5):
         return
-    numbers = ", ".join(f"{in_words(0.0 if abs(factor) < 1e-6 else factor)} · {name}" for factor, name in zip(found, shares, strict=True))
-    yield Finding("terms", f"the right gradient {' and '.join(wrong)}", f"it is the sum of {numbers} at every coordinate",
-                  0.2 * (len(wrong) - 1))
+    rounded = np.where(np.abs(found) < 1e-6, 0.0, found)
+    numbers = ", ".join(f"{in_words(factor)} · {name}" for factor, name in zip(rounded, shares, strict=True))
+    yield Finding("terms", f"the right gradient {' and '.join(wrong)}",
+                  f"it is the sum of {numbers} at every coordinate", 0.2 * (len(wrong) - 1))
 
 
 def plus_upstream(c):
@@ -101,6 +102,15 @@ def of_difference(c):
             yield Finding("difference", f"the right gradient with a multiple of {name} missing or too many",
                           f"the difference is {shown} · {name} at every coordinate", 1 + (name not in c.arrays))
     for axes in axes_of[::-1]:
+        if len(axes) == d.ndim or np.prod([d.shape[a] for a in axes]) < 5:
+            continue
+        for name, q in c.like_claimed(c.arrays).items():
+            if q.shape == d.shape and (found := along_a_line(d, q, axes, c.close)):
+                yield Finding("difference", f"the right gradient with sums or means over {axes_in_words(axes)} missing "
+                              f"or wrong", f"the difference is {found} {name}, with numbers a and b that are the same "
+                              f"along {axes_in_words(axes)}", 2)
+                return
+    for axes in axes_of[::-1]:
         if len(axes) == d.ndim:
             continue
         for name, q in c.like_claimed(c.arrays).items():
@@ -114,3 +124,12 @@ def of_difference(c):
                               f"missing or wrong", f"the difference is {name} times a number that is the same along "
                               f"{axes_in_words(axes)}", 3)
                 return
+
+
+def along_a_line(d, q, axes, close):
+    """ "a + b ·" if the difference is a + b q with a and b the same along the axes; "" if it is not."""
+    centred = q - q.mean(axis=axes, keepdims=True)
+    squares = (centred * centred).sum(axis=axes, keepdims=True)
+    slope = (d * centred).sum(axis=axes, keepdims=True) / np.where(squares > 0, squares, 1)
+    rest = d - slope * centred
+    return "a + b ·" if largest(rest - rest.mean(axis=axes, keepdims=True)) <= close else ""

@@ -17,6 +17,14 @@ Shapes: mu, logvar (Z,), z (S, Z), f(z) (S,): one value for each draw; score_mu,
 
 Where to begin: differentiate log q by mu, and by logvar, with z held fixed. Here z is a number that was drawn, not a
 function of mu: this is what differs from the reparameterization. For the second, 1/σ² is exp(−logvar).
+
+In numbers, mu = 1, σ² = 4 and f(z) = z². The draw z = 5 has the scores 1 for mu and 1.5 for logvar, and the draw z = 1
+has 0 and −0.5. So dmu = (25 · 1 + 1 · 0) / 2 and dlogvar = (25 · 1.5 − 1 · 0.5) / 2:
+
+    >>> z = np.array([[5.0], [1.0]])
+    >>> gradients = score_function(np.array([1.0]), np.array([np.log(4)]), z, lambda z: np.sum(z**2, axis=1))
+    >>> [gradient.round(12).tolist() for gradient in gradients]
+    [[12.5], [18.5]]
 """
 
 import numpy as np

@@ -68,14 +68,16 @@ plant(
     ("noise of another draw, of a fixed seed", "self.save(sigma_eps)",
      "self.save(array_module(mu).exp(0.5 * logvar) * np.random.default_rng(7).standard_normal(mu.shape))",
      "another draw"),
+    ("z written over the array that was saved", "self.save(sigma_eps)",
+     "self.save(sigma_eps); sigma_eps += mu; z = sigma_eps", "changed in place after it was saved"),
     ("ε saved without σ", "self.save(sigma_eps)", "self.save(eps)", "without its factor σ"),
     ("σ saved without ε", "self.save(sigma_eps)", "self.save(array_module(mu).exp(0.5 * logvar))",
      "for eps = 1|without its factor eps"),
     ("z saved in place of σ ε", "self.save(sigma_eps)", "self.save(z)", "mu"),
-    ("no noise at all", "z, sigma_eps = self.formula(mu, logvar, eps)", "z, sigma_eps = self.formula(mu, logvar, 0 * eps)",
+    ("no noise at all", "self.formula(mu, logvar, eps)", "self.formula(mu, logvar, 0 * eps)",
      "do(es)? not depend on the noise"),
-    ("the noise of another example", "self.save(sigma_eps)", "self.save(array_module(mu).exp(0.5 * logvar) * eps[::-1])",
-     "for eps flipped along axis 0"),
+    ("the noise of another example", "self.save(sigma_eps)",
+     "self.save(array_module(mu).exp(0.5 * logvar) * eps[::-1])", "for eps flipped along axis 0"),
 )
 plant(
     "Reparameterize", "bottlenecks.gaussian.reparameterize",
@@ -89,11 +91,6 @@ plant(
     ("no gradient of σ", "self.derivative(dz, sigma_eps)", "0 * dz", "zero"),
 )
 plant(
-    "GaussianBottleneck", "bottlenecks.gaussian.GaussianBottleneck.backward",
-    ("the KL's share of logvar forgotten", "dlogvar + dlogvar_kl", "dlogvar + 0 * dlogvar_kl", "kl"),
-    ("the path through logvar forgotten", "dh = ", "dh = 0 * ", "without the share of logvar"),
-) if False else None
-plant(
     "FreeBits", "bottlenecks.free_bits.FreeBits.backward",
     ("the bound forgotten", "dfree * above", "dfree", "for λ = 0"),
     ("kl's own share forgotten", "(dkl + dfree * above)", "(dfree * above)", "without the share of kl"),
@@ -105,14 +102,16 @@ plant(
 )
 plant(
     "L1", "bottlenecks.sparse.L1.backward",
-    ("the sign forgotten", "array_module(z).sign(z) *", "abs(array_module(z).sign(z)) *", "opposite sign where z < 0|absolute|\\|z\\|"),
+    ("the sign forgotten", "array_module(z).sign(z) *", "abs(array_module(z).sign(z)) *",
+     "opposite sign where z < 0"),
     ("the batch's mean forgotten", "dl1 / len(z)", "dl1", "N times"),
     ("z in place of its sign", "array_module(z).sign(z)", "z", "factor|nothing"),
 )
 VQ = "bottlenecks.vector_quantizer.VectorQuantizer.gradients"
 plant(
     "VectorQuantizer", VQ,
-    ("the straight-through share forgotten", "self.derivative(dq,", "self.derivative(0 * dq,", "without the share of q"),
+    ("the straight-through share forgotten", "self.derivative(dq,", "self.derivative(0 * dq,",
+     "without the share of q"),
     ("the commitment forgotten", 'scale * dterms["commitment"]', "0.0", "without the share of commitment"),
     ("the commitment's weight on the codebook", '-scale * dterms["codebook"]', '-scale * dterms["commitment"]',
      "upstream gradient of commitment|∂L/∂commitment|∂L/∂codebook"),
@@ -133,7 +132,8 @@ plant(
 )
 plant(
     "VectorQuantizer", "bottlenecks.vector_quantizer.VectorQuantizer.quantize",
-    ("the straight-through line reversed", "return q, {", "q = q + (z - q); return q, {", "reversed|differs from its surrogate"),
+    ("the straight-through line reversed", "return q, {", "q = q + (z - q); return q, {",
+     "the straight-through line is reversed"),
 )
 plant(
     "UnitLength", "bottlenecks.codebook.unit_length.divided_backward",

@@ -20,7 +20,8 @@ plant(
 plant(
     "CapacityBottleneck", "bottlenecks.capacity.CapacityBottleneck.rate_backward",
     ("kl's own share forgotten", 'dterms["kl"] + self', '0 * dterms["kl"] + self', "without the share of kl"),
-    ("the target's share of the opposite sign", '+ self.target', '- self.target', "kl_gap of the opposite sign|opposite"),
+    ("the target's share of the opposite sign", '+ self.target', '- self.target',
+     "opposite sign of the share of target|kl_gap of the opposite sign"),
 )
 plant(
     "DenseBottleneck", "bottlenecks.dense.DenseBottleneck.backward",
@@ -64,7 +65,8 @@ plant(
 plant(
     "Conv2d", "layers.patches.Window.col2im",
     ("patches replaced where they overlap", "SW] += patches", "SW] = patches", "one summand"),
-    ("the first row of the kernel forgotten", "for u in range(KH)", "for u in range(1, KH)", "zero|wrong at the indices"),
+    ("the first row of the kernel forgotten", "for u in range(KH)", "for u in range(1, KH)",
+     "zero|wrong at the indices"),
     ("the stride of rows and columns exchanged in the crop", "PW : PW + W]", "PW : PW + W][:, :, ::-1]",
      "flipped along axis 2"),
     ("the padding cut off at the wrong side", "padded[:, PH : PH + H, PW : PW + W]",
@@ -72,17 +74,18 @@ plant(
      "== (N, H, W, C) else padded[:, :H, :W]", "shifted by 1|shifted"),
 )
 plant(
-    "Conv2d", CONV := "layers.conv.Conv2d.backward",
+    "Conv2d", "layers.conv.Conv2d.backward",
     ("weights read in another order", "(P.T @ dy).reshape(KH, KW, C, O)", "(P.T @ dy).reshape(C, KH, KW, O)"
      ".transpose(1, 2, 0, 3)", "another order|axes in the order"),
     ("channels and taps exchanged", "dP.reshape(N, I, J, KH, KW, C)", "dP.reshape(N, I, J, C, KH, KW)"
      ".transpose(0, 1, 2, 4, 5, 3)", "for weight (read in another order|with its axes)"),
     ("the weights of the input's gradient not transposed in space", "self.weight.value.reshape(KH * KW * C, O).T",
-     "self.weight.value.transpose(1, 0, 2, 3).reshape(KH * KW * C, O).T", "for weight (read in another order|with its axes)"),
+     "self.weight.value.transpose(1, 0, 2, 3).reshape(KH * KW * C, O).T",
+     "for weight (read in another order|with its axes)"),
 )
 plant(
     "ConvTranspose2d", "layers.conv.ConvTranspose2d.backward",
-    ("weights read in another order", "(x.T @ D).reshape(C, KH, KW, O)", "(x.T @ D).reshape(C, O, KH, KW)"
+    ("weights read in another order", "(x.T @ dP).reshape(C, KH, KW, O)", "(x.T @ dP).reshape(C, O, KH, KW)"
      ".transpose(0, 2, 3, 1)", "another order|axes in the order"),
     ("the kernel turned", "self.weight.value.reshape(C, KH * KW * O).T",
      "self.weight.value[:, ::-1, ::-1].reshape(C, KH * KW * O).T", "for weight flipped along axes 1 and 2"),

@@ -61,7 +61,7 @@ plant(
 plant(
     "Tanh", "layers.activation.tanh_backward",
     ("y in place of y²", "1 - y * y", "1 - y", "1 − y"),
-    ("1 + y²", "1 - y * y", "1 + y * y", r"y² \+ 1 in place of 1 − y²"),
+    ("1 + y²", "1 - y * y", "1 + y * y", r"1 \+ y² in place of 1 − y²"),
     ("twice", "1 - y * y", "2 - 2 * y * y", "twice"),
 )
 plant(
@@ -75,7 +75,8 @@ plant(
 )
 plant(
     "SiLU", "layers.activation.SiLU.forward",
-    ("the output saved in place of the input", "self.save(x, gate)", "self.save(x * gate, gate)", "with y where x belongs"),
+    ("the output saved in place of the input", "self.save(x, gate)", "self.save(x * gate, gate)",
+     "with y where x belongs"),
 )
 plant(
     "Flatten", "layers.shape.Flatten.backward",

@@ -18,7 +18,7 @@ MISTAKES = []
 class Mistake:
     """`old` becomes `new` in the source of `target`, such as scratch.layers.linear.Linear.backward.
 
-    case    the operation whose cases are checked
+    case    the operation whose cases are checked, up to the first that fails
     says    a regular expression that the diagnosis of a row that fails has to match
     about   the mistake in words
     """
@@ -65,7 +65,9 @@ def rewritten(function, owner, module, old, new):
     text = "\n" * (first - 2) + f"def make(__class__):\n{indented}\n    return {function.__name__}\n"
     namespace = {}
     exec(compile(text, inspect.getsourcefile(function), "exec"), module.__dict__, namespace)
-    return namespace["make"](owner)
+    wrong = namespace["make"](owner)
+    wrong.__qualname__ = function.__qualname__
+    return wrong
 
 
 @contextmanager
@@ -91,9 +93,11 @@ def planted(mistake):
 
 def judged(mistake):
     """("named", "caught", "wrong" or "missed", what the checker says) of one planted mistake."""
+    failed = []
     with planted(mistake):
-        rows = [row for case in CASES if case.name == mistake.case for row in run_case(case)]
-    failed = [row for row in rows if not row.ok]
+        for case in CASES:
+            if case.name == mistake.case and not failed:
+                failed = [row for row in run_case(case) if not row.ok]
     if not failed:
         return "missed", ""
     said = [row.diagnosis() for row in failed if row.diagnosis()]

@@ -11,14 +11,16 @@ plant(
      "flipped along axes 0 and 1"),
     ("the kernel flipped in the input's gradient", "* w[u, v, c, o]", "* w[KH - 1 - u, KW - 1 - v, c, o]",
      "for weight flipped along axes 0 and 1"),
-    ("the bias summed over the images alone", "dy.sum((0, 1, 2))", "dy.sum(0)", "before it is summed over axes 0 and 1"),
+    ("the bias summed over the images alone", "dy.sum((0, 1, 2))", "dy.sum(0)",
+     "before it is summed over axes 0 and 1"),
     ("the bias averaged", "dy.sum((0, 1, 2))", "dy.mean((0, 1, 2))", "examples and positions"),
 )
 plant(
     "Conv2d", CONV,
     ("the weight's gradient averaged over the batch", "(P.T @ dy)", "(P.T @ dy / N)", "1/N of"),
     ("the weight's gradient averaged over rows", "(P.T @ dy)", "(P.T @ dy / len(P))", "examples and positions"),
-    ("the bias averaged over the positions", "self.column_sums(dy)", "self.column_sums(dy) / (I * J)", "positions of y"),
+    ("the bias averaged over the positions", "self.column_sums(dy)", "self.column_sums(dy) / (I * J)",
+     "positions of y"),
     ("the kernel flipped up and down", "(P.T @ dy).reshape(KH, KW, C, O)", "(P.T @ dy).reshape(KH, KW, C, O)[::-1]",
      "flipped along axis 0|nothing"),
     ("the bias forgotten", "self.bias.accumulate(self.column_sums(dy))", "pass", "zero"),
@@ -37,7 +39,8 @@ plant(
      "* (tap >= 0) * dy", "at every pixel of its window"),
     ("divided among the pixels", "(winner[:, :, :, None] == tap) * dy", "(tap >= 0) / (KH * KW) * dy",
      "divided equally"),
-    ("the first pixel gets it", "winner[:, :, :, None] == tap", "0 * winner[:, :, :, None] == tap", "at the first pixel"),
+    ("the first pixel gets it", "winner[:, :, :, None] == tap", "0 * winner[:, :, :, None] == tap",
+     "at the first pixel"),
 )
 plant(
     "MaxPool2d", "layers.pooling.MaxPool2d.forward",
@@ -71,9 +74,11 @@ plant(
 )
 plant(
     "BatchNorm2d", "layers.standardize.Standardizing.standardize",
-    ("saved before it is changed in place", "y = self.scale_and_shift", "self.save(x_hat, inverse); "
-     "x_hat = x_hat.view(); self.save = lambda *_: None; y = self.scale_and_shift", "nothing"),
-) if False else None
+    ("y written over the array that was saved",
+     "y = self.scale_and_shift(x_hat, inverse, self.weight.value, self.bias.value)\n    self.save(x_hat, inverse)",
+     "x_hat *= inverse\n    self.save(x_hat, inverse)\n    x_hat *= self.weight.value\n    y = x_hat + self.bias.value",
+     "changed in place after it was saved"),
+)
 plant(
     "BatchNorm2d", "layers.standardize.Standardizing.standardize_backward",
     ("the gradients of scale and shift exchanged", "self.column_sums(with_x_hat.reshape(-1, C))",
