@@ -17,7 +17,7 @@ from scratch.bottlenecks import (
     ReversedVectorQuantizer,
     VectorQuantizer,
 )
-from scratch.layers import BatchNorm2d
+from scratch.layers import BatchNorm2d, GroupNorm, LayerNorm
 from scratch.layers.standardize import Standardizing
 
 DRAWS = 4000
@@ -168,8 +168,16 @@ def moves_its_codes(quantizer, z):
     return ""
 
 
+TOGETHER = (  # (class of a norm, (norm, y (N, H, W, C)) -> its outputs, those that are normalised together in a row)
+    (BatchNorm2d, lambda norm, y: y.reshape(-1, y.shape[-1]).T),
+    (GroupNorm, lambda norm, y: y.reshape(len(y), -1, norm.num_groups, y.shape[-1] // norm.num_groups).transpose(
+        0, 2, 1, 3).reshape(len(y) * norm.num_groups, -1)),
+    (LayerNorm, lambda norm, y: y.reshape(-1, y.shape[-1])),
+)
+
+
 def normalises(norm):
-    """With γ = 1 and β = 0, the numbers that are normalised together have mean 0 and variance 1."""
+    """With a scale of 1 and a shift of 0, the numbers that are normalised together have mean 0 and variance 1."""
     if not norm.training:
         return ""
     rng, C = np.random.default_rng(12345), norm.weight.value.size
@@ -180,8 +188,7 @@ def normalises(norm):
     finally:
         for name, part in norm.named_state().items():
             part.value[...] = kept[name]
-    together = y.reshape(-1, C).T if isinstance(norm, BatchNorm2d) else y.reshape(3, 20, norm.num_groups, -1).transpose(
-        0, 2, 1, 3).reshape(3 * norm.num_groups, -1)
+    together = next(rows for kind, rows in TOGETHER if isinstance(norm, kind))(norm, y)
     mean, variance = np.abs(together.mean(axis=1)).max(), together.var(axis=1)
     if mean > 1e-6:
         return f"numbers that are normalised together have the mean {mean:.3g}; expected is 0"
