@@ -95,8 +95,8 @@ def linear_ae(figure, colours):
     tied.text(-0.62, 0.72, "saddle", color=colours.four, fontsize=9, ha="right", va="top")
     tied.text(-0.95, -0.72, "minimum", color=colours.one, fontsize=9, ha="center", va="top")
     tied.plot(0, 0, "^", color=colours.ink, markersize=6)
-    tied.set(aspect="equal", title="decoder = encoder", xlabel="first weight", ylabel="second weight", xticks=(-1, 0, 1),
-             yticks=(-1, 0, 1))
+    tied.set(aspect="equal", title="decoder = encoder", xlabel="first weight", ylabel="second weight",
+             xticks=(-1, 0, 1), yticks=(-1, 0, 1))
 
     grid = np.linspace(-2.2, 2.2, 45)
     first, second = np.meshgrid(grid, grid)
