@@ -75,7 +75,7 @@ class Conv:
 
     def __init__(self, C, O, kernel, stride=1, padding=0):
         self.window = kernel, stride, padding
-        self.W = Param(rng.standard_normal((kernel**2 * C, O)) * (2 / (kernel**2 * C)) ** 0.5)  # ReLU halves the variance
+        self.W = Param(rng.standard_normal((kernel**2 * C, O)) * (2 / (kernel**2 * C)) ** 0.5)  # ReLU halves variance
         self.b = Param(np.zeros(O))
 
     def forward(self, x):
