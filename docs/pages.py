@@ -28,8 +28,8 @@ LINES = re.compile(r"<!-- lines: (\S+)((?: [\w.]+)+) -->")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```\n", flags=re.M | re.S)
 INLINE_MATH = re.compile(r"\$`([^`]+)`\$")
 PICTURE = re.compile(r"<picture>.*?</picture>", flags=re.S)
-NEEDS = ("This notebook is made of a page of the [lessons](../../README.md). It needs the project: `pip install -e .` in "
-         "a clone. In Colab, bring the clone along first, then run `%pip install -e FOLDER`.")
+NEEDS = ("This notebook is made of a page of the [lessons](../../README.md). It needs the project: `pip install -e .` "
+         "in a clone. In Colab, bring the clone along first, then run `%pip install -e FOLDER`.")
 NOTEBOOKS = ("2_convolution", "4_vae", "5_vqvae", "7_dvae")
 
 
