@@ -28,6 +28,8 @@ LINES = re.compile(r"<!-- lines: (\S+)((?: [\w.]+)+) -->")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```\n", flags=re.M | re.S)
 INLINE_MATH = re.compile(r"\$`([^`]+)`\$")
 PICTURE = re.compile(r"<picture>.*?</picture>", flags=re.S)
+NEEDS = ("This notebook is made of a page of the [lessons](../../README.md). It needs the project: `pip install -e .` "
+         "in a clone. In Colab, bring the clone along first, then run `%pip install -e FOLDER`.")
 NOTEBOOKS = ("2_convolution", "4_vae", "5_vqvae", "7_dvae")
 
 
@@ -127,7 +129,7 @@ def notebook(text):
     """The page as an nbformat notebook, not yet run. Code that is run becomes code, everything else becomes text."""
     import nbformat.v4
 
-    cells, prose = [], []
+    cells, prose = [nbformat.v4.new_markdown_cell(NEEDS)], []
 
     def close():
         markdown = "".join(prose).strip()
@@ -155,7 +157,8 @@ def notebook(text):
         cell.id = f"cell-{number}"
         if cell.cell_type == "markdown":
             cell.source = INLINE_MATH.sub(r"$\1$", re.sub(r"<!--.*?-->\n?", "", cell.source, flags=re.S))
-            cell.source = re.sub(r"\]\((?![a-z]+:|#)", "](../", cell.source)  # a notebook lies one folder deeper
+            if cell.source != NEEDS:  # a notebook lies one folder deeper than its page
+                cell.source = re.sub(r"\]\((?![a-z]+:|#)", "](../", cell.source)
     return nbformat.v4.new_notebook(cells=cells, metadata={
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},

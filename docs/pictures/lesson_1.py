@@ -29,20 +29,20 @@ def edge(axes, start, end, colours, value, gradient, share=0.5, apart=0.16):
 
 @picture(7.6, 3.3)
 def number_graph(figure, colours):
-    """u = w x, v = u + x, L = v² at x = 2, w = 3."""
+    """y₁ = w x, y₂ = y₁ + x, L = y₂² at x = 2, w = 3."""
     axes = figure.subplots()
     axes.set(xlim=(-0.75, 7.1), ylim=(-0.75, 2.55), aspect="equal")
     axes.axis("off")
     w, x, product, total, square, end = (0, 1.9), (0, 0), (2.1, 1.25), (4.0, 0.65), (5.55, 0.65), (7.25, 0.65)
-    for text, place in (("$w$", w), ("$x$", x), ("$\\times$", product), ("$+$", total), ("$v^2$", square)):
+    for text, place in (("$w$", w), ("$x$", x), ("$\\times$", product), ("$+$", total), ("$y_2^2$", square)):
         colour = colours.one if place in (w, x) else colours.ink
         axes.add_patch(Circle(place, RADIUS, facecolor="none", edgecolor=colour, linewidth=1.5))
         axes.text(*place, text, ha="center", va="center", color=colour, fontsize=14)
     edge(axes, w, product, colours, "3", "2 · 16 = 32")
     edge(axes, x, product, colours, "2", "3 · 16 = 48")
     edge(axes, x, total, colours, "2", "16", 0.6)
-    edge(axes, product, total, colours, "$u = 6$", "16")
-    edge(axes, total, square, colours, "$v = 8$", "2 · 8 · 1", apart=0.2)
+    edge(axes, product, total, colours, "$y_1 = 6$", "16")
+    edge(axes, total, square, colours, "$y_2 = 8$", "2 · 8 · 1", apart=0.2)
     edge(axes, square, end, colours, "$L = 64$", "1", apart=0.2)
     axes.text(0, -0.45, "48 + 16 = 64", ha="center", va="top", color=colours.two)
     axes.text(0, 2.3, "32", ha="center", va="bottom", color=colours.two)

@@ -56,10 +56,12 @@ def hourglass(figure, colours):
 
 
 def tied_loss(w, x):
-    """The mean of ‖x − (x·w) w‖² over points x, and its gradient."""
-    C = x.T @ x / len(x)
-    v = C @ w
-    return np.trace(C) - 2 * w @ v + (w @ w) * (w @ v), -4 * v + 2 * (w @ v) * w + 2 * (w @ w) * v
+    """The mean of ‖x − ⟨x, w⟩ w‖² over points x, and its gradient."""
+    covariance = x.T @ x / len(x)
+    product = covariance @ w
+    variance = w @ product
+    return (np.trace(covariance) - 2 * variance + (w @ w) * variance,
+            -4 * product + 2 * variance * w + 2 * (w @ w) * product)
 
 
 @picture(7.6, 2.75)
@@ -77,10 +79,10 @@ def linear_ae(figure, colours):
     points.plot(*shadow[:45].T, ".", color=colours.one, markersize=4)
 
     grid = np.linspace(-1.6, 1.6, 49)
-    C = x.T @ x / len(x)
+    covariance = x.T @ x / len(x)
     w = np.stack(np.meshgrid(grid, grid), axis=-1)
-    v = w @ C
-    loss = np.trace(C) - 2 * (w * v).sum(-1) + (w * w).sum(-1) * (w * v).sum(-1)
+    variance = (w * (w @ covariance)).sum(-1)
+    loss = np.trace(covariance) - 2 * variance + (w * w).sum(-1) * variance
     tied.contour(grid, grid, loss, levels=[1.2, 1.6, 2.2, 3, 3.9, 4.4, 4.9, 6, 9], colors=colours.faint, linewidths=1)
     path = [1.5 * SECOND + 0.02 * FIRST]
     for _ in range(300):
@@ -93,22 +95,22 @@ def linear_ae(figure, colours):
     tied.text(-0.62, 0.72, "saddle", color=colours.four, fontsize=9, ha="right", va="top")
     tied.text(-0.95, -0.72, "minimum", color=colours.one, fontsize=9, ha="center", va="top")
     tied.plot(0, 0, "^", color=colours.ink, markersize=6)
-    tied.set(aspect="equal", title="decoder = encoder", xlabel="$w_1$", ylabel="$w_2$", xticks=(-1, 0, 1),
-             yticks=(-1, 0, 1))
+    tied.set(aspect="equal", title="decoder = encoder", xlabel="first weight", ylabel="second weight",
+             xticks=(-1, 0, 1), yticks=(-1, 0, 1))
 
     grid = np.linspace(-2.2, 2.2, 45)
-    a, b = np.meshgrid(grid, grid)
-    gains.contour(grid, grid, 4 * (1 - a * b) ** 2 + 1, levels=[1.1, 1.6, 2.5, 3.6, 5, 8, 14, 25], colors=colours.faint,
-                  linewidths=1)
+    first, second = np.meshgrid(grid, grid)
+    gains.contour(grid, grid, 4 * (1 - first * second) ** 2 + 1, levels=[1.1, 1.6, 2.5, 3.6, 5, 8, 14, 25],
+                  colors=colours.faint, linewidths=1)
     for half in (np.linspace(1 / 2.2, 2.2, 40), -np.linspace(1 / 2.2, 2.2, 40)):
         gains.plot(half, 1 / half, color=colours.one, linewidth=2)
     for start in ((-1.5, 1.7), (0.12, -0.05), (2.0, -1.2)):
         path = [np.array(start)]
         for _ in range(600):
-            a, b = path[-1]
-            path.append(path[-1] + 0.005 * 8 * (1 - a * b) * np.array([b, a]))
+            first, second = path[-1]
+            path.append(path[-1] + 0.005 * 8 * (1 - first * second) * np.array([second, first]))
         gains.plot(*np.array(path)[::8].T, color=colours.two, linewidth=1.6)
         gains.plot(*start, ".", color=colours.two)
     gains.plot(0, 0, "x", color=colours.four, markersize=7, markeredgewidth=2)
-    gains.set(aspect="equal", title="along the first axis", xlabel="encoder's gain", ylabel="decoder's gain",
+    gains.set(aspect="equal", title="along the first axis", xlabel="gain₁ (encoder)", ylabel="gain₂ (decoder)",
               xticks=(-2, 0, 2), yticks=(-2, 0, 2))

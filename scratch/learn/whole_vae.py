@@ -4,7 +4,7 @@
 
 A VAE (Kingma & Welling 2014, arXiv:1312.6114) writes an image x as a Gaussian and draws it again as y from a sample z:
 
-    x ──> encoder ──> mu, log sigma² ──> z = mu + sigma · eps, eps ~ N(0, 1) ──> decoder ──> y
+    x ──> encoder ──> mu, logvar ──> z = mu + sigma · eps, eps ~ N(0, 1) ──> decoder ──> y
 
 x has 32·32·3 = 3072 numbers, z has 8·8·4 = 256. The loss is ‖y − x‖² + β KL(N(mu, sigma²) ‖ N(0, 1)), averaged over the
 N images of a batch.
@@ -21,13 +21,13 @@ rng = np.random.default_rng(0)
 
 
 # 1. The images are drawn anew for every batch: a disc, a square or a triangle.
-def draw(N, S=32):
-    """N images (N, S, S, 3) with numbers in [0, 1]."""
-    r, x, y, turn = (rng.uniform(*ends, (N, 1, 1)) for ends in ((7, 11), (12, 20), (12, 20), (0, 6.28)))
-    right, down = np.arange(S) + 0.5 - x, np.arange(S)[:, None] + 0.5 - y  # from the shape's centre to each pixel
+def draw(N, size=32):
+    """N images (N, size, size, 3) with numbers in [0, 1]."""
+    radius, x, y, turn = (rng.uniform(*ends, (N, 1, 1)) for ends in ((7, 11), (12, 20), (12, 20), (0, 6.28)))
+    right, down = np.arange(size) + 0.5 - x, np.arange(size)[:, None] + 0.5 - y  # from the shape's centre to each pixel
     u, v = right * np.cos(turn) + down * np.sin(turn), down * np.cos(turn) - right * np.sin(turn)
-    disc, square = np.hypot(u, v) - r, np.maximum(abs(u), abs(v)) - 0.8 * r  # pixels to the outline, < 0 inside
-    triangle = np.maximum(v, 0.866 * abs(u) - v / 2) - r / 2
+    disc, square = np.hypot(u, v) - radius, np.maximum(abs(u), abs(v)) - 0.8 * radius  # distances, < 0 inside
+    triangle = np.maximum(v, 0.866 * abs(u) - v / 2) - radius / 2
     distance = np.choose(rng.integers(3, size=(N, 1, 1)), (disc, square, triangle))
     covered = np.clip(0.5 - distance, 0, 1)[..., None]  # the share of each pixel that lies inside
     hues = rng.uniform(0, 6.28, (2, N, 1, 1, 1)) - [0, 2.09, 4.19]  # red, green and blue are a third of a turn apart
@@ -43,57 +43,57 @@ class Param:
         self.value, self.grad, self.m, self.v = value.astype(np.float32), 0, 0, 0
 
 
-def rows(a):
+def rows(array):
     """(..., C) as a matrix with C columns."""
-    return a.reshape(-1, a.shape[-1])
+    return array.reshape(-1, array.shape[-1])
 
 
-def im2col(x, k, s, p):
-    """Every k×k window of x (N, H, W, C), padded by p and s pixels apart, as a row: (N, I, J, k·k·C)."""
-    x = np.pad(x, ((0, 0), (p, p), (p, p), (0, 0)))
+def im2col(x, kernel, stride, padding):
+    """Every window of kernel × kernel pixels of x (N, H, W, C), as a row: (N, I, J, kernel²·C)."""
+    x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     N, H, W, C = x.shape
-    I, J = (H - k) // s + 1, (W - k) // s + 1
-    cols = np.empty((N, I, J, k, k, C), x.dtype)
-    for a in range(k):
-        for b in range(k):
-            cols[:, :, :, a, b] = x[:, a : a + s * I : s, b : b + s * J : s]
-    return cols.reshape(N, I, J, k * k * C)
+    I, J = (H - kernel) // stride + 1, (W - kernel) // stride + 1
+    P = np.empty((N, I, J, kernel, kernel, C), x.dtype)
+    for u in range(kernel):
+        for v in range(kernel):
+            P[:, :, :, u, v] = x[:, u : u + stride * I : stride, v : v + stride * J : stride]
+    return P.reshape(N, I, J, kernel**2 * C)
 
 
-def col2im(cols, k, s, p):
+def col2im(P, kernel, stride, padding):
     """The transpose of im2col: the same assignments from right to left. Windows overlap, so they add."""
-    N, I, J, _ = cols.shape
-    cols = cols.reshape(N, I, J, k, k, -1)
-    x = np.zeros((N, (I - 1) * s + k, (J - 1) * s + k, cols.shape[-1]), cols.dtype)
-    for a in range(k):
-        for b in range(k):
-            x[:, a : a + s * I : s, b : b + s * J : s] += cols[:, :, :, a, b]
-    return x[:, p : x.shape[1] - p, p : x.shape[2] - p]
+    N, I, J, _ = P.shape
+    P = P.reshape(N, I, J, kernel, kernel, -1)
+    x = np.zeros((N, (I - 1) * stride + kernel, (J - 1) * stride + kernel, P.shape[-1]), P.dtype)
+    for u in range(kernel):
+        for v in range(kernel):
+            x[:, u : u + stride * I : stride, v : v + stride * J : stride] += P[:, :, :, u, v]
+    return x[:, padding : x.shape[1] - padding, padding : x.shape[2] - padding]
 
 
 class Conv:
     """y = im2col(x) W + b: one linear layer for every window."""
 
-    def __init__(self, C, O, k, s=1, p=0):
-        self.window = k, s, p
-        self.W = Param(rng.standard_normal((k * k * C, O)) * (2 / (k * k * C)) ** 0.5)  # ReLU halves the variance
+    def __init__(self, C, O, kernel, stride=1, padding=0):
+        self.window = kernel, stride, padding
+        self.W = Param(rng.standard_normal((kernel**2 * C, O)) * (2 / (kernel**2 * C)) ** 0.5)  # ReLU halves variance
         self.b = Param(np.zeros(O))
 
     def forward(self, x):
-        self.cols = im2col(x, *self.window)
-        return self.cols @ self.W.value + self.b.value
+        self.P = im2col(x, *self.window)
+        return self.P @ self.W.value + self.b.value
 
     def backward(self, dy):
-        self.W.grad, self.b.grad = rows(self.cols).T @ rows(dy), rows(dy).sum(0)
+        self.W.grad, self.b.grad = rows(self.P).T @ rows(dy), rows(dy).sum(0)
         return col2im(dy @ self.W.value.T, *self.window)
 
 
 class ConvTranspose:
     """y = col2im(x W) + b: Conv backward. So its own backward is Conv forward."""
 
-    def __init__(self, C, O, k, s=1, p=0):
-        self.window = k, s, p
-        self.W = Param(rng.standard_normal((C, k * k * O)) * (2 * s * s / (k * k * C)) ** 0.5)
+    def __init__(self, C, O, kernel, stride=1, padding=0):
+        self.window = kernel, stride, padding
+        self.W = Param(rng.standard_normal((C, kernel**2 * O)) * (2 * stride**2 / (kernel**2 * C)) ** 0.5)
         self.b = Param(np.zeros(O))
 
     def forward(self, x):
@@ -101,9 +101,9 @@ class ConvTranspose:
         return col2im(x @ self.W.value, *self.window) + self.b.value
 
     def backward(self, dy):
-        cols = im2col(dy, *self.window)
-        self.W.grad, self.b.grad = rows(self.x).T @ rows(cols), rows(dy).sum(0)
-        return cols @ self.W.value.T
+        dP = im2col(dy, *self.window)
+        self.W.grad, self.b.grad = rows(self.x).T @ rows(dP), rows(dy).sum(0)
+        return dP @ self.W.value.T
 
 
 class ReLU:
@@ -131,10 +131,11 @@ def backward(layers, dy):
 
 # 3. The model.
 D, beta = 4, 0.1  # the numbers at each of the 8×8 positions of a code, the weight of the KL
-encoder = [Conv(3, 32, k=4, s=2, p=1), ReLU(), Conv(32, 64, k=4, s=2, p=1), ReLU(), Conv(64, 64, k=3, p=1), ReLU()]
-project, expand = Conv(64, 2 * D, k=1), ConvTranspose(D, 64, k=1)
-decoder = [ReLU(), ConvTranspose(64, 64, k=3, p=1), ReLU(), ConvTranspose(64, 32, k=4, s=2, p=1), ReLU(),
-           ConvTranspose(32, 3, k=4, s=2, p=1)]
+encoder = [Conv(3, 32, 4, stride=2, padding=1), ReLU(), Conv(32, 64, 4, stride=2, padding=1), ReLU(),
+           Conv(64, 64, 3, padding=1), ReLU()]
+project, expand = Conv(64, 2 * D, 1), ConvTranspose(D, 64, 1)
+decoder = [ReLU(), ConvTranspose(64, 64, 3, padding=1), ReLU(), ConvTranspose(64, 32, 4, stride=2, padding=1), ReLU(),
+           ConvTranspose(32, 3, 4, stride=2, padding=1)]
 layers = [layer for layer in [*encoder, project, expand, *decoder] if hasattr(layer, "W")]
 params = [param for layer in layers for param in (layer.W, layer.b)]
 
@@ -161,10 +162,10 @@ def loss_and_gradients(x, eps):
 # 4. Adam (Kingma & Ba 2015, arXiv:1412.6980).
 def adam(t, lr, beta1=0.9, beta2=0.999, eps=1e-8):
     """Update number t = 1, 2, 3, … of every Param: the mean gradient over the root of the mean squared gradient."""
-    for p in params:
-        p.m = beta1 * p.m + (1 - beta1) * p.grad
-        p.v = beta2 * p.v + (1 - beta2) * p.grad**2
-        p.value -= lr * (p.m / (1 - beta1**t)) / (np.sqrt(p.v / (1 - beta2**t)) + eps)
+    for param in params:
+        param.m = beta1 * param.m + (1 - beta1) * param.grad
+        param.v = beta2 * param.v + (1 - beta2) * param.grad**2
+        param.value -= lr * (param.m / (1 - beta1**t)) / (np.sqrt(param.v / (1 - beta2**t)) + eps)
 
 
 # 5. Training, and a picture of what came of it.
@@ -186,7 +187,8 @@ if __name__ == "__main__":
         loss, terms, _, use = loss_and_gradients(draw(32), rng.standard_normal((32, 8, 8, D), np.float32))
         adam(t, lr=3e-3 * (1 - t / steps))
         if t == 1 or t % 50 == 0:
-            print(f"step {t:3}  loss {loss:.1f} =", " + ".join(f"{n} {v:.1f}" for n, v in terms.items()), f" {use}")
+            shown = " + ".join(f"{name} {term:.1f}" for name, term in terms.items())
+            print(f"step {t:3}  loss {loss:.1f} = {shown}  {use}")
 
     x = draw(256)
     _, _, y, use = loss_and_gradients(x, eps=0)  # the code without noise

@@ -150,14 +150,14 @@ def module_of(name, inputs):
         module = ConvTranspose2d(C, O, (KH, KW), inputs["stride"], inputs["padding"], **f8)
         return with_values(module, weight=inputs["w"], bias=inputs["b"])
     if name == "group_norm":
-        module = GroupNorm(inputs["G"], *shape["gamma"], inputs["eps"], **f8)
-        return with_values(module, weight=inputs["gamma"], bias=inputs["beta"])
+        module = GroupNorm(inputs["G"], *shape["w"], inputs["eps"], **f8)
+        return with_values(module, weight=inputs["w"], bias=inputs["b"])
     if name == "max_pool":
-        return MaxPool2d(inputs["k"], inputs["stride"])
+        return MaxPool2d(inputs["kernel_size"], inputs["stride"])
     return {"relu": ReLU, "sigmoid": Sigmoid, "reparameterize": Reparameterize, "gaussian_kl": GaussianKL,
             "gumbel_softmax": GumbelSoftmax, "categorical_kl": CategoricalKL, "squared_error": SquaredError,
             "bce_from_logits": BernoulliFromLogits,
-            "soft_assignment_entropy": lambda: SoftAssignmentEntropy(inputs["T"])}[name]()
+            "soft_assignment_entropy": lambda: SoftAssignmentEntropy(inputs["tau"])}[name]()
 
 
 @pytest.mark.parametrize("name", [
@@ -186,7 +186,7 @@ def test_a_solution_is_the_packages_operation(name):
 
 def test_patches_are_the_packages():
     for inputs, module in each_case("im2col"):
-        x, window = inputs["x"], Window(inputs["kernel"], inputs["stride"], inputs["padding"])
+        x, window = inputs["x"], Window(inputs["kernel_size"], inputs["stride"], inputs["padding"])
         patches = module.im2col(**inputs)
         assert (patches == window.im2col(x, window.positions(x.shape[1:3]))).all()
         also, saved = exercise("col2im").module.forward(**inputs)
@@ -223,9 +223,9 @@ def test_averages_and_adam_are_the_packages():
     parameter = Parameter(theta.copy())
     optimizer = Adam({"theta": parameter}, lr=0.1, betas=(0.8, 0.9), eps=1e-3)
     for t in range(1, 6):
-        g = rng.standard_normal(6)
-        theta, m, v = exercise("adam").module.adam(theta, g, m, v, t, 0.1, 0.8, 0.9, 1e-3)
-        parameter.grad = g
+        dtheta = rng.standard_normal(6)
+        theta, m, v = exercise("adam").module.adam(theta, dtheta, m, v, t, 0.1, 0.8, 0.9, 1e-3)
+        parameter.grad = dtheta
         optimizer.step()
         assert_close(theta, parameter.value, EXACT)
 
@@ -288,10 +288,10 @@ MISTAKES = [  # exercise, [(right, wrong)], words of the report
     ("linear", [("np.sum(dy, axis=0)", "np.sum(dy, axis=0, keepdims=True)")], "has the shape (1, 4), expected (4,)"),
     ("linear", [("dw = x.T @ dy", "dw = x @ dy")], "inner sizes of a matrix product have to be equal"),
     ("relu", [("x > 0", "x >= 0")], "where x = 0"),
-    ("conv_loops", [("dx[:, r, q] += ", "dx[:, r, q] = ")], "keeps only what the last round wrote"),
+    ("conv_loops", [("dx[:, row, col] += ", "dx[:, row, col] = ")], "keeps only what the last round wrote"),
     ("conv_loops", [("y[:, i, j] += ", "y[:, i, j] = ")], "keeps only what the last round wrote"),
     ("col2im", [("stride] += dpatches", "stride] = dpatches")], "dx follows from it: mend dpadded first"),
-    ("max_pool", [("c] += dy", "c] = dy")], "For x (3, 7, 5, 1), k 2, stride 3 it is right"),
+    ("max_pool", [("c] += dy", "c] = dy")], "For x (3, 7, 5, 1), kernel_size 2, stride 3 it is right"),
     ("squared_error", [(" / len(difference)", "")], "N times the right gradient"),
     ("squared_error", [("len(difference)\n    return dy", "difference.size\n    return dy")],
      "1/(numbers in an image) of the right gradient"),
@@ -311,15 +311,16 @@ MISTAKES = [  # exercise, [(right, wrong)], words of the report
     ("ema_codebook", [("counts = decay * counts + (1 - decay) * chosen.sum(axis=0)",
                        "counts *= decay; counts += (1 - decay) * chosen.sum(axis=0)")], "changes counts"),
     ("soft_assignment_entropy", [(", axis=1)\n    de", ", axis=0)\n    de")], "expected (7, 3)"),
-    ("gumbel_softmax", [("da = ds / tau", "da = ds")], "tau times the right gradient"),
-    ("gumbel_softmax", [(", axis=-1, keepdims=True))\n    da", "))\n    da")], "mend ds first"),
+    ("gumbel_softmax", [("da = dscaled / tau", "da = dscaled")], "tau times the right gradient"),
+    ("gumbel_softmax", [(", axis=-1, keepdims=True))\n    da", "))\n    da")], "mend dscaled first"),
     ("categorical_kl", [("dlogp - p * np.sum", "dlogp + p * np.sum")], "da (line"),
     ("central_difference", [("moved = x.copy()", "moved = x")], "dx"),
-    ("central_difference", [("moved[i] = x[i] - h", "moved[i] = x[i]"), ("(2 * h)", "h")], "to about 6 digits only"),
-    ("group_norm", [(" + dvar * 2 * centred / n", "")], "without the share of dvar"),
-    ("group_norm", [("(dcentred + dmu / n)", "dcentred")], "without the share of dmu"),
+    ("central_difference", [("moved[i] = x[i] - step", "moved[i] = x[i]"), ("(2 * step)", "step")],
+     "to about 6 digits only"),
+    ("group_norm", [(" + dvar * 2 * centred / M", "")], "without the share of dvar"),
+    ("group_norm", [("(dcentred + dmu / M)", "dcentred")], "without the share of dmu"),
     ("adam", [("np.sqrt(v_hat) + eps", "np.sqrt(v_hat + eps)")], "theta (line"),
-    ("adam", [("v = beta2 * v + ", "v = beta2 * v - ")], "with the share of g of the opposite sign"),
+    ("adam", [("v = beta2 * v + ", "v = beta2 * v - ")], "with the share of dtheta of the opposite sign"),
     ("adam", [("m_hat = m / (1 - beta1**t)", "m_hat = m")], "theta follows from it: mend m_hat first"),
 ]
 
@@ -353,12 +354,12 @@ def test_what_is_returned_decides():
 
 
 def test_what_is_computed_from_a_wrong_variable_is_not_told_twice():
-    report = report_of("group_norm", ("dx_hat = dy * gamma.reshape(G, D)", "dx_hat = dy"),
-                       ("dgamma = np.sum(dy * x_hat", "dgamma = np.sum(dy * centred"))
+    report = report_of("group_norm", ("dx_hat = dy * w.reshape(G, C // G)", "dx_hat = dy"),
+                       ("dw = np.sum(dy * x_hat", "dw = np.sum(dy * centred"))
     text = " ".join(str(report).split())
     assert "dinverse, dvar, dcentred, dmu and dx follow from it: mend dx_hat first" in text
-    assert text.count("(line ") == 2, "dgamma and dx_hat do not depend on each other"
-    assert text.endswith("Begin with dgamma.")
+    assert text.count("(line ") == 2, "dw and dx_hat do not depend on each other"
+    assert text.endswith("Begin with dw.")
 
 
 def test_a_forward_that_was_given_has_to_stay_right():
@@ -444,7 +445,7 @@ def test_what_check_cannot_use(arguments, named, words):
 
 
 def test_a_report_survives_as_text():
-    report = report_of("group_norm", ("dx_hat = dy * gamma.reshape(G, D)", "dx_hat = dy"))
+    report = report_of("group_norm", ("dx_hat = dy * w.reshape(G, C // G)", "dx_hat = dy"))
     again = Report.from_dict(report.as_dict())
     assert str(again) == str(report) and not again.ok
 

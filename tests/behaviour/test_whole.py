@@ -90,7 +90,7 @@ def bottleneck_of(model, whole):
         return Gaussian(whole.D), {"kl": whole.beta}, None
     if model == "vqvae":
         made = VectorQuantizedBottleneck((8, 8, 64), whole.K, whole.D, dtype=np.float64)
-        return made, {"codebook": 1.0, "commitment": whole.beta}, made.quantizer.codebook
+        return made, {"codebook": 1.0, "commitment": whole.commitment}, made.quantizer.codebook
     made = GumbelSoftmaxBottleneck((8, 8, 64), whole.K, whole.D, temperature=TEMPERATURE, dtype=np.float64)
     return made, {"kl": whole.beta}, made.codebook.weight
 

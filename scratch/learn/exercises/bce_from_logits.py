@@ -2,13 +2,14 @@
 
 The loss of logits a for images x, whose pixels are 0 or 1, or in between.
 
-A logit a means the probability p = σ(a) = 1 / (1 + e⁻ᵃ) that the pixel is 1. The loss of a pixel is
+A logit a means the probability p = sigmoid(a) = 1 / (1 + exp(−a)) that the pixel is 1. The loss of a pixel is
 
     −x log p − (1 − x) log(1 − p)
 
-Computed like this it is NaN where p is 0 or 1. But log p = a − log(1 + eᵃ) and log(1 − p) = −log(1 + eᵃ), so it is
+Computed like this it is NaN where p is 0 or 1. But log p = a − log(1 + exp(a)) and log(1 − p) = −log(1 + exp(a)),
+so it is
 
-    softplus = log(1 + eᵃ)        elements = softplus − x a        loss = (1/N) Σₙ Σ elements
+    softplus = log(1 + exp(a))        elements = softplus − x a        loss = (1/N) Σₙ Σ elements
 
 Shapes: a, x (N, ...), loss a number.
 
@@ -34,7 +35,7 @@ def sigmoid(a):
 
 
 def forward(a, x):
-    softplus = np.logaddexp(0, a)  # log(e⁰ + eᵃ), without overflow
+    softplus = np.logaddexp(0, a)  # log(exp(0) + exp(a)), without overflow
     elements = softplus - x * a
     loss = np.sum(elements) / len(x)
     return loss, (a, x)
@@ -59,8 +60,9 @@ def backward(dloss, saved):
 HINTS = (
     "loss = (1/N) Σ elements: every element has the derivative 1/N, times dloss. np.full(a.shape, number) makes an "
     "array of it.",
-    "The derivative of log(1 + eᵃ) is eᵃ / (1 + eᵃ), which is σ(a). Use sigmoid(a): it does not overflow.",
-    "elements = softplus − x a. Through softplus: dsoftplus σ(a). Directly: −x delements. Add the two.",
+    "The derivative of log(1 + exp(a)) is exp(a) / (1 + exp(a)), which is sigmoid(a). The function sigmoid "
+    "above does not overflow.",
+    "elements = softplus − x a. Through softplus: dsoftplus · sigmoid(a). Directly: −x delements. Add the two.",
 )
 
 

@@ -1,13 +1,14 @@
 """A gradient by trying: central differences.
 
-The gradient of any function, by moving each of its inputs a little. It checks a backward.
+The gradient of any function, found by moving each of its inputs a little. It serves to check a backward.
 
-For L = Σ dy · f(x), move one number of x at a time by h in both directions:
+For L = ⟨dy, f(x)⟩ = Σ dy · f(x), move one number of x at a time by a small step in both directions:
 
-    dx[i] = (L(x + h·eᵢ) − L(x − h·eᵢ)) / 2h        eᵢ is 1 at place i and 0 elsewhere
+    dx[i] = (above − below) / (2 · step)
 
-The error is of the order h², where (L(x + h) − L(x)) / h has one of the order h. A smaller h is not always better: the
-difference of two nearly equal numbers has few right digits left. Near h = 1e-5, float64 has the most.
+above is L with x[i] + step in place of x[i], and below is L with x[i] − step. The error is of the order step². With
+only one direction, (above − L) / step, it would be of the order of step. A smaller step is not always better: the
+difference of two nearly equal numbers has few right digits left. Near step = 1e-5, float64 has the most.
 
 Shapes: x and dx have any one shape; f takes x and gives y; dy has the shape of y.
 
@@ -23,17 +24,17 @@ In numbers, f(x) = x³ at x = 2:
 import numpy as np
 
 
-def central_difference(f, x, dy, h):
+def central_difference(f, x, dy, step):
     # yours:
     dx = np.zeros_like(x)
     moved = x.copy()
     for i in np.ndindex(*x.shape):
-        moved[i] = x[i] + h
+        moved[i] = x[i] + step
         above = np.sum(dy * f(moved))
-        moved[i] = x[i] - h
+        moved[i] = x[i] - step
         below = np.sum(dy * f(moved))
         moved[i] = x[i]
-        dx[i] = (above - below) / (2 * h)
+        dx[i] = (above - below) / (2 * step)
     # instead:
     # dx = ...  # TODO ∂L/∂x of L = Σ dy · f(x), shape of x
     # # for i in np.ndindex(*x.shape):
@@ -44,12 +45,12 @@ def central_difference(f, x, dy, h):
 # --- for the checker --------------------------------------------------------------------------------------------------
 
 HINTS = (
-    "Begin with dx = np.zeros_like(x) and moved = x.copy(). In the loop set moved[i] = x[i] + h and compute above = "
+    "Begin with dx = np.zeros_like(x) and moved = x.copy(). In the loop set moved[i] = x[i] + step and compute above = "
     "np.sum(dy * f(moved)).",
-    "Then moved[i] = x[i] - h for below, and moved[i] = x[i] before the next place. dx[i] = (above - below) / (2 * "
-    "h).",
+    "Then moved[i] = x[i] - step for below, and moved[i] = x[i] before the next place. dx[i] = (above - below) / (2 * "
+    "step).",
 )
-ROUNDING = 1e-9  # above and below have about 16 digits each; divided by 2h = 2e-5, their last digit counts 1e-11
+ROUNDING = 1e-9  # above and below have about 16 digits each; divided by 2 · step = 2e-5, their last digit counts 1e-11
 
 
 def tangent(x):
@@ -67,4 +68,4 @@ def pairs(x):
 def cases(rng):
     for shape, f in (((4, 3), tangent), ((1, 5), row_products), ((3, 2), pairs), ((2, 3, 2), row_products)):
         x = rng.standard_normal(shape)
-        yield {"f": f, "x": x, "dy": rng.standard_normal(np.shape(f(x))), "h": 1e-5}
+        yield {"f": f, "x": x, "dy": rng.standard_normal(np.shape(f(x))), "step": 1e-5}

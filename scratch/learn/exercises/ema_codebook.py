@@ -8,14 +8,15 @@ In a step, k (M,) says which code each of the vectors z (M, D) chose. With the d
     sums[j] ← γ sums[j] + (1 − γ) · (the sum of the vectors that chose code j)
     weight ← γ weight + (1 − γ)
 
-All begin at 0. So after t steps weight = 1 − γᵗ, and the averages are too small by this factor at first: divide by it.
-A code that nobody chose would be 0/0; Laplace smoothing keeps its count above 0. K is the number of codes:
+All begin at 0. So after t steps weight = 1 − γᵗ, and the averages are too small by this factor: divide by it. A code
+that no vector chose would be 0/0. Laplace smoothing keeps its count above 0. K is the number of codes:
 
-    n = counts / weight        total = Σ n        smoothed = (n + eps) / (total + K · eps) · total
+    n_hat = counts / weight        total = Σ n_hat        smoothed = (n_hat + eps) / (total + K · eps) · total
     e[j] = (sums[j] / weight) / smoothed[j]
 
-Shapes: counts (K,), sums (K, D), weight a number, e (K, D). smoothed is used for e alone; counts stays as it is, since
-smoothing written back would be averaged again at every step. (van den Oord et al. 2017, arXiv:1711.00937, appendix A.1)
+Shapes: counts (K,), sums (K, D), weight a number, e (K, D). smoothed is used for e alone. counts stays as it is:
+written back into counts, eps would be added again at every step. (van den Oord et al. 2017, arXiv:1711.00937,
+appendix A.1)
 
 Where to begin: the formulas are all there. The work is the two sums over the vectors that chose code j, and leaving the
 arrays that you were given unchanged.
@@ -39,8 +40,8 @@ def ema_codebook(counts, sums, weight, z, k, decay, eps=1e-5):
     counts = decay * counts + (1 - decay) * chosen.sum(axis=0)
     sums = decay * sums + (1 - decay) * chosen.T @ z
     weight = decay * weight + (1 - decay)
-    n = counts / weight
-    smoothed = (n + eps) / (n.sum() + K * eps) * n.sum()
+    n_hat = counts / weight
+    smoothed = (n_hat + eps) / (n_hat.sum() + K * eps) * n_hat.sum()
     e = sums / weight / smoothed[:, None]
     # instead:
     # counts = ...  # TODO shape (K,)

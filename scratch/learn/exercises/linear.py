@@ -1,12 +1,13 @@
 """A fully connected layer.
 
-    y = x w + b        that is        y[n, o] = Σᵢ x[n, i] w[i, o] + b[o]
+    y = x w + b        that is        y[n, o] = Σ_c x[n, c] w[c, o] + b[o]
 
-Shapes: x (N, I), w (I, O), b (O,), y (N, O).
+Shapes: x (N, C), w (C, O), b (O,), y (N, O).
 
-Where to begin: pick one number and follow it. x[n, i] stands in y[n, o] for every o, each time as x[n, i] w[i, o]. If
-it grows by a small h, y[n, o] grows by w[i, o] h, and L by dy[n, o] w[i, o] h for each o. Add these up and divide by h:
-that is dx[n, i]. Which matrix product computes all of them at once? Then do the same with w[i, o] and b[o].
+Where to begin: pick one number and follow it. x[n, c] stands in y[n, o] for every o, each time as x[n, c] w[c, o]. If
+it grows by a small step, y[n, o] grows by w[c, o] · step, and L by dy[n, o] w[c, o] · step for each o. Add these up and
+divide by step: that is dx[n, c]. Which matrix product computes all of them at once? Then do the same with w[c, o] and
+b[o].
 
 In numbers:
 
@@ -33,8 +34,8 @@ def backward(dy, saved):
     dw = x.T @ dy
     db = np.sum(dy, axis=0)
     # instead:
-    # dx = ...  # TODO ∂L/∂x, shape (N, I)
-    # dw = ...  # TODO ∂L/∂w, shape (I, O)
+    # dx = ...  # TODO ∂L/∂x, shape (N, C)
+    # dw = ...  # TODO ∂L/∂w, shape (C, O)
     # db = ...  # TODO ∂L/∂b, shape (O,)
     # end
     return dx, dw, db
@@ -43,15 +44,15 @@ def backward(dy, saved):
 # --- for the checker --------------------------------------------------------------------------------------------------
 
 HINTS = (
-    "The shapes alone leave few choices. dx is (N, I), and you have dy (N, O) and w (I, O): the O has to be summed "
+    "The shapes alone leave few choices. dx is (N, C), and you have dy (N, O) and w (C, O): the O has to be summed "
     "away.",
-    "dx[n, i] = Σₒ dy[n, o] w[i, o]. A matrix product sums over the last axis of its first factor and the first axis "
+    "dx[n, c] = Σₒ dy[n, o] w[c, o]. A matrix product sums over the last axis of its first factor and the first axis "
     "of its second one, so w has to be transposed.",
-    "dw[i, o] = Σₙ x[n, i] dy[n, o]: here the sum is over n, so x is transposed. b[o] is added in every row n of y, "
+    "dw[c, o] = Σₙ x[n, c] dy[n, o]: here the sum is over n, so x is transposed. b[o] is added in every row n of y, "
     "so db[o] is a sum over n as well.",
 )
 
 
 def cases(rng):
-    for N, I, O in ((5, 3, 4), (1, 3, 2), (6, 1, 4)):
-        yield {"x": rng.standard_normal((N, I)), "w": rng.standard_normal((I, O)), "b": rng.standard_normal(O)}
+    for N, C, O in ((5, 3, 4), (1, 3, 2), (6, 1, 4)):
+        yield {"x": rng.standard_normal((N, C)), "w": rng.standard_normal((C, O)), "b": rng.standard_normal(O)}

@@ -2,15 +2,15 @@
 
 Every number by itself:
 
-    y = σ(x) = 1 / (1 + e⁻ˣ)
+    y = sigmoid(x) = 1 / (1 + exp(−x))
 
 Shapes: x and y have any one shape.
 
-forward saves y, not x. It computes y from e^(−|x|), which cannot overflow. Your backward should not compute an
+forward saves y, not x. It computes y from exp(−|x|), which cannot overflow. Your backward should not compute an
 exponential again: ∂y/∂x can be written with y alone.
 
-Where to begin: differentiate 1 / (1 + e⁻ˣ) as you would on paper. Then look for y in the result. It helps that
-1 − y = e⁻ˣ / (1 + e⁻ˣ).
+Where to begin: differentiate 1 / (1 + exp(−x)) as you would on paper. Then look for y in the result. It helps that
+1 − y = exp(−x) / (1 + exp(−x)).
 
 In numbers:
 
@@ -43,8 +43,8 @@ def backward(dy, saved):
 # --- for the checker --------------------------------------------------------------------------------------------------
 
 HINTS = (
-    "With u = 1 + e⁻ˣ, y = 1/u. So ∂y/∂u = −1/u², and ∂u/∂x = −e⁻ˣ. Multiply them.",
-    "∂y/∂x = e⁻ˣ / (1 + e⁻ˣ)². That is a product of two fractions, and both of them you can write with y.",
+    "With below = 1 + exp(−x), y = 1/below. So ∂y/∂below = −1/below², and ∂below/∂x = −exp(−x). Multiply them.",
+    "∂y/∂x = exp(−x) / (1 + exp(−x))². This is a product of two fractions. Write each of them with y.",
 )
 
 

@@ -9,8 +9,8 @@ Shapes: y, x (N, ...), loss a number. The images x are given, so only y needs a 
 dloss = ∂L/∂loss is a number. It is 1 where L is this loss and nothing else; in a model of several terms it is the
 weight of this one.
 
-Where to begin: one number y[n, i] stands in one square. How does this square change when y[n, i] does, how does loss,
-and how does L?
+Where to begin: one number y[n, c] stands in one square. When y[n, c] changes, how does this square change, how does
+loss, and how does L?
 
 In numbers, two images of one pixel each:
 
