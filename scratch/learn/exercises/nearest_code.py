@@ -11,7 +11,8 @@ take 17 GB. Multiply the square out instead,
 
     ‖z − e‖² = ‖z‖² − 2 z·e + ‖e‖²
 
-so that all z·e are one matrix product and nothing is larger than (M, K).
+so that all z·e are one matrix product and nothing is larger than (M, K). ‖z‖² is the same for every code. You may leave
+it out: k stays right, and only the table notes that distances differ.
 
 In numbers, two vectors and three codes:
 
@@ -28,7 +29,7 @@ def nearest_code(z, e):
     k = np.argmin(distances, axis=1)
     # instead:
     # distances = ...  # TODO ‖z[m] − e[j]‖² for every m and j, shape (M, K)
-    # k = ...  # TODO the index of the nearest code, shape (M,)
+    # k = ...  # TODO the index of the nearest code, of equal ones the first, shape (M,)
     # end
     return k
 

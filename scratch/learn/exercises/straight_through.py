@@ -15,6 +15,9 @@ k jumps or stands still, so it has no useful derivative. The straight-through es
 constant, q = z + sg[e[k] − z]. Then the decoder's gradient dq passes to z as it is. (van den Oord et al. 2017,
 arXiv:1711.00937; Bengio et al. 2013, arXiv:1308.3432)
 
+dcodebook_loss and dcommitment_loss are ∂L/∂codebook_loss and ∂L/∂commitment_loss, the weights of the two losses: 1 and
+β in lesson 5.
+
 Where to begin: dz has two parts, one from q and one from commitment_loss. de has one, from codebook_loss:
 with q = z + sg[e[k] − z], no gradient reaches e from q. A code may be chosen by many vectors, or by none.
 
@@ -59,8 +62,9 @@ HINTS = (
     "From q: dq, unchanged. From commitment_loss: e[k] is a constant there, so it is the gradient of a squared error "
     "with respect to z, times dcommitment_loss. N is len(z).",
     "In codebook_loss z is the constant: the derivative of ‖z − e[k]‖² by e[k] is 2 (e[k] − z).",
-    "de[k] += dchosen adds each code only once, even where k names it several times: NumPy buffers. np.add.at(de, k, "
-    "dchosen) adds all of them. A loop over the codes with de[j] = dchosen[k == j].sum(axis=0) does, too.",
+    "de begins as zeros. de[k] = dchosen and de[k] += dchosen keep one row of dchosen for each code, even where k "
+    "names the code several times. np.add.at(de, k, dchosen) adds all of them. A loop over the codes j with "
+    "de[j] = dchosen[k == j].sum(axis=0) does, too.",
 )
 
 
