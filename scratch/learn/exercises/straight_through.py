@@ -16,7 +16,7 @@ constant, q = z + sg[e[k] − z]. Then the decoder's gradient dq passes to z as 
 arXiv:1711.00937; Bengio et al. 2013, arXiv:1308.3432)
 
 dcodebook_loss and dcommitment_loss are ∂L/∂codebook_loss and ∂L/∂commitment_loss, the weights of the two losses: 1 and
-β in lesson 5.
+0.25 in lesson 5.
 
 Where to begin: dz has two parts, one from q and one from commitment_loss. de has one, from codebook_loss:
 with q = z + sg[e[k] − z], no gradient reaches e from q. A code may be chosen by many vectors, or by none.
