@@ -30,8 +30,8 @@ class Data:
     held_out: np.ndarray
     factors: dict[str, np.ndarray]
     held_out_factors: dict[str, np.ndarray]
-    determines: dict[str, object] = field(default_factory=dict)
     value_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    determines: dict[str, object] = field(default_factory=dict)
 
     def named(self, factor: str, value) -> str:
         """What a value of a factor is called: "square" of the shape 1; a value without a name as a number."""

@@ -1,5 +1,8 @@
 """The commands that draw what a run makes of images: reconstruct, sample, variations, interpolate."""
 
+import numpy as np
+
+from data_utils import printable
 from scratch.commands.cli import say
 from scratch.commands.options import whole
 from scratch.commands.shared import (
@@ -14,12 +17,21 @@ from scratch.commands.shared import (
 )
 from scratch.figures.of_run import (
     PICTURED,
+    completion_figure,
     interpolation_figure,
+    likelihood_figure,
     reconstruction_figure,
     sample_figure,
     variation_figure,
+    written_figure,
 )
+from scratch.models.choosing import TEMPERATURE, TOP_K, TOP_P
+from scratch.options.errors import InputError
+from scratch.options.option import listed
+from scratch.runs.examples import load_examples
 from scratch.runs.session import ARRAY
+
+CODES_FROM = "a learned prior's: the run whose codes it writes, if that has moved"
 
 
 def add(subparsers):
@@ -29,7 +41,18 @@ def add(subparsers):
     command.add_argument("--beside", nargs="+", default=[], metavar="RUN", help="more runs, a row each")
     command = add_run_command(subparsers, "sample", sample, out="samples.png")
     command.add_argument("--count", type=whole(1), default=20, metavar="N", help="how many images (default: 20)")
-    command.add_argument("--seed", type=whole(0), default=0, metavar="N", help="seed of the draws (default: 0)")
+    add_writing_options(command)
+    command.set_defaults(about_images=False)
+    command = add_run_command(subparsers, "complete", complete, data=False, out="completions.png",
+                              about_images=False)
+    command.add_argument("--rows", type=whole(0), required=True, metavar="R", help="rows of codes that are kept")
+    command.add_argument("--index", type=whole(0), nargs="+", default=list(range(PICTURED)), metavar="I",
+                         help="which held-out images (default: the first 10)")
+    command.add_argument("--count", type=whole(1), default=3, metavar="N", help="continuations of each (default: 3)")
+    add_writing_options(command)
+    command = add_run_command(subparsers, "likelihood", likelihood, data=False, out="likelihood.png",
+                              about_images=False)
+    command.add_argument("--codes-from", metavar="RUN", help=CODES_FROM)
     command = add_run_command(subparsers, "variations", variations, out="variations.png")
     command.add_argument("--index", type=whole(0), nargs="+", default=[0], metavar="I",
                          help="which held-out images (default: 0)")
@@ -40,6 +63,50 @@ def add(subparsers):
     command.add_argument("--between", type=whole(0), nargs=2, default=[0, 1], metavar="I",
                          help="the two held-out images (default: 0 1)")
     command.add_argument("--steps", type=whole(2), default=PICTURED, metavar="N", help="how many images (default: 10)")
+
+
+def add_writing_options(command):
+    """How a learned prior writes codes."""
+    command.add_argument("--seed", type=whole(0), default=0, metavar="N", help="seed of the draws (default: 0)")
+    for option in (TEMPERATURE, TOP_K, TOP_P):
+        command.add_argument(option.flag, metavar="X", help=f"a learned prior's: {option.help}")
+    command.add_argument("--label", metavar="L", help="a learned prior's: what the images are to show, a number or a "
+                                                      "name (default: each)")
+    command.add_argument("--codes-from", metavar="RUN", help=CODES_FROM)
+
+
+def choosing(arguments, trained):
+    """{name: value} of the options of writing that were given. Raises InputError for one that the run does not have."""
+    given = {option.name: option.parse(text) for option in (TEMPERATURE, TOP_K, TOP_P)
+             if (text := getattr(arguments, option.name)) is not None}
+    if arguments.label is not None:
+        given["label"] = label_of(arguments.label, trained)
+    if given and not trained.model.writes_codes:
+        raise InputError(f"is an option of learned priors, and {printable(trained.run.folder)} is a run of "
+                         f"{trained.options['model']}: leave it out.", next(iter(given)))
+    return given
+
+
+def label_of(text, trained):
+    """A label from its number or its name. Raises InputError for a name that does not exist."""
+    if text.isdigit() or not trained.model.writes_codes:
+        return int(text) if text.isdigit() else text
+    factor, decoder = trained.options["given"], trained.referred("of")
+    names = load_examples(decoder.options).value_names.get(factor, ())
+    if text not in names:
+        known = f" or {listed(names, 'or')}" if names else ""
+        raise InputError(f"is {printable(text)!r}: expected a number{known}.", "label")
+    return names.index(text)
+
+
+def open_prior(arguments):
+    """The run of a learned prior. Raises InputError for a run of another kind."""
+    trained = open_run(arguments)
+    if not trained.model.writes_codes:
+        raise InputError(f"{arguments.command} is about learned priors over codes, and "
+                         f"{printable(trained.run.folder)} is a run of {trained.options['model']}: name a run of "
+                         f"prior.")
+    return trained
 
 
 def reconstruct(arguments):
@@ -70,11 +137,45 @@ def reconstruct(arguments):
 
 
 def sample(arguments):
-    """Draw new images, from the simple priors that the run's model has."""
+    """Draw new images, from the simple priors that the run's model has, or from codes that a learned prior writes."""
     trained = open_run(arguments)
+    given = choosing(arguments, trained)
+    if trained.model.writes_codes:
+        if arguments.data is not None:
+            raise InputError("names images, and a learned prior writes their codes: leave it out.", "data")
+        path = destination(arguments, trained, "samples.png")
+        save_picture(written_figure(trained, arguments.count, arguments.seed, **given), path, arguments)
+        return 0
+    trained.needs_images("sample")
     path = destination(arguments, trained, "samples.png")
     training_images = images_for(trained, arguments).train if trained.needs_training_images() else None
     save_picture(sample_figure(trained, training_images, arguments.count, arguments.seed), path, arguments)
+    return 0
+
+
+def complete(arguments):
+    """Keep the upper part of held-out images, as codes, and let a learned prior write the rest."""
+    trained = open_prior(arguments)
+    given = choosing(arguments, trained)
+    decoder = trained.referred("of")
+    images = held_out_images(decoder, load_examples(decoder.options), arguments.index)
+    path = destination(arguments, trained, "completions.png")
+    figure = completion_figure(trained, images, arguments.rows, arguments.count, arguments.seed, **given)
+    save_picture(figure, path, arguments)
+    return 0
+
+
+def likelihood(arguments):
+    """Print the bits of held-out images' codes by a learned prior; draw the most and the least likely images."""
+    trained = open_prior(arguments)
+    decoder = trained.referred("of")
+    path = destination(arguments, trained, "likelihood.png")
+    bits = trained.bits_of(load_examples(trained.options).held_out)
+    images = decoder.floats(load_examples(decoder.options).held_out)
+    save_picture(likelihood_figure(images, bits), path, arguments)
+    low, median, high = np.quantile(bits, (0.05, 0.5, 0.95))
+    say(f"{len(bits)} held-out images: {bits.mean():.1f} bits an image for their codes; 5 % below {low:.1f}, half "
+        f"below {median:.1f}, 5 % above {high:.1f}")
     return 0
 
 

@@ -58,6 +58,10 @@ def open_run(arguments, folder=None):
     run = Run.open(folder or arguments.run)
     if arguments.batch_size:
         run.options["batch_size"] = arguments.batch_size
+    if codes_from := getattr(arguments, "codes_from", None):
+        check_names(find_system(run.options["model"]), {"of": codes_from},
+                    run_options(find_system(run.options["model"])))
+        run.options["of"] = codes_from
     trained = Trained(run, arguments.device)
     if arguments.about_images:
         trained.needs_images(arguments.command)
@@ -115,7 +119,8 @@ def destination(arguments, trained, name, others=()):
     path = Path(arguments.out)
     check_output(path, trained.run, *(other.run for other in others))
     for option in ("data", "against"):
-        check_not_read(path, getattr(arguments, option, None) or trained.options["data"])
+        if data := getattr(arguments, option, None) or trained.options.get("data"):
+            check_not_read(path, data)
     return path
 
 

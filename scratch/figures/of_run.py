@@ -10,7 +10,7 @@ PICTURED = 10  # images in a row
 CAPTIONS = {  # what the pictures of `pictures_of` show
     "curves.png": "loss, terms and PSNR over the epochs, on training and held-out images",
     "reconstructions.png": "held-out images, and what the model makes of them",
-    "samples.png": "new images, decoded from codes that a simple prior draws",
+    "samples.png": "new images, decoded from codes that a prior draws",
     "interpolation.png": "the way from one held-out image to another through the codes",
     "variations.png": "held-out images, decoded from several draws of their codes",
     "codebook.png": "how often each code is used, the most frequent first",
@@ -20,6 +20,8 @@ CAPTIONS = {  # what the pictures of `pictures_of` show
 def pictures_of(trained, metrics, data):
     """Yields (file name, figure) of all the pictures that training leaves in a run's folder."""
     yield "curves.png", figures.loss_curves(metrics)
+    if trained.model.writes_codes:
+        yield "samples.png", written_figure(trained, 20, seed=0)
     if not trained.model.has_images:
         return
     held_out = trained.floats(data.held_out[: max(PICTURED, 2)])
@@ -62,6 +64,39 @@ def sample_figure(trained, training_images, count, seed):
         rows += [(prior.label if start == 0 else "", images[start : start + PICTURED])
                  for start in range(0, count, PICTURED)]
     return figures.image_rows(rows, f"{trained.options['model']} samples: " + "\n".join(captions))
+
+
+def written_figure(trained, count, seed, **choosing):
+    """New images, decoded from codes that a learned prior writes. Where it writes after labels and none is given, each
+    label has a row."""
+    labels = range(max(trained.model.labels, 1))
+    if "label" in choosing or len(labels) == 1:
+        images = trained.sample(count, seed, **choosing)
+        rows = [("", images[start : start + PICTURED]) for start in range(0, count, PICTURED)]
+    else:
+        rows = [(str(label), trained.sample(PICTURED, seed, label=label, **choosing)) for label in labels]
+    return figures.image_rows(rows, "images decoded from codes that the prior wrote")
+
+
+def completion_figure(trained, images, known, count, seed, **choosing):
+    """Images over their reconstructions and over `count` continuations of the codes of their upper part.
+
+    known   how many rows of the grid of codes are kept
+    """
+    decoder = trained.referred("of")
+    codes = decoder.encode(images)
+    rows = [("original", images), ("reconstructed", decoder.decode(codes))]
+    for number in range(count):
+        written = trained.complete(codes, known, seed + number, **choosing)
+        rows.append((f"continued {number + 1}", decoder.decode(written)))
+    return figures.image_rows(rows, f"the codes below row {known} were written by the prior")
+
+
+def likelihood_figure(images, bits):
+    """The images that cost the fewest bits, and those that cost the most."""
+    order = np.argsort(bits)
+    rows = [("most likely", images[order[:PICTURED]]), ("least likely", images[order[::-1][:PICTURED]])]
+    return figures.image_rows(rows, f"codes of {bits[order[0]]:.0f} bits and of {bits[order[-1]]:.0f}")
 
 
 def interpolation_figure(trained, a, b, steps):

@@ -250,4 +250,5 @@ class Prior(System, name="prior"):
             grids = ",".join(f"{grid.shape[1]}x{grid.shape[2]}" for grid in found)
             rows.append(np.concatenate([of_images[:, None], *(grid.reshape(len(grid), -1) for grid in found)], axis=1))
         determines = {"codes": int(trained.codes), "grids": grids, "labels": count}
-        return Codes(f"codes of {data.name}", *rows, data.factors, data.held_out_factors, determines)
+        return Codes(f"codes of {data.name}", *rows, data.factors, data.held_out_factors,
+                     determines=determines)

@@ -1,5 +1,6 @@
 """A finished run with its model."""
 
+import math
 from contextlib import contextmanager
 from functools import cached_property
 
@@ -182,6 +183,25 @@ class Trained:
     def referred(self, option):
         """The finished run that this one refers to by an option."""
         return Trained(Run.open(self.options[option]), self.device)
+
+    def complete(self, codes, rows, seed=0, label=0, **choosing):
+        """Grids (N, h, w) whose first rows are those of `codes`, and the rest written by the prior. Raises InputError
+        unless a single grid is learned and has more rows.
+
+        codes   (N, h, w), as `encode` of the run that is referred to gives them
+        """
+        if len(self.model.grids) > 1:
+            raise InputError(f"{printable(self.run.folder)} learns several grids, of which the first is the whole "
+                             f"image already: name a prior over a single grid.")
+        height, width = self.model.grids[0]
+        if not (is_integer(rows) and 0 <= rows < height):
+            raise InputError(f"the grid has {height} rows: expected 0 to {height - 1} of them, got {rows!r}.")
+        known = codes.reshape(len(codes), -1)[:, : rows * width]
+        return self.write(len(codes), seed, label, known, **choosing)
+
+    def bits_of(self, rows):
+        """(N,): −log₂ p of each row (N, 1 + T) of a label and codes, by the prior."""
+        return self.in_batches(self.model.nats_of, rows) / math.log(2)
 
     def write(self, count, seed=0, label=0, known=None, temperature=1.0, top_k=None, top_p=None):
         """The codes of `count` new images, as `encode` of the run that is referred to gives them: grids (count, h, w).

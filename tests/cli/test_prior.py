@@ -93,6 +93,54 @@ def test_what_is_refused(scratch, trained):
         assert not Path("x").exists()
 
 
+def test_new_images_are_drawn(scratch, prior):
+    folder = prior("vqvae", "--given", "shape")
+    assert (folder / "samples.png").exists()
+    for options in ([], ["--label", "square"], ["--label", 1], ["--temperature", 0.5, "--top-k", 3, "--top-p", 0.9]):
+        result = scratch("sample", folder, "--count", 4, "--out", "s.png", *options)
+        assert result.status == 0 and Path("s.png").exists(), result.err
+        Path("s.png").unlink()
+    assert_one_sentence(scratch("sample", folder, "--label", "ship"), "--label is 'ship'", "square")
+    assert_one_sentence(scratch("sample", folder, "--label", 99), "knows the labels 0 to")
+    assert_one_sentence(scratch("sample", folder, "--top-k", 0), "--top-k", "≥ 1")
+    assert_one_sentence(scratch("sample", folder, "--data", "shapes"), "--data", "leave it out")
+    for option, value in (("--top-k", 3), ("--label", 1), ("--temperature", 0.5)):
+        assert_one_sentence(scratch("sample", "vqvae", option, value), option, "learned priors", "vqvae")
+
+
+def test_the_codes_of_a_run_that_has_moved(scratch, prior):
+    folder = prior("vqvae")
+    Path("vqvae").rename("moved")
+    assert_one_sentence(scratch("sample", folder), "refers by of to the run vqvae", "not there")
+    for command in (["sample"], ["complete", "--rows", 2], ["likelihood"]):
+        result = scratch(*command[:1], folder, *command[1:], "--codes-from", "moved", "--out", "x.png")
+        assert result.status == 0, result.err
+    assert_one_sentence(scratch("sample", "moved", "--codes-from", "moved"), "vqvae has no such option")
+
+
+def test_an_image_is_continued_and_its_codes_are_priced(scratch, prior):
+    folder = prior("vqvae")
+    result = scratch("complete", folder, "--rows", 2, "--index", 0, 3, "--count", 2)
+    assert result.status == 0 and (folder / "completions.png").exists(), result.err
+    images = np.zeros((3, 16, 16, 3), np.uint8)
+    codes = library.load("vqvae").encode(images)
+    written = library.load(folder).complete(codes, 2)
+    assert np.array_equal(written[:, :2], codes[:, :2]) and written.shape == codes.shape
+    for rows in (-1, 4, 2.0):
+        with pytest.raises(InputError, match="the grid has 4 rows: expected 0 to 3 of them"):
+            library.load(folder).complete(codes, rows)
+    result = scratch("likelihood", folder)
+    assert result.status == 0 and "bits an image for their codes" in result.out
+    bits = float(result.out.split("images: ")[1].split(" bits")[0])
+    assert bits == pytest.approx(read_metrics(folder)[-1]["held_out_bits"], abs=0.06)
+    for command in (["complete", "vqvae", "--rows", 2], ["likelihood", "vqvae"]):
+        assert_one_sentence(scratch(*command), command[0], "learned priors", "vqvae")
+
+
+def test_two_levels_are_not_continued(scratch, prior):
+    assert_one_sentence(scratch("complete", prior("vqvae2"), "--rows", 2), "learns several grids")
+
+
 @pytest.mark.parametrize("model", ["vqvae", "vqvae2"])
 def test_both_sides_are_compared(torch_ref, prior, model):  # noqa: F811
     prior(model)
