@@ -25,8 +25,12 @@ from scratch.instruments.pca import beside_pca, explained_by_components, princip
 from scratch.instruments.vector_codes import check_vector_code
 from scratch.losses import psnr
 from scratch.options.errors import InputError
+from scratch.runs.examples import load_examples
 from scratch.runs.files import present
 from scratch.runs.latents import read_latents, write_latents, write_npz
+from scratch.runs.references import reference
+from scratch.runs.run import Run
+from scratch.runs.trained import Trained
 
 
 def add(subparsers):
@@ -37,6 +41,7 @@ def add(subparsers):
     command = add_run_command(subparsers, "decode", decode, data=False, out="decoded.npz")
     command.add_argument("file", metavar="FILE", help="the .npz that encode wrote")
     command = add_run_command(subparsers, "bits", bits)
+    command.add_argument("--prior", metavar="RUN", help="a learned prior over this run's codes, whose bits count, too")
     command.add_argument("--json", action="store_true", help="print the numbers as JSON")
     command = add_run_command(subparsers, "pca", pca, out="pca.png")
     command.add_argument("beside", nargs="*", metavar="RUN", help="more runs, a point each")
@@ -127,12 +132,30 @@ def alike_but_in_size(runs):
 def bits(arguments):
     """Print the bits of held-out images as codes, as JPEG of the same error, and as PNG."""
     trained = open_run(arguments)
+    prior = prior_of(trained, arguments)
     found = rates(trained, images_for(trained, arguments))
+    if prior:
+        found["prior"] = float(prior.bits_of(load_examples(prior.options).held_out).mean())
     if arguments.json:
         say_json(found)
     else:
         report(found)
     return 0
+
+
+def prior_of(trained, arguments):
+    """The learned prior that --prior names, or None. Raises InputError unless it learned the codes of this very run."""
+    if arguments.prior is None:
+        return None
+    if any(getattr(arguments, name) is not None for name in ("data", "limit")):
+        raise InputError("has learned the codes of the run's own images: leave other images out.", "prior")
+    run = Run.open(arguments.prior)
+    kept = run.config.get("references", {}).get("of", {}).get("fingerprint")
+    if kept != reference("run", trained.run.folder)["fingerprint"]:
+        raise InputError(f"{printable(arguments.prior)} is no prior over the codes of {printable(trained.run.folder)}: "
+                         f"name a run of train prior --of {printable(trained.run.folder)}.", "prior")
+    run.options["of"] = str(trained.run.folder)
+    return Trained(run, arguments.device)
 
 
 def report(found):
@@ -150,6 +173,8 @@ def report(found):
     grids = " + ".join("×".join(map(str, level["grid"])) for level in found["levels"].values())
     row(f"codes, log2 {K} bits for each of {grids}", found["fixed"], found["mse"])
     row("codes, by their frequency of use", found["entropy"], found["mse"])
+    if "prior" in found:
+        row("codes, by the prior", found["prior"], found["mse"])
     if len(found["levels"]) > 1:
         for name, level in found["levels"].items():
             row(f"  of these the {name} level", level["entropy"])

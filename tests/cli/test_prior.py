@@ -137,6 +137,24 @@ def test_an_image_is_continued_and_its_codes_are_priced(scratch, prior):
         assert_one_sentence(scratch(*command), command[0], "learned priors", "vqvae")
 
 
+@pytest.mark.parametrize("model", ["vqvae", "vqvae2", "dvae"])
+def test_the_bits_of_codes_three_ways(scratch, prior, model):
+    folder = prior(model)
+    found = json.loads(scratch("bits", model, "--prior", folder, "--json").out)
+    assert found["prior"] == pytest.approx(read_metrics(folder)[-1]["held_out_bits"], rel=1e-5)
+    printed = scratch("bits", model, "--prior", folder).out
+    assert [line for line in printed.splitlines() if line.startswith("codes, by the prior")]
+    assert "prior" not in json.loads(scratch("bits", model, "--json").out)
+
+
+def test_the_bits_by_the_prior_of_another_run_are_refused(scratch, prior, trained):
+    folder = prior("vqvae")
+    trained("dvae")
+    assert_one_sentence(scratch("bits", "dvae", "--prior", folder), "--prior", "no prior over the codes of dvae")
+    assert_one_sentence(scratch("bits", "dvae", "--prior", "vqvae"), "--prior", "no prior over the codes of dvae")
+    assert_one_sentence(scratch("bits", "vqvae", "--prior", folder, "--data", "shapes:pill"), "--prior", "leave other")
+
+
 def test_two_levels_are_not_continued(scratch, prior):
     assert_one_sentence(scratch("complete", prior("vqvae2"), "--rows", 2), "learns several grids")
 
