@@ -10,9 +10,16 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from scratch.accelerate import accelerate
+from scratch.accelerate.cpu.workers import cores
 from tests.gpu_emulated.stand_in import installed
 
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """How many processes `-n auto` starts: each loads PyTorch, so four at most."""
+    return min(4, cores())
 
 
 @pytest.fixture(scope="session", autouse=True)
