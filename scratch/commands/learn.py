@@ -17,7 +17,7 @@ from scratch.options.option import listed, nearest
 PROGRAM = "python -m scratch learn"
 PAUSE = 0.3  # seconds between two looks at a watched file
 DESCRIPTION = """\
-Exercises over nine lessons: you write the backward of an operation, and it is compared with the right one.
+Exercises over ten lessons: you write the backward of an operation, and it is compared with the right one.
 
   learn                  the lessons, their exercises, and what is done
   learn start NAME       write the file of an exercise, to be filled in

@@ -1,4 +1,4 @@
-"""The nine lessons and the exercises of each, in the order in which they are best done."""
+"""The ten lessons and the exercises of each, in the order in which they are best done."""
 
 from dataclasses import dataclass
 
@@ -23,6 +23,7 @@ LESSONS = tuple(Lesson(number, title, exercises) for number, (title, exercises) 
     ("The discrete VAE", ("gumbel_softmax", "categorical_kl")),
     ("How gradients are checked", ("central_difference", "group_norm")),
     ("Adam, and the loop that makes it all learn", ("adam",)),
+    ("Attention", ("layer_norm", "attention", "cross_entropy")),
 ), start=1))
 
 NAMES = tuple(name for lesson in LESSONS for name in lesson.exercises)

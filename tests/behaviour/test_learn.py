@@ -14,7 +14,8 @@ from scratch.bottlenecks.codebook.moving_average import MovingAverages
 from scratch.bottlenecks.codebook.soft_assignment import SoftAssignmentEntropy
 from scratch.bottlenecks.gumbel_softmax import CategoricalKL
 from scratch.bottlenecks.vector_quantizer import code_counts, nearest_codes, sums_by_index
-from scratch.layers import Conv2d, ConvTranspose2d, GroupNorm, Linear, MaxPool2d, ReLU, Sigmoid
+from scratch.layers import Conv2d, ConvTranspose2d, GroupNorm, LayerNorm, Linear, MaxPool2d, ReLU, Sigmoid
+from scratch.layers.attention import attend, attend_backward
 from scratch.layers.patches import Window
 from scratch.learn import check
 from scratch.learn.comparison import ROUNDING
@@ -24,7 +25,7 @@ from scratch.learn.exercises.score_function import length, score_function
 from scratch.learn.lessons import LESSONS, NAMES
 from scratch.learn.marking import check_functions
 from scratch.learn.report import Report
-from scratch.losses import BernoulliFromLogits, SquaredError
+from scratch.losses import BernoulliFromLogits, CrossEntropy, SquaredError
 from scratch.module import Parameter
 from scratch.optim import Adam
 from scratch.options.errors import InputError
@@ -46,8 +47,8 @@ def each_case(name):
 
 def test_every_file_of_exercises_belongs_to_a_lesson():
     files = {path.stem for path in (ROOT / "scratch/learn/exercises").glob("*.py")} - {"__init__"}
-    assert files == set(NAMES) and len(NAMES) == len(set(NAMES)) == 23
-    assert [lesson.number for lesson in LESSONS] == list(range(1, 10))
+    assert files == set(NAMES) and len(NAMES) == len(set(NAMES)) == 26
+    assert [lesson.number for lesson in LESSONS] == list(range(1, 11))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -152,18 +153,21 @@ def module_of(name, inputs):
     if name == "group_norm":
         module = GroupNorm(inputs["G"], *shape["w"], inputs["eps"], **f8)
         return with_values(module, weight=inputs["w"], bias=inputs["b"])
+    if name == "layer_norm":
+        module = LayerNorm(*shape["w"], inputs["eps"], **f8)
+        return with_values(module, weight=inputs["w"], bias=inputs["b"])
     if name == "max_pool":
         return MaxPool2d(inputs["kernel_size"], inputs["stride"])
     return {"relu": ReLU, "sigmoid": Sigmoid, "reparameterize": Reparameterize, "gaussian_kl": GaussianKL,
             "gumbel_softmax": GumbelSoftmax, "categorical_kl": CategoricalKL, "squared_error": SquaredError,
-            "bce_from_logits": BernoulliFromLogits,
+            "bce_from_logits": BernoulliFromLogits, "cross_entropy": lambda: CrossEntropy(ignore_index=-1),
             "soft_assignment_entropy": lambda: SoftAssignmentEntropy(inputs["tau"])}[name]()
 
 
 @pytest.mark.parametrize("name", [
     "linear", "relu", "sigmoid", "conv_loops", "conv_im2col", "conv_transpose", "max_pool", "squared_error",
     "bce_from_logits", "reparameterize", "gaussian_kl", "soft_assignment_entropy", "gumbel_softmax", "categorical_kl",
-    "group_norm"])
+    "group_norm", "layer_norm", "cross_entropy"])
 def test_a_solution_is_the_packages_operation(name):
     rng = np.random.default_rng(3)
     for inputs, module in each_case(name):
@@ -172,12 +176,12 @@ def test_a_solution_is_the_packages_operation(name):
         gradients = module.backward(dy, saved)
         theirs = module_of(name, inputs)
         taken = {"linear": "x", "conv_loops": "x", "conv_im2col": "x", "conv_transpose": "x", "group_norm": "x",
-                 "max_pool": "x", "soft_assignment_entropy": "ze"}.get(name) or list(inputs)
+                 "layer_norm": "x", "max_pool": "x", "soft_assignment_entropy": "ze"}.get(name) or list(inputs)
         call = theirs.loss if hasattr(theirs, "loss") else theirs.forward
         assert_close(np.asarray(y), np.asarray(call(*(inputs[one] for one in taken))), 1e-11)
         back = theirs.backward(dy)
         back = list(back) if isinstance(back, tuple) else [back]
-        if hasattr(theirs, "weight"):
+        if isinstance(getattr(theirs, "weight", None), Parameter):
             back += [theirs.weight.gradient(), theirs.bias.gradient()]
         gradients = gradients if isinstance(gradients, tuple) else (gradients,)
         for ours, right in zip(gradients, back, strict=True):
@@ -208,6 +212,17 @@ def test_codes_are_the_packages():
         assert math.isclose(codebook_loss, terms["codebook"]) and math.isclose(commitment_loss, terms["commitment"])
         assert_close(dz, theirs.backward(dq, {"codebook": 0.7, "commitment": -1.3}), EXACT)
         assert_close(de, theirs.codebook.grad, EXACT)
+
+
+def test_attention_is_the_packages():
+    for inputs, module in each_case("attention"):
+        o, saved = module.forward(**inputs)
+        do = np.random.default_rng(4).standard_normal(o.shape)
+        theirs, log_sums = attend(*inputs.values(), causal=True)
+        assert_close(o, theirs, EXACT)
+        right = attend_backward(do, *inputs.values(), theirs, log_sums, causal=True)
+        for ours, expected in zip(module.backward(do, saved), right, strict=True):
+            assert np.abs(ours - expected).max() <= EXACT * max(1.0, np.abs(expected).max())
 
 
 def test_averages_and_adam_are_the_packages():
@@ -319,6 +334,18 @@ MISTAKES = [  # exercise, [(right, wrong)], words of the report
      "to about 6 digits only"),
     ("group_norm", [(" + dvar * 2 * centred / M", "")], "without the share of dvar"),
     ("group_norm", [("(dcentred + dmu / M)", "dcentred")], "without the share of dmu"),
+    ("layer_norm", [(" - x_hat * stretch", "")], "the difference is a + b · x"),
+    ("layer_norm", [(" - shift", "")], "the difference is the same along axis 2"),
+    ("layer_norm", [("np.mean(dx_hat, axis=-1", "np.mean(dx_hat, axis=1")], "mend shift first"),
+    ("attention", [("da @ k / root", "da @ k")], "root times the right gradient"),
+    ("attention", [("dp - np.sum(p * dp, axis=-1,", "dp - np.sum(p * dp, axis=1,")], "mend da first"),
+    ("attention", [("dk = da.transpose(0, 2, 1) @ q", "dk = da @ q")], "dk (line"),
+    ("cross_entropy", [(" - np.exp(logp) * np.sum(dlogp, axis=-1, keepdims=True)", "")],
+     "the gradient of logp, not of a"),
+    ("cross_entropy", [("dlogp - np.exp(logp) * np.sum(dlogp, axis=-1, keepdims=True)",
+                        "(np.exp(logp) - one_hot) * delements[..., None]")],
+     "not zero where it should be"),
+    ("cross_entropy", [("dloss / N", "dloss / (N * T)")], "1/T of the right gradient"),
     ("adam", [("np.sqrt(v_hat) + eps", "np.sqrt(v_hat + eps)")], "theta (line"),
     ("adam", [("v = beta2 * v + ", "v = beta2 * v - ")], "with the share of dtheta of the opposite sign"),
     ("adam", [("m_hat = m / (1 - beta1**t)", "m_hat = m")], "theta follows from it: mend m_hat first"),

@@ -33,7 +33,7 @@ def test_a_list_of_all_that_can_be_done(scratch):
     for lesson in LESSONS:
         assert f"{lesson.number}  {lesson.title}\n" in listed.out
     assert [line.split()[0] for line in listed.out.split("\n") if line.startswith("      ")] == list(NAMES)
-    assert listed.out.endswith("0 of 23 done. Next: python -m scratch learn start linear\n")
+    assert listed.out.endswith("0 of 26 done. Next: python -m scratch learn start linear\n")
     assert not any(Path().iterdir()), "a list writes nothing"
 
 
@@ -58,7 +58,7 @@ def test_from_start_to_done(scratch):
     assert "The rectified linear unit  [changed since it passed]" in scratch("learn").out
     assert scratch("learn", "check", "relu").status == 0
     listed = scratch("learn")
-    assert "[done]" in listed.out and "1 of 23 done. Next: python -m scratch learn start linear" in listed.out
+    assert "[done]" in listed.out and "1 of 26 done. Next: python -m scratch learn start linear" in listed.out
 
 
 def test_start_keeps_what_is_there(scratch, write):
