@@ -22,6 +22,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
+
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 LINES = re.compile(r"<!-- lines: (\S+)((?: [\w.]+)+) -->")
@@ -92,7 +94,7 @@ def inside(block):
 
 def refresh(text, run=True):
     """The page with its source lines cut out anew and, with `run`, its code run and what it prints put below it."""
-    parts, namespace, printed = [], {"__name__": "page"}, None
+    parts, namespace, printed, options = [], {"__name__": "page"}, None, {}
     for kind, block in blocks(text):
         if printed is not None and kind != "output" and block.strip():
             if printed:
@@ -102,8 +104,9 @@ def refresh(text, run=True):
             path, names = LINES.findall(parts[-1])[-1]
             block = "```python\n" + "\n\n".join(source_of(path, name) for name in names.split()) + "\n```\n"
         elif kind == "code" and run:
-            with contextlib.redirect_stdout(io.StringIO()) as out:
+            with contextlib.redirect_stdout(io.StringIO()) as out, np.printoptions(**options):
                 exec(compile(inside(block), "<code of the page>", "exec"), namespace)
+                options = np.get_printoptions()  # those that the page sets last for the rest of the page alone
             printed = "".join(line.rstrip() + "\n" for line in out.getvalue().splitlines())
         elif kind == "output" and run:
             block, printed = (f"```text\n{printed}```\n" if printed else ""), None

@@ -14,7 +14,7 @@ import pytest
 from docs import pages
 from docs.pictures import style
 
-LESSONS = sorted((pages.DOCS / "lessons").glob("[1-9]*_*.md"))
+LESSONS = sorted((pages.DOCS / "lessons").glob("[1-9]*_*.md"), key=lambda page: int(page.name.partition("_")[0]))
 ROOMS = ["The question", "A picture", "Worked by hand", "The derivation", "The project's own lines", "Break it",
          "The exercise", "What to read next"]
 MATHEMATICS = re.compile(r"\$`[^`]+`\$|^```math\n.*?^```$", flags=re.M | re.S)
