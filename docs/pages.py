@@ -172,7 +172,8 @@ def run_notebook(book, folder):
     """Run all cells in `folder` and keep what they give. Raises nbclient's CellExecutionError if one fails."""
     from nbclient import NotebookClient
 
-    NotebookClient(book, resources={"metadata": {"path": str(folder)}}, record_timing=False).execute()
+    NotebookClient(book, resources={"metadata": {"path": str(folder)}}, record_timing=False,
+                   coalesce_streams=True).execute()
     for cell in book.cells:
         cell.metadata.clear()
     book.metadata["language_info"] = {"name": "python"}  # not the version of whoever ran it

@@ -108,7 +108,7 @@ def test_a_notebook_is_its_page_and_runs(name):
         (cell.cell_type, cell.source) for cell in committed.cells], "run: python docs/pages.py notebooks"
 
     def printed(cells):
-        return [[output.text for output in cell.outputs if output.output_type == "stream"]
+        return ["".join(output.text for output in cell.outputs if output.output_type == "stream")
                 for cell in cells if cell.cell_type == "code"]
 
     pages.run_notebook(book, folder)
