@@ -16,6 +16,7 @@ import ast
 import contextlib
 import importlib
 import io
+import os
 import re
 import subprocess
 import sys
@@ -173,7 +174,7 @@ def run_notebook(book, folder):
     from nbclient import NotebookClient
 
     NotebookClient(book, resources={"metadata": {"path": str(folder)}}, record_timing=False,
-                   coalesce_streams=True).execute()
+                   coalesce_streams=True).execute(env={**os.environ, "PYTHONPATH": str(ROOT)})
     for cell in book.cells:
         cell.metadata.clear()
     book.metadata["language_info"] = {"name": "python"}  # not the version of whoever ran it

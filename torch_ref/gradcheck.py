@@ -204,6 +204,11 @@ def dropout(arguments, t, c):
     return {"y": torch.where(kept, t["x"] / (1 - arguments["p"]), 0.0)}
 
 
+def linear_of_tokens(arguments, t, c):
+    """y = x W + b for each vector of the last axis."""
+    return {"y": F.linear(t["x"], t["weight"], t["bias"])}
+
+
 def softmax(arguments, t, c):
     """y = softmax(x) over the last axis."""
     return {"y": F.softmax(t["x"], -1)}
@@ -254,6 +259,7 @@ REFERENCES = {
     "LayerNorm": layer_norm,
     "Dropout": dropout,
     "Softmax": softmax,
+    "LinearOfTokens": linear_of_tokens,
     "MultiheadAttention": multihead_attention,
     "CrossEntropy": cross_entropy,
     "Concatenate": concatenate,

@@ -13,7 +13,7 @@ from scratch.layers.dropout import Dropout
 from scratch.layers.embedding import Embedding
 from scratch.layers.group_norm import GroupNorm
 from scratch.layers.layer_norm import LayerNorm
-from scratch.layers.linear import Linear
+from scratch.layers.linear import Linear, LinearOfTokens
 from scratch.layers.pooling import AvgPool2d, MaxPool2d, Upsample
 from scratch.layers.positions import GridPositions, ToGrid, ToTokens
 from scratch.layers.residual import ResidualBlock
@@ -37,6 +37,7 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LinearOfTokens",
     "MaxPool2d",
     "MultiheadAttention",
     "ReLU",

@@ -6,7 +6,7 @@ import numpy as np
 
 from scratch.arrays import array_module, column_sums
 from scratch.layers.checks import check_input, size
-from scratch.layers.linear import Linear
+from scratch.layers.linear import LinearOfTokens
 from scratch.module import Module, Parameter
 
 HELD = 2**20  # scores that attention holds at a time
@@ -116,7 +116,7 @@ class MultiheadAttention(Module):
         p = softmax(q kᵀ / √D),   o = p v       for each head;   causal: pᵢⱼ = 0 for j > i
         y = [o of all heads] W_out + b_out
 
-    Shapes: x, y (N, T, E); `in_proj_weight` (E, 3E), `in_proj_bias` (3E,), `out_proj` a Linear (E, E). Names and state
+    Shapes: x, y (N, T, E); `in_proj_weight` (E, 3E), `in_proj_bias` (3E,), `out_proj` linear (E, E). Names and state
     dict are those of torch.nn.MultiheadAttention with query = key = value.
 
     q·k is a sum of D products. If their factors are independent with mean 0 and variance 1, its variance is D, and
@@ -141,7 +141,7 @@ class MultiheadAttention(Module):
         bound = math.sqrt(6 / (E + 3 * E))  # Glorot's uniform initialisation, as PyTorch's
         self.in_proj_weight = Parameter(rng.uniform(-bound, bound, (E, 3 * E)).astype(dtype), to_torch=(1, 0))
         self.in_proj_bias = Parameter(np.zeros(3 * E, dtype)) if bias else None
-        self.out_proj = Linear(E, E, bias, dtype=dtype, rng=rng)
+        self.out_proj = LinearOfTokens(E, E, bias, dtype=dtype, rng=rng)
         if bias:
             self.out_proj.bias.value[...] = 0
 

@@ -22,7 +22,7 @@ def uniform_parameter(shape, fan_in, dtype, rng, to_torch=None):
 class Linear(Module):
     """y = x W + b.
 
-    Shapes: x (N, C), W (C, O), b (O,), y (N, O). With more axes, x (..., C) and y (..., O), each vector is a row.
+    Shapes: x (N, C), W (C, O), b (O,), y (N, O).
 
         ∂L/∂x = ∂L/∂y Wᵀ       ∂L/∂W = xᵀ ∂L/∂y       ∂L/∂b = Σₙ ∂L/∂y
 
@@ -43,7 +43,7 @@ class Linear(Module):
 
     def forward(self, x):
         W = self.weight.value
-        check_input(self, x, ("...", W.shape[0]), W)
+        check_input(self, x, ("N", W.shape[0]), W)
         self.save(x)
         y = x @ W
         if self.bias:
@@ -52,9 +52,23 @@ class Linear(Module):
 
     def backward(self, dy):
         (x,) = self.recall()
-        I, O = self.weight.value.shape
-        rows = dy.reshape(-1, O)
         if self.bias:
-            self.bias.accumulate(self.column_sums(rows))
-        self.weight.accumulate(x.reshape(-1, I).T @ rows)
+            self.bias.accumulate(self.column_sums(dy))
+        self.weight.accumulate(x.T @ dy)
         return dy @ self.weight.value.T if self.needs_input_gradient else None
+
+
+class LinearOfTokens(Linear):
+    """y = x W + b for each vector of the last axis, such as the tokens of a row: a Linear whose rows are these vectors.
+
+    Shapes: x (..., C), W (C, O), b (O,), y (..., O). torch.nn.Linear takes both.
+    """
+
+    def forward(self, x):
+        C, O = self.weight.value.shape
+        check_input(self, x, ("...", C), self.weight.value)
+        return super().forward(x.reshape(-1, C)).reshape(*x.shape[:-1], O)
+
+    def backward(self, dy):
+        dx = super().backward(dy.reshape(-1, dy.shape[-1]))
+        return None if dx is None else dx.reshape(*dy.shape[:-1], -1)

@@ -6,7 +6,7 @@ from scratch.layers.activation import GELU
 from scratch.layers.attention import MultiheadAttention
 from scratch.layers.dropout import Dropout
 from scratch.layers.layer_norm import LayerNorm
-from scratch.layers.linear import Linear
+from scratch.layers.linear import LinearOfTokens
 from scratch.module import Module
 
 
@@ -26,8 +26,8 @@ class TransformerBlock(Module):
     def __init__(self, embed_dim, num_heads, hidden, dropout=0.0, *, causal=False, dtype=np.float32, rng=None):
         rng = rng or np.random.default_rng()
         self.self_attn = MultiheadAttention(embed_dim, num_heads, causal=causal, dtype=dtype, rng=rng)
-        self.linear1 = Linear(embed_dim, hidden, dtype=dtype, rng=rng)
-        self.linear2 = Linear(hidden, embed_dim, dtype=dtype, rng=rng)
+        self.linear1 = LinearOfTokens(embed_dim, hidden, dtype=dtype, rng=rng)
+        self.linear2 = LinearOfTokens(hidden, embed_dim, dtype=dtype, rng=rng)
         self.norm1, self.norm2 = LayerNorm(embed_dim, dtype=dtype), LayerNorm(embed_dim, dtype=dtype)
         self.gelu = GELU("tanh")
         self.dropout1, self.dropout2 = Dropout(dropout, rng=rng), Dropout(dropout, rng=rng)

@@ -10,7 +10,7 @@ import numpy as np
 
 from data_utils import Data, printable
 from scratch.arrays import array_module
-from scratch.layers import Embedding, GridPositions, LayerNorm, Linear, ToGrid, ToTokens, TransformerBlock
+from scratch.layers import Embedding, GridPositions, LayerNorm, LinearOfTokens, ToGrid, ToTokens, TransformerBlock
 from scratch.layers.attention import KeysAndValues
 from scratch.layers.positions import SCALE
 from scratch.losses import CrossEntropy
@@ -34,7 +34,7 @@ class CodeGrid(Module):
         self.embedding = Embedding(codes, size, dtype=dtype, rng=rng)
         self.embedding.weight.value *= SCALE
         self.positions = GridPositions(height, width, size, dtype=dtype, rng=rng)
-        self.head = Linear(size, codes, dtype=dtype, rng=rng)
+        self.head = LinearOfTokens(size, codes, dtype=dtype, rng=rng)
         self.to_grid, self.to_tokens, self.cross_entropy = ToGrid(height, width), ToTokens(), CrossEntropy()
         self.length = height * width
 

@@ -8,7 +8,8 @@ LATER = (
     "codebook_update", "ema_decay", "restart_after", "entropy_weight", "entropy_temperature", "code_metric",
     "straight_through", "free_bits", "capacity", "network", "weight_init", "norm", "sparsity", "corruption",
     "data_variance", "widths", "hidden", "residual_blocks", "residual_channels", "halvings", "optimizer", "momentum",
-    "weight_decay", "decay", "clip_norm", "workers", "plain", "steps", "log_steps", "image_size", "limit",
+    "weight_decay", "decay", "clip_norm", "patch", "width", "heads",
+    "blocks", "workers", "plain", "steps", "log_steps", "image_size", "limit",
 )
 
 

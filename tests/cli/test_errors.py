@@ -68,7 +68,7 @@ def assert_one_sentence(result, *parts):
     ("train ae --network linear --channels 4,8", [
         "--channels counts only with network convolution or pooling, and network is linear: leave one of them out."]),
     ("train ae --optimizer sgd --weight-decay 1", ["--weight-decay", "adam"]),
-    ("train vae --codes 9", ["--codes is an option of dvae, vqvae and vqvae2; vae has no such option."]),
+    ("train vae --codes 9", ["--codes is an option of dvae, vqvae, vqvae2 and prior; vae has no such option."]),
     ("train dvae --beta 1", ["--beta is an option of vae; dvae has no such option."]),
     ("train vae --beta linear:0:-1:9", ["--beta expected a number ≥ 0, got -1.0."]),
     ("train vae --beta cyclical:0:1:1", ["--beta expected a schedule whose steps are an integer ≥ 2"]),

@@ -34,7 +34,7 @@ OPTIMIZERS = [
     dict(optimizer="adam", lr=1e-3, weight_decay=0.01), dict(optimizer="adam", lr=1e-3, weight_decay=0.0),
     dict(optimizer="sgd", lr=1e-3, momentum=0.9),
 ]
-ACTIVATIONS = (layers.LeakyReLU, layers.Sigmoid, layers.SiLU, layers.Tanh)
+ACTIVATIONS = (layers.LeakyReLU, layers.Sigmoid, layers.SiLU, layers.Tanh, layers.GELU, layers.Softmax)
 BOUNDS = {"f": 1e-5, "d": 1e-13}
 
 

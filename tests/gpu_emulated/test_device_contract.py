@@ -199,7 +199,8 @@ def test_a_parameter_is_updated_in_one_piece(cupy, monkeypatch, optimizer):
         trainer, sizes = new_trainer("ae", device, optimizer=optimizer), []
         own = accelerate_optimizer(trainer.optimizer)
         update = own.update
-        own.update = lambda value, *rest, update=update, sizes=sizes: sizes.append(value.size) or update(value, *rest)
+        own.update = lambda name, value, *rest, update=update, sizes=sizes: (
+            sizes.append(value.size) or update(name, value, *rest))
         trainer.step(images(8), epoch=1, step=0)
         parameters = [parameter.value.size for parameter in own.parameters.values()]
         assert sum(sizes) == sum(parameters) and max(parameters) > 100

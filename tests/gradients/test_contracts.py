@@ -172,7 +172,8 @@ def test_a_gumbel_softmax_bottleneck_refuses_noise_that_would_upcast_or_be_broad
 
 WRONG_SHAPES = {
     "Linear": (lambda: Linear(4, 3), (5, 3), "(N, 4)"),
-    "Linear of images": (lambda: Linear(4, 3), (5, 2, 2, 3), "(N, D1, D2, 4)"),
+    "Linear of images": (lambda: Linear(4, 3), (5, 2, 2, 4), "(N, 4)"),
+    "LinearOfTokens": (lambda: layers.LinearOfTokens(4, 3), (5, 2, 3), "(N, D1, 4)"),
     "LayerNorm": (lambda: layers.LayerNorm(4), (5, 3), "(N, 4)"),
     "MultiheadAttention": (lambda: layers.MultiheadAttention(4, 2), (5, 4), "(N, T, 4)"),
     "Conv2d": (lambda: Conv2d(4, 3, 1), (2, 4, 5, 3), "(N, H, W, 4)"),

@@ -25,6 +25,7 @@ FAMILIES = {
     "pooling": {"channels": [4, 6], "norm": "group"},
     "residual": {"hidden": 8, "residual_blocks": 1, "residual_channels": 3, "halvings": 2},
     "mlp": {"widths": [20, 10]},
+    "transformer": {"patch": 4, "width": 8, "heads": 2, "blocks": 1},
 }
 
 

@@ -49,7 +49,7 @@ def test_softmax_and_gelu(n, t, c, seed):
 @given(small, small, st.integers(1, 4), st.integers(1, 6), seeds)
 def test_linear_of_rows_with_more_axes(n, t, into, out, seed):
     rng = np.random.default_rng(seed)
-    ours, theirs = layers.Linear(into, out, dtype=np.float64), nn.Linear(into, out, dtype=float64)
+    ours, theirs = layers.LinearOfTokens(into, out, dtype=np.float64), nn.Linear(into, out, dtype=float64)
     check_layer(ours, theirs, rng.standard_normal((n, t, into)), rng)
 
 

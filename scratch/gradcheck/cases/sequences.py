@@ -30,6 +30,12 @@ def embedding(case, rng):
     return Operation({"weight": table}, lambda: {"y": module.forward(x)}, backward, {"x": x}, module)
 
 
+def tokens_linear(case, rng):
+    """y = LinearOfTokens(x)."""
+    module = layers.LinearOfTokens(**case.arguments, dtype=case.dtype, rng=rng)
+    return of_forward(module, {"x": normal(case.shape, rng)}, "y")
+
+
 def dropout(case, rng):
     """y = Dropout(x, noise)."""
     module = layers.Dropout(**case.arguments)
@@ -74,6 +80,7 @@ add(embedding, "Embedding", (3, 4), dict(num_embeddings=7, embedding_dim=5))
 add(norm, "LayerNorm", (3, 4, 6), dict(normalized_shape=6), dict(normalized_shape=6, eps=0.1))
 add(dropout, "Dropout", (3, 4, 6), dict(p=0.3))
 add(layer, "Softmax", (3, 4, 6))
+add(tokens_linear, "LinearOfTokens", (3, 4, 6), dict(in_features=6, out_features=5))
 add(layer, "GELU", (3, 4, 6), {}, dict(approximate="tanh"))
 add(
     attention, "MultiheadAttention", (3, 5, 6),

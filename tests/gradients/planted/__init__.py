@@ -3,7 +3,7 @@
 `python -m tests.gradients.planted` writes docs/results/planted_mistakes.md.
 """
 
-from tests.gradients.planted import bottlenecks, glue, layers, windows
+from tests.gradients.planted import bottlenecks, glue, layers, sequences, windows
 from tests.gradients.planted.mistake import MISTAKES, judged, planted
 
-__all__ = ["MISTAKES", "bottlenecks", "glue", "judged", "layers", "planted", "windows"]
+__all__ = ["MISTAKES", "bottlenecks", "glue", "judged", "layers", "planted", "sequences", "windows"]

@@ -127,8 +127,8 @@ plant(
     ("latents of one code replaced, not added", "xp.add.at(sums, (indices.reshape(-1, 1) * D + xp.arange(D)).ravel(), "
      "vectors.ravel())", "sums[(indices.reshape(-1, 1) * D + xp.arange(D)).ravel()] += vectors.ravel()",
      "the last latent of each code alone"),
-    ("a mean in place of the sum", "return sums.reshape(codes, D)",
-     "return sums.reshape(codes, D) / xp.maximum(code_counts(indices, codes), 1)[:, None]", "a mean in place of a sum"),
+    ("a mean in place of the sum", "return sums.reshape(count, D)",
+     "return sums.reshape(count, D) / xp.maximum(code_counts(indices, codes), 1)[:, None]", "a mean in place of a sum"),
 )
 plant(
     "VectorQuantizer", "bottlenecks.vector_quantizer.VectorQuantizer.quantize",
