@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import scratch as library
+from scratch.__main__ import build_parser
 from scratch.commands.options import every_option
 from scratch.commands.reference import page
 from scratch.models.corruption import CORRUPTION
@@ -25,13 +26,26 @@ from scratch.options.presets import PRESETS
 from scratch.options.resolve import model_options, resolve, run_options
 from scratch.runs.run import Run
 from tests.cli.test_errors import assert_one_sentence
-from tests.support.command_line import scratch  # noqa: F401  (a fixture)
+from tests.support.command_line import caller
 from torch_ref import models as torch_models
 from torch_ref import training as torch_training
 from torch_ref.networks import NETWORKS
 
 SYSTEMS = tuple(systems())
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def parser():
+    """The command line's parser, made once for the many calls here."""
+    return build_parser()
+
+
+@pytest.fixture
+def scratch(parser, capsys, tmp_path, monkeypatch):
+    """As in tests/support/command_line.py."""
+    monkeypatch.chdir(tmp_path)
+    return caller(lambda: parser, capsys)
 
 
 def misspelt(name):
@@ -152,7 +166,7 @@ def owners():
     return [(declared[0][0], declared[0][1]) for declared in every_option().values()]
 
 
-def test_the_command_line_refuses_each(scratch):  # noqa: F811
+def test_the_command_line_refuses_each(scratch):
     for model, option in owners():
         for word in misspelt(option.flag[2:]):
             if word.replace("-", "_") in every_option() or word in ("out", "resume", "download", "help"):
@@ -164,7 +178,7 @@ def test_the_command_line_refuses_each(scratch):  # noqa: F811
     assert list(Path().iterdir()) == []
 
 
-def test_sweep_refuses_each(scratch):  # noqa: F811
+def test_sweep_refuses_each(scratch):
     for model, option in owners():
         word = misspelt(option.name)[0]
         if word not in every_option():
