@@ -44,6 +44,12 @@ FENCED = re.compile(r"(^```.*?^```$)", flags=re.M | re.S)
 SHOWN = (".py", ".txt", ".toml", ".json")
 
 
+def linked_files():
+    """The files and folders of the project that pages link to, as paths from its root."""
+    return {(page.parent / (up + path)).resolve().relative_to(ROOT).as_posix()
+            for page in DOCS.rglob("*.md") for _, up, path in TO_SOURCE.findall(page.read_text(encoding="utf-8"))}
+
+
 def as_site(text, page):
     """GitHub's Markdown of a page as MyST's: formulas, pictures for light and dark, and links to files of the code."""
 
@@ -105,15 +111,19 @@ def show_formula_on_its_own(writer, node):
 
 
 def source_pages(app):
-    """Sphinx's event: a page for every file of the code, and for every folder."""
+    """Sphinx's event: a page for every file of the code, and for every folder; of the tests, for those that are linked.
+    """
+    linked = linked_files()
     formatter = HtmlFormatter(cssclass="highlight", linenos=False, anchorlinenos=True, lineanchors="L")
     for room in ("scratch", "torch_ref", "data_utils", "tests"):
         for path in sorted([ROOT / room, *(ROOT / room).rglob("*")]):
             name = path.relative_to(ROOT).as_posix()
-            if "__pycache__" in name:
+            if "__pycache__" in name or (room == "tests" and name not in linked):
                 continue
             if path.is_dir():
                 inside = [child for child in sorted(path.iterdir()) if child.is_dir() or child.suffix in SHOWN]
+                if room == "tests":
+                    inside = [child for child in inside if child.relative_to(ROOT).as_posix() in linked]
                 items = "".join(f'<li><a href="{path.name}/{child.name}.html">{child.name}</a></li>' for child in inside
                                 if child.name != "__pycache__")
                 body = f"<ul>{items}</ul>"
