@@ -101,11 +101,13 @@ def typeset(latex, inline):
 
 
 def show_formula(writer, node):
+    """A formula within a line."""
     writer.body.append(f'<span class="formula">{typeset(node.astext(), inline=True)}</span>')
     raise nodes.SkipNode
 
 
 def show_formula_on_its_own(writer, node):
+    """A formula as a block."""
     writer.body.append(f'<div class="formula">{typeset(node.astext(), inline=False)}</div>')
     raise nodes.SkipNode
 

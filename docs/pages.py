@@ -177,11 +177,12 @@ def run_notebook(book, folder):
                    coalesce_streams=True).execute(env={**os.environ, "PYTHONPATH": str(ROOT)})
     for cell in book.cells:
         cell.metadata.clear()
-    book.metadata["language_info"] = {"name": "python"}  # not the version of whoever ran it
+    book.metadata["language_info"] = {"name": "python"}  # without the version of the Python that ran it
     return book
 
 
 def write_pages():
+    """Refresh every page that is out of date."""
     for page in all_pages():
         text = page.read_text(encoding="utf-8")
         fresh = refresh(text)
@@ -191,6 +192,7 @@ def write_pages():
 
 
 def write_pictures():
+    """Draw every picture, for light and for dark pages."""
     from docs.pictures.style import save
 
     for name, function in drawn_pictures().items():
@@ -198,6 +200,7 @@ def write_pictures():
 
 
 def write_notebooks():
+    """Make the notebooks and run them."""
     import nbformat
 
     folder = DOCS / "lessons" / "notebooks"
@@ -208,12 +211,14 @@ def write_notebooks():
 
 
 def write_site():
+    """Build the site. Raises CalledProcessError if Sphinx warns of anything."""
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(DOCS), str(DOCS / "_site")]
     subprocess.run(command, check=True)
     print("open", (DOCS / "_site" / "README.html").relative_to(ROOT))
 
 
 def main(arguments):
+    """Make what the command line names."""
     makers = {"pages": write_pages, "pictures": write_pictures, "notebooks": write_notebooks, "site": write_site}
     if unknown := [name for name in arguments if name not in makers]:
         sys.exit(f"expected {', '.join(makers)}, not {unknown[0]}")

@@ -1,4 +1,4 @@
-"""The picture of the README: five systems, of which only the bottleneck differs."""
+"""The picture of the README: five systems that differ only in their bottleneck."""
 
 import numpy as np
 from matplotlib.patches import Polygon, Rectangle

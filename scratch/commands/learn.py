@@ -43,6 +43,7 @@ def add(subparsers):
 
 
 def seconds(text):
+    """A time limit as a number of seconds. Raises ValueError, which argparse turns into a sentence."""
     number = float(text)
     if not 0 < number < 1e6:
         raise ValueError

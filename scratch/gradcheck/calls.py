@@ -14,6 +14,7 @@ JITTER = 0.01  # how far another call's inputs lie from the first one's, relativ
 
 
 def is_float_array(value):
+    """Is the value a NumPy array of floating-point numbers?"""
     return isinstance(value, np.ndarray) and value.dtype.kind == "f"
 
 
@@ -103,6 +104,7 @@ def recorded(module):
 
 
 def watched(part, method, call, found):
+    """`call`, which at its first call notes in found[part] the method and copies of what it was given."""
     def first_noted(*inputs):
         if part not in found:
             found[part] = method, [value.copy() if is_float_array(value) else value for value in inputs]

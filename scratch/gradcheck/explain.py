@@ -59,6 +59,7 @@ def by_hypothesis(first, second, name):
 
 
 def by_comparison(trial, name, only=None):
+    """The findings that the claimed and the right gradient of a tensor give when laid side by side."""
     claimed = trial.claimed.get(name)
     if claimed is None or (not trial.slopes_of(name).complete and claimed.shape != trial.slopes_of(name).shape):
         return []
@@ -76,6 +77,7 @@ def by_comparison(trial, name, only=None):
 
 
 def by_alteration(trial, name, only=None):
+    """The findings of running the operation again with other upstream gradients, inputs, parts or settings."""
     if trial.claimed.get(name) is None or trial.claimed[name].shape != trial.operation.tensors[name].shape:
         return []
     module, found = trial.operation.module, []
@@ -130,6 +132,7 @@ def by_running_again(trial, name):
 
 
 def is_right(trial, name, gradient):
+    """Is the gradient that of finite differences, up to their error?"""
     expected = trial.expected(name)
     chosen = trial.slopes_of(name).chosen(gradient) if gradient.shape == trial.slopes_of(name).shape else None
     return chosen is not None and largest(chosen - expected) <= 1e-6 * max(largest(expected), 1e-12)
@@ -221,6 +224,7 @@ def by_kink(trial, name):
 
 
 def one_sided(trial, name, d, centre, step=1e-5):
+    """The slope of ⟨upstream, outputs⟩ along d, from a step to one side of the outputs `centre`."""
     with trial.with_array(name, trial.operation.tensors[name] + step * d):
         moved = outputs_of(trial.operation)
     return float(sum(np.sum(u * (moved[y] - centre[y])) for y, u in trial.upstream.items())) / step

@@ -119,10 +119,12 @@ def checked(name, value):
 
 
 def named_parameters(call):
+    """The names of what a function takes, in order."""
     return list(inspect.signature(call).parameters)
 
 
 def accepts(call, name):
+    """Does a function take an argument of this name?"""
     parameters = inspect.signature(call).parameters
     return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 

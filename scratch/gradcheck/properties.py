@@ -102,6 +102,7 @@ def draws_its_classes(forward):
 
 
 def is_one_hot(y):
+    """Does y hold zeros and ones alone?"""
     return bool(((y == 0) | (y == 1)).all())
 
 
@@ -199,6 +200,7 @@ def normalises(norm):
 
 
 def of_quantizer(quantizer):
+    """A quantizer gives codes, and its codebook is trained."""
     return gives_codes(quantizer) or trains_its_codebook(quantizer)
 
 

@@ -1,4 +1,4 @@
-"""The summands of which the right gradient of an operation consists, by name, for operations where each is known.
+"""The right gradient of some operations as a sum of named summands.
 
 They tell which summand of a wrong gradient is missing or has another sign: that of a norm's mean, or the sum over all
 classes in the derivative of a softmax.
@@ -8,7 +8,8 @@ import numpy as np
 
 from scratch.bottlenecks import CategoricalKL, GumbelSoftmax, SoftAssignmentEntropy, UnitLength, VectorQuantizer
 from scratch.bottlenecks.gumbel_softmax import log_ratio
-from scratch.layers import AvgPool2d, BatchNorm2d, GroupNorm, MaxPool2d
+from scratch.layers import AvgPool2d, BatchNorm2d, GroupNorm, MaxPool2d, Softmax
+from scratch.layers.softmax import softmax
 from scratch.layers.standardize import Standardizing
 
 
@@ -23,6 +24,12 @@ def of_norm(module, arrays, upstream):
     shares = {"the direct path": dx_hat, "the mean μ": -module.mean(dx_hat) + 0 * dx_hat,
               "the variance σ²": -x_hat * module.mean(dx_hat * x_hat)}
     return {"x": {name: (share * inverse).reshape(x.shape) for name, share in shares.items()}}
+
+
+def of_plain_softmax(module, arrays, upstream):
+    """dx = y (∂L/∂y − Σ y ∂L/∂y)."""
+    y, u = softmax(arrays["x"]), upstream["y"]
+    return {"x": {"yₖ ∂L/∂yₖ": y * u, "the sum Σⱼ yⱼ ∂L/∂yⱼ": -y * (y * u).sum(-1, keepdims=True)}}
 
 
 def of_softmax(module, arrays, upstream):
@@ -52,32 +59,38 @@ def of_unit_length(module, arrays, upstream):
 
 
 def of_soft_assignment(module, arrays, upstream):
-    """da = p (g − Σ p g) / M for a = −‖z − e‖² / T, and its two ways to the codes."""
-    z, e, T = arrays["z"], arrays["codes"], module.temperature
-    a = -((z[:, None] - e) ** 2).sum(-1) / T
+    """da = p (g − Σ p g) / M for a = −‖z − e‖² / τ, and its two ways to the codes."""
+    z, e, tau = arrays["z"], arrays["codes"], module.temperature
+    a = -((z[:, None] - e) ** 2).sum(-1) / tau
     p = np.exp(a - a.max(1, keepdims=True))
     p /= p.sum(1, keepdims=True)
     g = np.log(p.mean(0))
     z, e = z - e.mean(0), e - e.mean(0)
     first, rest = p * g, -p * (p @ g)[:, None]
-    scale = 2 * upstream["gap"] / (T * len(z))
+    scale = 2 * upstream["gap"] / (tau * len(z))
     s = first + rest
     return {"z": {"the difference's own part pₘₖ gₖ": scale * (first @ e),
                   "the softmax's sum Σⱼ pₘⱼ gⱼ": scale * (rest @ e)},
             "codes": {"Σₘ sₘₖ zₘ": scale * (s.T @ z), "eₖ Σₘ sₘₖ": -scale * e * s.sum(0)[:, None]}}
 
 
-SHARES = ((Standardizing, of_norm), (GumbelSoftmax, of_softmax), (CategoricalKL, of_categorical_kl),
-          (UnitLength, of_unit_length), (SoftAssignmentEntropy, of_soft_assignment))
+SHARES = ((Standardizing, of_norm), (Softmax, of_plain_softmax), (GumbelSoftmax, of_softmax),
+          (CategoricalKL, of_categorical_kl), (UnitLength, of_unit_length), (SoftAssignmentEntropy, of_soft_assignment))
 
 
 def shares_of(operation, upstream):
     """{tensor: {name of a summand: array}} where it is known for the kind of the operation's module; else {}."""
+    return known_of(SHARES, operation, upstream)
+
+
+def known_of(table, operation, upstream):
+    """What the first function of the table for the operation's kind of module gives; {} without one, or where the
+    operation lacks an array that the function needs."""
     arrays = operation.tensors | operation.constants | operation.numbers
-    for kind, shares in SHARES:
+    for kind, function in table:
         if isinstance(operation.module, kind):
             try:
-                return shares(operation.module, renamed(arrays), upstream)
+                return function(operation.module, renamed(arrays), upstream)
             except (KeyError, ValueError):
                 return {}
     return {}
@@ -210,11 +223,4 @@ VARIANTS = (
 
 def variants_of(operation, upstream):
     """{tensor: {words: a wrong gradient}}: usual mistakes that depend on what the operation does."""
-    arrays = operation.tensors | operation.constants | operation.numbers
-    for kind, variants in VARIANTS:
-        if isinstance(operation.module, kind):
-            try:
-                return variants(operation.module, renamed(arrays), upstream)
-            except (KeyError, ValueError):
-                return {}
-    return {}
+    return known_of(VARIANTS, operation, upstream)

@@ -128,10 +128,12 @@ def largest(array):
 
 
 def an(word):
+    """The word behind "a" or "an"."""
     return f"{'an' if word[0] in 'aeiouAEIOU' else 'a'} {word}"
 
 
 def count(number, word):
+    """"1 place", "2 places"."""
     return f"{number} {word}{'' if number == 1 else 's'}"
 
 

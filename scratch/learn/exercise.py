@@ -130,4 +130,5 @@ def defined(text):
 
 
 def is_ellipsis(node):
+    """Does the expression stand for "..."?"""
     return isinstance(node, ast.Constant) and node.value is ...

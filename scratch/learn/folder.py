@@ -88,6 +88,7 @@ def fits(entry):
 
 
 def hash_of(file):
+    """SHA-256 of a file's bytes."""
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 

@@ -80,6 +80,7 @@ def keep(stream, printed):
 
 
 def shown(printed):
+    """What a file printed, cut off where it is long."""
     return printed if len(printed) <= KEPT else f"{printed[:KEPT]}\n… and more"
 
 

@@ -90,6 +90,7 @@ class Source:
 
 
 def parts_of(tree):
+    """The targets of an assignment: those of a tuple one by one."""
     return tree.elts if isinstance(tree, ast.Tuple | ast.List) else [tree]
 
 
@@ -103,6 +104,7 @@ def base_of(tree):
 
 
 def names_in(tree):
+    """The names that occur in an expression."""
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 

@@ -88,7 +88,7 @@ def away_from_zero(shape, rng):
 
 
 def well_apart(shape, rng):
-    """Numbers in random order, any two of which differ by at least 0.1."""
+    """Numbers in random order that differ from each other by at least 0.1."""
     return 0.1 * rng.permutation(math.prod(shape)).reshape(shape)
 
 

@@ -1,6 +1,7 @@
 """What a hypothesis looks at: a claimed gradient, the right one, and what the operation computes with."""
 
 from dataclasses import dataclass, field
+from itertools import chain, combinations
 
 import numpy as np
 
@@ -112,5 +113,11 @@ def axes_in_words(axes):
     return f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(axes[:-1])} and {axes[-1]}"
 
 
+def subsets(axes):
+    """Every choice of one or more of the axes, as tuples, the smallest choices first."""
+    return chain.from_iterable(combinations(axes, n) for n in range(1, len(axes) + 1))
+
+
 def shape_in_words(shape):
+    """"(3, 4)", as Python prints a shape, of integers of any kind."""
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"

@@ -4,13 +4,9 @@ from itertools import chain, combinations, permutations
 
 import numpy as np
 
-from scratch.gradcheck.diagnosis.comparison import Finding, axes_in_words, largest, shape_in_words
+from scratch.gradcheck.diagnosis.comparison import Finding, axes_in_words, largest, shape_in_words, subsets
 
 MOST_AXES = 5  # of an array whose permutations are tried
-
-
-def subsets(axes):
-    return chain.from_iterable(combinations(axes, n) for n in range(1, len(axes) + 1))
 
 
 def flipped(c):

@@ -1,21 +1,15 @@
 """Summed over a wrong axis, not summed, or a mean in place of a sum."""
 
-from itertools import chain, combinations
-
 import numpy as np
 
-from scratch.gradcheck.diagnosis.comparison import Finding, axes_in_words, shape_in_words
-
-
-def axis_sets(ndim):
-    return chain.from_iterable(combinations(range(ndim), n) for n in range(1, ndim + 1))
+from scratch.gradcheck.diagnosis.comparison import Finding, axes_in_words, shape_in_words, subsets
 
 
 def not_summed(c):
     """It has axes that should have been summed over."""
     if c.claimed.size <= c.expected.size:
         return
-    for axes in axis_sets(c.claimed.ndim):
+    for axes in subsets(range(c.claimed.ndim)):
         for words, reduce in (("summed", np.sum), ("averaged", np.mean)):
             total = reduce(c.claimed, axis=axes)
             if total.size == c.expected.size and c.expected.size and np.allclose(
@@ -28,7 +22,7 @@ def not_summed(c):
 
 def summed_too_far(c):
     """The sum or the mean of the right gradient over some axes, in its own shape or repeated to the right one."""
-    for axes in axis_sets(c.expected.ndim):
+    for axes in subsets(range(c.expected.ndim)):
         if all(c.expected.shape[axis] == 1 for axis in axes):
             continue
         for words, reduce in (("sum", np.sum), ("mean", np.mean)):
@@ -60,7 +54,7 @@ def of_upstream(c):
         if c.same_shape and c.fits(-u):
             yield Finding("upstream", f"the upstream gradient ∂L/∂{name} with the opposite sign: the operation's own "
                           f"derivative is left out", f"every coordinate is minus that of ∂L/∂{name}")
-        for axes in axis_sets(u.ndim):
+        for axes in subsets(range(u.ndim)):
             if all(u.shape[axis] == 1 for axis in axes):
                 continue
             for words, reduce in (("sum", np.sum), ("mean", np.mean), ("maximum", np.max), ("minimum", np.min)):

@@ -1,12 +1,11 @@
-"""Sums of which a term is missing, doubled or has another weight; differences that have a simple form."""
+"""Sums in which a term is missing, doubled or has another weight; differences that have a simple form."""
 
 import math
 
 import numpy as np
 
-from scratch.gradcheck.diagnosis.comparison import Finding, axes_in_words, in_words, largest
+from scratch.gradcheck.diagnosis.comparison import Finding, axes_in_words, in_words, largest, subsets
 from scratch.gradcheck.diagnosis.factors import best_factor, derived, names_of
-from scratch.gradcheck.diagnosis.sums import axis_sets
 
 
 def coefficients(c, shares):
@@ -81,7 +80,7 @@ def of_difference(c):
     d = c.claimed - c.expected
     if largest(d) <= 100 * c.close:
         return
-    axes_of = [axes for axes in axis_sets(d.ndim) if np.prod([d.shape[a] for a in axes]) >= 3]
+    axes_of = [axes for axes in subsets(range(d.ndim)) if np.prod([d.shape[a] for a in axes]) >= 3]
     for axes in axes_of[::-1]:  # all axes first
         mean = d.mean(axis=axes, keepdims=True)
         if largest(d - mean) <= c.close:

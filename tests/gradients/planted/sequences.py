@@ -26,7 +26,7 @@ plant(
 )
 plant(
     "Softmax", "layers.softmax.softmax_backward",
-    ("the mean forgotten", "(dy - mean)", "dy", "sums or means over axis 2 missing"),
+    ("the mean forgotten", "(dy - mean)", "dy", "without the share of the sum"),
     ("the outer y forgotten", "y * (dy", "(dy", "without its factor y"),
     ("of the opposite sign", "(dy - mean)", "(mean - dy)", "opposite sign"),
     ("doubled", "y * (dy", "2 * y * (dy", "twice"),
