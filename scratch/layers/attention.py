@@ -12,13 +12,13 @@ from scratch.module import Module, Parameter
 HELD = 2**20  # scores that attention holds at a time
 
 
-def blocks(M, T, held):
-    """Slices (rows of M, queries of T) such that one pair covers at most `held` scores, or a single row of T scores."""
-    heads = max(1, held // (T * T))
-    queries = T if heads > 1 else max(1, held // T)
+def blocks(M, I, J, held):
+    """Slices (heads of M, queries of I) of which each pair has at most `held` scores with J keys, or one row of J."""
+    heads = max(1, held // (I * J))
+    queries = min(I, max(1, held // J))
     for first in range(0, M, heads):
-        for start in range(0, T, queries):
-            yield slice(first, min(first + heads, M)), slice(start, min(start + queries, T))
+        for start in range(0, I, queries):
+            yield slice(first, min(first + heads, M)), slice(start, min(start + queries, I))
 
 
 def scores(q, k, first, causal):
@@ -41,12 +41,10 @@ def attend(q, k, v, causal, held=HELD):
     last of the J places. A block of queries at a time holds its scores; the array of all M·I·J is never made.
     """
     xp = array_module(q)
-    M, I, _ = q.shape
-    o, s, before = xp.empty_like(q), xp.empty((M, I, 1), q.dtype), k.shape[1] - I
-    for heads, queries in blocks(M, max(I, k.shape[1]), held):
-        if queries.start >= I:
-            continue
-        seen = before + min(queries.stop, I) if causal else k.shape[1]  # no query of the block sees a later key
+    (M, I, _), J = q.shape, k.shape[1]
+    o, s, before = xp.empty_like(q), xp.empty((M, I, 1), q.dtype), J - I
+    for heads, queries in blocks(M, I, J, held):
+        seen = before + queries.stop if causal else J  # no query of the block sees a later key
         a = scores(q[heads, queries], k[heads, :seen], before + queries.start, causal)
         largest = a.max(axis=-1, keepdims=True)
         a -= largest
@@ -70,7 +68,7 @@ def attend_backward(do, q, k, v, o, s, causal, held=HELD):
     M, T, D = q.shape
     dq, dk, dv = xp.empty_like(q), xp.zeros_like(k), xp.zeros_like(v)
     mean = (do * o).sum(axis=-1, keepdims=True)
-    for heads, queries in blocks(M, T, held):
+    for heads, queries in blocks(M, T, T, held):
         seen = queries.stop if causal else T
         block, keys = (heads, queries), (heads, slice(0, seen))
         p = scores(q[block], k[keys], queries.start, causal)

@@ -139,8 +139,9 @@ class CodePrior(Model):
         known    (N, t) codes that come first; the rest is written
         """
         past = [KeysAndValues(self.length) for _ in self.blocks.layers]
-        y, written = self.start.forward(labels[:, None]), []
+        written = []
         with self.evaluating():
+            y = self.start.forward(labels[:, None])
             for level, stretch in self.stretches():
                 for place in range(level.length):
                     logits = level.head.forward(self.norm.forward(self.pass_blocks(y, past)))[:, -1]

@@ -37,7 +37,7 @@ def test_tokens_that_come_in_pieces_give_what_they_give_at_once(pieces):
 @pytest.mark.parametrize("M, T, held", [(6, 5, 1), (6, 5, 12), (6, 5, 25), (6, 5, 60), (1, 1, 1), (3, 4, 10**6)])
 def test_blocks_cover_every_query_once_and_hold_few_scores(M, T, held):
     seen = np.zeros((M, T), int)
-    for heads, queries in blocks(M, T, held):
+    for heads, queries in blocks(M, T, T, held):
         seen[heads, queries] += 1
         assert seen[heads, queries].size * T <= max(held, T)
     assert (seen == 1).all()
