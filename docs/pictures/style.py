@@ -52,4 +52,4 @@ def save(function, path):
         with matplotlib.rc_context(settings(colours)):
             figure = Figure(figsize=function.size, layout="constrained")
             function(figure, colours)
-            figure.savefig(f"{path}{ending}.svg", metadata={"Date": None, "Creator": None})
+            figure.savefig(f"{path}{ending}.svg", metadata={"Date": None})

@@ -86,6 +86,24 @@ def test_every_picture_of_the_pages_is_drawn_by_the_code_and_shown():
     assert shown == set(pages.drawn_pictures())
 
 
+def same_drawing(svg, other):
+    """Have two SVGs the same elements, and nearly all of their numbers the same place? Rounding moves some of the
+    points that a picture measures."""
+    tags, numbers = (
+        [re.findall(pattern, text) for text in (svg, other)] for pattern in (r"<(\w+)", r"-?\d+\.\d+"))
+    if tags[0] != tags[1] or len(numbers[0]) != len(numbers[1]):
+        return False
+    apart = [abs(float(a) - float(b)) for a, b in zip(*numbers, strict=True)]
+    return sum(distance > 0.5 for distance in apart) <= 0.01 * len(apart)
+
+
+def test_another_drawing_is_noticed():
+    svg = "".join(f'<path d="M {i}.5 {2 * i}.25"/>' for i in range(50))
+    assert same_drawing(svg, svg.replace("M 7.5", "M 7.6"))
+    assert not same_drawing(svg, svg.replace("path", "use", 1))
+    assert not same_drawing(svg, svg.replace(".25", ".95"))
+
+
 @pytest.mark.parametrize("name", pages.drawn_pictures())
 def test_a_picture_draws_for_light_and_dark_pages(name, tmp_path):
     style.save(pages.drawn_pictures()[name], tmp_path / name)
@@ -93,8 +111,9 @@ def test_a_picture_draws_for_light_and_dark_pages(name, tmp_path):
         drawn, committed = tmp_path / f"{name}{ending}.svg", pages.DOCS / "pictures" / f"{name}{ending}.svg"
         size = ElementTree.parse(drawn).getroot().get("viewBox")
         assert size == ElementTree.parse(committed).getroot().get("viewBox"), "run: python docs/pages.py pictures"
-        if f"matplotlib.org/{matplotlib.__version__}" in committed.read_text(encoding="utf-8"):
-            assert drawn.read_bytes() == committed.read_bytes()
+        now, then = (path.read_text(encoding="utf-8") for path in (drawn, committed))
+        if f"Matplotlib v{matplotlib.__version__}," in then:  # another version draws in another way
+            assert same_drawing(now, then), "run: python docs/pages.py pictures"
 
 
 @pytest.mark.parametrize("name", pages.NOTEBOOKS)
@@ -145,7 +164,7 @@ def test_the_site_builds_without_a_warning_and_its_links_lead_somewhere(tmp_path
     for path, page in built.items():
         for link in page.links:
             if re.match(r"[a-z]+:|//", link):
-                assert not link.startswith("http") or path.name != "README.html" or link.startswith("https://")
+                assert not link.startswith("http://"), (path.name, link)
                 continue
             file, _, anchor = unquote(link).partition("#")
             target = (path.parent / file.partition("?")[0]).resolve() if file else path
