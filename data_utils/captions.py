@@ -1,4 +1,4 @@
-"""What the shapes look like, in words: captions from the factors, and the words from a caption.
+"""Captions: what the shapes look like in words, the words of a caption, and the captions of other sets.
 
 Six kinds of words describe an image. Each word stands for a range of a factor:
 
@@ -24,7 +24,8 @@ import re
 
 import numpy as np
 
-from data_utils.errors import DataError, integer, printable
+from data_utils.core import Data
+from data_utils.errors import DataError, integer, nearest, shown
 from data_utils.shapes import RANGES, SHAPES
 
 HUES = ("red", "yellow", "green", "cyan", "blue", "pink")
@@ -37,7 +38,6 @@ KINDS = {  # kind -> (the factor, its words)
     "ground": ("background", HUES),
 }
 LEFT_OUT = 0.2  # the probability that a caption says nothing of a kind
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 def word_indices(factors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -62,47 +62,51 @@ def word_indices(factors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return found
 
 
-def captions(factors: dict[str, np.ndarray], seed: int = 0, *, complete: bool = False) -> list[str]:
+def captions(
+    factors: dict[str, np.ndarray], seed: int = 0, *, stream: int = 0, complete: bool = False
+) -> list[str]:
     """A caption for each image, its wording and what it leaves out drawn at random.
 
+    stream     streams of one seed are independent, as in ``shapes``: 0 is for training, 1 is held out
     complete   True: nothing is left out, and every caption has words of all six kinds
 
-    Image i's caption follows from its factors, the seed and i alone. Raises DataError as ``word_indices`` does, and
-    unless the seed is an integer ≥ 0.
+    Image i's caption follows from its factors, the seed, the stream and i alone. Raises DataError as ``word_indices``
+    does, and unless seed and stream are integers ≥ 0.
     """
-    indices, seed = word_indices(factors), integer(seed, "the seed", 0)
+    indices, seed, stream = word_indices(factors), integer(seed, "the seed", 0), integer(stream, "the stream", 0)
     count = len(indices["shape"])
-    written = []
-    for number in range(count):
-        rng = np.random.default_rng([seed, number])
-        said = {kind: words[indices[kind][number]] for kind, (_, words) in KINDS.items()}
-        if not complete:
-            kept = rng.random(len(KINDS)) >= LEFT_OUT
-            kept[rng.integers(len(KINDS))] = True  # a caption says something
-            said = {kind: word for (kind, word), keep in zip(said.items(), kept, strict=True) if keep}
-        written.append(_sentence(said, rng))
-    return written
+    rng = np.random.default_rng([seed, stream, len(RANGES)])  # the next after the random streams of the factors
+    draws = rng.random((count, len(KINDS) + 5))  # a row an image: more images only add rows
+    kept = draws[:, : len(KINDS)] >= (0 if complete else LEFT_OUT)
+    always, *wording = draws[:, len(KINDS) :].T
+    kept[np.arange(count), (len(KINDS) * always).astype(np.int64)] = True  # a caption says something
+    said = []  # for each kind, the word that each caption says; "" where it says none
+    for (kind, (_, words)), keep in zip(KINDS.items(), kept.T, strict=True):
+        known = ("", *words)
+        said.append([known[number] for number in np.where(keep, indices[kind] + 1, 0).tolist()])
+    return list(map(_sentence, *said, *(column.tolist() for column in wording)))
 
 
-def _sentence(said: dict[str, str], rng: np.random.Generator) -> str:
-    """The caption that says these words."""
-    thing = " ".join(["a", *(said[kind] for kind in ("size", "colour") if kind in said), said.get("shape", "shape")])
-    place, ground = _place(said.get("row"), said.get("column"), rng), _ground(said.get("ground"), rng)
-    rest = [part for part in (place, ground) if part]
-    if len(rest) == 2 and rng.random() < 0.5:
+def _sentence(
+    size: str, colour: str, shape: str, row: str, column: str, ground: str,
+    corner: float, wording: float, order: float, front: float,
+) -> str:
+    """The caption that says these words, "" for none. The last four are in [0, 1) and choose between wordings."""
+    thing = " ".join(["a", *filter(None, (size, colour)), shape or "shape"])
+    rest = list(filter(None, (_place(row, column, corner < 0.5), _ground(ground, int(3 * wording)))))
+    if order < 0.5:
         rest.reverse()
     if not rest:
         return thing
-    if rng.random() < 0.3:
+    if front < 0.3:
         return f"{' '.join(rest)}, {thing}"
     return f"{thing} {' '.join(rest)}"
 
 
-def _place(row: str | None, column: str | None, rng: np.random.Generator) -> str:
+def _place(row: str, column: str, as_corner: bool) -> str:
     """Words for a place, such as "at the top left"; "" for none."""
-    corner = row in ("top", "bottom") and column in ("left", "right")
     if row and column:
-        if corner and rng.random() < 0.5:
+        if as_corner and row != "middle" and column != "centre":
             return f"in the {row} {column} corner"
         return f"{'in' if row == 'middle' else 'at'} the {row} {column}"
     if row:
@@ -112,14 +116,15 @@ def _place(row: str | None, column: str | None, rng: np.random.Generator) -> str
     return ""
 
 
-def _ground(ground: str | None, rng: np.random.Generator) -> str:
+def _ground(ground: str, wording: int) -> str:
     """Words for the ground, such as "on dark blue"; "" for none."""
     if not ground:
         return ""
-    return (f"on dark {ground}", f"on a dark {ground} ground", f"before a {ground} background")[rng.integers(3)]
+    return (f"on dark {ground}", f"on a dark {ground} ground", f"before a {ground} background")[wording]
 
 
-GROUND = re.compile(rf"(?:on dark|on a dark|before a) ({'|'.join(HUES)})\b")
+GROUND = re.compile(rf"(?:on dark|on a dark|before a) ({'|'.join(HUES)})\b(?: ground\b| background\b)?")
+FILLERS = re.compile(r"\b(?:a|(?:at|in|on) the|shape|corner)\b")  # what else a caption says
 
 
 def meaning(caption: str) -> dict[str, str]:
@@ -133,7 +138,7 @@ def meaning(caption: str) -> dict[str, str]:
 
     def say(kind: str, word: str) -> None:
         if found.setdefault(kind, word) != word:
-            raise DataError(f"the caption {printable(caption)!r} says {found[kind]} and {word}: expected one {kind}")
+            raise DataError(f"{shown(caption)} says {found[kind]} and {word}: expected one {kind}")
 
     text = caption.casefold()
     for ground in GROUND.findall(text):
@@ -145,20 +150,86 @@ def meaning(caption: str) -> dict[str, str]:
     return found
 
 
+def composed(factors: dict[str, np.ndarray], without: str) -> np.ndarray:
+    """(N,) bool: True where an image shows all words of at least one composition.
+
+    without   compositions such as "red triangle" or "red triangle, small plus on dark blue", separated by commas
+
+    Raises DataError as ``word_indices`` does, for a word that no caption says, and for a composition without words.
+    """
+    wanted, indices = _compositions(without), word_indices(factors)
+    found = np.zeros(len(indices["shape"]), bool)
+    for said in wanted:
+        found |= np.logical_and.reduce([indices[kind] == KINDS[kind][1].index(word) for kind, word in said.items()])
+    return found
+
+
+def _compositions(without: str) -> list[dict[str, str]]:
+    """The words of each composition, by kind. Unlike in a caption, an unknown word is an error."""
+    if not isinstance(without, str):
+        raise DataError(f"the compositions {shown(without)} were given: expected a text such as 'red triangle'")
+    known = list(dict.fromkeys(word for _, words in KINDS.values() for word in words))
+    found = []
+    for part in without.split(","):
+        for word in re.findall(r"\S+", FILLERS.sub(" ", GROUND.sub(" ", part.casefold()))):
+            if word not in known:
+                near = nearest(word, known)
+                advice = f"the nearest is {near!r}; known are" if near else "known are"
+                raise DataError(
+                    f"the composition {shown(part.strip())} has the unknown word {shown(word)}: {advice} "
+                    f"{', '.join(known)}, and of a ground 'on dark blue'"
+                )
+        said = meaning(part)
+        if not said:
+            raise DataError(
+                f"the compositions {shown(without)} have one that says nothing: expected words such as 'red triangle'"
+            )
+        found.append(said)
+    return found
+
+
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+CLOTHES = {"t-shirt/top": "a t-shirt or top", "trouser": "a pair of trousers"}  # names that are no words for one thing
+
+
 def label_captions(data: str, labels: np.ndarray, names: tuple[str, ...] = ()) -> list[str]:
-    """Captions from labels: "a handwritten seven" of mnist, "a photo of a ship" of another set with these names.
+    """Captions from labels: "a handwritten seven" of mnist, "a photo of the digit seven" of svhn, "a photo of a ship"
+    of another set with these names.
 
     Raises DataError for a label without a name.
     """
-    if data == "mnist":
-        names, sentence = DIGITS, "a handwritten {}"
+    if data in ("mnist", "svhn"):
+        start = "a handwritten" if data == "mnist" else "a photo of the digit"
+        known = [f"{start} {digit}" for digit in DIGITS]
     else:
-        sentence = "a photo of {} {}"
-    written = []
-    for label in labels:
-        if not 0 <= label < len(names):
-            raise DataError(f"the label {label} of {printable(data)} has no name: expected 0 to {len(names) - 1}")
-        name = names[int(label)].lower()
-        article = "an" if name[0] in "aeiou" else "a"
-        written.append(sentence.format(name) if data == "mnist" else sentence.format(article, name))
-    return written
+        known = [f"a photo of {_with_article(name.lower())}" for name in names]
+    for label in np.unique(labels):
+        if not 0 <= label < len(known):
+            expected = f"expected 0 to {len(known) - 1}" if known else "name the labels"
+            raise DataError(f"the label {label} of {data} has no name: {expected}")
+    return [known[label] for label in np.asarray(labels).tolist()]
+
+
+def _with_article(name: str) -> str:
+    return CLOTHES.get(name) or f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def captions_of(data: Data, seed: int = 0) -> tuple[list[str], list[str]]:
+    """The captions of the training images and of the held-out ones, in their order.
+
+    Those of ``shapes`` are drawn (``captions``, the held-out ones from another stream of the seed), a folder has its
+    own, and a set with labels has one for each label (``label_captions``).
+
+    Raises DataError for data without captions, and unless the seed is an integer ≥ 0.
+    """
+    seed = integer(seed, "the seed", 0)
+    if data.texts is not None:
+        return list(data.texts), list(data.held_out_texts)
+    if data.factors.keys() >= RANGES.keys():
+        return captions(data.factors, seed, stream=0), captions(data.held_out_factors, seed, stream=1)
+    if "label" in data.factors:
+        names = data.value_names.get("label", ())
+        return tuple(label_captions(data.name, factors["label"], names)
+                     for factors in (data.factors, data.held_out_factors))
+    raise DataError(data.texts_missing or f"{data.name} has no captions: choose shapes, a set with labels such as "
+                                          f"mnist, or a folder of pictures with their texts")

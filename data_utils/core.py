@@ -20,6 +20,9 @@ class Data:
                       ``shapes``, the "label" of a torchvision set, {} for a folder and for an array
     held_out_factors  the same for the held-out images, arrays of length M
     value_names       name -> what the values 0, 1, 2, ... of a factor are called, such as the kinds of ``shapes``
+    texts             a caption of each training image, where the data has its own, as a folder may have
+    held_out_texts    the same for the held-out images
+    texts_missing     why a folder has no texts, in one sentence
     determines        options of a model that follow from the examples, such as how many codes there are
 
     H = W for every set that ``load`` gives; an array of your own may have H ≠ W.
@@ -31,6 +34,9 @@ class Data:
     factors: dict[str, np.ndarray]
     held_out_factors: dict[str, np.ndarray]
     value_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    texts: tuple[str, ...] | None = None
+    held_out_texts: tuple[str, ...] | None = None
+    texts_missing: str = ""
     determines: dict[str, object] = field(default_factory=dict)
 
     def named(self, factor: str, value) -> str:

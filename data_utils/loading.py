@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from data_utils.captions import composed
 from data_utils.core import Data
 from data_utils.errors import LARGEST_COUNT, DataError, check_memory, integer, nearest, shown
-from data_utils.shapes import LARGEST_SIDE, SHAPES, shapes
+from data_utils.shapes import LARGEST_SIDE, SHAPES, draw, random_factors
 from data_utils.torchvision_sets import CLASS_NAMES, CLASSES, read_splits
 
 NAMES = ("shapes", "shapes:SHAPE,SHAPE", *CLASSES, "folder:PATH")  # what ``load`` takes, as help and errors show it
+MOST_DRAWN = 10**7  # shapes for training; at 32 pixels they take 31 GB
 
 
 def load(
@@ -26,6 +28,8 @@ def load(
     image_size: int | None = None,
     channels: int | None = None,
     seed: int = 0,
+    drawn: int | None = None,
+    without: str | None = None,
 ) -> Data:
     """Load a data set: ``shapes``, ``cifar10``, ``mnist``, ``fashion-mnist``, ``svhn`` or ``folder:PATH``.
 
@@ -39,8 +43,14 @@ def load(
                 square and resized (32 unless given)
     channels    1 or 3: coloured images become grey, grey ones get three equal channels (left as they are unless given)
     seed        an integer ≥ 0; chooses the drawn shapes, and which pictures of a folder are held out
+    drawn       how many shapes are drawn for training, an integer from 1 to 10⁷ (10,000 unless given)
+    without     compositions such as "red triangle, small plus" (``composed``): shapes that show all words of one of
+                them are left out of training; the held-out ones stay whole
 
-    Held out are 1,000 shapes (10,000 are for training), the official test split of a torchvision set, or a tenth
+    A folder may have a caption for each picture, as ``texts``: in picture.txt beside picture.png, or in captions.jsonl,
+    which has a line {"file_name": "cats/1.png", "text": "a cat"} for each picture.
+
+    Held out are 1,000 shapes, the official test split of a torchvision set, or a tenth
     of a folder, at least one picture.
 
     Raises DataError if the name is unknown, an argument is of the wrong type or out of range, the images do not fit
@@ -59,9 +69,12 @@ def load(
     if channels is not None and (type(channels) is not int or channels not in (1, 3)):
         raise DataError(f"images of {shown(channels)} channels were asked for: grey ones have 1, coloured ones 3")
     seed = integer(seed, "the seed", 0)
+    if drawn is not None:
+        drawn = integer(drawn, "a number of drawn shapes of", 1, MOST_DRAWN)
 
     try:
-        data = _load_by_name(name, "data" if root is None else root, download, limit, image_size, seed)
+        chosen = {"drawn": drawn, "without": without}
+        data = _load_by_name(name, "data" if root is None else root, download, limit, image_size, seed, chosen)
         if channels in (None, data.channels):
             return data
         from data_utils.pictures import fit_channels
@@ -71,10 +84,17 @@ def load(
         raise DataError(f"{name!r} does not fit into memory: choose smaller images, or fewer by a limit") from error
 
 
-def _load_by_name(name: str, root, download: bool, limit: int | None, image_size: int | None, seed: int) -> Data:
-    kind = name.partition(":")[0]
-    if kind == "shapes":
-        return _load_shapes(name, limit, image_size or 32, seed)
+def _load_by_name(
+    name: str, root, download: bool, limit: int | None, image_size: int | None, seed: int, chosen: dict[str, object]
+) -> Data:
+    if name.partition(":")[0] == "shapes":
+        return _load_shapes(name, limit, image_size or 32, seed, **chosen)
+    given = [option for option, value in chosen.items() if value is not None]
+    if given and (name in CLASSES or name.startswith("folder:")):
+        raise DataError(
+            f"{given[0]} {shown(chosen[given[0]])} was given, which is for shapes, and {shown(name)} is not drawn: "
+            f"leave it out"
+        )
     if name in CLASSES:
         return _load_torchvision(name, Path(root), download, limit, image_size)
     if name.startswith("folder:"):
@@ -94,7 +114,9 @@ def _nearest_name(name: str) -> str | None:
     return known.get(nearest(kind, known))
 
 
-def _load_shapes(name: str, limit: int | None, image_size: int, seed: int) -> Data:
+def _load_shapes(
+    name: str, limit: int | None, image_size: int, seed: int, drawn: int | None, without: str | None
+) -> Data:
     wanted = SHAPES if name == "shapes" else name.removeprefix("shapes:").split(",")
     for word in wanted:
         if word not in SHAPES:
@@ -105,10 +127,19 @@ def _load_shapes(name: str, limit: int | None, image_size: int, seed: int) -> Da
                 f"as in shapes:pill,plus"
             )
     kinds = [kind for kind, shape in enumerate(SHAPES) if shape in wanted]
-    most = limit or 10_000
-    check_memory(min(most, 10_000) + min(most, 1_000), image_size, image_size, 3)
-    train, factors = shapes(min(most, 10_000), image_size, seed, stream=0, kinds=kinds)
-    held_out, held_out_factors = shapes(min(most, 1_000), image_size, seed, stream=1, kinds=kinds)
+    drawn = drawn or 10_000
+    most = min(drawn, limit or drawn)
+    factors = random_factors(most if without is None else drawn, seed, stream=0, kinds=kinds)
+    if without is not None:
+        left = np.flatnonzero(~composed(factors, without))[:most]
+        if not len(left):
+            raise DataError(
+                f"without {shown(without)}, none of the {drawn} training images of {name!r} is left: leave out less"
+            )
+        factors = {factor: values[left] for factor, values in factors.items()}
+    held_out_factors = random_factors(min(limit or 1_000, 1_000), seed, stream=1, kinds=kinds)
+    check_memory(len(factors["x"]) + len(held_out_factors["x"]), image_size, image_size, 3)
+    train, held_out = draw(factors, image_size), draw(held_out_factors, image_size)
     return Data(name, train, held_out, factors, held_out_factors, {"shape": SHAPES})
 
 
@@ -139,11 +170,13 @@ def _resized(images: np.ndarray, size: int | None) -> np.ndarray:
 
 def _load_folder(name: str, limit: int | None, image_size: int, seed: int) -> Data:
     from data_utils.pictures import find_pictures
+    from data_utils.texts import read_texts
 
     given = name.removeprefix("folder:")
     if not given:
         raise DataError("'folder:' was given without a path: name a folder of pictures, as in folder:my/pictures")
-    pictures = find_pictures(Path(os.path.expanduser(given)))
+    folder = Path(os.path.expanduser(given))
+    pictures = find_pictures(folder)
     if len(pictures) < 2:
         raise DataError(f"the folder {given!r} holds only one picture: two are needed, one of them to be held out")
 
@@ -153,7 +186,12 @@ def _load_folder(name: str, limit: int | None, image_size: int, seed: int) -> Da
     parts = [part[:limit] for part in (order[held_out_count:], order[:held_out_count])]
     check_memory(sum(map(len, parts)), image_size, image_size, 3)
     train, held_out = (_read_all([pictures[index] for index in part], image_size) for part in parts)
-    return Data(name, train, held_out, {}, {})
+    texts, missing = (None, None), ""
+    try:
+        texts = read_texts(folder, pictures, parts)
+    except DataError as error:  # the pictures are whole: captions_of tells it to whoever wants captions
+        missing = str(error)
+    return Data(name, train, held_out, {}, {}, texts=texts[0], held_out_texts=texts[1], texts_missing=missing)
 
 
 def _read_all(paths: list[Path], size: int) -> np.ndarray:

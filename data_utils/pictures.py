@@ -67,7 +67,7 @@ def read_picture(path: Path, size: int) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            _check_file(path)
+            check_file(path)
             with Image.open(path, formats=picture_formats()) as opened:
                 picture = _eight_bit(ImageOps.exif_transpose(opened), opened).convert("RGBA")
     except Exception as error:  # OSError, SyntaxError, ValueError, ...: each format fails in its own way
@@ -153,13 +153,13 @@ def _unreadable(folder, error: OSError) -> DataError:
     return DataError(f"the folder {str(folder)!r} cannot be read ({cause}): change its permissions or take it away")
 
 
-def _check_file(path: Path) -> None:
-    """Raises ValueError for what would never end: a pipe, a device, or a file too large for any picture."""
+def check_file(path: Path, most: int = LARGEST_FILE) -> None:
+    """Raises ValueError for what would never end: a pipe, a device, or a file of more than ``most`` bytes."""
     at = os.stat(path)
     if not stat.S_ISREG(at.st_mode):
         raise ValueError("it is not a regular file")
-    if at.st_size > LARGEST_FILE:
-        raise ValueError(f"its {at.st_size} bytes are more than the {LARGEST_FILE} that a picture may have")
+    if at.st_size > most:
+        raise ValueError(f"its {at.st_size} bytes are more than the {most} that such a file may have")
 
 
 def _eight_bit(picture: Image.Image, source: Image.Image) -> Image.Image:

@@ -64,11 +64,19 @@ def shapes(
     from 0 to 3.
     """
     count, size = integer(count, "a number of shapes of", 0, LARGEST_COUNT), _checked_side(size)
+    check_memory(count, size, size, 3)
+    factors = random_factors(count, seed, stream, kinds)
+    return draw(factors, size), factors
+
+
+def random_factors(
+    count: int, seed: int = 0, stream: int = 0, kinds: Sequence[int] = range(len(SHAPES))
+) -> dict[str, np.ndarray]:
+    """The factors of ``shapes`` without the images: name -> (N,)."""
     seed, stream = integer(seed, "the seed", 0), integer(stream, "the stream", 0)
     kinds = [integer(kind, "a kind of shape of", 0, len(SHAPES) - 1) for kind in kinds]
     if not kinds:
         raise DataError("no kind of shape was given: expected at least one number from 0 to 3")
-    check_memory(count, size, size, 3)
     factors = {}
     for number, (name, (low, high)) in enumerate(RANGES.items()):
         # Every factor has a random stream of its own: so they are independent, and image i does not depend on count.
@@ -77,7 +85,7 @@ def shapes(
             factors[name] = np.asarray(kinds, np.int64)[(len(kinds) * uniform).astype(np.int64)]
         else:
             factors[name] = low + (high - low) * uniform
-    return draw(factors, size), factors
+    return factors
 
 
 def draw(factors: dict[str, np.ndarray], size: int = 32) -> np.ndarray:

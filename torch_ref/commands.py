@@ -96,15 +96,15 @@ def report_comparison(result):
 
 
 def example_options():
-    """{name: Option} of those that say which examples are compared on, of every system; their number and size are the
-    comparison's own."""
+    """{name: Option} of those that say which examples are compared on, of every system; the choice from a set, and
+    the size, are the comparison's own."""
     return {name: option for model in systems() for name, option in example_options_of(model).items()}
 
 
 def example_options_of(model):
     """The same of one system."""
     options = {option.name: option for option in find_system(model).data_options}
-    return {name: option for name, option in options.items() if name not in ("limit", "image_size")}
+    return {name: option for name, option in options.items() if name not in ("limit", "image_size", "drawn", "without")}
 
 
 def add_compare_arguments(parser):

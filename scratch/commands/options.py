@@ -156,7 +156,7 @@ def model_names_in_order():
 def add_data_options(parser):
     """Which images a command on a run is to use instead of the run's own."""
     for option in IMAGES:
-        if option.name != "image_size":
+        if option.name in ("data", "data_root", "limit"):
             add_option(parser, option, f"{option.help} (default: the run's own)")
     add_download(parser)
 

@@ -85,7 +85,7 @@ def images_for(trained, arguments, data=None):
                          f"name others with --data.")
     if options.get("data") != trained.options.get("data"):
         options["image_size"], _, options["image_channels"] = trained.shape
-        options["limit"] = wanted.get("limit")
+        options |= {"limit": wanted.get("limit"), "drawn": None, "without": None}
     data = load_examples(options, arguments.download)
     check_images(trained, data)
     return data

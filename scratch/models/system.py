@@ -56,7 +56,8 @@ class System:
         runs   {option: (finished run, the examples it was trained on)} of the `references`, where there are any
         """
         return load(options["data"], root=options["data_root"], download=download, limit=options["limit"],
-                    image_size=options["image_size"], channels=options.get("image_channels"), seed=options["seed"])
+                    image_size=options["image_size"], channels=options.get("image_channels"), seed=options["seed"],
+                    drawn=options["drawn"], without=options["without"])
 
     def references(self, options):
         """{option: folder} of the finished runs that these options refer to. A run's config keeps their fingerprints

@@ -1,6 +1,6 @@
 """The options of training: its examples, its length, its device. Those of the optimisers are in optim.py."""
 
-from data_utils import NAMES
+from data_utils import MOST_DRAWN, NAMES
 from scratch.optim import CLIP_NORM, LR, OPTIMIZER
 from scratch.options.option import Choice, Flag, Option, Text, Whole, listed
 
@@ -11,6 +11,10 @@ IMAGES = (
            group="images"),
     Option("image_size", Whole(1, 4096), None, "side of the images in pixels; none: the data's own", group="images"),
     Option("limit", Whole(1, 10**9), None, "use only the first N images of each split", group="images"),
+    Option("drawn", Whole(1, MOST_DRAWN), None, "how many training images of shapes are drawn; none: 10000",
+           group="images"),
+    Option("without", Text("words such as 'red triangle'", "WORDS"), None, "words such as \"red triangle\": shapes "
+           "that show them together are left out of training", group="images"),
 )
 
 TRAINING = (

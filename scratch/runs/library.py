@@ -16,7 +16,7 @@ from scratch.models.system import find_system
 from scratch.options.errors import InputError
 from scratch.options.option import Flag, Option, Text
 from scratch.options.resolve import model_options, resolve
-from scratch.options.training import MACHINE, TRAINING
+from scratch.options.training import IMAGES, MACHINE, TRAINING
 from scratch.runs.run import Run
 from scratch.runs.session import ARRAY, begin, resume
 from scratch.runs.trained import Trained
@@ -27,7 +27,7 @@ from scratch.training.progress import epoch_line
 OPTIONS = {option.name: option for option in (*TRAINING, *MACHINE)}
 PROGRESS = Option("progress", Flag(), True, "print a line an epoch")
 FOLDER = Text("a folder")
-ITS_OWN = ("data", "data_root", "image_size", "limit")  # options that name images, which are given instead
+ITS_OWN = tuple(option.name for option in IMAGES)  # options that name images, which are given instead
 
 
 def new_model(model, shape, dtype, seed, device, options):

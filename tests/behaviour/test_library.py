@@ -472,6 +472,8 @@ def test_images_that_cannot_be_trained_on(images, words):
     (dict(held_out=to_float(IMAGES, np.float32)), "expected one size and one type for both"),
     (dict(data="shapes"), "data names images, and these are given as an array"),
     (dict(limit=3), "limit names images"),
+    (dict(drawn=3), "drawn names images"),
+    (dict(without="red"), "without names images"),
     (dict(progress="no"), "progress expected True or False, got 'no'"),
     (dict(out=""), "out expected a folder, got ''"),
 ])

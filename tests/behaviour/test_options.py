@@ -24,6 +24,7 @@ from scratch.options.errors import InputError
 from scratch.options.option import Choice, Flag, Option, Real, Scheduled, Text, Whole, Widths
 from scratch.options.presets import PRESETS
 from scratch.options.resolve import model_options, resolve, run_options
+from scratch.runs.library import ITS_OWN
 from scratch.runs.run import Run
 from tests.cli.test_errors import assert_one_sentence
 from tests.support.command_line import caller
@@ -137,7 +138,7 @@ def test_a_wrong_value_names_the_option_and_what_was_given(model):
             assert "expected" in sentence or "schedule" in sentence, sentence
             if name in model_options(find_system(model)):
                 refused(lambda name=name, value=value: library.build(model, (32, 32, 3), **{name: value}), name)
-            elif name not in ("data", "data_root", "image_size", "limit"):
+            elif name not in ITS_OWN:
                 refused(lambda name=name, value=value: library.train(model, images, **{name: value}), name)
 
 

@@ -599,10 +599,10 @@ NUMBERS = ("--beta=linear:1:1:1e400", "--beta=cyclical:0:1:inf", "--beta=1e400",
            "--lr=linear:1e308:-1e308:5", "--lr=nan", "--lr=linear:::", "--free-bits=-inf",
            "--corruption=gaussian:1e400", "--corruption=gaussian:1e38", "--corruption=masking:nan", "--workers=1000000",
            "--image-size=4097", "--channels=", "--channels=4,0", "--latent-dim=2147483647", "--channels=2147483647")
-COUNTS = ("epochs", "steps", "batch-size", "limit", "seed", "latent-dim", "image-size", "workers", "log-steps")
+COUNTS = ("epochs", "steps", "batch-size", "limit", "drawn", "seed", "latent-dim", "image-size", "workers", "log-steps")
 NAMES = ("\x1b[31m", "a\nb", "$x^{", "-x", "--", "x" * 5000, "", "\u202e", "\udcff")
-NAMED = ("data", "data-root", "device", "preset", "network", "corruption", "likelihood", "dtype", "optimizer", "resume",
-         "data=folder:", "data=shapes:", "device=gpu:")
+NAMED = ("data", "data-root", "without", "device", "preset", "network", "corruption", "likelihood", "dtype",
+         "optimizer", "resume", "data=folder:", "data=shapes:", "device=gpu:")
 
 
 @pytest.mark.parametrize("argument", [

@@ -1,5 +1,6 @@
 """Folders of pictures: every format arrives as the same square RGB bytes, and what cannot be used is named."""
 
+import json
 import os
 import struct
 import warnings
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_utils import DataError, load, pictures
+from data_utils import DataError, captions_of, load, pictures
 from data_utils.pictures import find_pictures, picture_formats, read_picture
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
@@ -368,6 +369,123 @@ def test_the_home_folder_may_be_written_as_tilde(tmp_path, monkeypatch):
     monkeypatch.setenv("USERPROFILE", str(tmp_path))  # the name of it on Windows
     numbered(tmp_path, 2)
     assert len(load("folder:~").train) == 1
+
+
+# --- captions -------------------------------------------------------------------------------------------------------
+
+
+def written(folder, texts, count=30):
+    """``count`` numbered pictures, those of ``texts`` {number: bytes} with a text beside them; the loaded folder."""
+    numbered(folder, count)
+    for number, text in texts.items():
+        (folder / f"{number:03}.txt").write_bytes(text)
+    return load(f"folder:{folder}", image_size=1)
+
+
+def listed(folder, lines, count=3):
+    """``count`` numbered pictures and a captions.jsonl of these lines; the loaded folder."""
+    numbered(folder, count)
+    text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+    (folder / "captions.jsonl").write_text(text, encoding="utf-8")
+    return load(f"folder:{folder}", image_size=1)
+
+
+def assert_captions(data):
+    """Every picture has the caption that names its number."""
+    for images, texts in zip((data.train, data.held_out), captions_of(data), strict=True):
+        assert texts == [f"picture {number}" for number in numbers(images)]
+    assert (list(data.texts), list(data.held_out_texts)) == captions_of(data)
+
+
+def test_a_text_beside_each_picture(tmp_path):
+    data = written(tmp_path, {number: f"\n picture {number} \r\n".encode() for number in range(30)})
+    (tmp_path / "README.txt").write_text("not a caption")
+    assert_captions(data)
+    assert_captions(load(f"folder:{tmp_path}", image_size=1, limit=2, seed=5))
+    grey = load(f"folder:{tmp_path}", image_size=1, channels=1)
+    assert captions_of(grey) == captions_of(data)
+
+
+def test_letters_of_all_languages(tmp_path):
+    data = written(tmp_path, {0: "日本 é".encode(), 1: "\ufeff日本 é".encode()}, count=2)  # one begins with a mark
+    assert captions_of(data) == (["日本 é"], ["日本 é"])
+
+
+def test_one_file_for_all_captions(tmp_path):
+    lines = [{"file_name": f"{number:03}.png", "text": f" picture {number} ", "more": 1} for number in range(30)]
+    assert_captions(listed(tmp_path, [*reversed(lines), "", " "], count=30))
+
+
+def test_one_file_names_pictures_of_subfolders(tmp_path):
+    for name in ("cats/a.png", "b.png"):
+        picture(tmp_path / name)
+    data = listed(tmp_path, [{"file_name": "./cats/a.png", "text": "same"}, {"file_name": "b.png", "text": "same"}], 0)
+    assert captions_of(data) == (["same"], ["same"])
+
+
+def test_a_limit_asks_for_the_captions_of_its_pictures_alone(tmp_path):
+    written(tmp_path, {})
+    part = load(f"folder:{tmp_path}", image_size=1, limit=1)
+    for number in numbers(part.train) + numbers(part.held_out):
+        (tmp_path / f"{number:03}.txt").write_text(f"picture {number}")
+    assert_captions(load(f"folder:{tmp_path}", image_size=1, limit=1))
+
+
+def assert_no_captions(data, message):
+    """The pictures are there; whoever asks for captions is told why there are none."""
+    assert len(data.train) and data.texts is data.held_out_texts is None
+    with pytest.raises(DataError, match=message):
+        captions_of(data)
+
+
+def test_a_folder_without_captions(tmp_path):
+    (tmp_path / "README.txt").write_text("not a caption")
+    assert_no_captions(
+        written(tmp_path, {}), r"has no captions: put that of picture\.png into picture\.txt beside it, or a line "
+                               r'{"file_name": "cats/1\.png", "text": "a cat"} in captions\.jsonl for each picture')
+
+
+@pytest.mark.parametrize(("texts", "message"), [
+    ({0: b"zero"}, r"of 3 pictures 2 have no caption, or an empty one, such as '.*00[12]\.png': put its caption into"),
+    ({0: b"zero", 1: b"one", 2: b" \n"}, r"of 3 pictures 1 have .* such as '.*002\.png'"),
+    ({0: b"zero", 1: b"\xff", 2: b"two"}, r"captions in '.*001\.txt' cannot be read .*decode byte 0xff.*: repair"),
+    ({0: b"zero", 1: b"x" * (2**20 + 1), 2: b"two"}, r"001\.txt' cannot be read .its 1048577 bytes are more than the"),
+], ids=["missing", "empty", "no UTF-8", "enormous"])
+def test_texts_that_are_no_captions(tmp_path, texts, message):
+    assert_no_captions(written(tmp_path, texts, count=3), message)
+
+
+GOOD = [{"file_name": f"00{number}.png", "text": "a"} for number in range(3)]
+
+
+@pytest.mark.parametrize(("lines", "message"), [
+    (GOOD[:2], r"of 3 pictures 1 have .* such as '.*002\.png': give it a line {\"file_name\": "),
+    ([*GOOD[:2], {"file_name": "002.png", "text": " "}], r"or an empty one, such as '.*002\.png'"),
+    ([*GOOD, GOOD[1]], r"line 4 of '.*captions\.jsonl' names '001\.png', as a line above does: keep one"),
+    ([*GOOD, {"file_name": "./001.png", "text": "b"}], "line 4 .* as a line above does"),
+    ([*GOOD, {"file_name": "003.png", "text": "a"}], r"line 4 .* names '003\.png', which is no picture of the folder"),
+    ([*GOOD, "{"], r"line 4 .* is no caption \(Expecting .*\): expected a line such as {\"file_name\": "),
+    ([*GOOD, "[" * 100_000], "line 4 .* is no caption"),
+    ([*GOOD, ["001.png", "a"]], r"line 4 .* is no caption \(file_name is missing, or not a text\)"),
+    ([*GOOD, {"file_name": "001.png"}], r"is no caption \(text is missing, or not a text\)"),
+    ([*GOOD, {"file_name": "001.png", "text": 3}], "text is missing, or not a text"),
+    ([*GOOD[:2], {"file_name": "002.png", "text": "\udcff"}], "line 3 .* is no caption .*surrogates"),
+])
+def test_lines_that_are_no_captions(tmp_path, lines, message):
+    assert_no_captions(listed(tmp_path, lines), message)
+
+
+def test_both_ways_at_once(tmp_path):
+    (tmp_path / "001.txt").write_text("one")
+    assert_no_captions(listed(tmp_path, GOOD), r"has captions in captions\.jsonl and in '001\.txt': keep one of both")
+
+
+def test_a_file_of_captions_that_is_none(tmp_path):
+    (tmp_path / "captions.jsonl").mkdir()
+    assert_no_captions(written(tmp_path, {}), r"captions\.jsonl' cannot be read \(it is not a regular file\)")
+    (tmp_path / "captions.jsonl").rmdir()
+    (tmp_path / "captions.jsonl").write_bytes(b"\xff")
+    assert_no_captions(load(f"folder:{tmp_path}"), r"captions\.jsonl' cannot be read .*can't decode byte 0xff")
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------

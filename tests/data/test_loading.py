@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_utils import NAMES, DataError, errors, load
+from data_utils import NAMES, DataError, composed, errors, load
 from data_utils import shapes as draw_shapes
 
 
@@ -80,6 +80,9 @@ def test_the_nearest_shape_is_told():
         ({"channels": True}, "images of True channels"),
         ({"channels": 3.0}, r"images of 3\.0 channels"),
         ({"channels": "3"}, "images of '3' channels"),
+        ({"drawn": 0}, "a number of drawn shapes of 0 was given: expected an integer from 1 to 10000000$"),
+        ({"drawn": 10**7 + 1}, "a number of drawn shapes of 10000001 "),
+        ({"drawn": "x"}, "a number of drawn shapes of 'x' .*integer"),
         ({"root": 3}, "data root 3 was given: expected the path of a folder"),
         ({"root": ""}, "data root '' was given"),
         ({"root": b"data"}, "data root b'data' was given"),
@@ -89,6 +92,54 @@ def test_the_nearest_shape_is_told():
 def test_what_an_argument_cannot_be(name, given, message):
     with pytest.raises(DataError, match=message):
         load(name, **given)
+
+
+@pytest.mark.parametrize("name", ["mnist", "folder:pictures"])
+def test_only_shapes_are_drawn(name):
+    for given in ({"drawn": 5}, {"without": "red"}, {"without": ""}):
+        (option, value), = given.items()
+        told = f"^{option} {value!r} was given, which is for shapes, and '{name}' is not drawn: leave it out"
+        with pytest.raises(DataError, match=told):
+            load(name, **given)
+    with pytest.raises(DataError, match="there is no data set 'Shapes': the nearest is 'shapes'"):
+        load("Shapes", drawn=5)
+
+
+def test_more_or_fewer_drawn_shapes():
+    few, many = (load("shapes", drawn=drawn, image_size=8) for drawn in (30, 11_000))
+    assert (len(few.train), len(few.held_out), len(many.train), len(many.held_out)) == (30, 1000, 11_000, 1000)
+    np.testing.assert_array_equal(few.train, many.train[:30])
+    np.testing.assert_array_equal(few.held_out, many.held_out)
+    for name, values in few.factors.items():
+        np.testing.assert_array_equal(values, many.factors[name][:30])
+    both = load("shapes", drawn=30, limit=20, image_size=8)
+    assert len(both.train) == len(both.held_out) == 20 and len(load("shapes", drawn=3, limit=20).train) == 3
+
+
+@pytest.mark.parametrize("name", ["shapes", "shapes:triangle,plus"])
+def test_compositions_left_out(name):
+    whole = load(name, drawn=400, image_size=8)
+    part = load(name, drawn=400, image_size=8, without="red triangle,small plus")
+    left_out = composed(whole.factors, "red triangle,small plus")
+    assert 0 < left_out.sum() < 400
+    np.testing.assert_array_equal(part.train, whole.train[~left_out])
+    np.testing.assert_array_equal(part.held_out, whole.held_out)
+    assert part.factors.keys() == whole.factors.keys()
+    for factor, values in part.factors.items():
+        np.testing.assert_array_equal(values, whole.factors[factor][~left_out])
+        np.testing.assert_array_equal(part.held_out_factors[factor], whole.held_out_factors[factor])
+    limited = load(name, drawn=400, image_size=8, without="red triangle,small plus", limit=100)
+    np.testing.assert_array_equal(limited.train, part.train[:100])
+    assert len(limited.held_out) == 100
+
+
+def test_compositions_that_cannot_be_left_out():
+    with pytest.raises(DataError, match="without 'pill', none of the 10000 training images of 'shapes:pill' is left"):
+        load("shapes:pill", without="pill")
+    with pytest.raises(DataError, match="unknown word 'triangel': the nearest is 'triangle'"):
+        load("shapes", without="red triangel")
+    with pytest.raises(DataError, match="the compositions 3 were given"):
+        load("shapes", without=3)
 
 
 @pytest.mark.parametrize("name", [None, 3, Path("shapes"), ["shapes"], b"shapes"])
@@ -104,6 +155,9 @@ def test_more_images_than_memory_are_refused_before_they_are_drawn(monkeypatch):
         load("shapes", limit=200, image_size=32)
     with pytest.raises(DataError, match="1000 images of 32×32×3 take"):
         draw_shapes(1000)
+    assert len(load("shapes", drawn=100, limit=100).train) == 100
+    with pytest.raises(DataError, match=r"10001000 images of 32×32×3 take 30\.7 GB of memory"):
+        load("shapes", drawn=10**7)
 
 
 def test_memory_that_the_system_refuses_is_a_sentence(monkeypatch):
