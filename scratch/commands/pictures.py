@@ -72,6 +72,8 @@ def add_writing_options(command):
         command.add_argument(option.flag, metavar="X", help=f"a learned prior's: {option.help}")
     command.add_argument("--label", metavar="L", help="a learned prior's: what the images are to show, a number or a "
                                                       "name (default: each)")
+    command.add_argument("--text", metavar="TEXT", help="a learned prior's: a caption that says what the images are to "
+                                                        "show (default: captions that it writes itself)")
     command.add_argument("--codes-from", metavar="RUN", help=CODES_FROM)
 
 
@@ -81,6 +83,8 @@ def choosing(arguments, trained):
              if (text := getattr(arguments, option.name)) is not None}
     if arguments.label is not None:
         given["label"] = label_of(arguments.label, trained)
+    if arguments.text is not None:
+        given["text"] = arguments.text
     if given and not trained.model.writes_codes:
         raise InputError(f"is an option of learned priors, and {printable(trained.run.folder)} is a run of "
                          f"{trained.options['model']}: leave it out.", next(iter(given)))
@@ -156,11 +160,15 @@ def sample(arguments):
 def complete(arguments):
     """Keep the upper part of held-out images, as codes, and let a learned prior write the rest."""
     trained = open_prior(arguments)
-    given = choosing(arguments, trained)
-    decoder = trained.referred("of")
+    given, decoder = choosing(arguments, trained), trained.referred("of")
     images = held_out_images(decoder, load_examples(decoder.options), arguments.index)
+    rows = load_examples(trained.options).held_out[arguments.index]
+    if "label" in given:
+        rows[:, 0] = given.pop("label")
+    if "text" in given:
+        rows[:, 1 : 1 + trained.model.text_length] = trained.tokens_of([given.pop("text")])
     path = destination(arguments, trained, "completions.png")
-    figure = completion_figure(trained, images, arguments.rows, arguments.count, arguments.seed, **given)
+    figure = completion_figure(trained, images, rows, arguments.rows, arguments.count, arguments.seed, **given)
     save_picture(figure, path, arguments)
     return 0
 

@@ -68,28 +68,36 @@ def sample_figure(trained, training_images, count, seed):
 
 def written_figure(trained, count, seed, **choosing):
     """New images, decoded from codes that a learned prior writes. Where it writes after labels and none is given, each
-    label has a row."""
-    labels = range(max(trained.model.labels, 1))
+    label has a row; where it writes after captions and none is given, it writes a caption for each row itself."""
+    heading, labels = "images decoded from codes that the prior wrote", range(max(trained.model.labels, 1))
+    if trained.model.text_length and "text" not in choosing:
+        captions, shown = trained.write_captions(-(-count // PICTURED), seed, **choosing), []
+        for number, caption in enumerate(captions):
+            known = np.repeat(caption[None], PICTURED, axis=0)
+            codes = trained.written(np.zeros(PICTURED, np.int64), known, seed + number, **choosing)
+            shown.append((trained.text_of(caption), trained.referred("of").decode(codes)))
+        return figures.image_rows(shown, f"{heading}, after captions that it wrote, too")
     if "label" in choosing or len(labels) == 1:
         images = trained.sample(count, seed, **choosing)
+        heading += f" after {choosing['text']!r}" if "text" in choosing else ""
         rows = [("", images[start : start + PICTURED]) for start in range(0, count, PICTURED)]
     else:
         rows = [(str(label), trained.sample(PICTURED, seed, label=label, **choosing)) for label in labels]
-    return figures.image_rows(rows, "images decoded from codes that the prior wrote")
+    return figures.image_rows(rows, heading)
 
 
-def completion_figure(trained, images, known, count, seed, **choosing):
+def completion_figure(trained, images, rows, kept, count, seed, **choosing):
     """Images over their reconstructions and over `count` continuations of the codes of their upper part.
 
-    known   how many rows of the grid of codes are kept
+    rows   the images as the prior's examples: label, caption and codes
+    kept   how many rows of the grid of codes stay
     """
     decoder = trained.referred("of")
-    codes = decoder.encode(images)
-    rows = [("original", images), ("reconstructed", decoder.decode(codes))]
+    shown = [("original", images), ("reconstructed", decoder.reconstruct(images))]
     for number in range(count):
-        written = trained.complete(codes, known, seed + number, **choosing)
-        rows.append((f"continued {number + 1}", decoder.decode(written)))
-    return figures.image_rows(rows, f"the codes below row {known} were written by the prior")
+        written = trained.complete(rows, kept, seed + number, **choosing)
+        shown.append((f"continued {number + 1}", decoder.decode(written)))
+    return figures.image_rows(shown, f"the codes below row {kept} were written by the prior")
 
 
 def likelihood_figure(images, bits):

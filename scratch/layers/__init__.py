@@ -15,7 +15,7 @@ from scratch.layers.group_norm import GroupNorm
 from scratch.layers.layer_norm import LayerNorm
 from scratch.layers.linear import Linear, LinearOfTokens
 from scratch.layers.pooling import AvgPool2d, MaxPool2d, Upsample
-from scratch.layers.positions import GridPositions, ToGrid, ToTokens
+from scratch.layers.positions import GridPositions, ToGrid, TokenPositions, ToTokens
 from scratch.layers.residual import ResidualBlock
 from scratch.layers.shape import Flatten, Unflatten
 from scratch.layers.shift import Shift
@@ -49,6 +49,7 @@ __all__ = [
     "Tanh",
     "ToGrid",
     "ToTokens",
+    "TokenPositions",
     "TransformerBlock",
     "Unflatten",
     "Upsample",

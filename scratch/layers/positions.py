@@ -43,6 +43,32 @@ class GridPositions(Module):
         return dy
 
 
+class TokenPositions(Module):
+    """y[n, t] = x[n, t] + p[t]: each place of a row has a learned vector, as the words of DALL·E's captions.
+
+    Shapes: x, y (N, T, C), p (`places`) (T, C).
+
+        ∂L/∂x = ∂L/∂y       ∂L/∂p[t] = Σₙ ∂L/∂y[n, t]
+    """
+
+    column_sums = staticmethod(column_sums)
+
+    def __init__(self, length, channels, *, dtype=np.float32, rng=None):
+        shape = size(length, "length"), size(channels, "channels")
+        self.places = Parameter((SCALE * (rng or np.random.default_rng()).standard_normal(shape)).astype(dtype))
+
+    def forward(self, x):
+        check_input(self, x, ("N", *self.places.value.shape), self.places.value)
+        self.save()
+        return x + self.places.value
+
+    def backward(self, dy):
+        self.recall()
+        N, T, C = dy.shape
+        self.places.accumulate(self.column_sums(dy.reshape(N, T * C)).reshape(T, C))
+        return dy
+
+
 class ToTokens(Module):
     """x (N, H, W, C) → y (N, H·W, C): the places of a grid as tokens, row by row."""
 

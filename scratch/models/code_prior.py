@@ -1,42 +1,89 @@
 """The prior over codes: a transformer that writes the codes of an image one after another.
 
 A VQ-VAE, a VQ-VAE-2 or a dVAE turns an image into a row of codes. This model learns which rows occur, so that it can
-write new ones, which the decoder turns into new pictures. (Ramesh et al. 2021, arXiv:2102.12092)
+write new ones, which the decoder turns into new pictures. With captions it learns which codes follow which words: that
+is DALL·E's second half. (Ramesh et al. 2021, arXiv:2102.12092)
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from data_utils import Data, printable
+from data_utils import Data, DataError, Tokenizer, captions_of, printable
 from scratch.arrays import array_module
-from scratch.layers import Embedding, GridPositions, LayerNorm, LinearOfTokens, ToGrid, ToTokens, TransformerBlock
+from scratch.layers import (
+    Embedding,
+    GridPositions,
+    LayerNorm,
+    LinearOfTokens,
+    ToGrid,
+    TokenPositions,
+    ToTokens,
+    TransformerBlock,
+)
 from scratch.layers.attention import KeysAndValues
 from scratch.layers.positions import SCALE
 from scratch.losses import CrossEntropy
 from scratch.models.model import Model
-from scratch.models.system import System
+from scratch.models.system import System, find_system
 from scratch.module import Module, Sequential
 from scratch.options.errors import InputError
 from scratch.options.option import Option, Real, Text, Whole, listed
+from scratch.options.training import DRAWN, WITHOUT
+
+IGNORED = -100  # the label of a place that counts nothing in the loss
 
 
-class CodeGrid(Module):
-    """What belongs to one grid of codes: the vector of each code and of each place, and the logits of each place.
+class Stretch(Module):
+    """A part of a row whose tokens come from one alphabet: the vector of each token and place, and the logits there.
 
-    Shapes: codes k (N, h·w) integers, row by row, vectors (N, h·w, E), logits (N, h·w, K).
+    Shapes: tokens k (N, T) integers, vectors x (N, T, E), the transformer's outputs y (N, T, E), logits (N, T, K).
 
-        embed:   x = table[k] + the vector of the row + that of the column
-        nats:    −Σ log softmax(y W + b)[k] over the grid, from the transformer's outputs y
+        embed:   x = table[k] + the vectors of the places
+        nats:    −log softmax(y W + b)[k], summed over the places
     """
 
-    def __init__(self, height, width, codes, size, *, dtype, rng):
-        self.embedding = Embedding(codes, size, dtype=dtype, rng=rng)
+    def __init__(self, positions, length, tokens, size, *, dtype, rng):
+        self.embedding = Embedding(tokens, size, dtype=dtype, rng=rng)
         self.embedding.weight.value *= SCALE
-        self.positions = GridPositions(height, width, size, dtype=dtype, rng=rng)
-        self.head = LinearOfTokens(size, codes, dtype=dtype, rng=rng)
-        self.to_grid, self.to_tokens, self.cross_entropy = ToGrid(height, width), ToTokens(), CrossEntropy()
-        self.length = height * width
+        self.positions, self.length = positions, length
+        self.head = LinearOfTokens(size, tokens, dtype=dtype, rng=rng)
+        self.cross_entropy = CrossEntropy(ignore_index=IGNORED)
+
+    def embed(self, k):
+        return self.positions.forward(self.embedding.forward(k))
+
+    def embed_backward(self, dx):
+        self.embedding.backward(self.positions.backward(dx))
+
+    def embed_one(self, k, place):
+        """The vectors (N, 1, E) of tokens (N,) at one place."""
+        return self.embedding.forward(k[:, None]) + self.vector_of(place)
+
+    def nats(self, y, k):
+        """(N,): −log p of each row's tokens in this stretch, each token given those before it."""
+        return self.cross_entropy.elements(self.head.forward(y), self.labels(k)).sum(axis=1)
+
+    def nats_backward(self, dL):
+        return self.head.backward(self.cross_entropy.backward(dL))
+
+    def labels(self, k):
+        """What the loss compares with: the tokens, or IGNORED at a place that counts nothing."""
+        return k
+
+    def after(self, k, written):
+        """The tokens (N,) to write, where k were chosen after those already `written` in this stretch."""
+        return k
+
+
+class CodeGrid(Stretch):
+    """A grid of codes, row by row. A place has the vector of its row plus that of its column."""
+
+    def __init__(self, height, width, codes, size, *, dtype, rng):
+        positions = GridPositions(height, width, size, dtype=dtype, rng=rng)
+        super().__init__(positions, height * width, codes, size, dtype=dtype, rng=rng)
+        self.to_grid, self.to_tokens, self.width = ToGrid(height, width), ToTokens(), width
 
     def embed(self, k):
         x = self.to_grid.forward(self.embedding.forward(k))
@@ -46,56 +93,81 @@ class CodeGrid(Module):
         dx = self.positions.backward(self.to_tokens.backward(dx))
         self.embedding.backward(self.to_grid.backward(dx))
 
-    def embed_one(self, k, place):
-        """The vectors (N, 1, E) of codes (N,) at one place, counted row by row."""
-        row, column = divmod(place, len(self.positions.columns.value))
-        x = self.embedding.forward(k[:, None])
-        return x + (self.positions.rows.value[row] + self.positions.columns.value[column])
+    def vector_of(self, place):
+        row, column = divmod(place, self.width)
+        return self.positions.rows.value[row] + self.positions.columns.value[column]
 
-    def nats(self, y, k):
-        """(N,): −log p of each image's codes in this grid, each code given those before it."""
-        return self.cross_entropy.elements(self.head.forward(y), k).sum(axis=1)
 
-    def nats_backward(self, dL):
-        return self.head.backward(self.cross_entropy.backward(dL))
+class Caption(Stretch):
+    """The tokens of a caption, and after them the token `end` at all places that are left.
+
+    The first `end` counts in the loss: it says that the caption is over. The others follow from it and count nothing.
+    As in DALL·E, each empty place still has a vector of its own: that of `end` plus that of the place.
+    """
+
+    def __init__(self, length, vocabulary, size, *, dtype, rng):
+        positions = TokenPositions(length, size, dtype=dtype, rng=rng)
+        super().__init__(positions, length, vocabulary + 1, size, dtype=dtype, rng=rng)
+        self.end = vocabulary
+
+    def vector_of(self, place):
+        return self.positions.places.value[place]
+
+    def labels(self, k):
+        xp = array_module(k)
+        is_over = xp.zeros(k.shape, bool)
+        is_over[:, 1:] = k[:, :-1] == self.end
+        return xp.where(is_over, IGNORED, k)
+
+    def after(self, k, written):
+        return array_module(k).where(written[-1] == self.end, self.end, k) if written else k
 
 
 class CodePrior(Model):
-    """p(k | label) = Π_t p(k_t | k_1, …, k_{t−1}, label): each code by a softmax over what stands before it.
+    """p(text, codes | label) = Π_t p(k_t | k_1, …, k_{t−1}, label): each token by a softmax over what stands before it.
 
-    Shapes: examples x (N, 1 + T) integers: the label, or 0 where there are none, then the T codes of an image, row by
-    row, the grids of several levels one after another, the top one first.
+    Shapes: examples x (N, 1 + S + T) integers: the label, or 0 where there are none; the S tokens of a caption, S = 0
+    without captions; the T codes of an image, row by row, the grids of several levels one after another, the top one
+    first.
 
-        inputs    the label's vector (a start token without labels), then codes 1 to T − 1 with the vectors of their
-                  places
-        outputs   after causal transformer blocks and a norm: the logits of code 1 to T
-        image     −(1/N) Σₙ log p(kₙ | labelₙ), in nats, summed over an image's codes
+        inputs    the label's vector (a start token without labels), then the vectors of all tokens but the last
+        outputs   after causal transformer blocks and a norm: the logits of all tokens
+        text      −(1/N) Σₙ log p(captionₙ), in nats
+        image     −(1/N) Σₙ log p(codesₙ | captionₙ, labelₙ), in nats, summed over an image's codes
 
-    The loss weighs `image` by 1/T: it is the mean over an image's codes. `noise` is that of the dropouts, two arrays
-    (N, T, E) for each block.
+    The loss weighs `image` by 1/T: it is the mean over an image's codes. With captions the weights are those of
+    DALL·E, 1/(8 S) for `text` and 7/(8 T) for `image`: mostly images are to be learned. S counts all places of a
+    caption, also those that it leaves empty. `noise` is that of the dropouts, two arrays (N, S + T, E) for each block.
     """
 
     writes_codes = True
 
-    def __init__(self, grids, codes, width, heads, blocks, dropout, labels, *, dtype, rng):
+    def __init__(self, grids, codes, width, heads, blocks, dropout, labels, text_length=0, vocabulary=0, *, dtype, rng):
         self.grids, self.codes, self.labels, self.width, self.dtype = grids, codes, labels, width, dtype
         settings = dict(dtype=dtype, rng=rng)
         self.start = Embedding(max(labels, 1), width, **settings)
         self.start.weight.value *= SCALE
+        self.text = Caption(text_length, vocabulary, width, **settings) if text_length else None
         self.levels = Sequential(*(CodeGrid(*grid, codes, width, **settings) for grid in grids))
         self.blocks = Sequential(*(
             TransformerBlock(width, heads, 4 * width, dropout, causal=True, **settings) for _ in range(blocks)))
         self.norm = LayerNorm(width, dtype=dtype)
-        self.length = sum(level.length for level in self.levels.layers)
+        T = sum(level.length for level in self.levels.layers)
+        self.text_length, self.length = text_length, text_length + T
+        self.weights = {"text": 1 / (8 * text_length), "image": 7 / (8 * T)} if text_length else {"image": 1 / T}
+        self.schedules = self.weights
         self.random, self.rng = dropout > 0, rng
 
     def stretches(self):
-        """(level, where its codes stand among the T)."""
+        """(the part of the model, where its tokens stand among the S + T), from the first to the last."""
         start, found = 0, []
-        for level in self.levels.layers:
-            found.append((level, slice(start, start + level.length)))
-            start += level.length
+        for part in ([self.text] if self.text else []) + list(self.levels.layers):
+            found.append((part, slice(start, start + part.length)))
+            start += part.length
         return found
+
+    def term_of(self, part):
+        return "text" if part is self.text else "image"
 
     def draw_noise(self, count, rng, other_rng=None):
         if not self.random:
@@ -104,64 +176,73 @@ class CodePrior(Model):
         return [rng.random(shape, dtype=self.dtype) for _ in range(2 * len(self.blocks.layers))]
 
     def loss(self, x, noise=None):
-        xp, codes = array_module(x), x[:, 1:]
-        parts = [level.embed(codes[:, stretch]) for level, stretch in self.stretches()]
-        y = xp.concatenate([self.start.forward(x[:, :1]), *parts], axis=1)[:, :-1]  # nothing follows the last code
+        xp, tokens = array_module(x), x[:, 1:]
+        parts = [part.embed(tokens[:, stretch]) for part, stretch in self.stretches()]
+        y = xp.concatenate([self.start.forward(x[:, :1]), *parts], axis=1)[:, :-1]  # nothing follows the last token
         for number, block in enumerate(self.blocks.layers):
             y = block.forward(y, (None, None) if noise is None else noise[2 * number : 2 * number + 2])
         y = self.norm.forward(y)
-        self.nats = sum(level.nats(y[:, stretch], codes[:, stretch]) for level, stretch in self.stretches())
-        image = self.nats.mean()
-        return image / self.length, {"image": image}
+        self.nats = dict.fromkeys(self.weights, 0)
+        for part, stretch in self.stretches():
+            self.nats[self.term_of(part)] += part.nats(y[:, stretch], tokens[:, stretch])
+        terms = {name: nats.mean() for name, nats in self.nats.items()}
+        return sum(self.weights[name] * term for name, term in terms.items()), terms
 
     def backward(self, scale=1.0):
-        dnats = scale / self.length
-        parts = [level.nats_backward(dnats) for level, _ in reversed(self.stretches())]
-        dy = self.norm.backward(array_module(parts[0]).concatenate(parts[::-1], axis=1))
+        xp = array_module(self.start.weight.value)
+        parts = [part.nats_backward(scale * self.weights[self.term_of(part)]) for part, _ in self.stretches()]
+        dy = self.norm.backward(xp.concatenate(parts, axis=1))
         for block in reversed(self.blocks.layers):
             dy = block.backward(dy)
         self.start.backward(dy[:, :1])
-        last = array_module(dy).zeros_like(dy[:, :1])  # the last code was no input
-        dx = array_module(dy).concatenate([dy[:, 1:], last], axis=1)
-        for level, stretch in self.stretches():
-            level.embed_backward(dx[:, stretch])
+        dx = xp.concatenate([dy[:, 1:], xp.zeros_like(dy[:, :1])], axis=1)  # the last token was no input
+        for part, stretch in self.stretches():
+            part.embed_backward(dx[:, stretch])
 
     def observed(self):
-        """The bits of an image's codes: −log₂ p(k | label), averaged over the batch."""
-        return {"bits": self.nats.mean() / math.log(2)}, {}
+        """The bits of an image's codes: −log₂ p(codes | caption, label), averaged over the batch."""
+        return {"bits": self.nats["image"].mean() / math.log(2)}, {}
 
-    def write(self, labels, choose, known=None):
-        """(N, T): codes written one after another. With the keys and values of earlier codes kept, each code costs a
-        product with T rows at most.
+    def write(self, labels, choose, known=None, count=None):
+        """(N, count): tokens written one after another. With the keys and values of earlier tokens kept, each token
+        costs a product with S + T rows at most.
 
         labels   (N,) integers
-        choose   (logits (N, K), place) -> codes (N,)
-        known    (N, t) codes that come first; the rest is written
+        choose   (logits (N, K), place) -> tokens (N,)
+        known    (N, t) tokens that come first, such as a caption's; the rest is written
+        count    how many tokens in all; None: all S + T
         """
+        known = array_module(labels).empty((len(labels), 0), int) if known is None else known
         past = [KeysAndValues(self.length) for _ in self.blocks.layers]
-        written = []
+        rows, count = [], self.length if count is None else count
         with self.evaluating():
             y = self.start.forward(labels[:, None])
-            for level, stretch in self.stretches():
-                for place in range(level.length):
-                    logits = level.head.forward(self.norm.forward(self.pass_blocks(y, past)))[:, -1]
-                    at = stretch.start + place
-                    is_known = known is not None and at < known.shape[1]
-                    written.append(known[:, at] if is_known else choose(logits, at))
-                    y = level.embed_one(written[-1], place)
-        return array_module(labels).stack(written, axis=1)
+            for part, stretch in self.stretches():
+                written = []
+                for at in range(stretch.start, min(stretch.stop, count)):
+                    y = self.pass_blocks(y, past)
+                    if at < known.shape[1]:
+                        token = known[:, at]
+                    else:
+                        token = part.after(choose(part.head.forward(self.norm.forward(y))[:, -1], at), written)
+                    written.append(token)
+                    y = part.embed_one(token, at - stretch.start)
+                rows += written
+        return array_module(labels).stack(rows, axis=1)
 
     def as_grids(self, codes):
         """Codes (N, T) as the grids (N, h, w) of their levels: a list, or of one level the grid itself."""
-        found = [codes[:, stretch].reshape(len(codes), *grid)
-                 for grid, (_, stretch) in zip(self.grids, self.stretches(), strict=True)]
+        found, start = [], 0
+        for (height, width), level in zip(self.grids, self.levels.layers, strict=True):
+            found.append(codes[:, start : start + level.length].reshape(-1, height, width))
+            start += level.length
         return found if len(found) > 1 else found[0]
 
     def nats_of(self, x):
-        """(N,): −log p(k | label) of each row x."""
+        """(N,): −log p(codes | caption, label) of each row x."""
         with self.evaluating():
             self.loss(x)
-            return self.nats
+            return self.nats["image"]
 
     def pass_blocks(self, y, past):
         for block, before in zip(self.blocks.layers, past, strict=True):
@@ -169,8 +250,14 @@ class CodePrior(Model):
         return y
 
 
+@dataclass(frozen=True, eq=False)
 class Codes(Data):
-    """Rows of codes (N, 1 + T), int64, with a label before each."""
+    """Rows of tokens (N, 1 + S + T), int64, with a label before each.
+
+    tokenizer   what made tokens of the captions; None without captions
+    """
+
+    tokenizer: Tokenizer | None = None
 
     def describe(self):
         return f"{self.name}: {len(self.train)} training and {len(self.held_out)} held-out rows of codes"
@@ -187,23 +274,47 @@ def read_grids(text):
     return grids
 
 
+def caption_tokens(tokenizer, texts, end, length=None):
+    """(N, S) int64: the tokens of each text, then `end` at the places that are left.
+
+    length   S; None: as many as the longest text has
+    Raises InputError for a text without a token, and for one with more than `length`.
+    """
+    rows = [tokenizer.encode(text.strip()) for text in texts]
+    longest = max(rows, key=len)
+    if not all(rows):
+        raise InputError("is empty: expected at least one word.", "text")
+    if length is not None and len(longest) > length:
+        raise InputError(f"is {printable(tokenizer.decode(longest))!r}, which has {len(longest)} tokens: expected at "
+                         f"most {length}, as the longest caption of training has.", "text")
+    found = np.full((len(rows), length or len(longest)), end, np.int64)
+    for places, tokens in zip(found, rows, strict=True):
+        places[: len(tokens)] = tokens
+    return found
+
+
 class Prior(System, name="prior"):
     """The prior over the codes of a finished run."""
 
     options = (
-        Option("width", Whole(1), 128, "numbers for a code between the blocks"),
+        Option("width", Whole(1), 128, "numbers for a token between the blocks"),
         Option("heads", Whole(1), 4, "heads of attention; they divide the width"),
         Option("blocks", Whole(1), 4, "transformer blocks"),
         Option("dropout", Real(0, below=1), 0.1, "share of the numbers that training leaves out"),
+        Option("vocabulary", Whole(256, 2**16), 512, "most tokens of captions: 256 bytes and learned pairs"),
         Option("codes", Whole(1), None, "codes to choose from; none: those of the run", optional=True),
         Option("grids", Text("sizes such as 8x8"), None, "the grids of codes; none: those of the run", optional=True),
         Option("labels", Whole(0), None, "how many labels there are; none: those of the data", optional=True),
+        Option("text_length", Whole(0, 4096), None, "places for the tokens of a caption; none: as many as the longest "
+               "one has", optional=True),
     )
     data_options = (
         Option("of", Text("the folder of a run", "RUN"), None, "the run whose codes are learned", may_change=True,
                group="codes"),
-        Option("given", Text("none, or the name of a factor such as label"), "none",
+        Option("given", Text("none, caption, or the name of a factor such as label"), "none",
                "what is known of an image and comes before its codes", group="codes"),
+        DRAWN.but(help="how many training images of shapes are drawn; none: those of the run", group="codes"),
+        WITHOUT.but(group="codes"),
     )
     axes = 1
     recommended = {  # noqa: RUF012
@@ -219,13 +330,14 @@ class Prior(System, name="prior"):
     def build(self, shape, options, *, dtype, rng):
         if missing := [name for name in ("codes", "grids", "labels") if options[name] is None]:
             raise InputError("is missing: a run that it learns from says it, or give it.", missing[0])
-        grids = read_grids(options["grids"])
+        grids, text_length = read_grids(options["grids"]), options["text_length"] or 0
         length = sum(height * width for height, width in grids)
-        if shape[0] != 1 + length:
-            raise InputError(f"grids of {options['grids']} have {length} codes, and the rows have {shape[0] - 1} "
-                             f"behind their label.", "grids")
+        if shape[0] != 1 + text_length + length:
+            raise InputError(f"grids of {options['grids']} have {length} codes, and the rows have "
+                             f"{shape[0] - 1 - text_length} behind their label and text.", "grids")
         sizes = (options[name] for name in ("width", "heads", "blocks", "dropout", "labels"))
-        return CodePrior(grids, options["codes"], *sizes, dtype=dtype, rng=rng or np.random.default_rng())
+        return CodePrior(grids, options["codes"], *sizes, text_length, options["vocabulary"], dtype=dtype,
+                         rng=rng or np.random.default_rng())
 
     def references(self, options):
         return {"of": options["of"]}
@@ -235,21 +347,39 @@ class Prior(System, name="prior"):
         if not trained.codes:
             raise InputError(f"is a run of {trained.options['model']}, which has no codes: name one of a vqvae, a "
                              f"vqvae2 or a dvae.", "of")
-        labels = [np.zeros(len(images), np.int64) for images in (data.train, data.held_out)]
-        count = 0
-        if (given := options["given"]) != "none":
-            whole = [name for name, values in data.factors.items() if values.dtype.kind in "iu" and values.ndim == 1]
-            if given not in whole:
-                raise InputError(f"is {printable(given)!r}, and of {printable(data.name)} is known: "
-                                 f"{listed(['none', *whole], 'or')}.", "given")
-            labels = [factors[given].astype(np.int64) for factors in (data.factors, data.held_out_factors)]
-            count = 1 + int(max(part.max() for part in labels))
-        rows, grids = [], None
-        for images, of_images in zip((data.train, data.held_out), labels, strict=True):
-            found = trained.encode(images)
-            found = found if isinstance(found, list) else [found]
-            grids = ",".join(f"{grid.shape[1]}x{grid.shape[2]}" for grid in found)
-            rows.append(np.concatenate([of_images[:, None], *(grid.reshape(len(grid), -1) for grid in found)], axis=1))
-        determines = {"codes": int(trained.codes), "grids": grids, "labels": count}
-        return Codes(f"codes of {data.name}", *rows, data.factors, data.held_out_factors,
-                     determines=determines)
+        if others := {name: options[name] for name in ("drawn", "without") if options[name] is not None}:
+            data = find_system(trained.options["model"]).load_data({**trained.options, **others}, download)
+        labels, texts, determines, tokenizer = self.known(options, data)
+        rows = []
+        for images, *known in zip((data.train, data.held_out), labels, texts, strict=True):
+            grids = trained.encode(images)
+            grids = grids if isinstance(grids, list) else [grids]
+            rows.append(np.concatenate([*known, *(grid.reshape(len(grid), -1) for grid in grids)], axis=1))
+        determines |= {
+            "codes": int(trained.codes), "grids": ",".join(f"{grid.shape[1]}x{grid.shape[2]}" for grid in grids)}
+        return Codes(f"codes of {data.name}", *rows, data.factors, data.held_out_factors, determines=determines,
+                     tokenizer=tokenizer)
+
+    def known(self, options, data):
+        """What comes before the codes of the training and of the held-out images: (their labels (N, 1), their captions
+        (N, S), the options that follow, the tokenizer). Raises InputError where the data do not have it."""
+        given, counts = options["given"], (len(data.train), len(data.held_out))
+        labels = [np.zeros((count, 1), np.int64) for count in counts]
+        texts, tokenizer = [np.zeros((count, 0), np.int64) for count in counts], None
+        determines = {"labels": 0, "text_length": 0}
+        whole = [name for name, values in data.factors.items() if values.dtype.kind in "iu" and values.ndim == 1]
+        if given == "caption":
+            try:
+                captions = captions_of(data, options["seed"])
+            except DataError as error:
+                raise InputError(f"{error}.", "given") from None
+            tokenizer, end = Tokenizer.train(captions[0], options["vocabulary"]), options["vocabulary"]
+            both = caption_tokens(tokenizer, [*captions[0], *captions[1]], end, options["text_length"])
+            texts, determines["text_length"] = [both[: counts[0]], both[counts[0] :]], both.shape[1]
+        elif given in whole:
+            labels = [factors[given].astype(np.int64)[:, None] for factors in (data.factors, data.held_out_factors)]
+            determines["labels"] = 1 + int(max(part.max() for part in labels))
+        elif given != "none":
+            raise InputError(f"is {printable(given)!r}, and of {printable(data.name)} is known: "
+                             f"{listed(['none', 'caption', *whole], 'or')}.", "given")
+        return labels, texts, determines, tokenizer

@@ -4,17 +4,22 @@ from data_utils import MOST_DRAWN, NAMES
 from scratch.optim import CLIP_NORM, LR, OPTIMIZER
 from scratch.options.option import Choice, Flag, Option, Text, Whole, listed
 
+IMAGE_SIZE = Option("image_size", Whole(1, 4096), None, "side of the images in pixels; none: the data's own",
+                    group="images")
+LIMIT = Option("limit", Whole(1, 10**9), None, "use only the first N images of each split", group="images")
+DRAWN = Option("drawn", Whole(1, MOST_DRAWN), None, "how many training images of shapes are drawn; none: 10000",
+               group="images")
+WITHOUT = Option("without", Text("words such as 'red triangle'", "WORDS"), None, "words such as \"red triangle\": "
+                 "shapes that show them together are left out of training", group="images")
 IMAGES = (
     Option("data", Text("a name such as shapes", "NAME"), "shapes",
            f"the images: {listed(NAMES, 'or')}", group="images"),
     Option("data_root", Text("a folder", "DIR"), "data", "folder of torchvision's data sets", may_change=True,
            group="images"),
-    Option("image_size", Whole(1, 4096), None, "side of the images in pixels; none: the data's own", group="images"),
-    Option("limit", Whole(1, 10**9), None, "use only the first N images of each split", group="images"),
-    Option("drawn", Whole(1, MOST_DRAWN), None, "how many training images of shapes are drawn; none: 10000",
-           group="images"),
-    Option("without", Text("words such as 'red triangle'", "WORDS"), None, "words such as \"red triangle\": shapes "
-           "that show them together are left out of training", group="images"),
+    IMAGE_SIZE,
+    LIMIT,
+    DRAWN,
+    WITHOUT,
 )
 
 TRAINING = (

@@ -43,7 +43,7 @@ CONFIG = Document(
             "image_shape": Json(),  # of an example; check_shape knows how many axes the system takes
             "training_images": Whole(1),
             "held_out_images": Whole(1),
-        }),
+        }, optional={"merges": Listed(Listed(Whole(), length=2))}),  # of the tokenizer that read the captions
         "parameters": Whole(),
         "versions": Record(others=Text()),
     }, optional={

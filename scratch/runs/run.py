@@ -67,12 +67,15 @@ def versions():
 
 def describe_data(data):
     """The facts about the data that a run depends on, for its config."""
-    return {
+    found = {
         "name": data.name,
         "image_shape": list(data.train.shape[1:]),
         "training_images": len(data.train),
         "held_out_images": len(data.held_out),
     }
+    if tokenizer := getattr(data, "tokenizer", None):
+        found["merges"] = [list(pair) for pair in tokenizer.merges]
+    return found
 
 
 class Run:

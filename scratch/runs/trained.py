@@ -6,9 +6,10 @@ from functools import cached_property
 
 import numpy as np
 
-from data_utils import DataError, as_images, printable, to_float
+from data_utils import DataError, Tokenizer, as_images, printable, to_float
 from scratch.arrays import device_module, each, generator, is_integer, to_device, to_host, unwarned
 from scratch.models.choosing import TEMPERATURE, TOP_K, TOP_P, chooser
+from scratch.models.code_prior import caption_tokens
 from scratch.models.priors import PRIORS
 from scratch.options.errors import InputError
 from scratch.options.option import Option, Whole
@@ -184,44 +185,87 @@ class Trained:
         """The finished run that this one refers to by an option."""
         return Trained(Run.open(self.options[option]), self.device)
 
-    def complete(self, codes, rows, seed=0, label=0, **choosing):
-        """Grids (N, h, w) whose first rows are those of `codes`, and the rest written by the prior. Raises InputError
+    @cached_property
+    def tokenizer(self):
+        """What makes tokens of text, for a run that was trained on captions. Raises InputError for others."""
+        if "merges" not in self.run.config["data"]:
+            raise InputError(f"says what images are to show, and {printable(self.run.folder)} was trained without "
+                             f"captions: leave it out, or name a run of train prior --given caption.", "text")
+        try:
+            return Tokenizer(self.run.config["data"]["merges"])
+        except DataError as error:
+            raise InputError(f"{printable(self.run.folder)}: {error}: restore its config.json, or train again."
+                             ) from None
+
+    def complete(self, rows, kept, seed=0, **choosing):
+        """Grids (N, h, w) whose first rows are those of images, and the rest written by the prior. Raises InputError
         unless a single grid is learned and has more rows.
 
-        codes   (N, h, w), as `encode` of the run that is referred to gives them
+        rows   (N, 1 + S + T), as the run's own examples have them: the label, the caption and the codes of images
+        kept   how many rows of the grid of codes stay
         """
         if len(self.model.grids) > 1:
             raise InputError(f"{printable(self.run.folder)} learns several grids, of which the first is the whole "
                              f"image already: name a prior over a single grid.")
         height, width = self.model.grids[0]
-        if not (is_integer(rows) and 0 <= rows < height):
-            raise InputError(f"the grid has {height} rows: expected 0 to {height - 1} of them, got {rows!r}.")
-        known = codes.reshape(len(codes), -1)[:, : rows * width]
-        return self.write(len(codes), seed, label, known, **choosing)
+        if not (is_integer(kept) and 0 <= kept < height):
+            raise InputError(f"the grid has {height} rows: expected 0 to {height - 1} of them, got {kept!r}.")
+        known = rows[:, 1 : 1 + self.model.text_length + kept * width]
+        return self.written(rows[:, 0], known, seed, **choosing)
 
     def bits_of(self, rows):
-        """(N,): −log₂ p of each row (N, 1 + T) of a label and codes, by the prior."""
+        """(N,): −log₂ p of the codes in each row (N, 1 + S + T) of a label, a caption and codes, by the prior."""
         return self.in_batches(self.model.nats_of, rows) / math.log(2)
 
-    def write(self, count, seed=0, label=0, known=None, temperature=1.0, top_k=None, top_p=None):
+    def write(self, count, seed=0, label=0, text=None, **choosing):
         """The codes of `count` new images, as `encode` of the run that is referred to gives them: grids (count, h, w).
 
-        label        an integer, of a run that was trained on labels
-        known        codes (count, t) that come first, such as those of an image's upper part
-        temperature, top_k, top_p    see models/choosing.py
+        label      an integer, of a run that was trained on labels
+        text       what the images are to show, of a run that was trained on captions, or a list with a text for each;
+                   None: it writes captions itself, before the codes
+        choosing   temperature, top_k and top_p, see models/choosing.py
 
-        Raises InputError for a label or a value that does not exist.
+        Raises InputError for a label or a value that does not exist, and for text that is empty or too long.
         """
-        count, seed, labels = COUNT.check(count), SEED.check(seed), max(self.model.labels, 1)
-        chosen = {option.name: option.check(value) for option, value in (
-            (TEMPERATURE, temperature), (TOP_K, top_k), (TOP_P, top_p))}
+        count, labels = COUNT.check(count), max(self.model.labels, 1)
         if not (is_integer(label) and 0 <= label < labels):
             raise InputError(f"{printable(self.run.folder)} knows the labels 0 to {labels - 1}, got {label!r}.")
+        known = None
+        if text is not None:
+            texts = [text] * count if isinstance(text, str) else list(text)
+            if len(texts) != count or not all(isinstance(one, str) for one in texts):
+                raise InputError(f"expected a text, or a list of {count} of them, got {printable(text)!r}.", "text")
+            known = self.tokens_of(texts)
+        return self.written(np.full(count, label), known, seed, **choosing)
+
+    def tokens_of(self, texts):
+        """(N, S): the tokens of texts. Raises InputError for one that is empty or too long."""
+        return caption_tokens(self.tokenizer, texts, self.model.text.end, self.model.text_length)
+
+    def written(self, labels, known, seed, **choosing):
+        """Grids (N, h, w) of codes after labels (N,) and the tokens `known` (N, t) that come first, or None."""
+        rows = self.written_rows(labels, known, seed, None, **choosing)
+        return each(to_host, self.model.as_grids(rows[:, self.model.text_length :]))
+
+    def written_rows(self, labels, known, seed, count, temperature=1.0, top_k=None, top_p=None):
+        """(N, count) tokens on the device, see CodePrior.write."""
+        chosen = {option.name: option.check(value) for option, value in (
+            (TEMPERATURE, temperature), (TOP_K, top_k), (TOP_P, top_p))}
         xp = device_module(self.device)
-        choose = chooser(generator(xp, seed), **chosen)
+        choose = chooser(generator(xp, SEED.check(seed)), **chosen)
         with unwarned():
-            codes = self.model.write(xp.full(count, label), choose, None if known is None else xp.asarray(known))
-        return each(to_host, self.model.as_grids(codes))
+            known = None if known is None else xp.asarray(known)
+            return self.model.write(xp.asarray(labels), choose, known, count)
+
+    def write_captions(self, count, seed=0, **choosing):
+        """(count, S): the tokens of captions that the prior itself writes; `text_of` makes text of them."""
+        labels, length = np.zeros(COUNT.check(count), np.int64), self.model.text_length
+        return to_host(self.written_rows(labels, None, seed, length, **choosing))
+
+    def text_of(self, tokens):
+        """The text of a caption's tokens (S,). Tokens that the tokenizer never learned stand for nothing."""
+        known = self.tokenizer.vocabulary
+        return self.tokenizer.decode([int(token) for token in tokens if token < known]).strip()
 
     def images(self, given):
         """Images as the model takes them: of its shape, uint8 or floats in [0, 1] in its precision. Raises InputError.

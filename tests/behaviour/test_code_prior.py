@@ -13,9 +13,9 @@ from scratch.optim import Adam
 from scratch.options.errors import InputError
 
 
-def new_prior(grids=((2, 2),), codes=3, labels=0, dropout=0.0, seed=0, width=8):
+def new_prior(grids=((2, 2),), codes=3, labels=0, dropout=0.0, seed=0, width=8, text_length=0, vocabulary=2):
     rng = np.random.default_rng(seed)
-    prior = CodePrior(grids, codes, width, 2, 2, dropout, labels, dtype=np.float64, rng=rng)
+    prior = CodePrior(grids, codes, width, 2, 2, dropout, labels, text_length, vocabulary, dtype=np.float64, rng=rng)
     for name, parameter in prior.named_parameters().items():  # large enough that no code is like another
         scale = 1.0 if "embedding" in name or "start" in name else 0.3
         parameter.value += scale * rng.standard_normal(parameter.value.shape)
@@ -27,6 +27,16 @@ def rows(count, length, codes, labels=1, seed=1):
     return np.concatenate([rng.integers(0, labels, (count, 1)), rng.integers(0, codes, (count, length))], axis=1)
 
 
+def captioned(prior, count, codes, seed=1):
+    """Rows whose captions, of the tokens 0 and 1, have one token, two, three, ... and then the end, 2."""
+    x = rows(count, prior.length, codes, seed=seed)
+    text = x[:, 1 : 1 + prior.text_length]
+    text %= prior.text.end
+    for number, caption in enumerate(text):
+        caption[1 + number % prior.text_length :] = prior.text.end
+    return x
+
+
 def test_the_probabilities_of_all_rows_sum_to_one():
     prior = new_prior(labels=2)
     codes = np.array(list(itertools.product(range(3), repeat=4)))
@@ -35,11 +45,11 @@ def test_the_probabilities_of_all_rows_sum_to_one():
         assert math.isclose(np.exp(-prior.nats_of(x)).sum(), 1, rel_tol=1e-12)
 
 
-@pytest.mark.parametrize("grids, labels, dropout", [
-    (((2, 2),), 0, 0.0), (((1, 2), (2, 2)), 3, 0.0), (((2, 1),), 2, 0.4)])
-def test_its_gradient(grids, labels, dropout):
-    prior = new_prior(grids, labels=labels, dropout=dropout)
-    x = rows(4, prior.length, 3, max(labels, 1))
+@pytest.mark.parametrize("grids, labels, dropout, text_length", [
+    (((2, 2),), 0, 0.0, 0), (((1, 2), (2, 2)), 3, 0.0, 0), (((2, 1),), 2, 0.4, 0), (((2, 2),), 0, 0.2, 3)])
+def test_its_gradient(grids, labels, dropout, text_length):
+    prior = new_prior(grids, labels=labels, dropout=dropout, text_length=text_length)
+    x = captioned(prior, 4, 3) if text_length else rows(4, prior.length, 3, max(labels, 1))
     noise = prior.draw_noise(4, np.random.default_rng(2))
 
     def backward(upstream):
@@ -62,14 +72,43 @@ def test_the_loss_is_the_mean_over_codes_of_a_sum_over_them():
     assert math.isclose(prior.observed()[0]["bits"], terms["image"] / math.log(2))
 
 
-@pytest.mark.parametrize("grids", [((2, 3),), ((1, 2), (2, 2))])
-def test_writing_with_kept_keys_gives_the_logits_of_the_whole_row(grids):
-    prior = new_prior(grids, labels=2)
-    x = rows(3, prior.length, 3, 2)
+def test_the_probabilities_of_captions_and_codes_sum_to_one():
+    """A caption is over at its first end, so as many captions exist as texts of at most S tokens."""
+    prior = new_prior(((1, 2),), codes=2, text_length=2)
+    texts = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (1, 2), (2, 2)]
+    x = np.array([(0, *text, a, b) for text in texts for a in range(2) for b in range(2)])
+    prior.nats_of(x)
+    p = np.exp(-prior.nats["text"] - prior.nats["image"])
+    assert math.isclose(p.sum(), 1, rel_tol=1e-12)
+    np.testing.assert_allclose(np.exp(-prior.nats["image"]).reshape(-1, 4).sum(axis=1), 1, rtol=1e-12)
+
+
+def test_the_places_behind_the_end_of_a_caption_count_nothing():
+    prior = new_prior(text_length=3)
+    x = captioned(prior, 3, 3)
+    prior.loss(x)
+    assert prior.text.labels(x[:, 1:4]).tolist() == [
+        [x[0, 1], 2, -100], [x[1, 1], x[1, 2], 2], [x[2, 1], x[2, 2], x[2, 3]]]
+    assert prior.weights == {"text": 1 / 24, "image": 7 / 32}
+
+
+def test_a_caption_that_it_writes_stays_at_its_end():
+    prior = new_prior(text_length=4)
+    written = prior.write(np.zeros(200, int), chooser(np.random.default_rng(0)), count=4)
+    assert written.shape == (200, 4)
+    ended = np.maximum.accumulate(written == 2, axis=1)
+    assert (written[ended] == 2).all() and 0.2 < ended[:, -1].mean() < 1
+
+
+@pytest.mark.parametrize("grids, text_length", [(((2, 3),), 0), (((1, 2), (2, 2)), 0), (((2, 2),), 3)])
+def test_writing_with_kept_keys_gives_the_logits_of_the_whole_row(grids, text_length):
+    prior = new_prior(grids, labels=2, text_length=text_length)
+    x = captioned(prior, 3, 3) if text_length else rows(3, prior.length, 3, 2)
     nats = np.zeros(3)
 
     def choose(logits, place):
-        nats[...] -= (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))[np.arange(3), x[:, 1 + place]]
+        if place >= text_length:
+            nats[...] -= (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))[np.arange(3), x[:, 1 + place]]
         return x[:, 1 + place]
 
     assert np.array_equal(prior.write(x[:, 0], choose), x[:, 1:])

@@ -199,6 +199,7 @@ ARGUMENTS = {  # of the classes that take some
     "GumbelSoftmaxBottleneck": ((4, 4, 4), 6, 3), "VectorQuantizedBottleneck": ((4, 4, 4), 6, 3),
     "SoftAssignmentEntropy": (0.5,), "LinearOfTokens": (16, 3), "LayerNorm": (16,), "ToGrid": (2, 2),
     "GridPositions": (4, 4, 4), "TransformerBlock": (4, 2, 8), "MultiheadAttention": (4, 2),
+    "TokenPositions": (4, 16),
 }
 
 

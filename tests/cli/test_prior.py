@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import scratch as library
+from data_utils import captions_of, meaning
 from scratch.options.errors import InputError
+from scratch.runs.examples import load_examples
 from tests.cli.test_errors import assert_one_sentence
 from tests.cli.test_new_bottleneck import same_weights
 from tests.cli.test_torch_ref import torch_ref  # noqa: F401  (a fixture)
@@ -124,11 +126,12 @@ def test_an_image_is_continued_and_its_codes_are_priced(scratch, prior):
     assert result.status == 0 and (folder / "completions.png").exists(), result.err
     images = np.zeros((3, 16, 16, 3), np.uint8)
     codes = library.load("vqvae").encode(images)
-    written = library.load(folder).complete(codes, 2)
+    rows = np.concatenate([np.zeros((3, 1), np.int64), codes.reshape(3, -1)], axis=1)
+    written = library.load(folder).complete(rows, 2)
     assert np.array_equal(written[:, :2], codes[:, :2]) and written.shape == codes.shape
-    for rows in (-1, 4, 2.0):
+    for kept in (-1, 4, 2.0):
         with pytest.raises(InputError, match="the grid has 4 rows: expected 0 to 3 of them"):
-            library.load(folder).complete(codes, rows)
+            library.load(folder).complete(rows, kept)
     result = scratch("likelihood", folder)
     assert result.status == 0 and "bits an image for their codes" in result.out
     bits = float(result.out.split("images: ")[1].split(" bits")[0])
@@ -162,6 +165,79 @@ def test_two_levels_are_not_continued(scratch, prior):
 @pytest.mark.parametrize("model", ["vqvae", "vqvae2"])
 def test_both_sides_are_compared(torch_ref, prior, model):  # noqa: F811
     prior(model)
-    for more in ([], ["--dropout", 0]):
+    for more in ([], ["--dropout", 0], ["--given", "caption"]):
         found = json.loads(torch_ref("compare", "prior", "--of", model, *SIZES[:6], *more, "--steps", 8, "--json").out)
         assert found["ok"], found["checks"]
+
+
+def test_a_caption_comes_before_the_codes(scratch, prior):
+    run = library.load(prior("vqvae", "--given", "caption"))
+    length, merges = run.options["text_length"], run.run.config["data"]["merges"]
+    assert run.model.text_length == length > 5 and len(merges) > 20
+    examples = load_examples(run.options)
+    assert examples.train.shape == (40, 1 + length + 16) and examples.tokenizer.merges == [tuple(m) for m in merges]
+    captions = captions_of(load_examples(library.load("vqvae").options), run.options["seed"])
+    for split, texts in zip((examples.train, examples.held_out), captions, strict=True):
+        assert [run.text_of(row[1 : 1 + length]) for row in split] == texts
+        assert np.array_equal(run.tokens_of(texts), split[:, 1 : 1 + length])
+    first, last = read_metrics(run.run.folder)
+    assert last["text"] < first["text"] and last["image"] < first["image"]
+    found = run.evaluate(examples.held_out)
+    weights = {"text": 1 / (8 * length), "image": 7 / (8 * 16)}
+    assert found["held_out_loss"] == pytest.approx(sum(found[f"held_out_{name}"] * w for name, w in weights.items()))
+    assert found["held_out_bits"] == pytest.approx(run.bits_of(examples.held_out).mean(), rel=1e-5)
+
+
+def test_text_says_what_is_drawn(scratch, prior):
+    folder = prior("vqvae", "--given", "caption")
+    run = library.load(folder)
+    images = run.sample(2, seed=3, text="a red square")
+    assert images.shape == (2, 16, 16, 3) and np.array_equal(images, run.sample(2, seed=3, text=["a red square"] * 2))
+    assert run.write_captions(3, seed=1).shape == (3, run.model.text_length)
+    assert run.write(2).shape == (2, 4, 4)  # it writes the captions, too
+    for options in (["--text", "a red square"], []):
+        result = scratch("sample", folder, "--count", 4, "--out", "s.png", *options)
+        assert result.status == 0 and Path("s.png").exists(), result.err
+        Path("s.png").unlink()
+    for options in (["--text", "a red square"], []):
+        result = scratch("complete", folder, "--rows", 2, "--index", 0, 3, "--count", 1, "--out", "c.png", *options)
+        assert result.status == 0, result.err
+    assert_one_sentence(scratch("sample", folder, "--text", " "), "--text is empty", "at least one word")
+    assert_one_sentence(scratch("sample", folder, "--text", "a very " * 50), "--text is 'a very", "expected at most")
+    for wrong in (3, ["a"], [1, 2]):
+        with pytest.raises(InputError, match="expected a text, or a list of 2 of them"):
+            run.write(2, text=wrong)
+    assert_one_sentence(scratch("sample", "vqvae", "--text", "x"), "--text is an option of learned priors")
+
+
+def test_any_text_has_tokens(prior):
+    run = library.load(prior("vqvae", "--given", "caption"))
+    tokens = run.tokens_of(["é→"])  # two and three bytes, and no space
+    assert run.text_of(tokens[0]) == "é→" and (tokens < 256).sum() == 5
+
+
+def test_what_text_is_refused(scratch, prior, trained):
+    folder = prior("vqvae")
+    assert_one_sentence(scratch("sample", folder, "--text", "a red square"), "trained without captions", "--given caption")
+    short = ["train", "prior", "--of", "vqvae", "--given", "caption", "--text-length", 3, "--out", "x"]
+    assert_one_sentence(scratch(*short), "--text is", "expected at most 3")
+    config = json.loads(Path("prior", "config.json").read_text())
+    config["data"]["merges"] = [[0, 1], [900, 2]]
+    Path("prior", "config.json").write_text(json.dumps(config))
+    assert_one_sentence(scratch("sample", folder, "--text", "a"), "the pair 1 of the tokenizer", "restore its config.json")
+
+
+def test_a_prior_of_captions_resumes_bit_for_bit(scratch, prior):
+    whole = prior("vqvae", "--given", "caption")
+    scratch("train", "prior", "--of", "vqvae", *SIZES, "--given", "caption", "--epochs", 1, "--out", "parts")
+    result = scratch("train", "--resume", "parts", "--epochs", 2)
+    assert result.status == 0, result.err
+    assert same_weights(whole, "parts")
+
+
+def test_more_shapes_are_drawn_for_the_prior(scratch, prior):
+    run = library.load(prior("vqvae", "--given", "caption", "--drawn", 50, "--without", "red"))
+    examples = load_examples(run.options)
+    assert 30 < len(examples.train) < 50 and len(examples.held_out) == 40
+    texts = [run.text_of(row[1 : 1 + run.model.text_length]) for row in examples.train]
+    assert not any(meaning(text).get("colour") == "red" for text in texts)

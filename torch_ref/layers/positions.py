@@ -16,6 +16,17 @@ class GridPositions(nn.Module):
         return x + self.rows.T.unsqueeze(2) + self.columns.T.unsqueeze(1)
 
 
+class TokenPositions(nn.Module):
+    """y = x + the vector of the place. Shapes: x, y (N, T, C)."""
+
+    def __init__(self, length, channels, *, dtype):
+        super().__init__()
+        self.places = nn.Parameter(0.02 * torch.randn(length, channels, dtype=dtype))
+
+    def forward(self, x):
+        return x + self.places
+
+
 class ToTokens(nn.Module):
     """(N, C, H, W) as (N, H·W, C)."""
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from torch_ref.layers import GridPositions, ToGrid, ToTokens, TransformerBlock
+from torch_ref.layers import GridPositions, ToGrid, TokenPositions, ToTokens, TransformerBlock
 from torch_ref.models.model import Model
 from torch_ref.options import Option, number, optional, whole
 
@@ -40,53 +40,83 @@ class CodeGrid(nn.Module):
     def embed(self, codes):
         return self.to_tokens(self.positions(self.to_grid(self.embedding(codes))))
 
+    def targets(self, codes):
+        return codes
+
+
+class Caption(nn.Module):
+    """The same of a caption, whose empty places hold `end`. Of these only the first is predicted."""
+
+    def __init__(self, length, vocabulary, size, dtype):
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary + 1, size, dtype=dtype)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        self.positions = TokenPositions(length, size, dtype=dtype)
+        self.head = nn.Linear(size, vocabulary + 1, dtype=dtype)
+        self.end, self.length = vocabulary, length
+
+    def embed(self, tokens):
+        return self.positions(self.embedding(tokens))
+
+    def targets(self, tokens):
+        ends = (tokens == self.end).cumsum(dim=1)
+        return tokens.masked_fill(ends > 1, -100)
+
 
 class CodePrior(Model, system="prior"):
-    """p(codes | label), the codes of all grids in one row behind the label. x (N, 1 + T) integers."""
+    """p(text, codes | label): the caption, then the codes of all grids in one row. x (N, 1 + S + T) integers."""
 
     options = {
         "width": whole(128), "heads": whole(4), "blocks": whole(4), "dropout": number(0.1, below=1),
-        "codes": optional(whole(None)), "grids": optional(Option(None, check_grids)),
-        "labels": optional(whole(None, least=0)),
+        "vocabulary": whole(512, least=256), "codes": optional(whole(None)),
+        "grids": optional(Option(None, check_grids)), "labels": optional(whole(None, least=0)),
+        "text_length": optional(whole(None, least=0)),
     }
 
-    def __init__(self, shape, width, heads, blocks, dropout, codes, grids, labels, dtype):
+    def __init__(self, shape, width, heads, blocks, dropout, vocabulary, codes, grids, labels, text_length, dtype):
         super().__init__()
         if width % heads:
             raise ValueError(f"heads is {heads}, which does not divide the width {width}")
         if None in (codes, grids, labels):
             raise ValueError("codes, grids and labels are needed")
-        grids = read_grids(grids)
-        if shape[0] != 1 + sum(height * width for height, width in grids):
-            raise ValueError(f"grids of {grids} do not fill rows of {shape[0]}")
+        grids, text_length = read_grids(grids), text_length or 0
+        T = sum(height * width for height, width in grids)
+        if shape[0] != 1 + text_length + T:
+            raise ValueError(f"grids of {grids} and {text_length} tokens of text do not fill rows of {shape[0]}")
         self.start = nn.Embedding(max(labels, 1), width, dtype=dtype)
         nn.init.normal_(self.start.weight, std=0.02)
+        self.text = Caption(text_length, vocabulary, width, dtype) if text_length else None
         self.levels = nn.ModuleList(CodeGrid(*grid, codes, width, dtype) for grid in grids)
         self.blocks = nn.ModuleList(
             TransformerBlock(width, heads, 4 * width, causal=True, dtype=dtype) for _ in range(blocks))
         self.norm = nn.LayerNorm(width, dtype=dtype)
         self.dropout, self.width = dropout, width
+        self.weights = {"image": 1 / T} if self.text is None else {"text": 1 / 8 / text_length, "image": 7 / 8 / T}
+
+    def parts(self):
+        return [*([] if self.text is None else [self.text]), *self.levels]
 
     def draw_noise(self, count, rng, other_rng=None):
         if not self.dropout:
             return None
-        shape = (count, sum(level.length for level in self.levels), self.width)
+        shape = (count, sum(part.length for part in self.parts()), self.width)
         dtype = str(self.norm.weight.dtype).removeprefix("torch.")
         return [rng.random(shape, dtype=dtype) for _ in range(2 * len(self.blocks))]
 
     def loss(self, x, noise=None):
-        lengths = [level.length for level in self.levels]
-        codes = x[:, 1:].split(lengths, dim=1)
-        y = torch.cat([self.start(x[:, :1]), *(level.embed(k) for level, k in zip(self.levels, codes, strict=True))], 1)
+        parts = self.parts()
+        lengths = [part.length for part in parts]
+        tokens = x[:, 1:].split(lengths, dim=1)
+        y = torch.cat([self.start(x[:, :1]), *(part.embed(k) for part, k in zip(parts, tokens, strict=True))], 1)
         y = y[:, :-1]
         for i, block in enumerate(self.blocks):
             drops = noise is not None and self.training
             y = self.with_dropout(block, y, *noise[2 * i : 2 * i + 2]) if drops else block(y)
         y = self.norm(y).split(lengths, dim=1)
-        self.nats = sum(
-            nn.functional.cross_entropy(level.head(part).flatten(0, 1), k.flatten(), reduction="sum") / len(x)
-            for level, part, k in zip(self.levels, y, codes, strict=True))
-        return self.nats / sum(lengths), {"image": self.nats}
+        nats = [nn.functional.cross_entropy(part.head(h).flatten(0, 1), part.targets(k).flatten(), reduction="sum")
+                / len(x) for part, h, k in zip(parts, y, tokens, strict=True)]
+        self.terms = {"image": sum(nats)} if self.text is None else {"text": nats[0], "image": sum(nats[1:])}
+        return sum(self.weights[name] * term for name, term in self.terms.items()), self.terms
 
     def with_dropout(self, block, x, first, second):
         """The block with dropouts whose noise is given."""
@@ -99,4 +129,4 @@ class CodePrior(Model, system="prior"):
         return x + drop(block.linear2(block.activation(block.linear1(block.norm2(x)))), second)
 
     def observed(self):
-        return {"bits": self.nats / math.log(2)}, {}
+        return {"bits": self.terms["image"] / math.log(2)}, {}

@@ -56,8 +56,8 @@ def attention(case, rng):
 
 
 def positions(case, rng):
-    """y = GridPositions(x)."""
-    module = layers.GridPositions(**case.arguments, dtype=case.dtype, rng=rng)
+    """y = module(x), the positions of a grid or of a row."""
+    module = getattr(layers, case.name)(**case.arguments, dtype=case.dtype, rng=rng)
     return of_forward(module, {"x": normal(case.shape, rng)}, "y")
 
 
@@ -90,6 +90,7 @@ add(
 )
 add(attention, "TransformerBlock", (3, 5, 6), dict(embed_dim=6, num_heads=2, hidden=10, causal=True))
 add(positions, "GridPositions", (3, 2, 4, 5), dict(height=2, width=4, channels=5))
+add(positions, "TokenPositions", (3, 4, 5), dict(length=4, channels=5))
 add(layer, "ToTokens", (3, 2, 4, 5))
 add(layer, "ToGrid", (3, 8, 5), dict(height=2, width=4))
 add(cross_entropy, "CrossEntropy", (3, 4, 5), {}, dict(weight=(0.5, 2.0, 1.0, 0.1, 3.0)))

@@ -63,6 +63,13 @@ plant(
     ("the rows forgotten", "self.rows.accumulate(of_places.sum(axis=1))", "pass", "zero, where"),
 )
 plant(
+    "TokenPositions", "layers.positions.TokenPositions.backward",
+    ("the places' gradient doubled", "self.column_sums(dy", "2 * self.column_sums(dy", "twice"),
+    ("the places' gradient averaged over the batch", ".reshape(T, C))", ".reshape(T, C) / N)", "1/N"),
+    ("the places forgotten", "self.places.accumulate(self.column_sums(dy.reshape(N, T * C)).reshape(T, C))", "pass",
+     "zero, where"),
+)
+plant(
     "ToTokens", "layers.positions.ToTokens.backward",
     ("rows and columns exchanged", "dy.reshape(shape)",
      "dy.reshape(shape[0], shape[2], shape[1], -1).transpose(0, 2, 1, 3).copy()", "order|permuted|transposed|axes"),
