@@ -64,7 +64,7 @@ def test_a_run_without_some_compositions_is_used_on_other_images(scratch):
         assert result.status == 0, (command, result.err)
     for file, count in (("own.npz", len(own.train)), ("other.npz", 20)):  # no square was left out of the second
         with np.load(file) as codes:
-            assert len(codes["codes"]) == count
+            assert len(codes["latents"]) == count
     result = scratch("train", "--resume", "run", "--steps", 4)
     assert result.status == 0, result.err
 
