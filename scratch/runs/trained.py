@@ -12,7 +12,7 @@ from scratch.models.choosing import TEMPERATURE, TOP_K, TOP_P, chooser
 from scratch.models.code_prior import caption_tokens
 from scratch.models.priors import PRIORS
 from scratch.options.errors import InputError
-from scratch.options.option import Option, Whole
+from scratch.options.option import Option, Whole, shown
 from scratch.runs.references import check_references
 from scratch.runs.run import Run
 from scratch.training.held_out import held_out_metrics
@@ -232,9 +232,10 @@ class Trained:
             raise InputError(f"{printable(self.run.folder)} knows the labels 0 to {labels - 1}, got {label!r}.")
         known = None
         if text is not None:
-            texts = [text] * count if isinstance(text, str) else list(text)
-            if len(texts) != count or not all(isinstance(one, str) for one in texts):
-                raise InputError(f"expected a text, or a list of {count} of them, got {printable(text)!r}.", "text")
+            texts = [text] * count if isinstance(text, str) else text
+            if not (isinstance(texts, list | tuple) and len(texts) == count
+                    and all(isinstance(one, str) for one in texts)):
+                raise InputError(f"expected a text, or a list of {count} of them, got {shown(text)}.", "text")
             known = self.tokens_of(texts)
         return self.written(np.full(count, label), known, seed, **choosing)
 

@@ -85,7 +85,7 @@ def test_what_is_refused(scratch, trained):
     trained("vqvae"), trained("vae")
     for options, words in (
             (["--of", "vae"], ["--of is a run of vae, which has no codes"]),
-            (["--of", "vqvae", "--given", "hue"], ["--given is 'hue'", "none or shape"]),
+            (["--of", "vqvae", "--given", "hue"], ["--given is 'hue'", "none, caption or shape"]),
             (["--of", "vqvae", "--codes", 8], ["--codes is 8", "16"]),
             (["--of", "vqvae", "--grids", "2x8"], ["--grids is 2x8", "4x4"]),
             (["--of", "vqvae", "--grids", "2"], ["--grids expected the sizes of grids"]),
@@ -181,7 +181,7 @@ def test_a_caption_comes_before_the_codes(scratch, prior):
         assert [run.text_of(row[1 : 1 + length]) for row in split] == texts
         assert np.array_equal(run.tokens_of(texts), split[:, 1 : 1 + length])
     first, last = read_metrics(run.run.folder)
-    assert last["text"] < first["text"] and last["image"] < first["image"]
+    assert last["image"] < first["image"]
     found = run.evaluate(examples.held_out)
     weights = {"text": 1 / (8 * length), "image": 7 / (8 * 16)}
     assert found["held_out_loss"] == pytest.approx(sum(found[f"held_out_{name}"] * w for name, w in weights.items()))
@@ -218,13 +218,14 @@ def test_any_text_has_tokens(prior):
 
 def test_what_text_is_refused(scratch, prior, trained):
     folder = prior("vqvae")
-    assert_one_sentence(scratch("sample", folder, "--text", "a red square"), "trained without captions", "--given caption")
+    assert_one_sentence(scratch("sample", folder, "--text", "a"), "trained without captions", "--given caption")
     short = ["train", "prior", "--of", "vqvae", "--given", "caption", "--text-length", 3, "--out", "x"]
     assert_one_sentence(scratch(*short), "--text is", "expected at most 3")
     config = json.loads(Path("prior", "config.json").read_text())
     config["data"]["merges"] = [[0, 1], [900, 2]]
     Path("prior", "config.json").write_text(json.dumps(config))
-    assert_one_sentence(scratch("sample", folder, "--text", "a"), "the pair 1 of the tokenizer", "restore its config.json")
+    result = scratch("sample", folder, "--text", "a")
+    assert_one_sentence(result, "the pair 1 of the tokenizer", "restore its config.json")
 
 
 def test_a_prior_of_captions_resumes_bit_for_bit(scratch, prior):
