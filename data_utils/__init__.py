@@ -8,14 +8,15 @@ Only NumPy and Pillow are needed; torchvision is imported when one of its sets i
 """
 
 from data_utils.arrays import as_images, from_array
-from data_utils.captions import KINDS, captions_of, composed, meaning, word_indices
+from data_utils.captions import KINDS, captions, captions_of, composed, meaning, word_indices
 from data_utils.core import Data, batches, to_float
 from data_utils.errors import DataError, printable
 from data_utils.loading import MOST_DRAWN, NAMES, load
-from data_utils.shapes import draw, shapes
+from data_utils.shapes import draw, random_factors, shapes
 from data_utils.tokenizer import Tokenizer
 
 __all__ = [
-    "KINDS", "MOST_DRAWN", "NAMES", "Data", "DataError", "Tokenizer", "as_images", "batches", "captions_of", "composed",
-    "draw", "from_array", "load", "meaning", "printable", "shapes", "to_float", "word_indices",
+    "KINDS", "MOST_DRAWN", "NAMES", "Data", "DataError", "Tokenizer", "as_images", "batches", "captions",
+    "captions_of", "composed", "draw", "from_array", "load", "meaning", "printable", "random_factors", "shapes",
+    "to_float", "word_indices",
 ]

@@ -2,10 +2,12 @@
 
 from scratch.commands import (
     codes,
+    dalle,
     devices,
     downstream,
     evaluate,
     gradcheck,
+    judge,
     latents,
     learn,
     listing,
@@ -17,8 +19,8 @@ from scratch.commands import (
 )
 from scratch.commands.cli import top_parser
 
-COMMANDS = (train, listing, report, sweep, evaluate, pictures, codes, latents, downstream, gradcheck, learn, devices,
-            reference)
+COMMANDS = (train, dalle, listing, report, sweep, evaluate, pictures, codes, judge, latents, downstream, gradcheck,
+            learn, devices, reference)
 
 
 def build_parser():

@@ -65,16 +65,20 @@ def add(subparsers):
     command.add_argument("--steps", type=whole(2), default=PICTURED, metavar="N", help="how many images (default: 10)")
 
 
-def add_writing_options(command):
-    """How a learned prior writes codes."""
+def add_writing_options(command, of_text=True):
+    """How a learned prior writes codes, and after what."""
     command.add_argument("--seed", type=whole(0), default=0, metavar="N", help="seed of the draws (default: 0)")
     for option in (TEMPERATURE, TOP_K, TOP_P):
         command.add_argument(option.flag, metavar="X", help=f"a learned prior's: {option.help}")
+    command.add_argument("--codes-from", metavar="RUN", help=CODES_FROM)
+    if not of_text:
+        command.set_defaults(label=None, text=None)
+        return
     command.add_argument("--label", metavar="L", help="a learned prior's: what the images are to show, a number or a "
                                                       "name (default: each)")
-    command.add_argument("--text", metavar="TEXT", help="a learned prior's: a caption that says what the images are to "
-                                                        "show (default: captions that it writes itself)")
-    command.add_argument("--codes-from", metavar="RUN", help=CODES_FROM)
+    command.add_argument("--text", nargs="+", metavar="TEXT",
+                         help="a learned prior's: captions that say what images are to show, --count images of each "
+                              "(default: captions that it writes itself)")
 
 
 def choosing(arguments, trained):
@@ -157,6 +161,14 @@ def sample(arguments):
     return 0
 
 
+def one_for_all(texts, count):
+    """A text for each of `count` images, from as many or from one. Raises InputError for another number."""
+    if len(texts) not in (1, count):
+        raise InputError(f"holds {len(texts)} captions for {count} images: give one for all of them, or one for each.",
+                         "text")
+    return texts * count if len(texts) == 1 else texts
+
+
 def complete(arguments):
     """Keep the upper part of held-out images, as codes, and let a learned prior write the rest."""
     trained = open_prior(arguments)
@@ -166,7 +178,7 @@ def complete(arguments):
     if "label" in given:
         rows[:, 0] = given.pop("label")
     if "text" in given:
-        rows[:, 1 : 1 + trained.model.text_length] = trained.tokens_of([given.pop("text")])
+        rows[:, 1 : 1 + trained.model.text_length] = trained.tokens_of(one_for_all(given.pop("text"), len(rows)))
     path = destination(arguments, trained, "completions.png")
     figure = completion_figure(trained, images, rows, arguments.rows, arguments.count, arguments.seed, **given)
     save_picture(figure, path, arguments)

@@ -61,14 +61,14 @@ def sample_figure(trained, training_images, count, seed):
     for prior in trained.priors(training_images):
         images = trained.decode(prior.draw(count, rng, trained.dtype))
         captions.append(prior.caption)
-        rows += [(prior.label if start == 0 else "", images[start : start + PICTURED])
-                 for start in range(0, count, PICTURED)]
+        rows += in_rows(prior.label, images)
     return figures.image_rows(rows, f"{trained.options['model']} samples: " + "\n".join(captions))
 
 
 def written_figure(trained, count, seed, **choosing):
     """New images, decoded from codes that a learned prior writes. Where it writes after labels and none is given, each
-    label has a row; where it writes after captions and none is given, it writes a caption for each row itself."""
+    label has a row; where it writes after captions and none is given, it writes a caption for each row itself. Given
+    captions have rows of `count` images each."""
     heading, labels = "images decoded from codes that the prior wrote", range(max(trained.model.labels, 1))
     if trained.model.text_length and "text" not in choosing:
         captions, shown = trained.write_captions(-(-count // PICTURED), seed, **choosing), []
@@ -77,13 +77,20 @@ def written_figure(trained, count, seed, **choosing):
             codes = trained.written(np.zeros(PICTURED, np.int64), known, seed + number, **choosing)
             shown.append((trained.text_of(caption), trained.referred("of").decode(codes)))
         return figures.image_rows(shown, f"{heading}, after captions that it wrote, too")
-    if "label" in choosing or len(labels) == 1:
-        images = trained.sample(count, seed, **choosing)
-        heading += f" after {choosing['text']!r}" if "text" in choosing else ""
-        rows = [("", images[start : start + PICTURED]) for start in range(0, count, PICTURED)]
+    if "text" in choosing:
+        texts = choosing.pop("text")
+        rows = [row for number, text in enumerate(texts)
+                for row in in_rows(text, trained.sample(count, seed + number, text=text, **choosing))]
+    elif "label" in choosing or len(labels) == 1:
+        rows = in_rows("", trained.sample(count, seed, **choosing))
     else:
         rows = [(str(label), trained.sample(PICTURED, seed, label=label, **choosing)) for label in labels]
     return figures.image_rows(rows, heading)
+
+
+def in_rows(label, images):
+    """Images as rows of at most PICTURED, the first of which has the label."""
+    return [("" if start else label, images[start : start + PICTURED]) for start in range(0, len(images), PICTURED)]
 
 
 def completion_figure(trained, images, rows, kept, count, seed, **choosing):

@@ -1,0 +1,107 @@
+"""The command `judge`: do generated shapes show what their captions ask for?"""
+
+import numpy as np
+
+from data_utils import captions, printable, word_indices
+from scratch.commands.cli import say, say_json
+from scratch.commands.options import whole
+from scratch.commands.pictures import add_writing_options, choosing, open_prior
+from scratch.commands.shared import add_run_command, open_run
+from scratch.instruments import words
+from scratch.models.system import find_system
+from scratch.options.errors import InputError
+
+CAPTIONS, EACH = 32, 8  # of the measure of diversity
+
+
+def add(subparsers):
+    """The command and its options."""
+    command = add_run_command(subparsers, "judge", judge, data=False, about_images=False)
+    command.add_argument("--by", required=True, metavar="RUN", help="a run of judge, which reads words off images")
+    command.add_argument("--count", type=whole(2), default=1000, metavar="N",
+                         help="images whose captions are drawn (default: 1000)")
+    command.add_argument("--without", metavar="WORDS", help="compositions to look at on their own, such as \"red "
+                                                            "triangle\" (default: those that training left out)")
+    command.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    add_writing_options(command, of_text=False)
+
+
+def judge(arguments):
+    """Print which words of captions a prior's images show, beside real, reconstructed and shuffled ones; how often
+    compositions left out of training are right; whether images are copies of training images; how much they differ."""
+    trained = open_prior(arguments)
+    given = choosing(arguments, trained)
+    reader = open_run(arguments, arguments.by)
+    if reader.options["model"] != "judge":
+        raise InputError(f"{printable(arguments.by)} is a run of {reader.options['model']}: name a run of train judge.",
+                         "by")
+    decoder = trained.referred("of")
+    data = decoder.options["data"]
+    if trained.model.text is None or not data.startswith("shapes"):
+        raise InputError(f"judge reads the words of shapes, and {printable(trained.run.folder)} was trained on "
+                         f"{printable(data)} {'with' if trained.model.text else 'without'} captions: name a run of "
+                         f"train prior --given caption over codes of shapes.")
+    if reader.model.side != decoder.shape[0]:
+        raise InputError(f"is a judge of {reader.model.side} pixels, and the images have {decoder.shape[0]}: train it "
+                         f"with --image-size {decoder.shape[0]}.", "by")
+    found = measure(trained, decoder, reader, arguments, given)
+    if arguments.json:
+        say_json(found)
+    else:
+        report(found)
+    return 0
+
+
+def measure(trained, decoder, reader, arguments, given):
+    """All that the command reports: {name: numbers}."""
+    size, seed, count = decoder.shape[0], arguments.seed, arguments.count
+    images, factors = words.test_images(count, size, seed)
+    texts, wanted = captions(factors, seed, stream=words.TEST_STREAM, complete=True), word_indices(factors)
+    drawn = trained.sample(count, seed, text=texts, **given)
+    others = {kind: np.roll(index, 1) for kind, index in wanted.items()}
+    found = {"images": count, "words": {
+        "real images": words.words_table(reader, images, wanted),
+        "reconstructed": words.words_table(reader, decoder.reconstruct(images), wanted),
+        "generated": words.words_table(reader, drawn, wanted),
+        "generated, captions shuffled": words.words_table(reader, drawn, others)}}
+    left_out = arguments.without or trained.options["without"] or decoder.options["without"]
+    if left_out:
+        factors = words.composition(left_out, count, seed)
+        texts = captions(factors, seed, stream=words.OTHERS_STREAM, complete=True)
+        of_them = trained.sample(len(texts), seed, text=texts, **given)
+        real = words.draw(factors, size)
+        wanted = word_indices(factors)
+        found["composition"] = left_out
+        found["words"] |= {
+            f"{left_out}, real images": words.words_table(reader, real, wanted),
+            f"{left_out}, generated": words.words_table(reader, of_them, wanted)}
+    options = {**decoder.options, **{name: trained.options[name] for name in ("drawn", "without")
+                                     if trained.options[name] is not None}}
+    training = decoder.floats(find_system(decoder.options["model"]).load_data(options).train)
+    found["nearest"] = {
+        name: float(np.median(words.distances_to_nearest(part, training)))
+        for name, part in (("generated", drawn), ("held out, reconstructed", decoder.reconstruct(images)),
+                           ("held out", decoder.floats(images)))}
+    chosen = captions(factors, seed, stream=words.TEST_STREAM)[:CAPTIONS]
+    real = np.stack([decoder.floats(words.images_of(text, EACH, size, seed)) for text in chosen])
+    made = trained.sample(CAPTIONS * EACH, seed, text=[text for text in chosen for _ in range(EACH)], **given)
+    found["diversity"] = {
+        "generated": words.diversity(made.reshape(real.shape)),
+        "real, reconstructed": words.diversity(decoder.reconstruct(real.reshape(made.shape)).reshape(real.shape)),
+        "real": words.diversity(real)}
+    return found
+
+
+def report(found):
+    """Print what `measure` found."""
+    for by, title in (("judge", "by the judge"), ("pixels", "measured on the pixels")):
+        kinds = list(found["words"]["real images"][by])
+        width = max(map(len, found["words"]))
+        say(f"{title:{width}}" + "".join(f"{kind:>9}" for kind in kinds))
+        for name, table in found["words"].items():
+            say(f"{name:{width}}" + "".join(f"{table[by][kind]:9.1%}" for kind in kinds))
+        say()
+    for name, what in (("nearest", "Distance to the nearest training image, median"),
+                       ("diversity", "Distance of two images of one caption, mean")):
+        say(f"{what}: " + ", ".join(f"{of} {value:.4f}" for of, value in found[name].items()) + ".")
+    say("Distances are root mean squares per number of an image, whose numbers lie in [0, 1].")
