@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data_utils import captions, printable, word_indices
+from data_utils import captions, draw, printable, word_indices
 from scratch.commands.cli import say, say_json
 from scratch.commands.options import whole
 from scratch.commands.pictures import add_writing_options, choosing, open_prior
@@ -66,15 +66,13 @@ def measure(trained, decoder, reader, arguments, given):
         "generated, captions shuffled": words.words_table(reader, drawn, others)}}
     left_out = arguments.without or trained.options["without"] or decoder.options["without"]
     if left_out:
-        factors = words.composition(left_out, count, seed)
-        texts = captions(factors, seed, stream=words.OTHERS_STREAM, complete=True)
-        of_them = trained.sample(len(texts), seed, text=texts, **given)
-        real = words.draw(factors, size)
-        wanted = word_indices(factors)
+        of_it = words.composition(left_out, count, seed)
+        texts, wanted = captions(of_it, seed, stream=words.OTHERS_STREAM, complete=True), word_indices(of_it)
         found["composition"] = left_out
         found["words"] |= {
-            f"{left_out}, real images": words.words_table(reader, real, wanted),
-            f"{left_out}, generated": words.words_table(reader, of_them, wanted)}
+            f"{left_out}, real images": words.words_table(reader, draw(of_it, size), wanted),
+            f"{left_out}, generated": words.words_table(
+                reader, trained.sample(len(texts), seed, text=texts, **given), wanted)}
     options = {**decoder.options, **{name: trained.options[name] for name in ("drawn", "without")
                                      if trained.options[name] is not None}}
     training = decoder.floats(find_system(decoder.options["model"]).load_data(options).train)
@@ -84,7 +82,7 @@ def measure(trained, decoder, reader, arguments, given):
                            ("held out", decoder.floats(images)))}
     chosen = captions(factors, seed, stream=words.TEST_STREAM)[:CAPTIONS]
     real = np.stack([decoder.floats(words.images_of(text, EACH, size, seed)) for text in chosen])
-    made = trained.sample(CAPTIONS * EACH, seed, text=[text for text in chosen for _ in range(EACH)], **given)
+    made = trained.sample(len(chosen) * EACH, seed, text=[text for text in chosen for _ in range(EACH)], **given)
     found["diversity"] = {
         "generated": words.diversity(made.reshape(real.shape)),
         "real, reconstructed": words.diversity(decoder.reconstruct(real.reshape(made.shape)).reshape(real.shape)),
