@@ -55,6 +55,8 @@ def judge(arguments):
 def measure(trained, decoder, reader, arguments, given):
     """All that the command reports: {name: numbers}."""
     size, seed, count = decoder.shape[0], arguments.seed, arguments.count
+    left_out = arguments.without or trained.options["without"] or decoder.options["without"]
+    of_it = words.composition(left_out, count, seed) if left_out else {}
     images, factors = words.test_images(count, size, seed)
     texts, wanted = captions(factors, seed, stream=words.TEST_STREAM, complete=True), word_indices(factors)
     drawn = trained.sample(count, seed, text=texts, **given)
@@ -64,9 +66,7 @@ def measure(trained, decoder, reader, arguments, given):
         "reconstructed": words.words_table(reader, decoder.reconstruct(images), wanted),
         "generated": words.words_table(reader, drawn, wanted),
         "generated, captions shuffled": words.words_table(reader, drawn, others)}}
-    left_out = arguments.without or trained.options["without"] or decoder.options["without"]
     if left_out:
-        of_it = words.composition(left_out, count, seed)
         texts, wanted = captions(of_it, seed, stream=words.OTHERS_STREAM, complete=True), word_indices(of_it)
         found["composition"] = left_out
         found["words"] |= {

@@ -17,7 +17,7 @@ from scratch.models.model import Model
 from scratch.models.system import System
 from scratch.module import Sequential
 from scratch.options.errors import InputError
-from scratch.options.option import Option, Widths
+from scratch.options.option import Option, Real, Widths
 from scratch.options.training import DRAWN, IMAGE_SIZE, LIMIT
 
 WORDS = {kind: len(words) for kind, (_, words) in KINDS.items()}  # how many words of each kind there are
@@ -33,10 +33,16 @@ class Judge(Model):
         features   conv3×3, BatchNorm, ReLU and the maximum of each 2×2 pixels, for each entry of `channels`; the last
                    convolution is not pooled
         loss       −(1/N) Σₙ log p(word of imageₙ), a term for each kind, each with the weight 1
+
+    In training an image gets Gaussian noise of the deviation u · `most`, with u drawn from [0, 1) for each image: a
+    judge of perfect images alone would stumble over every speck of an imperfect one. `noise` is [ε (N, S, S, 3), u
+    (N, 1, 1, 1)].
     """
 
-    def __init__(self, side, channels, *, dtype, rng):
-        self.side, self.dtype, layers = side, np.dtype(dtype), []
+    random = True
+
+    def __init__(self, side, channels, most, *, dtype, rng):
+        self.side, self.most, self.dtype, layers = side, most, np.dtype(dtype), []
         for fewer, more in pairwise((CHANNELS, *channels)):
             convolution = Conv2d(fewer, more, 3, padding=1, bias=False, dtype=dtype, rng=rng)
             layers += [convolution, BatchNorm2d(more, dtype=dtype), ReLU(), MaxPool2d(2)]
@@ -58,9 +64,16 @@ class Judge(Model):
             found = [a.argmax(axis=1) for a in self.logits(images).values()]
         return array_module(images).stack(found, axis=1)
 
+    def draw_noise(self, count, rng, other_rng=None):
+        shape = (count, self.side, self.side, CHANNELS)
+        return [rng.standard_normal(shape, dtype=self.dtype), rng.random((count, 1, 1, 1), dtype=self.dtype)]
+
     def loss(self, x, noise=None):
         pixels, words = x[:, : -len(WORDS)], x[:, -len(WORDS) :].astype(np.int64)
         images = (pixels.astype(self.dtype) / 255).reshape(len(x), self.side, self.side, CHANNELS)
+        if self.training and noise is not None:
+            eps, u = noise
+            images = images + eps * (self.most * u)
         terms, right = {}, []
         for number, (kind, a) in enumerate(self.logits(images).items()):
             terms[kind] = self.losses[kind].loss(a, words[:, number])
@@ -94,7 +107,10 @@ def with_words(images, factors):
 class JudgeOfShapes(System, name="judge"):
     """The classifier of a drawn shape's words."""
 
-    options = (Option("channels", Widths(), [32, 64, 128, 128], "channels of the convolutions"),)
+    options = (
+        Option("channels", Widths(), [32, 64, 128, 128], "channels of the convolutions"),
+        Option("noise", Real(0), 0.2, "the largest deviation of the noise that training adds to pixels"),
+    )
     data_options = (DRAWN.but(default=40_000), IMAGE_SIZE, LIMIT)
     axes = 1
     recommended = {"lr": "cosine:2e-3:1e-5:5000", "epochs": 8}  # noqa: RUF012
@@ -107,7 +123,7 @@ class JudgeOfShapes(System, name="judge"):
         if side % (halvings := 2 ** (len(channels) - 1)):
             raise InputError(f"has {len(channels)} entries, which halve the image to 1/{halvings}, and {side} pixels "
                              f"are not divisible by that: give fewer.", "channels")
-        return Judge(side, channels, dtype=dtype, rng=rng or np.random.default_rng())
+        return Judge(side, channels, options["noise"], dtype=dtype, rng=rng or np.random.default_rng())
 
     def load_data(self, options, download=False, runs=None):
         data = load("shapes", limit=options["limit"], image_size=options["image_size"], seed=options["seed"],

@@ -13,12 +13,13 @@ from scratch.optim import Adam
 
 
 def test_the_judges_gradient():
-    judge = Judge(8, [3, 4], dtype=np.float64, rng=np.random.default_rng(0))
+    judge = Judge(8, [3, 4], 0.1, dtype=np.float64, rng=np.random.default_rng(0))
     for name, parameter in judge.named_parameters().items():
         if "bias" in name:
             parameter.value += 0.1
     images, factors = shapes(5, 8)
     x = with_words(images, factors)
+    noise = judge.draw_noise(5, np.random.default_rng(2))
 
     def backward(upstream):
         judge.zero_grad()
@@ -26,14 +27,14 @@ def test_the_judges_gradient():
         return {name: parameter.gradient() for name, parameter in judge.named_parameters().items()}
 
     tensors = {name: parameter.value for name, parameter in judge.named_parameters().items()}
-    operation = Operation(tensors, lambda: {"loss": judge.loss(x)[0]}, backward, module=judge)
+    operation = Operation(tensors, lambda: {"loss": judge.loss(x, noise)[0]}, backward, module=judge)
     assert max(check(operation, np.random.default_rng(1)).values()) < 1e-6
 
 
 def test_the_judge_learns_words():
     images, factors = shapes(64, 16)
     x = with_words(images, factors)
-    judge = Judge(16, [8, 16], dtype=np.float32, rng=np.random.default_rng(0))
+    judge = Judge(16, [8, 16], 0.1, dtype=np.float32, rng=np.random.default_rng(0))
     optimizer = Adam(judge.named_parameters(), 1e-2)
     first = judge.loss(x)[1]
     assert first.keys() == KINDS.keys()

@@ -16,7 +16,8 @@ TINY = ["--batch-size=16", "--limit=40"]
 @pytest.fixture
 def small_dalle(monkeypatch):
     codes = ["vqvae", "--channels=4,8", "--codes=16", "--drawn=48", "--epochs=1", "--image-size=16", "--batch-size=16"]
-    prior = ["--given=caption", "--drawn=40", "--epochs=2", "--width=8", "--heads=2", "--blocks=1", "--batch-size=16"]
+    prior = ["--given=caption", "--drawn=40", "--epochs=2", "--width=8", "--heads=2", "--blocks=1", "--batch-size=16",
+             "--text-length=24"]
     monkeypatch.setattr(dalle, "CODES", codes)
     monkeypatch.setattr(dalle, "PRIOR", prior)
 
@@ -64,7 +65,7 @@ def test_what_the_judge_refuses(scratch, trained):
     scratch("train", "judge", "--channels", "4", "--image-size", 16, *TINY, "--epochs", 1, "--out", "j")
     sizes = ["--width", 8, "--heads", 2, "--blocks", 1, "--batch-size", 16, "--epochs", 1]
     scratch("train", "prior", "--of", "vqvae", *sizes, "--out", "plain")
-    scratch("train", "prior", "--of", "vqvae", "--given", "caption", *sizes, "--out", "prior")
+    scratch("train", "prior", "--of", "vqvae", "--given", "caption", "--text-length", 24, *sizes, "--out", "prior")
     assert_one_sentence(scratch("judge", "prior", "--by", "vqvae"), "--by vqvae is a run of vqvae", "train judge")
     assert_one_sentence(scratch("judge", "plain", "--by", "j"), "without captions", "--given caption")
     assert_one_sentence(scratch("judge", "j", "--by", "j"), "learned priors")
