@@ -102,7 +102,8 @@ class ParallelTrainer(Trainer):
         for name in self.optimizer.parameters:
             own = [parameters[name] for parameters in every]
             parts = [part.grad for part in own if part.grad is not None] or [own[0].gradient()]
-            found += [(name, block, [part.reshape(-1)[block] for part in parts]) for block in self.optimizer.blocks(name)]
+            found += [(name, block, [part.reshape(-1)[block] for part in parts])
+                      for block in self.optimizer.blocks(name)]
         shares, before = [[] for _ in self.workers], 0
         total = sum(parts[0].size for _, _, parts in found)
         for entry in found:
