@@ -11,7 +11,7 @@ import numpy as np
 
 from scratch.layers.attention import MultiheadAttention, blocks
 
-HELD = 2**17  # scores that are held at a time: half a megabyte in float32
+HELD = 2**18  # scores that are held at a time: a megabyte in float32
 
 
 def turned(a, factor=1):
