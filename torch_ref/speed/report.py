@@ -29,7 +29,7 @@ def report(result):
     sides, floor = result["sides"], result["floor"]
     workers = sides["scratch"]["workers"]
     print(f"{result['model']} ({result['preset']}), {result['parameters']:,} parameters: training steps of "
-          f"{result['batch_size']} images of {by(result['image_shape'])} in {result['dtype']}, "
+          f"{result['batch_size']} examples of {by(result['image_shape'])} in {result['dtype']}, "
           f"{on_what(result)},\n{result['steps']} steps a side after warm-up, in turns; "
           f"images are converted to floats before the time is taken.\n")
 
