@@ -80,9 +80,38 @@ class ScratchEngine:
             self.measured_floor = Floor(trainer, images)
         return self.measured_floor
 
+    def writers(self, model):
+        """{whether keys and values are kept: a function that writes a row of the most probable codes}."""
+        labels = np.zeros(1, np.int64)
+
+        def choose(logits, place):
+            return logits.argmax(axis=1)
+
+        return {"kept": lambda: model.write(labels, choose),
+                "not kept": lambda: write_without_memory(model, labels, choose)}
+
     def search(self, z, codebook):
         z, codebook = self.xp.asarray(z), self.xp.asarray(codebook)
         return lambda: nearest_codes(z, codebook, held_on(self.xp))
+
+
+def write_without_memory(model, labels, choose):
+    """What `CodePrior.write` gives, with a call on the whole row so far for each token, as without keys and values that
+    are kept. Only the last place's logits are computed."""
+    rows, vectors = [], []
+    with model.evaluating():
+        vectors.append(model.start.forward(labels[:, None]))
+        for part, stretch in model.stretches():
+            written = []
+            for at in range(stretch.start, stretch.stop):
+                y = np.concatenate(vectors, axis=1)
+                for block in model.blocks.layers:
+                    y = block.forward(y)
+                logits = part.head.forward(model.norm.forward(y[:, -1:]))[:, -1]
+                written.append(part.after(choose(logits, at), written))
+                vectors.append(part.embed_one(written[-1], at - stretch.start))
+            rows += written
+    return np.stack(rows, axis=1)
 
 
 def name_of(cupy):

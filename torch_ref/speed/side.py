@@ -169,6 +169,14 @@ class Side:
             milliseconds(lambda batch=batch: to_float(images[batch], self.dtype)) for batch in order[:repetitions])
         return {"shuffle": shuffle / len(order), "gather": gather, "bytes": images.nbytes}
 
+    def writing(self, repetitions):
+        """Milliseconds in which a new prior writes a row, with and without the keys and values of earlier codes."""
+        found = {}
+        for name, write in self.engine.writers(self.trainer.model).items():
+            write()
+            found[name] = median(self.engine.milliseconds(write) for _ in range(repetitions))
+        return found
+
     def search(self, vectors, code_dim, codes, repetitions):
         """Milliseconds and extra memory, in bytes, of looking up the nearest of `codes` for each of `vectors` vectors.
 
