@@ -323,7 +323,8 @@ def test_writing_with_and_without_keys_and_values_that_are_kept(in_this_process,
                 counted.append(result.size * bare[0].shape[-1])
             return result.view(Counting) if isinstance(result, np.ndarray) else result
 
-    monkeypatch.setattr(np, "ascontiguousarray", lambda a: np.array(a, order="C", subok=True))  # NumPy's drops the class
+    # NumPy's own drops the class.
+    monkeypatch.setattr(np, "ascontiguousarray", lambda a: np.array(a, order="C", subok=True))
     for part in model.named_parameters().values():
         part.value = part.value.view(Counting)
     for name, write in writers.items():
