@@ -22,7 +22,7 @@ from scratch.options.errors import InputError
 from scratch.options.option import Real
 from scratch.options.resolve import model_options as options_of_model
 from scratch.options.resolve import resolve, resolve_model
-from scratch.runs.examples import load_examples
+from scratch.runs.examples import completed, load_examples
 from torch_ref import compare, gradcheck
 from torch_ref.models import build, model_options
 from torch_ref.schedules import scheduled
@@ -151,18 +151,34 @@ def chosen_options(arguments):
     return {"preset": arguments.preset, **chosen}
 
 
+def recipe_of(arguments, **more):
+    """Every option of a run on the examples that the command line chooses, its model the preset's. Raises InputError.
+    """
+    wanted = {name: getattr(arguments, name) for name in example_options() if getattr(arguments, name) is not None}
+    return resolve(arguments.model, {"preset": arguments.preset, "seed": arguments.seed, **more,
+                                     **read(arguments.model, wanted)})
+
+
+def with_sizes(arguments, options):
+    """The options of a model to be timed, with those that follow from the run that its examples come from. Raises
+    InputError for a system whose examples are neither images nor made up."""
+    if "data" in example_options_of(arguments.model):
+        return options
+    if find_system(arguments.model).made_up is None:
+        raise InputError(f"--speed times models of images and of made-up examples, which {arguments.model} does not "
+                         f"take: leave it out.")
+    if arguments.of is None:
+        return options
+    return completed(options, load_examples(recipe_of(arguments)))
+
+
 def run_compare(arguments):
     """Compare as the command line asks; the exit status: 0, or 1 when a bound is broken."""
     fill_in(arguments)
     options = chosen_options(arguments)
     if arguments.speed:
-        if "data" not in example_options_of(arguments.model):
-            raise InputError(f"--speed times models of images, which {arguments.model} does not take: leave it out.")
-        return speed.run(arguments, options)
-    resolved = resolve_model(arguments.model, options)
-    wanted = {name: getattr(arguments, name) for name in example_options() if getattr(arguments, name) is not None}
-    recipe = resolve(arguments.model, {"preset": arguments.preset, "seed": arguments.seed,
-                                       **read(arguments.model, wanted)})
+        return speed.run(arguments, with_sizes(arguments, options))
+    resolved, recipe = resolve_model(arguments.model, options), recipe_of(arguments)
     if resolved.get("codebook_init") == "normal":  # under codes far apart gradients soon bring all patches to one code
         options["codebook_init"] = "uniform"
     batch_size = arguments.batch_size or recipe["batch_size"]

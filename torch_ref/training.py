@@ -32,9 +32,9 @@ def torch_device(name):
     return torch.device("cuda", index)
 
 
-def make_optimizer(parameters, options):
+def make_optimizer(parameters, options, **form):
     """The optimiser that the options of a run name: optimizer ("adam" or "sgd"), lr, momentum (SGD's), weight_decay
-    (AdamW's). Those left out have the defaults of OPTIONS.
+    (AdamW's). Those left out have the defaults of OPTIONS. `form` is passed on, such as fused=True.
 
     Where lr is a schedule, this is its beginning, and the trainer goes on with it. Raises ValueError for a value that
     an option does not take.
@@ -42,15 +42,15 @@ def make_optimizer(parameters, options):
     options = complete({name: options[name] for name in OPTIONS if name in options}, OPTIONS)
     lr = scheduled(options["lr"], 0)
     if options["optimizer"] == "sgd":
-        return torch.optim.SGD(parameters, lr=lr, momentum=options["momentum"])
+        return torch.optim.SGD(parameters, lr=lr, momentum=options["momentum"], **form)
     if options["weight_decay"]:
         parameters = list(parameters)
         decays = options["decay"] == "all"
         groups = [
             {"params": [p for p in parameters if decays or p.ndim > 1], "weight_decay": options["weight_decay"]},
             {"params": [p for p in parameters if not decays and p.ndim <= 1], "weight_decay": 0.0}]
-        return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr)
-    return torch.optim.Adam(parameters, lr=lr)
+        return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, **form)
+    return torch.optim.Adam(parameters, lr=lr, **form)
 
 
 class Trainer:

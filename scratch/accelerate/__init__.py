@@ -9,16 +9,19 @@ import numpy as np
 
 from scratch.accelerate.blocks import HELD_ON_CPU, HELD_ON_GPU
 from scratch.accelerate.cpu import blockwise_optim, winograd
+from scratch.accelerate.cpu.attention import ColumnwiseAttention
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
+from scratch.accelerate.cpu.elementwise import BlockwiseGELU, LayerNormByProducts
 from scratch.accelerate.gpu.forms import form_on_gpu
 from scratch.accelerate.gpu.kernels import KernelWindow
 from scratch.accelerate.gpu.sums import column_sums
 from scratch.arrays import array_module
 from scratch.bottlenecks import VectorQuantizer
-from scratch.layers import Conv2d, ConvTranspose2d
+from scratch.layers import GELU, Conv2d, ConvTranspose2d, LayerNorm, MultiheadAttention
 from scratch.layers.patches import Window
 
-FORMS = {Conv2d: winograd.WinogradConv2d, ConvTranspose2d: winograd.WinogradConvTranspose2d}
+CONVOLUTIONS = {Conv2d: winograd.WinogradConv2d, ConvTranspose2d: winograd.WinogradConvTranspose2d}
+OF_TOKENS = {GELU: BlockwiseGELU, LayerNorm: LayerNormByProducts, MultiheadAttention: ColumnwiseAttention}
 LEAST_CHANNELS = 16  # of a convolution; with 8 channels nothing was gained, with 3 it was slower
 
 
@@ -26,8 +29,10 @@ def accelerate(module, least_channels=LEAST_CHANNELS):
     """Change each part of the module to its faster form for the CPU, if there is one. Returns the module."""
     for part in module.modules():
         window = getattr(part, "window", None)
-        if type(part) in FORMS and winograd.fits(part, least_channels):
-            part.__class__ = FORMS[type(part)]
+        if type(part) in CONVOLUTIONS and winograd.fits(part, least_channels):
+            part.__class__ = CONVOLUTIONS[type(part)]
+        elif type(part) in OF_TOKENS:
+            part.__class__ = OF_TOKENS[type(part)]
         elif isinstance(part, VectorQuantizer):
             part.held = HELD_ON_CPU
         elif window is not None and window.dilation == (1, 1):
@@ -37,7 +42,7 @@ def accelerate(module, least_channels=LEAST_CHANNELS):
 
 def back_to_plain(module):
     """Give each part of the module that has a faster form its plain form again. Returns the module."""
-    plain = {fast: slow for slow, fast in FORMS.items()}
+    plain = {fast: slow for slow, fast in (CONVOLUTIONS | OF_TOKENS).items()}
     for part in module.modules():
         part.__class__ = plain.get(type(part), getattr(type(part), "plain", type(part)))
         for name in ("held", "column_sums"):  # its class has the plain ones

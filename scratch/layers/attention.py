@@ -127,6 +127,7 @@ class MultiheadAttention(Module):
     """
 
     column_sums = staticmethod(column_sums)
+    attend, attend_backward = staticmethod(attend), staticmethod(attend_backward)
     held = HELD
 
     def __init__(self, embed_dim, num_heads, *, bias=True, causal=False, dtype=np.float32, rng=None):
@@ -164,7 +165,7 @@ class MultiheadAttention(Module):
         q, k, v = self.heads(qkv, N, T)
         if past is not None:
             k, v = past.add(k, v)
-        o, s = attend(q, k, v, self.causal, self.held)
+        o, s = self.attend(q, k, v, self.causal, self.held)
         self.save(x, q, k, v, o, s)
         return self.out_proj.forward(self.joined(o, N, T))
 
@@ -173,7 +174,7 @@ class MultiheadAttention(Module):
         x, q, k, v, o, s = self.recall()
         N, T, E = x.shape
         (do,) = self.heads(do.reshape(N * T, E), N, T)
-        dqkv = attend_backward(do, q, k, v, o, s, self.causal, self.held)
+        dqkv = self.attend_backward(do, q, k, v, o, s, self.causal, self.held)
         dqkv = array_module(x).concatenate([self.joined(part, N, T) for part in dqkv], axis=2).reshape(N * T, 3 * E)
         if self.in_proj_bias:
             self.in_proj_bias.accumulate(self.column_sums(dqkv))

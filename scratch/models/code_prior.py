@@ -328,16 +328,26 @@ class Prior(System, name="prior"):
             read_grids(options["grids"])
 
     def build(self, shape, options, *, dtype, rng):
-        if missing := [name for name in ("codes", "grids", "labels") if options[name] is None]:
-            raise InputError("is missing: a run that it learns from says it, or give it.", missing[0])
-        grids, text_length = read_grids(options["grids"]), options["text_length"] or 0
-        length = sum(height * width for height, width in grids)
+        grids, text_length, length = self.sizes(options)
         if shape[0] != 1 + text_length + length:
             raise InputError(f"grids of {options['grids']} have {length} codes, and the rows have "
                              f"{shape[0] - 1 - text_length} behind their label and text.", "grids")
         sizes = (options[name] for name in ("width", "heads", "blocks", "dropout", "labels"))
         return CodePrior(grids, options["codes"], *sizes, text_length, options["vocabulary"], dtype=dtype,
                          rng=rng or np.random.default_rng())
+
+    def sizes(self, options):
+        """(the grids, S, T). Raises InputError where the options leave a size to the run that codes come from."""
+        if missing := [name for name in ("codes", "grids", "labels") if options[name] is None]:
+            raise InputError("is missing: a run that it learns from says it, or give it.", missing[0])
+        grids = read_grids(options["grids"])
+        return grids, options["text_length"] or 0, sum(height * width for height, width in grids)
+
+    def made_up(self, options, count, rng):
+        """Rows (count, 1 + S + T) of random tokens."""
+        _, text_length, length = self.sizes(options)
+        alphabets = ((max(options["labels"], 1), 1), (options["vocabulary"], text_length), (options["codes"], length))
+        return np.concatenate([rng.integers(0, tokens, (count, places)) for tokens, places in alphabets], axis=1)
 
     def references(self, options):
         return {"of": options["of"]}

@@ -21,6 +21,8 @@ class System:
     data_options those that choose the examples
     axes         how many axes an example has; None: any number
     recommended  {option of training: the default that this system recommends}
+    made_up      (options, count, rng) -> so many examples of random content in the sizes that the options say, on which
+                 times can be measured; None: examples are loaded for that too
     """
 
     known = {}  # noqa: RUF012  {name: System} of those that are not autoencoders
@@ -30,6 +32,7 @@ class System:
     data_options = IMAGES
     axes = None
     recommended = {}  # noqa: RUF012
+    made_up = None
 
     def __init_subclass__(cls, name=None, **keywords):
         super().__init_subclass__(**keywords)

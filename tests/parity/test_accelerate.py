@@ -6,13 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_utils import load, to_float
-from scratch.accelerate import accelerate
-from scratch.accelerate.cpu import winograd
+from scratch.accelerate import accelerate, back_to_plain
+from scratch.accelerate.cpu import blockwise_optim, elementwise, winograd
+from scratch.accelerate.cpu.attention import ColumnwiseAttention
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
+from scratch.accelerate.cpu.elementwise import BlockwiseGELU, LayerNormByProducts
 from scratch.accelerate.cpu.filtering import FILTERINGS, both_ways
 from scratch.accelerate.cpu.winograd import WinogradConv2d, WinogradConvTranspose2d
 from scratch.accelerate.cpu.workers import ParallelTrainer, replica, sensible_workers
-from scratch.layers import Conv2d, ConvTranspose2d, ReLU
+from scratch.layers import GELU, Conv2d, ConvTranspose2d, LayerNorm, MultiheadAttention, ReLU
 from scratch.layers.patches import Window
 from scratch.optim import Adam
 from scratch.options.errors import InputError
@@ -155,6 +157,79 @@ def test_wrong_shapes_are_refused_as_the_plain_form_refuses_them():
             layer.backward(np.zeros((1, 4, 4, 16), np.float32))
 
 
+# --- layers of tokens -------------------------------------------------------------------------------------------------
+
+
+@drawn
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 3), st.integers(1, 3), st.booleans(), st.booleans(),
+       st.sampled_from([1, 20, 2**18]))
+def test_attention_by_columns_is_attention(N, T, heads, D, causal, bias, held):
+    """With one row of scores at a time, with some rows of some heads, and with all at once."""
+    rng = np.random.default_rng(0)
+    layer = MultiheadAttention(heads * D, heads, bias=bias, causal=causal, dtype=np.float64, rng=rng)
+    layer.held = held  # of both forms
+    plain, fast = both_forms(layer, rng.standard_normal((N, T, heads * D)), rng)
+    assert type(layer) is ColumnwiseAttention
+    assert_all_close(fast, plain, 1e-13)
+
+
+def test_scores_of_a_thousand_stay_finite():
+    """The largest score of each query is subtracted before the exponential, whatever the other queries have."""
+    rng = np.random.default_rng(0)
+    layer = MultiheadAttention(8, 2, causal=True, dtype=np.float64, rng=rng)
+    x = rng.standard_normal((2, 6, 8)) * np.array([1e-3, 1, 30, 100, 1, 300])[:, None]
+    plain, fast = both_forms(layer, x, rng)
+    assert all(np.isfinite(array).all() for array in fast.values())
+    assert_all_close(fast, plain, 1e-11)
+
+
+@pytest.mark.parametrize("make, kind", [
+    (lambda: GELU("tanh"), BlockwiseGELU), (GELU, BlockwiseGELU),
+    (lambda: LayerNorm(5, dtype=np.float64), LayerNormByProducts)])
+@pytest.mark.parametrize("shape", [(1, 5), (7, 5), (2, 3, 5)])
+def test_gelu_and_layer_norm(make, kind, shape, monkeypatch):
+    """Numbers from −30 to 30, where the tanh of GELU is −1 or 1, in blocks that end within a row."""
+    monkeypatch.setattr(elementwise, "BLOCK", 4)
+    layer, rng = make(), np.random.default_rng(0)
+    plain, fast = both_forms(layer, rng.uniform(-30, 30, shape), rng)
+    assert type(layer) is kind and fast["y"].shape == fast["dx"].shape == shape
+    assert_all_close(fast, plain, 1e-13)
+
+
+def test_a_layer_norm_of_numbers_far_from_zero():
+    """A mean of 10⁶ times the deviation, as the plain form computes it: in two parts."""
+    rng = np.random.default_rng(0)
+    layer = LayerNorm(64, dtype=np.float64)
+    plain, fast = both_forms(layer, 1e6 + rng.standard_normal((9, 64)), rng)
+    assert_all_close(fast, plain, 1e-9)
+
+
+@pytest.mark.parametrize("layer, shape", [
+    (GELU("tanh"), (4, 9, 6)), (LayerNorm(6), (4, 9, 6)), (MultiheadAttention(6, 2, causal=True), (4, 9, 6))])
+def test_layers_of_tokens_in_float32(layer, shape):
+    rng = np.random.default_rng(0)
+    plain, fast = both_forms(layer, rng.standard_normal(shape, dtype=np.float32), rng)
+    assert {array.dtype for array in fast.values()} == {np.dtype(np.float32)}
+    assert_all_close(fast, plain, 2e-6)
+
+
+@pytest.mark.parametrize("layer", [GELU("tanh"), LayerNorm(4), MultiheadAttention(4, 2)])
+def test_layers_of_tokens_save_nothing_in_evaluation_and_refuse_what_the_plain_forms_refuse(layer):
+    x = np.random.default_rng(0).standard_normal((2, 3, 4), dtype=np.float32)
+    expected = back_to_plain(layer).eval().forward(x)
+    assert_close(accelerate(layer).forward(x), expected, 1e-6)
+    assert layer.saved is None
+    layer.train()
+    with pytest.raises(RuntimeError, match="needs a forward"):
+        layer.backward(x)
+    with pytest.raises(TypeError, match=r"takes floating-point numbers|float32 weights"):
+        layer.forward(x.astype(np.int64))
+    if isinstance(layer, GELU):
+        return
+    with pytest.raises(ValueError, match="takes an input of shape"):
+        layer.forward(x[..., :3])
+
+
 # --- workers ----------------------------------------------------------------------------------------------------------
 
 each_model = pytest.mark.parametrize("model", ["ae", "vae", "vqvae", "vqvae2", "dvae"])
@@ -212,6 +287,43 @@ def test_several_workers_repeat_bit_for_bit(model):
 
     first, second = train(), train()
     assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def prior(workers, dtype):
+    """A prior over codes with dropout and a short clip_norm, its layers in their faster forms."""
+    sizes = dict(grids="2x3", codes=5, width=8, heads=2, blocks=2, labels=0)
+    built = accelerate(build("prior", (7,), sizes, dtype=dtype, rng=np.random.default_rng(0)))
+    optimizer = Adam(built.named_parameters(), 1e-3, weight_decay=0.01, clip_norm=0.1)
+    return ParallelTrainer(built, optimizer, 4, workers) if workers > 1 else Trainer(built, optimizer, 4)
+
+
+def rows_of_codes(count):
+    codes = np.random.default_rng(count).integers(0, 5, (count, 6))
+    return np.concatenate([np.zeros((count, 1), np.int64), codes], axis=1)
+
+
+def test_several_workers_learn_a_prior_as_one_does_and_repeat_bit_for_bit():
+    def trained(workers, dtype):
+        learner = prior(workers, dtype)
+        for step, count in enumerate((8, 7, 1)):
+            learner.step(rows_of_codes(count), 1, step)
+        return learner.state()[0]
+
+    assert_all_close(trained(3, np.float64), trained(1, np.float64), 1e-9)
+    first, second = trained(2, np.float32), trained(2, np.float32)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_the_shares_of_an_update_are_all_blocks_and_about_equal(monkeypatch):
+    monkeypatch.setattr(blockwise_optim, "BLOCK", 50)
+    learner = prior(3, np.float64)
+    learner.step(rows_of_codes(6), 1, 0)
+    shares = learner.shares_of_blocks()
+    sizes = [sum(parts[0].size for _, _, parts in share) for share in shares]
+    assert sum(sizes) == learner.model.parameter_count() and max(sizes) - min(sizes) <= 2 * 50
+    found = [(name, block.start) for share in shares for name, block, _ in share]
+    assert found == [(name, block.start) for name in learner.optimizer.parameters
+                     for block in learner.optimizer.blocks(name)]
 
 
 def test_a_step_in_float32_stays_in_float32():

@@ -12,13 +12,14 @@ import torch
 from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.commands.cli import main
 from scratch.options.errors import InputError
+from tests.support.closeness import assert_all_close
 from tests.support.models import run_options_of as those_of
 from torch_ref.commands import build_parser
 from torch_ref.speed import growth, report
 from torch_ref.speed import measure as speed
 from torch_ref.speed.options import options_of
 from torch_ref.speed.process import Machine, Process
-from torch_ref.speed.scratch_engine import Floor, leaves, make_trainer, record
+from torch_ref.speed.scratch_engine import Floor, ScratchEngine, leaves, make_trainer, record
 from torch_ref.speed.side import POOL, Side
 from torch_ref.speed.table import measure_table
 from torch_ref.speed.torch_engine import TorchEngine
@@ -239,6 +240,107 @@ def sides(monkeypatch):
     monkeypatch.setattr(speed, "start", lambda *arguments: sides)
     yield sides
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """All sides of a measurement in this process."""
+    threads = torch.get_num_threads()
+
+    def start(stack, names, options, machine):
+        return {name: InThisProcess(name, {**options, "workers": 1, "plain": name != "scratch"}, 1) for name in names}
+
+    monkeypatch.setattr(speed, "start", start)
+    yield
+    torch.set_num_threads(threads)
+
+
+PRIOR = "--grids 2x3,3x3 --codes 5 --labels 2 --width 8 --heads 2 --blocks 1".split()
+
+
+def test_a_prior_is_timed_on_made_up_codes(capsys, in_this_process):
+    argv = ["compare", "prior", "--speed", *PRIOR, *"--batch-size 2 --steps 1 --threads 1 --operations".split()]
+    status, out, err = call(capsys, *argv, "--json")
+    assert status == 0, err
+    result = json.loads(out)
+    assert result["image_shape"] == [1 + 6 + 9] and result["batch_size"] == 2
+    rows = result["operations"]["rows"]
+    for name in ("start", "levels.0.embedding", "levels.1.head", "blocks.0.self_attn", "blocks.0.norm2", "optimizer"):
+        assert set(speed.SIDES) <= rows[name].keys(), name
+    assert {"blocks.0.dropout1", "blocks.0.gelu", "levels.0.cross_entropy"} <= rows.keys()
+    assert not any(name.endswith("out_proj") for name in rows)  # a part of attention
+    N, T, E = 2, 15, 8
+    flops = {layer["name"]: layer["flops"] for layer in result["products"]}
+    assert flops == {
+        "levels.0.head": 3 * 2 * (N * 6) * E * 5, "levels.1.head": 3 * 2 * (N * 9) * E * 5,
+        "blocks.0.self_attn": 3 * 2 * (N * T * 4 * E * E + 2 * N * T * T * E),
+        "blocks.0.linear1": 3 * 2 * (N * T) * E * 4 * E, "blocks.0.linear2": 3 * 2 * (N * T) * E * 4 * E}
+    assert set(flops) == {name for name, row in rows.items() if speed.FLOOR in row} - {"optimizer"}
+    status, out, err = call(capsys, *argv)
+    assert status == 0 and "2 examples of 16 in float32" in out, err
+
+
+def test_the_sizes_of_a_prior_are_needed(capsys, in_this_process):
+    status, out, err = call(capsys, *"compare prior --speed --codes 5 --grids 2x3".split())
+    assert status == 2 and "labels is missing" in err and err.count("\n") == 1
+
+
+def test_pytorch_s_best_attention_is_its_own(in_this_process):
+    """The same gradients, with a causal mask and without one; the floats differ by rounding."""
+    rng = np.random.default_rng(0)
+    for model, given, examples in (
+            ("prior", dict(grids="2x3", codes=5, labels=1, width=8, heads=2), rng.integers(0, 1, (2, 7))),
+            ("ae", dict(network="transformer"), rng.random((2, 8, 8, 3)))):
+        gradients = []
+        for best in (False, True):
+            engine = TorchEngine(best, 1)
+            chosen = options_of(model, "small", dtype="float64", **given)
+            trainer, _ = engine.make_trainer(chosen, examples.shape[1:])
+            noise = trainer.draw_noise(2, np.random.default_rng(0))
+            trainer.model.loss(trainer.to_tensor(examples), trainer.to_tensor(noise))[0].backward()
+            gradients.append({name: part.grad.numpy() for name, part in trainer.model.named_parameters()})
+        assert_all_close(*gradients, 1e-12)
+
+
+def test_writing_with_and_without_keys_and_values_that_are_kept(in_this_process, monkeypatch):
+    """Both write the same codes, and their products are as many as the table says."""
+    engine = ScratchEngine(1)
+    chosen = options_of("prior", "small", grids="2x3,3x3", codes=5, labels=0, width=8, heads=2, blocks=2)
+    model = engine.make_trainer({**chosen, "plain": True}, (16,))[0].model
+    writers = engine.writers(model)
+    np.testing.assert_array_equal(writers["kept"](), writers["not kept"]())
+    counted = []
+
+    class Counting(np.ndarray):
+        """Parameters that count the multiply–adds of every product that they, or what follows from them, enter."""
+
+        def __array_ufunc__(self, ufunc, method, *inputs, out=None, **more):
+            bare = [part.view(np.ndarray) if isinstance(part, Counting) else part for part in inputs]
+            if out is not None:
+                more["out"] = tuple(part.view(np.ndarray) if isinstance(part, Counting) else part for part in out)
+            result = getattr(ufunc, method)(*bare, **more)
+            if ufunc is np.matmul:
+                counted.append(result.size * bare[0].shape[-1])
+            return result.view(Counting) if isinstance(result, np.ndarray) else result
+
+    # NumPy's own drops the class.
+    monkeypatch.setattr(np, "ascontiguousarray", lambda a: np.array(a, order="C", subok=True))
+    for part in model.named_parameters().values():
+        part.value = part.value.view(Counting)
+    for name, write in writers.items():
+        counted.clear()
+        write()
+        expected = growth.products_of_writing(15, name == "kept", width=8, blocks=2, codes=5)
+        assert sum(counted) == expected, name
+
+
+def test_the_table_of_writing(in_this_process, monkeypatch):
+    monkeypatch.setattr(growth, "WRITTEN", ("1x2", "2x2"))
+    table = growth.measure_growth("writing", "small", Machine(threads=1), steps=1)
+    lines = report.growth_as_markdown("writing", table).splitlines()
+    assert len(lines) == 4 and len({line.count("|") for line in lines}) == 1
+    assert [row["codes"] for row in table["rows"]] == [2, 4]
+    json.dumps(table)
 
 
 @pytest.mark.parametrize("name, count", [("images", growth.QUICK_ROWS), ("search", len(growth.SIDES) + 1)])

@@ -40,7 +40,10 @@ SWEEPS = {
 STORES = ((1_000, (32, 32, 3)), (10_000, (32, 32, 3)), (100_000, (32, 32, 3)), (1_000_000, (8, 8, 3)))
 SEARCH = {"vectors": 65_536, "code_dim": 512, "codes": 8_192, "repetitions": 3}
 QUICK_SEARCH = {"vectors": 1_024, "code_dim": 64, "codes": 256, "repetitions": 2}
-TABLES = (*SWEEPS, "images", "search")
+WRITTEN = ("4x4", "8x8", "16x16", "32x32")  # grids of codes that a prior writes, with this codebook
+WRITTEN_CODES = 256
+WRITTEN_AGAIN = 3  # rows of each size, of which the median counts
+TABLES = (*SWEEPS, "images", "search", "writing")
 
 
 def measure_steps(options, machine, steps):
@@ -99,6 +102,36 @@ def search(preset, machine, steps, quick):
                      f"{size['codes']:,} codes", **size, "sides": sides, "ratio": ratio}
 
 
+def products_of_writing(T, kept, *, width, blocks, codes):
+    """Multiply–adds in the matrix products with which a prior of width E writes a row of T of its K codes.
+
+    To pass a code through a block costs 12 E² (attention 4 E², the two linear layers 8 E²) and 2 E for each key; the
+    logits of a code cost E·K. With keys and values kept, the t-th code passes alone, with t keys. Otherwise t codes
+    pass, with t keys each; in long rows less, because a block of queries leaves out the keys that none of them sees.
+    """
+    passes = [(1, t) if kept else (t, t) for t in range(1, T + 1)]
+    return sum(blocks * count * (12 * width**2 + 2 * width * keys) + width * codes for count, keys in passes)
+
+
+def writing(preset, machine, steps, quick):
+    """How long a prior takes to write a row of codes, with and without keys and values that are kept."""
+    rows = []
+    for grid in WRITTEN[: QUICK_ROWS if quick else None]:
+        options = options_of("prior", preset, grids=grid, codes=WRITTEN_CODES, labels=0, batch_size=1)
+        with ExitStack() as stack:
+            processes = timing.start(stack, SIDES[:1], options, machine)
+            timing.build(processes)
+            times = processes["scratch"].ask("writing", repetitions=WRITTEN_AGAIN)
+        height, width = map(int, grid.split("x"))
+        T, sizes = height * width, dict(width=options["width"], blocks=options["blocks"], codes=WRITTEN_CODES)
+        rows.append({"codes": T, "ways": {
+            name: {"milliseconds_per_code": took / T,
+                   "products_per_code": products_of_writing(T, name == "kept", **sizes) / T}
+            for name, took in times.items()}})
+    return {"title": f"Writing: one row of codes by a prior ({options['width']} wide, {options['blocks']} blocks, "
+                     f"{WRITTEN_CODES} codes)", "rows": rows}
+
+
 def measure_growth(name, preset, machine, *, steps, quick=False):
     """One of TABLES as a dict that JSON can hold; report.growth_as_markdown shows it. Raises InputError where a side
     cannot be measured.
@@ -107,4 +140,4 @@ def measure_growth(name, preset, machine, *, steps, quick=False):
     """
     if name in SWEEPS:
         return sweep(name, preset, machine, steps, quick)
-    return {"images": images, "search": search}[name](preset, machine, steps, quick)
+    return {"images": images, "search": search, "writing": writing}[name](preset, machine, steps, quick)

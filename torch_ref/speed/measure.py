@@ -7,8 +7,8 @@ neither threads nor memory. The sides take turns of a few steps, so that other l
 They wait a moment between turns: a library's threads go on spinning for a while when their work is done.
 
 A step is forward, backward and the optimiser's update, from images that are floats already: converting them is the
-same work on all sides and is not counted. All sides take the same batches. Weights are each side's own, and no time
-depends on them.
+same work on all sides and is not counted. All sides take the same batches; the codes that a prior learns are made up.
+Weights are each side's own, and no time depends on them.
 
 The flops are those of the layers' matrix products, convolution by im2col, and the search for the nearest codes: an
 algorithm that needs fewer can reach more than the peak.
@@ -26,7 +26,7 @@ SIDES = {
     "scratch": "as `python -m scratch train` runs it",
     "scratch plain": "scratch with every accelerated form off, one worker",
     "torch": "contiguous NCHW, foreach Adam",
-    "torch best": "channels-last, fused Adam, scratch's allocator setting",
+    "torch best": "channels-last, fused Adam, scaled_dot_product_attention, scratch's allocator setting",
 }
 OURS, THEIRS = ("scratch", "scratch plain"), ("torch", "torch best")
 FLOOR = "floor"  # a process that holds the bare matrix products, apart from the sides whose memory is reported
@@ -121,8 +121,8 @@ def measure(options, machine, *, steps, operations=False):
     floors = measure_floor(passes, products)
     return {
         "model": options["model"], "preset": options["preset"], "parameters": built["scratch"]["parameters"],
-        "image_shape": built["scratch"]["image_shape"], "data": options["data"], "dtype": options["dtype"],
-        "likelihood": options["likelihood"], "batch_size": options["batch_size"], "seed": options["seed"],
+        "image_shape": built["scratch"]["image_shape"], "data": options.get("data"), "dtype": options["dtype"],
+        "likelihood": options.get("likelihood"), "batch_size": options["batch_size"], "seed": options["seed"],
         "device": options["device"], "tf32": machine.tf32,
         "steps": steps, "threads": machine.threads, "pins": machine.pins, "load": load,
         "sides": sides,

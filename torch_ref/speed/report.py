@@ -29,7 +29,7 @@ def report(result):
     sides, floor = result["sides"], result["floor"]
     workers = sides["scratch"]["workers"]
     print(f"{result['model']} ({result['preset']}), {result['parameters']:,} parameters: training steps of "
-          f"{result['batch_size']} images of {by(result['image_shape'])} in {result['dtype']}, "
+          f"{result['batch_size']} examples of {by(result['image_shape'])} in {result['dtype']}, "
           f"{on_what(result)},\n{result['steps']} steps a side after warm-up, in turns; "
           f"images are converted to floats before the time is taken.\n")
 
@@ -178,7 +178,7 @@ def growth_as_markdown(name, table):
     """A table of `measure_growth`."""
     if name in growth.SWEEPS:
         return sweep_as_markdown(name, table)
-    return {"images": images_as_markdown, "search": search_as_markdown}[name](table)
+    return {"images": images_as_markdown, "search": search_as_markdown, "writing": writing_as_markdown}[name](table)
 
 
 def sweep_as_markdown(name, table):
@@ -207,6 +207,20 @@ def images_as_markdown(table):
          f"{row['gather']:.3f}", *(f"{row['share'][side]:.2%}" for side in growth.SIDES)]
         for row in table["rows"]
     ])
+
+
+def writing_as_markdown(table):
+    ways = {"kept": "keys and values kept", "not kept": "the whole row again for each code"}
+    heading = ["codes in a row", *(f"{what}: {unit}" for what in ways.values()
+                                   for unit in ("ms a code", "million multiply–adds a code")), "times as long"]
+    lines = []
+    for row in table["rows"]:
+        kept, again = (row["ways"][name] for name in ways)
+        line = [f"{row['codes']:,}"]
+        for way in (kept, again):
+            line += [f"{way['milliseconds_per_code']:.2f}", f"{1e-6 * way['products_per_code']:.2f}"]
+        lines.append([*line, f"{again['milliseconds_per_code'] / kept['milliseconds_per_code']:.1f}"])
+    return markdown(heading, lines)
 
 
 def search_as_markdown(table):

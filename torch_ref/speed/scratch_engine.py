@@ -11,8 +11,8 @@ from scratch.accelerate.blocks import held_on
 from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.arrays import array_module, device_module, each, to_device
 from scratch.bottlenecks.vector_quantizer import VectorQuantizer, nearest_codes
-from scratch.layers import Conv2d, ConvTranspose2d, Linear
-from scratch.losses import Reconstruction
+from scratch.layers import Conv2d, ConvTranspose2d, Linear, MultiheadAttention
+from scratch.losses import CrossEntropy, Reconstruction
 from scratch.optim import Adam
 from scratch.training.make import make_trainer
 from torch_ref.speed.clock import milliseconds, milliseconds_between
@@ -80,9 +80,38 @@ class ScratchEngine:
             self.measured_floor = Floor(trainer, images)
         return self.measured_floor
 
+    def writers(self, model):
+        """{whether keys and values are kept: a function that writes a row of the most probable codes}."""
+        labels = np.zeros(1, np.int64)
+
+        def choose(logits, place):
+            return logits.argmax(axis=1)
+
+        return {"kept": lambda: model.write(labels, choose),
+                "not kept": lambda: write_without_memory(model, labels, choose)}
+
     def search(self, z, codebook):
         z, codebook = self.xp.asarray(z), self.xp.asarray(codebook)
         return lambda: nearest_codes(z, codebook, held_on(self.xp))
+
+
+def write_without_memory(model, labels, choose):
+    """What `CodePrior.write` gives, with a call on the whole row so far for each token, as without keys and values that
+    are kept. Only the last place's logits are computed."""
+    rows, vectors = [], []
+    with model.evaluating():
+        vectors.append(model.start.forward(labels[:, None]))
+        for part, stretch in model.stretches():
+            written = []
+            for at in range(stretch.start, stretch.stop):
+                y = np.concatenate(vectors, axis=1)
+                for block in model.blocks.layers:
+                    y = block.forward(y)
+                logits = part.head.forward(model.norm.forward(y[:, -1:]))[:, -1]
+                written.append(part.after(choose(logits, at), written))
+                vectors.append(part.embed_one(written[-1], at - stretch.start))
+            rows += written
+    return np.stack(rows, axis=1)
 
 
 def name_of(cupy):
@@ -95,8 +124,9 @@ def is_array(value):
 
 
 def leaves(module, prefix=""):
-    """(dotted name, module) of every module without parts that has a forward; what cares for a codebook has none."""
-    children = module.children()
+    """(dotted name, module) of every module without parts that has a forward, and of attention, which multiplies by
+    weights of its own beside those of its part. What cares for a codebook has no forward."""
+    children = [] if isinstance(module, MultiheadAttention) else module.children()
     if not children and hasattr(module, forward_name(module)):
         yield prefix.removesuffix("."), module
     for name, child in children:
@@ -104,8 +134,8 @@ def leaves(module, prefix=""):
 
 
 def forward_name(leaf):
-    """A likelihood's forward is called `loss`."""
-    return "loss" if isinstance(leaf, Reconstruction) else "forward"
+    """A likelihood's forward is called `loss`, that of a cross-entropy `elements`."""
+    return "loss" if isinstance(leaf, Reconstruction) else "elements" if isinstance(leaf, CrossEntropy) else "forward"
 
 
 def copied(value):
@@ -211,6 +241,9 @@ class Products:
         """2·M·K·N for each product."""
         return 2 * self.M * self.K * self.N * (1 if self.is_search else 2 + self.needs_input_gradient)
 
+    def sizes(self):
+        return {"M": self.M, "K": self.K, "N": self.N}
+
     def allocate(self, xp, dtype, rng):
         """Y holds the result of the forward, and stands for ∂L/∂Y in the backward."""
         M, K, N = self.M, self.K, self.N
@@ -235,9 +268,58 @@ class Products:
             xp.matmul(self.Y, self.W.T, out=self.dX)
 
 
+@dataclass
+class ProductsOfAttention:
+    """The matrix products of attention: X W_in, Q Kᵀ and P V for each head, O W_out, and in the backward two for each
+    of them. Each query is multiplied with all T keys."""
+
+    name: str
+    N: int
+    T: int
+    E: int
+    heads: int
+    needs_input_gradient: bool = True
+
+    def __post_init__(self):
+        M, E = self.N * self.T, self.E
+        self.projections = [Products("in", M, E, 3 * E, self.needs_input_gradient), Products("out", M, E, E)]
+
+    @property
+    def flops(self):
+        return sum(part.flops for part in self.projections) + 3 * 2 * (2 * self.N * self.T * self.T * self.E)
+
+    def sizes(self):
+        return {"N": self.N, "T": self.T, "E": self.E, "heads": self.heads}
+
+    def allocate(self, xp, dtype, rng):
+        for part in self.projections:
+            part.allocate(xp, dtype, rng)
+        shape = (self.N, self.heads, self.T, self.E // self.heads)
+        self.Q, self.K, self.V = (xp.asarray(rng.standard_normal(shape, dtype)) for _ in range(3))
+        self.P, self.O = xp.empty((*shape[:2], self.T, self.T), dtype), xp.empty(shape, dtype)
+
+    def forward(self):
+        """The arrays of the last product stand for the results of all: no time depends on what is in them."""
+        xp, (projection_in, projection_out) = array_module(self.Q), self.projections
+        projection_in.forward()
+        xp.matmul(self.Q, self.K.swapaxes(2, 3), out=self.P)
+        xp.matmul(self.P, self.V, out=self.O)
+        projection_out.forward()
+
+    def backward(self):
+        xp, (projection_in, projection_out) = array_module(self.Q), self.projections
+        projection_out.backward()
+        xp.matmul(self.Q, self.K.swapaxes(2, 3), out=self.P)
+        for P in (self.P.swapaxes(2, 3), self.P, self.P.swapaxes(2, 3)):
+            xp.matmul(P, self.V, out=self.O)
+        projection_in.backward()
+
+
 def layer_products(name, leaf, call):
-    """The Products of a leaf as scratch's plain layers compute it; None of one that multiplies no matrices."""
+    """The products of a leaf as scratch's plain layers compute it; None of one that multiplies no matrices."""
     (x, *_), y = call.inputs, call.output_shape
+    if isinstance(leaf, MultiheadAttention):
+        return ProductsOfAttention(name, *x.shape, leaf.num_heads, leaf.needs_input_gradient)
     if isinstance(leaf, Conv2d):
         *window, O = leaf.weight.value.shape
         return Products(name, int(np.prod(y[:-1])), int(np.prod(window)), O, leaf.needs_input_gradient)
@@ -245,7 +327,8 @@ def layer_products(name, leaf, call):
         C, *window = leaf.weight.value.shape
         return Products(name, x.size // C, C, int(np.prod(window)), leaf.needs_input_gradient)
     if isinstance(leaf, Linear):
-        return Products(name, len(x), *leaf.weight.value.shape, leaf.needs_input_gradient)
+        C, O = leaf.weight.value.shape
+        return Products(name, x.size // C, C, O, leaf.needs_input_gradient)
     if isinstance(leaf, VectorQuantizer):
         codes, code_dim = leaf.codebook.value.shape
         return Products(name, x.size // code_dim, code_dim, codes, is_search=True)
@@ -264,14 +347,13 @@ class Floor:
         calls = record(trainer, images)
         every = [layer_products(name, leaf, calls[name]) for name, leaf in leaves(trainer.model) if name in calls]
         self.layers = [products for products in every if products]
-        self.optimizer = accelerate_optimizer(Adam(trainer.model.named_parameters()))
-        rng = np.random.default_rng(0)
+        parameters, rng = trainer.model.named_parameters(), np.random.default_rng(0)
+        self.optimizer = accelerate_optimizer(Adam(parameters))
         for products in self.layers:
-            products.allocate(trainer.xp, images.dtype, rng)
+            products.allocate(trainer.xp, next(iter(parameters.values())).value.dtype, rng)
 
     def describe(self):
-        return [{"name": layer.name, "M": layer.M, "K": layer.K, "N": layer.N, "flops": layer.flops}
-                for layer in self.layers]
+        return [{"name": layer.name, **layer.sizes(), "flops": layer.flops} for layer in self.layers]
 
     def measure(self, milliseconds):
         """One pass in the order of a step: forwards, backwards the other way round, the optimiser."""

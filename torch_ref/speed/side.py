@@ -18,6 +18,7 @@ from statistics import median
 import numpy as np
 
 from data_utils import DataError, batches, load, to_float
+from scratch.models.system import find_system
 from scratch.options.errors import InputError
 from torch_ref.speed.clock import milliseconds
 
@@ -75,11 +76,9 @@ class Side:
         self.done = 0  # steps taken
 
     def build(self):
-        """Load the images and make the trainer."""
-        options = self.options
-        size = options["batch_size"]
-        images = load(options["data"], root=options["data_root"], limit=POOL * size,
-                      image_size=options["image_size"], seed=options["seed"]).train
+        """Load the images, or make up examples, and make the trainer."""
+        options, size = self.options, self.options["batch_size"]
+        images = self.examples(POOL * size)
         if len(images) < size:
             raise InputError(f"{options['data']} has {len(images)} training images, too few for a batch of {size}: "
                              f"give a smaller batch_size.")
@@ -88,12 +87,20 @@ class Side:
         return {"parameters": parameters, "image_shape": list(images.shape[1:]),
                 "workers": self.engine.workers(self.trainer)}
 
+    def examples(self, count):
+        """At most `count` stored examples."""
+        options = self.options
+        if made_up := find_system(options["model"]).made_up:
+            return made_up(options, count, np.random.default_rng(options["seed"]))
+        return load(options["data"], root=options["data_root"], limit=count, image_size=options["image_size"],
+                    seed=options["seed"]).train
+
     def place(self, number):
-        """(epoch, step in it, the images as floats) of a step; the same on all sides."""
+        """(epoch, step in it, the examples as the model takes them) of a step; the same on all sides."""
         size, seed = self.options["batch_size"], self.options["seed"]
         epoch, step = divmod(number, len(self.images) // size)
         batch = list(batches(len(self.images), size, seed, epoch))[step]
-        return epoch, step, to_float(self.images[batch], self.dtype)
+        return epoch, step, self.trainer.inputs(self.images[batch], self.dtype)
 
     def steps(self, count, warm_up):
         """Milliseconds of each of `count` steps, after `warm_up` that are not counted."""
@@ -161,6 +168,14 @@ class Side:
         gather = median(
             milliseconds(lambda batch=batch: to_float(images[batch], self.dtype)) for batch in order[:repetitions])
         return {"shuffle": shuffle / len(order), "gather": gather, "bytes": images.nbytes}
+
+    def writing(self, repetitions):
+        """Milliseconds in which a new prior writes a row, with and without the keys and values of earlier codes."""
+        found = {}
+        for name, write in self.engine.writers(self.trainer.model).items():
+            write()
+            found[name] = median(self.engine.milliseconds(write) for _ in range(repetitions))
+        return found
 
     def search(self, vectors, code_dim, codes, repetitions):
         """Milliseconds and extra memory, in bytes, of looking up the nearest of `codes` for each of `vectors` vectors.

@@ -82,36 +82,34 @@ class ParallelTrainer(Trainer):
     def update(self):
         """The optimiser's step, from the sum of the workers' gradients."""
         self.optimizer.steps += 1
-        if self.optimizer.clip_norm is None:
-            self.in_threads(self.update_share, range(len(self.workers)))
-            return
-        self.in_threads(self.add_share, range(len(self.workers)))  # the length is that of the whole sum
-        self.optimizer.clip([parts[0] for parts in map(self.gradients_of, self.optimizer.parameters) if parts])
-        self.in_threads(lambda number: self.update_share(number, added=True), range(len(self.workers)))
+        shares = self.shares_of_blocks()
+        if self.optimizer.clip_norm is not None:
+            self.in_threads(lambda share: [add(parts) for _, _, parts in share], shares)
+            shares = [[(name, block, parts[:1]) for name, block, parts in share] for share in shares]
+            self.optimizer.clip([parts[0] for share in shares for _, _, parts in share])  # the length is that of all
+        self.in_threads(self.update_share, shares)
 
-    def add_share(self, number):
-        """One worker's share of the sum of all gradients, into those of the first worker."""
-        for _, _, parts in self.parts_of(number):
-            add(parts)
+    def update_share(self, share):
+        """One worker's share of the update."""
+        for name, block, parts in share:
+            self.optimizer.update_block(name, block, add(parts))
 
-    def update_share(self, number, added=False):
-        """One worker's share of the update, from the sum of all gradients, which may have been `added` already."""
-        for name, block, parts in self.parts_of(number):
-            self.optimizer.update_block(name, block, parts[0] if added else add(parts))
-
-    def gradients_of(self, name):
-        """The workers' gradients of a parameter, flattened, of those that have one."""
-        found = [worker.model.named_parameters()[name].grad for worker in self.workers]
-        return [gradient.reshape(-1) for gradient in found if gradient is not None]
-
-    def parts_of(self, number):
-        """(name, block, that block of all workers' gradients) for one worker: every W-th block of each parameter."""
+    def shares_of_blocks(self):
+        """For each worker a list of (name, block of a parameter, that block of all workers' gradients). The shares are
+        about equal in size."""
+        found = []
+        every = [worker.model.named_parameters() for worker in self.workers]
         for name in self.optimizer.parameters:
-            parts = self.gradients_of(name)
-            if not parts:
-                parts = [self.workers[0].model.named_parameters()[name].gradient().reshape(-1)]
-            for block in self.optimizer.blocks(name)[number :: len(self.workers)]:
-                yield name, block, [part[block] for part in parts]
+            own = [parameters[name] for parameters in every]
+            parts = [part.grad for part in own if part.grad is not None] or [own[0].gradient()]
+            found += [(name, block, [part.reshape(-1)[block] for part in parts])
+                      for block in self.optimizer.blocks(name)]
+        shares, before = [[] for _ in self.workers], 0
+        total = sum(parts[0].size for _, _, parts in found)
+        for entry in found:
+            shares[len(shares) * before // total].append(entry)
+            before += entry[2][0].size
+        return shares
 
     def evaluate(self, images, noise):
         answers = self.share_out(lambda worker, x, noise, share: worker.evaluate(x, noise), images, noise)
