@@ -113,8 +113,9 @@ class DiscretizedLogistic(Reconstruction):
 
     def forward(self, output, images):
         location, log_scale = output.chunk(2, dim=1)
-        greys, scale = grey_levels(images), log_scale.exp() + self.least_scale
-        d, w = (greys / 255 - location) / scale, 1 / (510 * scale)
+        least = torch.full_like(log_scale, math.log(self.least_scale))
+        greys, per_scale = grey_levels(images), torch.logaddexp(log_scale, least).neg().exp()
+        d, w = (greys / 255 - location) * per_scale, per_scale / 510
         twice_the_cosines = torch.stack([d, -d, w, -w]).logsumexp(0)
         between = w + torch.log(-torch.expm1(-2 * w)) - twice_the_cosines
         log_p = torch.where(greys == 0, F.logsigmoid(d + w), torch.where(greys == 255, F.logsigmoid(w - d), between))
