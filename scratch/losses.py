@@ -13,7 +13,7 @@ import numpy as np
 from scratch.arrays import array_module
 from scratch.layers.activation import sigmoid
 from scratch.layers.checks import check_floating
-from scratch.layers.softmax import log_softmax
+from scratch.layers.softmax import log_softmax, softmax
 from scratch.module import Module, Parameter, elementwise
 
 
@@ -41,8 +41,9 @@ class Reconstruction(Module):
 
     outputs = 1  # channels of the output for each channel of an image
     constant = 0.0  # nats of −log p(x | output) that the loss leaves out, for each pixel and channel
-    is_density = True  # p is a density of x in [0, 1]; False: a probability of x in {0, 1}
+    is_density = True  # p is a density of x in [0, 1]; False: the probability of a value, one of 2 or of 256
     is_image = False  # True if the output is the image itself, which belongs in [0, 1]
+    takes_data_variance = True  # the option data_variance may divide the loss
     measured = {}  # noqa: RUF012  what it reports beside its loss, such as a learned σ: {name: scalar}
 
     def __init__(self, dtype=np.float32):
@@ -272,11 +273,141 @@ class LogitLaplace(Reconstruction):
         return output[..., :channels], output[..., channels:]
 
 
+def grey_level(x):
+    """v = round(255 x), the 8-bit value of x in [0, 1], as a float. A half goes to the even neighbour. What lies beyond
+    black or white counts as black, 0, or as white, 255."""
+    xp = array_module(x)
+    return xp.clip(xp.rint(255 * x), 0, 255)
+
+
+def grey_bin(mu, s, v):
+    """(a, b, δ, log scale): the bin of the 8-bit value v reaches from a to b = a + δ, in scales from μ.
+
+    δ is kept from 0, where δ/(e^δ − 1) and (1 − e^(−δ))/δ would be 0/0. Both are 1 to rounding far above 1e-30.
+    """
+    xp = array_module(s)
+    log_scale = xp.logaddexp(s, DiscretizedLogistic.LOG_LEAST_SCALE)
+    precision = xp.exp(-log_scale)
+    middle, half = (v / 255 - mu) * precision, precision * (0.5 / 255)
+    return middle - half, middle + half, xp.maximum(2 * half, 1e-30), log_scale
+
+
+def discretized_logistic(mu, s, x):
+    """[v > 0] log(1 + e^a) + [v < 255] log(1 + e^(−b)) − [0 < v < 255] log(1 − e^(−δ))."""
+    xp, v = array_module(s), grey_level(x)
+    a, b, delta, log_scale = grey_bin(mu, s, v)
+    log_width = xp.log(-xp.expm1(-delta) / delta) - (log_scale + math.log(255))  # log(1 − e^(−δ))
+    return (v > 0) * (xp.logaddexp(a, 0) - (v < 255) * log_width) + (v < 255) * xp.logaddexp(-b, 0)
+
+
+def discretized_logistic_backward(mu, s, x, dL):
+    """((B − A)/scale, (b B − a A + [0 < v < 255] δ/(e^δ − 1)) exp(s)/scale) · ∂L."""
+    xp, v = array_module(s), grey_level(x)
+    a, b, delta, log_scale = grey_bin(mu, s, v)
+    A, B = (v > 0) * sigmoid(a), (v < 255) * sigmoid(-b)
+    dmu = (B - A) * xp.exp(-log_scale) * dL
+    dlog_scale = b * B - a * A + (v > 0) * (v < 255) * (delta / xp.expm1(delta))
+    return dmu, dlog_scale * xp.exp(s - log_scale) * dL
+
+
+class DiscretizedLogistic(Reconstruction):
+    """L = −(1/N) Σₙ Σ log p(v): the probability of each 8-bit value v = round(255 x), by a logistic distribution.
+
+        p(v) = sigmoid(b) − sigmoid(a),   a = (v/255 − ½/255 − μ) / scale,   b = (v/255 + ½/255 − μ) / scale
+
+    is the share of the distribution between the middles to the grey levels on either side. Black has all that lies
+    below its b, so p(0) = sigmoid(b), and white all above its a, p(255) = 1 − sigmoid(a). So the 256 probabilities sum
+    to 1. Floats between two grey levels count as the nearer one.
+    Shapes: x (N, ..., C); the output (N, ..., 2C) holds μ and then s, with scale = exp(s) + least; L a scalar.
+
+    With δ = b − a the difference of sigmoids is a product, and −log p a sum of three numbers ≥ 0:
+
+        −log p(v) = [v > 0] log(1 + e^a) + [v < 255] log(1 + e^(−b)) − [0 < v < 255] log(1 − e^(−δ))
+
+    It stays finite where both sigmoids round to the same number. With A = [v > 0] sigmoid(a) and
+    B = [v < 255] sigmoid(−b):
+
+        ∂L/∂μ = (B − A) / (scale · N)
+        ∂L/∂s = (b B − a A + [0 < v < 255] δ / (e^δ − 1)) · exp(s) / (scale · N)
+
+    −log p is never below 0, so a scale far below a grey level gains nothing. But there a μ outside of the bin costs
+    about |v/255 − μ| / scale, without a bound. `least` is e^(−7)/2, 0.12 of a grey level, the bound in the code of
+    Salimans et al., whose pixels lie in [−1, 1]. With it p(v) is at most 0.973 between black and white, which costs
+    0.04 bits. log scale is computed as log(exp(s) + exp(log least)). docs/reference/pixels_of_8_bits.md derives it all.
+    (Kingma et al. 2016, arXiv:1606.04934; Salimans et al. 2017, arXiv:1701.05517, section 2.1)
+    """
+
+    outputs = 2
+    is_density = takes_data_variance = False
+    LOG_LEAST_SCALE = -7 - math.log(2)
+    formula, derivative = elementwise(discretized_logistic), elementwise(discretized_logistic_backward)
+
+    def elements(self, output, x):
+        self.check(output, x)
+        mu, s = self.parts(output)
+        self.save(mu, s, x)
+        return self.formula(mu, s, x)
+
+    def backward(self, dL=1.0):
+        mu, s, x = self.recall()
+        return array_module(s).concatenate(self.derivative(mu, s, x, dL / len(s)), axis=-1)
+
+    def mean(self, output):
+        """The image at the median μ, clipped to [0, 1]."""
+        mu, _ = self.parts(output)
+        return array_module(output).clip(mu, 0, 1)
+
+    def parts(self, output):
+        """(μ, s), views of the output."""
+        channels = output.shape[-1] // 2
+        return output[..., :channels], output[..., channels:]
+
+
+class Categorical(Reconstruction):
+    """L = −(1/N) Σₙ Σ log p_v,   p = softmax(a): the probability of each 8-bit value v = round(255 x), by 256 logits.
+
+    It knows nothing of the order of the grey levels, and can learn any distribution over them.
+    Shapes: x (N, ..., C); the output (N, ..., 256 C) holds a, for each channel its 256 logits in a row; L a scalar.
+
+        ∂L/∂a_k = (p_k − [k = v]) / N
+
+    This is `CrossEntropy`, with a label for each channel. Floats between two grey levels count as the nearer one.
+    The logits take memory: those of 64 images of 32×32×3 are 201 MB in float32, and a training step holds three such
+    arrays at a time.
+    (van den Oord, Kalchbrenner & Kavukcuoglu 2016, arXiv:1601.06759, section 2.2)
+    """
+
+    outputs = 256
+    is_density = takes_data_variance = False
+
+    def __init__(self, dtype=np.float32):
+        self.cross_entropy = CrossEntropy()
+
+    def elements(self, output, x):
+        self.check(output, x)
+        return self.cross_entropy.elements(self.logits(output), grey_level(x).astype(np.int64))
+
+    def backward(self, dL=1.0):
+        da = self.cross_entropy.backward(dL)
+        return da.reshape(*da.shape[:-2], -1)
+
+    def mean(self, output):
+        """Σ_k p_k k/255, the expected image: of all images it has the least expected squared error."""
+        greys = array_module(output).arange(256, dtype=output.dtype) / 255
+        return array_module(output).clip(softmax(self.logits(output)) @ greys, 0, 1)
+
+    def logits(self, output):
+        """(N, ..., C, 256), a view of the output."""
+        return output.reshape(*output.shape[:-1], -1, 256)
+
+
 LIKELIHOODS = {
     "squared_error": SquaredError,
     "gaussian": Gaussian,
     "bernoulli": BernoulliFromLogits,
     "logit_laplace": LogitLaplace,
+    "discretized_logistic": DiscretizedLogistic,
+    "categorical": Categorical,
 }
 
 

@@ -175,6 +175,22 @@ def logit_laplace(arguments, t, c):
     return {"loss": mean_of_sums(-density.log())}
 
 
+def discretized_logistic(arguments, t, c):
+    """The difference of the distribution function at the ends of each bin, the outer two without end."""
+    mu, s = t["output"].chunk(2, dim=-1)
+    scale, v = s.exp() + math.exp(-7) / 2, torch.round(255 * c["target"])
+    above = torch.where(v == 255, 1, torch.sigmoid((v / 255 + 0.5 / 255 - mu) / scale))
+    below = torch.where(v == 0, 0, torch.sigmoid((v / 255 - 0.5 / 255 - mu) / scale))
+    return {"loss": mean_of_sums(-(above - below).log())}
+
+
+def categorical(arguments, t, c):
+    """−log of the probabilities of torch.distributions."""
+    logits = t["output"].unflatten(-1, (c["target"].shape[-1], 256))
+    greys = torch.round(255 * c["target"])
+    return {"loss": mean_of_sums(-torch.distributions.Categorical(logits=logits).log_prob(greys))}
+
+
 def gaussian(arguments, t, c):
     """−log of the density; PyTorch's loss takes the variance."""
     variance = ((t["log_sigma"].exp() + math.exp(-6)) ** 2).expand_as(c["target"])
@@ -267,6 +283,8 @@ REFERENCES = {
     "Gaussian": gaussian,
     "BernoulliFromLogits": bernoulli_from_logits,
     "LogitLaplace": logit_laplace,
+    "DiscretizedLogistic": discretized_logistic,
+    "Categorical": categorical,
 }
 
 

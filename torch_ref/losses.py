@@ -1,5 +1,7 @@
 """The loss terms, written from the papers. Each is summed over an example and averaged over the batch."""
 
+import math
+
 import torch
 from torch import nn
 from torch.distributions import Laplace, Normal, SigmoidTransform, TransformedDistribution, kl_divergence
@@ -11,6 +13,7 @@ class Reconstruction(nn.Module):
 
     outputs = 1  # channels of the output for each channel of an image
     is_image = False  # True where the output is the image itself
+    takes_data_variance = True  # False where the loss may not be divided by the variance of the data
     measured = {}  # what it has learned itself: {name: tensor of no dimension}
 
     def __init__(self, dtype=torch.float32):
@@ -87,11 +90,70 @@ class LogitLaplace(Reconstruction):
         return ((location.sigmoid() - 0.1) / 0.8).clamp(0, 1)
 
 
+def grey_levels(images):
+    """The values 0 … 255 of images in [0, 1]."""
+    return images.mul(255).round().clamp(0, 255)
+
+
+class DiscretizedLogistic(Reconstruction):
+    """−log of the probability that a logistic distribution gives to each grey level.
+
+    Kingma et al. (arXiv:1606.04934) and Salimans et al. (arXiv:1701.05517). With the deviation d of a grey level and
+    half the width w of its bin, both in scales, the difference of the sigmoids is
+
+        σ(d + w) − σ(d − w) = sinh w / (cosh d + cosh w),
+
+    whose logarithm is taken by log-sum-exp. The output (N, 2C, H, W) holds the location and then the logarithm of the
+    scale, to which the bound of Salimans et al.'s code is added, e⁻⁷ on their pixels in [−1, 1].
+    """
+
+    outputs = 2
+    takes_data_variance = False
+    least_scale = math.exp(-7) / 2
+
+    def forward(self, output, images):
+        location, log_scale = output.chunk(2, dim=1)
+        least = torch.full_like(log_scale, math.log(self.least_scale))
+        greys, per_scale = grey_levels(images), torch.logaddexp(log_scale, least).neg().exp()
+        d, w = (greys / 255 - location) * per_scale, per_scale / 510
+        twice_the_cosines = torch.stack([d, -d, w, -w]).logsumexp(0)
+        between = w + torch.log(-torch.expm1(-2 * w)) - twice_the_cosines
+        log_p = torch.where(greys == 0, F.logsigmoid(d + w), torch.where(greys == 255, F.logsigmoid(w - d), between))
+        return -log_p.sum() / len(images)
+
+    def mean(self, output):
+        location, _ = output.chunk(2, dim=1)
+        return location.clamp(0, 1)
+
+
+class Categorical(Reconstruction):
+    """−log of the probability of each grey level under a softmax over all 256: van den Oord et al. (arXiv:1601.06759).
+
+    The output (N, 256 C, H, W) holds the logits of the first channel, then those of the next.
+    """
+
+    outputs = 256
+    takes_data_variance = False
+
+    def logits(self, output):
+        """(N, 256, C, H, W): the classes where PyTorch expects them."""
+        return output.unflatten(1, (-1, 256)).transpose(1, 2)
+
+    def forward(self, output, images):
+        return F.cross_entropy(self.logits(output), grey_levels(images).long(), reduction="sum") / len(images)
+
+    def mean(self, output):
+        greys = torch.linspace(0, 1, 256, dtype=output.dtype, device=output.device)
+        return torch.tensordot(self.logits(output).softmax(1), greys, dims=([1], [0])).clamp(0, 1)
+
+
 LIKELIHOODS = {
     "squared_error": SquaredError,
     "gaussian": Gaussian,
     "bernoulli": BernoulliFromLogits,
     "logit_laplace": LogitLaplace,
+    "discretized_logistic": DiscretizedLogistic,
+    "categorical": Categorical,
 }
 
 

@@ -9,8 +9,10 @@ import numpy as np
 from scratch.bottlenecks import CategoricalKL, GumbelSoftmax, SoftAssignmentEntropy, UnitLength, VectorQuantizer
 from scratch.bottlenecks.gumbel_softmax import log_ratio
 from scratch.layers import AvgPool2d, BatchNorm2d, GroupNorm, MaxPool2d, Softmax
+from scratch.layers.activation import sigmoid
 from scratch.layers.softmax import softmax
 from scratch.layers.standardize import Standardizing
+from scratch.losses import Categorical, DiscretizedLogistic, grey_bin, grey_level
 
 
 def of_norm(module, arrays, upstream):
@@ -74,8 +76,33 @@ def of_soft_assignment(module, arrays, upstream):
             "codes": {"Σₘ sₘₖ zₘ": scale * (s.T @ z), "eₖ Σₘ sₘₖ": -scale * e * s.sum(0)[:, None]}}
 
 
+def of_discretized_logistic(module, arrays, upstream):
+    """By the lower end a of a bin, its upper end b and its width δ: (−1/scale, −a), (−1/scale, −b) and (0, −δ) each."""
+    (mu, s), v = module.parts(arrays["output"]), grey_level(arrays["target"])
+    a, b, delta, log_scale = grey_bin(mu, s, v)
+    by_a, by_b = (v > 0) * sigmoid(a), (v < 255) * -sigmoid(-b)
+    by_delta = (v > 0) * (v < 255) / -np.expm1(delta)
+    scale, by_s = upstream["loss"] / len(v), np.exp(s - log_scale)
+
+    def both(dmu, dlog_scale):
+        return np.concatenate([dmu * np.exp(-log_scale), dlog_scale * by_s], axis=-1) * scale
+
+    return {"output": {"the lower end a": both(-by_a, -a * by_a), "the upper end b": both(-by_b, -b * by_b),
+                       "the width δ": both(0 * v, -delta * by_delta)}}
+
+
+def of_categorical(module, arrays, upstream):
+    """da = (p − [k = v]) / N."""
+    a, v = module.logits(arrays["output"]), grey_level(arrays["target"])
+    scale = upstream["loss"] / len(v)
+    hit = (v[..., None] == np.arange(a.shape[-1])) * -scale
+    return {"output": {"pₖ": (softmax(a) * scale).reshape(arrays["output"].shape),
+                       "the 1 at the right value": hit.reshape(arrays["output"].shape)}}
+
+
 SHARES = ((Standardizing, of_norm), (Softmax, of_plain_softmax), (GumbelSoftmax, of_softmax),
-          (CategoricalKL, of_categorical_kl), (UnitLength, of_unit_length), (SoftAssignmentEntropy, of_soft_assignment))
+          (CategoricalKL, of_categorical_kl), (UnitLength, of_unit_length), (SoftAssignmentEntropy, of_soft_assignment),
+          (DiscretizedLogistic, of_discretized_logistic), (Categorical, of_categorical))
 
 
 def shares_of(operation, upstream):

@@ -70,12 +70,13 @@ def rate_distortion(trained, images):
 def bits_per_dimension(log_likelihood, likelihood, image_shape):
     """The bits that each number of an image costs, from log p(x) in nats or a bound on it.
 
-    Let D = H·W·C be the numbers in an image. A probability of binary pixels, as the Bernoulli's, costs
+    Let D = H·W·C be the numbers in an image. A probability of values costs
 
         −log p(x) / (D log 2)
 
-    bits. A density needs a precision of x first. Pixels are k/255 with k = 0 … 255, so each stands for an interval of
-    width 1/255. Its probability is p(x)/255 for each of the D numbers, and costs
+    bits, whether the values are two, as the Bernoulli's, or the 256 of the discretized logistic and the categorical
+    likelihood. A density needs a precision of x first. Pixels are k/255 with k = 0 … 255, so each stands for an
+    interval of width 1/255. Its probability is p(x)/255 for each of the D numbers, and costs
 
         −log p(x) / (D log 2) + log₂ 255
 

@@ -55,6 +55,9 @@ def check_autoencoder(name, system, options, given):
     if family.only_one_output and likelihood.outputs > 1:
         raise InputError(f"{family.name} has one output for each number of the image, but the likelihood "
                          f"{options['likelihood']} needs {likelihood.outputs}: choose another one.", "network")
+    if options.get("data_variance", 1.0) != 1 and not likelihood.takes_data_variance:
+        raise InputError(f"{options['data_variance']} would divide the loss of the likelihood {options['likelihood']}, "
+                         f"which is in nats and not a squared error: set it to 1.", "data_variance")
     system.chosen(options)
     system.check(options, given)
 

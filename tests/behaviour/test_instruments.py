@@ -73,6 +73,16 @@ def test_256_equally_probable_greys_cost_8_bits():
     assert bits_per_dimension(0.0, LogitLaplace(), SHAPE) == pytest.approx(math.log2(255), rel=1e-14)
 
 
+@pytest.mark.parametrize("likelihood", ["discretized_logistic", "categorical"])
+def test_the_probabilities_of_8_bit_values_are_their_code_lengths(likelihood):
+    """Their bits add up to a code that wastes nothing: Σ 2^(−bits) is 1."""
+    loss, greys = LIKELIHOODS[likelihood](), np.arange(256)[:, None] / 255
+    output = np.random.default_rng(0).standard_normal((1, loss.outputs)) - 1
+    nats = loss.negative_log_likelihood(output.repeat(256, axis=0), greys)
+    bits = np.array([bits_per_dimension(-value, loss, (1, 1, 1)) for value in nats])
+    assert (2.0 ** -bits).sum() == pytest.approx(1, abs=1e-12)
+
+
 def test_a_density_costs_what_its_grey_levels_probabilities_do():
     """p(x)/255 at x = k/255 are probabilities that add up to 1, and their cross-entropy is the figure."""
     loss, greys = SquaredError(), np.arange(-3000, 3256)[:, None] / 255  # beyond black and white, as a Gaussian goes

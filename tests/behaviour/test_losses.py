@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from scratch.layers.activation import sigmoid
-from scratch.losses import LIKELIHOODS, BernoulliFromLogits, Gaussian, LogitLaplace, SquaredError
+from scratch.losses import (
+    LIKELIHOODS,
+    BernoulliFromLogits,
+    Categorical,
+    DiscretizedLogistic,
+    Gaussian,
+    LogitLaplace,
+    SquaredError,
+)
 from tests.support.models import build
 
 OPTIONS = dict(channels=(4, 6), latent_dim=5, beta=0.5, codes=9, code_dim=3, codebook_init="normal", commitment=0.25,
@@ -141,6 +149,116 @@ def test_the_first_half_of_logit_laplace_s_channels_is_the_location_the_second_t
     exactly, scale = np.log(shrunk / (1 - shrunk)), np.full_like(x, -1.0)
     good = loss.loss(np.concatenate([exactly, scale], axis=-1), x)
     assert good < loss.loss(np.concatenate([scale, exactly], axis=-1), x)
+
+
+# --- probabilities of 8-bit values ------------------------------------------------------------------------------------
+
+GREYS = np.arange(256)[:, None] / 255
+LOCATIONS = [-100.0, -1.0, -0.001, 0.0, 1 / 510, 0.2, 0.5, 0.73, 1.0, 1.001, 2.0, 100.0]
+SCALES = [-1e4, -50.0, -9.0, -7.7, -6.0, -4.0, -2.0, 0.0, 2.0, 10.0, 50.0, 1e4]  # their logarithms, s
+
+
+def of_all_greys(loss, output, dtype=np.float64):
+    """(nats, gradient) of each of the 256 values of one pixel, whose output is given."""
+    outputs, greys = np.broadcast_to(np.asarray(output, dtype), (256, len(output))), GREYS.astype(dtype)
+    nats = loss.per_example(outputs, greys)
+    return nats, loss.backward(256.0)
+
+
+@pytest.mark.parametrize("s", SCALES)
+def test_a_discretized_logistic_s_256_probabilities_sum_to_one(s):
+    for mu in LOCATIONS:
+        nats, _ = of_all_greys(DiscretizedLogistic(), [mu, s])
+        assert (nats >= 0).all() and np.exp(-nats).sum() == pytest.approx(1, abs=1e-12), mu
+
+
+def test_a_categorical_s_256_probabilities_sum_to_one():
+    rng = np.random.default_rng(0)
+    for size in (0, 1, 30, 1e4):
+        nats, _ = of_all_greys(Categorical(), size * rng.standard_normal(256))
+        assert (nats >= 0).all() and np.exp(-nats).sum() == pytest.approx(1, abs=1e-12), size
+
+
+def test_a_bin_has_the_probability_between_its_ends_and_the_outer_ones_have_the_tails():
+    mu, s = 0.3, -3.0
+    scale = math.exp(s) + math.exp(-7) / 2
+    ends = 1 / (1 + np.exp(-((np.arange(255) + 0.5) / 255 - mu) / scale))
+    nats, _ = of_all_greys(DiscretizedLogistic(), [mu, s])
+    np.testing.assert_allclose(np.exp(-nats), np.diff(ends, prepend=0, append=1), rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("s", SCALES)
+def test_a_discretized_logistic_is_finite_and_teaches_in_float32(s):
+    """Where both sigmoids round to the same number, the logarithm of their difference is −∞ and its gradient NaN."""
+    for mu in LOCATIONS:
+        expected, slopes = of_all_greys(DiscretizedLogistic(), [mu, s])
+        nats, gradient = of_all_greys(DiscretizedLogistic(), [mu, s], np.float32)
+        for here, there in ((nats, expected), (gradient[:, 0], slopes[:, 0]), (gradient[:, 1], slopes[:, 1])):
+            assert here.dtype == np.float32 and np.isfinite(here).all()
+            np.testing.assert_allclose(here, there, rtol=1e-3, atol=1e-4 * np.abs(there).max() + 1e-37)
+        if s < 0:
+            away = mu - GREYS[1:255, 0]
+            far = np.abs(away) > 1 / 255
+            assert (np.sign(gradient[1:255, 0]) == np.sign(away))[far].all(), "μ is sent to the value, from however far"
+
+
+@pytest.mark.parametrize("s", [-1e4, -8.0, -5.0, -2.0, 0.0])
+def test_a_discretized_logistic_costs_least_where_its_location_is_the_value(s):
+    mu = np.linspace(-0.5, 1.5, 2041)  # steps of a quarter of a grey level
+    for grey in (1, 100, 254):
+        outputs = np.stack([mu, np.full_like(mu, s)], axis=1)
+        nats = DiscretizedLogistic().per_example(outputs, np.full((len(mu), 1), grey / 255))
+        steps = np.diff(nats)
+        assert abs(mu[nats.argmin()] - grey / 255) < 1e-3
+        assert (steps[mu[1:] < grey / 255] < 0).all() and (steps[mu[:-1] > grey / 255] > 0).all()
+    for grey, sign in ((0, 1), (255, -1)):  # black is the likelier the lower the location is, white the higher
+        nats = DiscretizedLogistic().per_example(outputs, np.full((len(mu), 1), grey / 255))
+        assert (sign * np.diff(nats) >= 0).all()
+
+
+def test_a_value_between_black_and_white_has_at_most_the_probability_that_the_bound_leaves_it():
+    nats, gradient = of_all_greys(DiscretizedLogistic(), [100 / 255, -1e4])
+    assert np.exp(-nats[100]) == pytest.approx(math.tanh(1 / (4 * 255 * math.exp(-7) / 2)), rel=1e-12)
+    assert nats[100] / math.log(2) == pytest.approx(0.04, abs=0.001)
+    assert not gradient[:, 1].any() and gradient[99, 0] > 0 > gradient[101, 0]
+
+
+@pytest.mark.parametrize("loss", [DiscretizedLogistic(), Categorical()], ids=lambda loss: type(loss).__name__)
+def test_a_float_counts_as_the_nearest_8_bit_value(loss):
+    """A half goes to the even value, and what lies beyond black or white to these."""
+    output = np.random.default_rng(0).standard_normal((1, loss.outputs))
+    output[0, 1] = -4
+    for given, value in ((100.49, 100), (100.5, 100), (101.5, 102), (99.51, 100), (-3, 0), (0.49, 0), (255.4, 255),
+                         (300, 255)):
+        assert loss.loss(output, np.array([[given / 255]])) == loss.loss(output, np.array([[value / 255]]))
+    assert loss.loss(output, np.array([[0.4]])) != loss.loss(output, np.array([[0.41]]))
+
+
+def test_logits_of_nothing_cost_eight_bits():
+    x = np.random.default_rng(0).random((2, 3, 3, 2))
+    loss = Categorical()
+    assert loss.loss(np.zeros((2, 3, 3, 512)), x) == pytest.approx(18 * 8 * math.log(2), rel=1e-14)
+    np.testing.assert_allclose(loss.mean(np.zeros((2, 3, 3, 512))), np.full((2, 3, 3, 2), 0.5), rtol=1e-14)
+
+
+def test_a_channel_s_256_logits_stand_in_a_row():
+    loss, x = Categorical(), np.array([[3, 200]]) / 255
+    output = np.zeros((1, 512))
+    output[0, [3, 256 + 200]] = 1e4
+    assert loss.loss(output, x) == 0
+    np.testing.assert_array_equal(loss.mean(output), x)
+
+
+def test_the_images_of_8_bit_likelihoods():
+    """The location, cut to what a pixel can be; and the expectation of the probabilities."""
+    mu = np.array([[-0.5, 0.25, 1.5]])
+    np.testing.assert_array_equal(DiscretizedLogistic().mean(np.concatenate([mu, 0 * mu], axis=1)), [[0, 0.25, 1]])
+    logits = np.random.default_rng(0).standard_normal((1, 256)).astype(np.float32)
+    p = np.exp(logits[0].astype(np.float64))
+    mean = Categorical().mean(logits)
+    assert mean.dtype == np.float32 and mean[0, 0] == pytest.approx(p @ GREYS[:, 0] / p.sum(), rel=1e-6)
+    white = np.where(np.arange(256) == 255, 100, 0).astype(np.float32)[None]
+    assert Categorical().mean(white)[0, 0] <= 1
 
 
 def test_sigmoid_keeps_both_tails():

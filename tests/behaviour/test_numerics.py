@@ -185,6 +185,8 @@ def inputs_of(layer):
         "MultiheadAttention": (matrix.reshape(3, 4, 4),), "CrossEntropy": (matrix, np.array([0, 1, 2])),
         "GumbelSoftmax": (grid, grid, 1.0),
         "LogitLaplace": (np.concatenate([grid, grid], axis=-1), grid),
+        "DiscretizedLogistic": (np.concatenate([grid, grid], axis=-1), grid),
+        "Categorical": (np.concatenate([grid] * 256, axis=-1), grid),
     }
     return special.get(type(layer).__name__, (grid, grid) if isinstance(layer, Reconstruction) else (grid,))
 

@@ -65,6 +65,9 @@ def assert_one_sentence(result, *parts):
     ("train vqvae --network linear", [
         "--network linear gives a vector of features, but vqvae needs a grid of them: choose another network."]),
     ("train ae --network linear --likelihood logit_laplace", ["--network linear", "logit_laplace"]),
+    ("train vae --network linear --likelihood discretized_logistic", ["--network linear", "needs 2"]),
+    ("train ae --network linear --likelihood categorical", ["--network linear", "categorical needs 256"]),
+    ("train vqvae --preset published --likelihood categorical", ["--data-variance", "0.0632869", "in nats", "to 1"]),
     ("train ae --network linear --channels 4,8", [
         "--channels counts only with network convolution or pooling, and network is linear: leave one of them out."]),
     ("train ae --optimizer sgd --weight-decay 1", ["--weight-decay", "adam"]),

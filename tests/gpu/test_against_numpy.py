@@ -10,7 +10,6 @@ from scratch.arrays import each, to_device, to_host
 from scratch.gradcheck.cases import CASES
 from scratch.instruments.elbo import kl_and_distortion
 from scratch.instruments.importance import importance_weighted_bound
-from scratch.losses import LIKELIHOODS
 from scratch.optim import make_optimizer
 from scratch.training.held_out import held_out_metrics
 from scratch.training.trainer import Trainer
@@ -20,14 +19,14 @@ from tests.support.cures import CURES
 from tests.support.models import build
 from tests.support.on_device import run_case
 from tests.support.rates import RATES
-from tests.support.tiny import NETWORKS, OPTIONS, RESIDUAL, images
+from tests.support.tiny import MODELS, NETWORKS, OPTIONS, RESIDUAL, images, with_likelihoods
 from tests.support.variants import VARIANTS
 
 BOUNDS = {"float64": 1e-10, "float32": 1e-4}  # relative to each tensor's largest magnitude
 each_dtype = pytest.mark.parametrize("dtype", BOUNDS)
 each_model = pytest.mark.parametrize("model", ["ae", "vae", "vqvae", "vqvae2", "dvae"])
-each_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS)
-each_network = pytest.mark.parametrize("network", [{}, RESIDUAL], ids=["convolution", "residual"])
+each_network = pytest.mark.parametrize(  # with any likelihood; not all take a data variance
+    "network", [{}, RESIDUAL | {"data_variance": 1.0}], ids=["convolution", "residual"])
 each_form = pytest.mark.parametrize("form", ["plain", "accelerated", "fused"])  # "fused" means nothing to NumPy
 DEVICES = ("gpu", "cpu")
 
@@ -75,9 +74,8 @@ def compare_devices(model, dtype, likelihood="squared_error", form="plain", **ch
 
 @each_form
 @each_dtype
-@each_likelihood
 @each_network
-@each_model
+@pytest.mark.parametrize("model, likelihood", with_likelihoods(*MODELS))
 def test_every_model_s_output_terms_and_gradients(cupy, model, network, likelihood, dtype, form):
     compare_devices(model, dtype, likelihood, form, **network)
 
@@ -125,8 +123,7 @@ def test_held_out_metrics(cupy, model, corruption):
 
 
 @each_dtype
-@each_likelihood
-@pytest.mark.parametrize("model", ["vae", "vqvae", "vqvae2", "dvae"])
+@pytest.mark.parametrize("model, likelihood", with_likelihoods("vae", "vqvae", "vqvae2", "dvae"))
 def test_rate_distortion_and_the_importance_weighted_bound(cupy, model, likelihood, dtype):
     answers = []
     for device in DEVICES:

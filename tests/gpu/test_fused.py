@@ -13,7 +13,6 @@ from scratch.arrays import each, to_device, to_host
 from scratch.bottlenecks.gumbel_softmax import GumbelSoftmax, GumbelSoftmaxBottleneck
 from scratch.gradcheck.cases import CASES
 from scratch.layers.patches import Window
-from scratch.losses import LIKELIHOODS
 from scratch.models.autoencoder import Autoencoder
 from scratch.module import Parameter
 from scratch.optim import SGD, Adam, make_optimizer
@@ -23,7 +22,7 @@ from tests.support.formulas import classes_with_formulas
 from tests.support.models import build
 from tests.support.on_device import run_case
 from tests.support.rates import RATES
-from tests.support.tiny import OPTIONS, images
+from tests.support.tiny import MODELS, OPTIONS, images, with_likelihoods
 from tests.support.variants import VARIANTS
 
 OPTIMIZERS = {  # the learning rate differs from step to step: a kernel must not keep that of its first call
@@ -177,8 +176,7 @@ def test_six_steps_of_a_model(cupy, model, optimizer, dtype):
     check(model, optimizer, dtype)
 
 
-@pytest.mark.parametrize("likelihood", LIKELIHOODS)
-@each_model
+@pytest.mark.parametrize("model, likelihood", with_likelihoods(*MODELS))
 def test_six_steps_with_a_likelihood(cupy, model, likelihood):
     check(model, "adam, weight decay", "float64", likelihood=likelihood)
 

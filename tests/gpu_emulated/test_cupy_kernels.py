@@ -14,7 +14,6 @@ from scratch.accelerate.gpu import kernels
 from scratch.accelerate.gpu.forms import formulas
 from scratch.arrays import to_device
 from scratch.layers.activation import relu_backward
-from scratch.losses import LIKELIHOODS
 from scratch.optim import make_optimizer
 from scratch.training.trainer import Trainer
 from tests.gpu_emulated import stand_in, stand_in_kernels
@@ -22,11 +21,11 @@ from tests.support.cures import CURES
 from tests.support.formulas import classes_with_formulas
 from tests.support.models import build
 from tests.support.rates import RATES
-from tests.support.tiny import NETWORKS, OPTIONS, images
+from tests.support.tiny import NETWORKS, OPTIONS, images, with_likelihoods
 from tests.support.variants import VARIANTS
 
 STEPS = [  # (model, options beside the usual ones)
-    *((model, {"likelihood": likelihood}) for model in ("vae", "vqvae2", "dvae") for likelihood in LIKELIHOODS),
+    *((model, {"likelihood": likelihood}) for model, likelihood in with_likelihoods("vae", "vqvae2", "dvae")),
     *(("ae", network) for network in NETWORKS.values()), *(("vae", rate) for rate in RATES.values()),
     *VARIANTS.values(), ("dvae", {"hard": True}), ("vqvae", CURES["all"]),
 ]

@@ -13,7 +13,6 @@ from scratch.gradcheck.cases import CASES
 from scratch.instruments.elbo import kl_and_distortion
 from scratch.instruments.importance import importance_weighted_bound
 from scratch.instruments.posteriors import posterior_kind
-from scratch.losses import LIKELIHOODS
 from scratch.models.priors import CodeFrequencies, FittedGaussian
 from scratch.optim import make_optimizer
 from scratch.training.held_out import held_out_metrics
@@ -25,10 +24,9 @@ from tests.support.cures import CURES
 from tests.support.models import build
 from tests.support.on_device import run_case
 from tests.support.rates import RATES
-from tests.support.tiny import NETWORKS, OPTIONS, RESIDUAL, images
+from tests.support.tiny import MODELS, NETWORKS, OPTIONS, RESIDUAL, images, with_likelihoods
 from tests.support.variants import VARIANTS
 
-MODELS = ("ae", "vae", "vqvae", "vqvae2", "dvae")
 OPTIMIZERS = (dict(optimizer="adam", lr=1e-3, weight_decay=0.01), dict(optimizer="sgd", lr=1e-3, momentum=0.9))
 FORMS = {
     "plain": lambda model: model, "accelerated": lambda model: accelerate(model, least_channels=1),
@@ -86,7 +84,7 @@ def calls():
     with recording() as calls:
         for name in MODELS:
             for form in FORMS:
-                for likelihood in LIKELIHOODS:
+                for _, likelihood in with_likelihoods(name):
                     for optimizer in OPTIMIZERS:
                         use(name, likelihood, optimizer, form, np.float32)
                 use(name, "squared_error", OPTIMIZERS[0], form, np.float64)

@@ -11,7 +11,6 @@ from scratch.arrays import each, generator, to_device, to_host
 from scratch.instruments.elbo import kl_and_distortion
 from scratch.instruments.importance import importance_weighted_bound
 from scratch.instruments.vectors import latent_vectors
-from scratch.losses import LIKELIHOODS
 from scratch.models.priors import CodeFrequencies, FittedGaussian
 from scratch.optim import make_optimizer
 from scratch.runs.run import Run, describe_data, versions
@@ -24,17 +23,16 @@ from tests.gpu_emulated.stand_in import DeviceArray, counting
 from tests.support.cures import CURES, MOVING
 from tests.support.models import build, run_options
 from tests.support.rates import RATES
-from tests.support.tiny import NETWORKS, OPTIONS, RESIDUAL, images
+from tests.support.tiny import MODELS, NETWORKS, OPTIONS, RESIDUAL, images, with_likelihoods
 from tests.support.variants import VARIANTS
 
-MODELS = ["ae", "vae", "vqvae", "vqvae2", "dvae"]
 LEVELS = {"vqvae": [""], "vqvae2": ["top", "bottom"], "dvae": [""]}  # of codes; the others have none
 OPTIMIZERS = {
     "adam": dict(optimizer="adam", lr=1e-3, weight_decay=0.01),
     "sgd": dict(optimizer="sgd", lr=1e-3, momentum=0.9),
 }
 each_model = pytest.mark.parametrize("name", MODELS)
-each_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS)
+each_model_and_likelihood = pytest.mark.parametrize("name, likelihood", with_likelihoods(*MODELS))
 each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS)
 
 
@@ -56,8 +54,7 @@ def assert_same(ours, expected, rtol=1e-6):
 
 
 @each_optimizer
-@each_likelihood
-@each_model
+@each_model_and_likelihood
 def test_a_step_waits_for_nothing_and_moves_nothing_but_the_batch(cupy, name, likelihood, optimizer):
     """The noise is drawn on the device, so it is not moved there."""
     trainer, x = new_trainer(name, "gpu", likelihood, optimizer), images(8)
@@ -74,8 +71,7 @@ def test_a_step_waits_for_nothing_and_moves_nothing_but_the_batch(cupy, name, li
 
 
 @each_optimizer
-@each_likelihood
-@each_model
+@each_model_and_likelihood
 def test_three_steps_are_those_of_numpy(cupy, monkeypatch, name, likelihood, optimizer):
     """CuPy's generator draws other numbers than NumPy's, so both receive the same noise."""
     on_host, on_device = [], []
@@ -94,10 +90,9 @@ def test_three_steps_are_those_of_numpy(cupy, monkeypatch, name, likelihood, opt
         assert_same(ours, expected, rtol=1e-10)
 
 
-@each_likelihood
-@each_model
+@each_model_and_likelihood
 def test_a_step_with_residual_networks_is_that_of_numpy_and_moves_nothing_but_the_batch(cupy, name, likelihood):
-    check_step(name, likelihood, RESIDUAL)
+    check_step(name, likelihood, RESIDUAL | {"data_variance": 1.0})
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -272,8 +267,7 @@ def test_evaluation_is_that_of_numpy_and_moves_the_batch_and_the_noise(cupy, nam
     assert during.waits == 0 and during.transfers_to_device == (1 if noise is None else 2)
 
 
-@each_likelihood
-@pytest.mark.parametrize("name", ["vae", "vqvae", "vqvae2", "dvae"])
+@pytest.mark.parametrize("name, likelihood", with_likelihoods("vae", "vqvae", "vqvae2", "dvae"))
 def test_rate_distortion_and_the_importance_weighted_bound_are_those_of_numpy(cupy, name, likelihood):
     """Only the batch and the noise are moved, and nothing waits for the device."""
     results, x = [], images(4)

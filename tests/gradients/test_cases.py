@@ -45,7 +45,7 @@ def test_nothing_with_a_backward_is_left_out():
     bottlenecks = {name for name in scratch.bottlenecks.__all__
                    if "backward" in dir(getattr(scratch.bottlenecks, name))} - {"Bottleneck", "QuantizedBottleneck"}
     exported = {*scratch.layers.__all__, *bottlenecks, "SquaredError", "Gaussian", "BernoulliFromLogits",
-                "LogitLaplace"}
+                "LogitLaplace", "DiscretizedLogistic", "Categorical"}
     assert exported <= {case.name for case in CASES}
     assert {kind.__name__ for kind in scratch.losses.LIKELIHOODS.values()} <= exported
 

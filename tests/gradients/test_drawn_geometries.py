@@ -148,3 +148,5 @@ def test_losses(shape, seed):
     for name in ("SquaredError", "BernoulliFromLogits"):
         assert_gradients(losses.loss, name, {}, shape, seed)
     assert_gradients(losses.logit_laplace, "LogitLaplace", {}, shape, seed)
+    assert_gradients(losses.discretized_logistic, "DiscretizedLogistic", {}, shape, seed)
+    assert_gradients(losses.categorical, "Categorical", {}, shape, seed)

@@ -88,6 +88,10 @@ def lively_model(name, likelihood, rng, **changes):
         parameter.value *= math.sqrt(6)
     if likelihood == "gaussian":  # where σ is 1 the constants outweigh the errors, and rounding is theirs
         model.reconstruction.log_sigma.value -= 1
+    if likelihood == "discretized_logistic":  # where scales are small, the loss curves too much within a step
+        model.decoder.layers[-1].bias.value[2:] += 1
+    if likelihood == "categorical":  # else all values are about equally probable, and rounding is that of their cost
+        model.decoder.layers[-1].weight.value *= 4
     for part in model.modules():
         if isinstance(part, Conv2d | ConvTranspose2d) and part.bias is None:
             part.weight.value *= 4
@@ -96,8 +100,9 @@ def lively_model(name, likelihood, rng, **changes):
     return model
 
 
-@pytest.mark.parametrize("likelihood", LIKELIHOODS)
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network, likelihood", [
+    (network, name) for network in NETWORKS for name, likelihood in LIKELIHOODS.items()
+    if network == "convolution" or likelihood.takes_data_variance])
 @pytest.mark.parametrize("name, options", [
     ("ae", {}), ("vae", {}), ("vqvae", {}), ("vqvae2", {}), ("dvae", {}), ("dvae", {"hard": True, "temperature": 0.5})])
 def test_the_gradient_of_the_whole_model(name, options, network, likelihood, kinks):

@@ -22,7 +22,7 @@ from scratch.instruments.importance import endless_noise, importance_weighted_bo
 from scratch.instruments.posteriors import posterior
 from scratch.instruments.probe import loss_and_gradient
 from scratch.losses import LIKELIHOODS
-from tests.support.beside_torch import TINY, torch_twin
+from tests.support.beside_torch import TINY, discretized_logistic_log_prob, torch_twin
 from tests.support.closeness import assert_close
 from tests.support.models import build
 
@@ -36,11 +36,31 @@ def logit_laplace(output):
     return TransformedDistribution(shrunk, AffineTransform(-0.125, 1.25))
 
 
+class DiscretizedLogistic:
+    """torch.distributions has no bins."""
+
+    def __init__(self, output):
+        self.output = output
+
+    def log_prob(self, x):
+        return discretized_logistic_log_prob(self.output, x)
+
+
+class GreyLevels:
+    """256 logits for each number of an image."""
+
+    def __init__(self, output):
+        self.values = Categorical(logits=output.unflatten(-1, (-1, 256)))
+
+    def log_prob(self, x):
+        return self.values.log_prob(torch.round(255 * x))
+
+
 DISTRIBUTIONS = {
     "squared_error": lambda y: Normal(y, 0.5**0.5),
     "gaussian": lambda y: Normal(y, 1 + math.exp(-6)),  # its σ before any training
     "bernoulli": lambda a: Bernoulli(logits=a, validate_args=False),  # of greys too, as the loss takes them
-    "logit_laplace": logit_laplace,
+    "logit_laplace": logit_laplace, "discretized_logistic": DiscretizedLogistic, "categorical": GreyLevels,
 }
 each_likelihood = pytest.mark.parametrize("likelihood", DISTRIBUTIONS)
 each_model = pytest.mark.parametrize("name", ["vae", "dvae"])

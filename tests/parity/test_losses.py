@@ -12,8 +12,15 @@ from torch.nn import functional as F
 
 from scratch.bottlenecks import CategoricalKL, GaussianKL, Reparameterize
 from scratch.bottlenecks.vector_quantizer import code_counts, perplexity
-from scratch.losses import LIKELIHOODS, BernoulliFromLogits, LogitLaplace
-from tests.support.beside_torch import assert_all_close, assert_close, to_numpy, to_torch, torch_gradients
+from scratch.losses import LIKELIHOODS, BernoulliFromLogits, DiscretizedLogistic, LogitLaplace
+from tests.support.beside_torch import (
+    assert_all_close,
+    assert_close,
+    discretized_logistic_log_prob,
+    to_numpy,
+    to_torch,
+    torch_gradients,
+)
 from torch_ref import losses as torch_losses
 
 drawn = settings(max_examples=30, deadline=None, derandomize=True)
@@ -32,9 +39,20 @@ def gaussian_nll(output, x):
     return F.gaussian_nll_loss(output, x, torch.full_like(x, (1 + math.exp(-6)) ** 2), full=True)
 
 
+def discretized_logistic_nll(output, x):
+    """The mean over elements."""
+    return -discretized_logistic_log_prob(output, x).mean()
+
+
+def categorical_nll(output, x):
+    """The mean over elements."""
+    return -Categorical(logits=output.unflatten(-1, (x.shape[-1], 256))).log_prob(torch.round(255 * x)).mean()
+
+
 PYTORCHS = {
     "squared_error": F.mse_loss, "gaussian": gaussian_nll, "bernoulli": F.binary_cross_entropy_with_logits,
-    "logit_laplace": logit_laplace_nll,
+    "logit_laplace": logit_laplace_nll, "discretized_logistic": discretized_logistic_nll,
+    "categorical": categorical_nll,
 }
 
 
@@ -94,6 +112,24 @@ def test_logit_laplace_far_out():
     loss_torch.backward()
     assert_close(ours.loss(output, x), loss_torch.detach(), 1e-12, "loss")
     assert_close(ours.backward(1.0), output_torch.grad.numpy(), 1e-12, "gradient")
+
+
+@pytest.mark.parametrize("dtype, bound", [(np.float64, 1e-12), (np.float32, 1e-5)])
+@pytest.mark.parametrize("s", [-50.0, -7.7, -5.5, -3.0, 0.0, 10.0, 50.0])
+def test_discretized_logistic_far_out(s, dtype, bound):
+    """All bins, with locations inside, beside and far outside of them. Both sides stay finite, though differently."""
+    x, mu = np.meshgrid(np.arange(256) / 255, [-100.0, -1.0, -0.001, 0.0, 0.35, 0.5, 1.0, 1.002, 3.0, 100.0])
+    output = np.concatenate([mu, np.full_like(mu, s)], axis=1).astype(dtype)
+    ours, output_torch = DiscretizedLogistic(), to_torch(output)
+    loss_torch = torch_losses.DiscretizedLogistic()(output_torch, to_torch(x.astype(dtype)))
+    loss_torch.backward()
+    assert np.isfinite(loss_torch.item())
+    assert_close(ours.loss(output, x.astype(dtype)), loss_torch.detach(), bound, "loss")
+    dmu, ds = np.split(ours.backward(1.0), 2, axis=1)
+    dmu_torch, ds_torch = np.split(output_torch.grad.numpy(), 2, axis=1)
+    for row in range(len(mu)):
+        assert_close(dmu[row], dmu_torch[row], 100 * bound, "∂L/∂μ")
+        assert_close(ds[row], ds_torch[row], 100 * bound, "∂L/∂s")
 
 
 @drawn

@@ -104,6 +104,25 @@ def test_both_sides_agree_through_every_family(network, model):
     assert output.shape == (2, 16, 16, 9)
 
 
+@pytest.mark.parametrize("likelihood, outputs", [("discretized_logistic", 2), ("categorical", 256)])
+@pytest.mark.parametrize("network", FAMILIES)
+def test_every_family_carries_the_likelihoods_of_8_bit_pixels(network, likelihood, outputs):
+    options = {"likelihood": likelihood, "network": network, **FAMILIES[network], "latent_dim": 5}
+    result = compare("ae", options, shapes(24, size=8, seed=0)[0], steps=2, batch_size=8, lr=1e-4)
+    assert result["ok"], result["checks"]
+    output = library.build("ae", (8, 8, 3), **options).forward(np.zeros((2, 8, 8, 3), np.float32))[0]
+    assert output.shape == (2, 8, 8, 3 * outputs)
+
+
+def test_neither_side_divides_the_loss_of_8_bit_pixels_by_the_data_variance():
+    for likelihood in ("discretized_logistic", "categorical"):
+        options = {"likelihood": likelihood, "data_variance": 0.06}
+        with pytest.raises(ValueError, match=r"0\.06 would divide .* in nats"):
+            library.build("vqvae", (16, 16, 3), **options)
+        with pytest.raises(ValueError, match=r"data_variance is 0\.06.* in nats"):
+            torch_models.build("vqvae", (16, 16, 3), options)
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])
 def test_images_of_any_number_of_channels_are_reconstructed(channels):
     for network, options in FAMILIES.items():

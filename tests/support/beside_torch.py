@@ -1,7 +1,10 @@
 """Conversions between scratch and torch_ref."""
 
+import math
+
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from scratch.accelerate import accelerate
 from tests.support.closeness import assert_all_close, assert_close
@@ -72,6 +75,20 @@ def torch_twin(ours, model, image_shape, options):
     theirs = build_torch(model, image_shape, options, dtype=dtype)
     load_into_torch(theirs, ours)
     return theirs
+
+
+def discretized_logistic_log_prob(output, x):
+    """log of σ((v + ½)/255) − σ((v − ½)/255), a logistic distribution function σ, as log σ(b) + log(1 − σ(a)/σ(b)).
+
+    Right of the middle a and b are reflected, since there both σ round to 1. The output is (..., 2C), x (..., C).
+    """
+    mu, s = output.double().chunk(2, dim=-1)
+    v, scale = torch.round(255 * x).double(), s.exp() + math.exp(-7) / 2
+    a, b = ((v - 0.5) / 255 - mu) / scale, ((v + 0.5) / 255 - mu) / scale
+    black, white = F.logsigmoid(b), F.logsigmoid(-a)
+    a, b = torch.where(v / 255 > mu, -b, a), torch.where(v / 255 > mu, -a, b)
+    between = F.logsigmoid(b) + torch.log(-torch.expm1(F.logsigmoid(a) - F.logsigmoid(b)))
+    return torch.where(v == 0, black, torch.where(v == 255, white, between))
 
 
 def away_from_kinks(ours, precise, x, noise):

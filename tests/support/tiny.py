@@ -4,6 +4,7 @@ import numpy as np
 
 from data_utils import shapes, to_float
 from data_utils.core import batches
+from scratch.losses import LIKELIHOODS
 from scratch.optim import Adam
 from tests.support.models import build
 
@@ -21,6 +22,14 @@ NETWORKS = {  # beside OPTIONS' plain convolutions and RESIDUAL; an mlp is for t
     "transformer": dict(network="transformer", patch=4, width=12, heads=3, blocks=2),
     "mlp": dict(network="mlp", widths=(40, 30)),
 }
+MODELS = ("ae", "vae", "vqvae", "vqvae2", "dvae")
+
+
+def with_likelihoods(*models):
+    """(model, likelihood) of all models and likelihoods. Only the vae has the categorical one, whose 256 outputs for
+    each number take their time, and which no model treats in a way of its own."""
+    return [(model, likelihood) for model in models for likelihood in LIKELIHOODS
+            if likelihood != "categorical" or model == "vae"]
 
 
 def images(count, stream=0):

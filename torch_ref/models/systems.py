@@ -85,6 +85,9 @@ def build(model, image_shape, options, *, dtype=torch.float32):
     if bottleneck.needs_grid and not network.has_grid:
         raise ValueError(f"network is {options['network']!r}, which has no grid of features, and {model} gives each "
                          f"place of a grid a code: choose another network")
+    if not likelihood.takes_data_variance and options.get("data_variance", 1) != 1:
+        raise ValueError(f"data_variance is {options['data_variance']}, and likelihood is {options['likelihood']!r}, "
+                         f"whose loss is in nats and has to stay so: set data_variance to 1")
     reconstruction = likelihood(dtype)
     ends = network.build(image_shape, likelihood, bottleneck, options, dtype)
     bottleneck = bottleneck.from_options(options, ends, dtype)

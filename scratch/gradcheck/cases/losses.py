@@ -28,6 +28,24 @@ def logit_laplace(case, rng):
     return of_likelihood(module, output, target)
 
 
+def discretized_logistic(case, rng):
+    """loss = DiscretizedLogistic(output, target), with black and white among the targets. The locations lie
+    near them and the scales are some grey levels, so that every part of the formula affects the gradient. With smaller
+    scales the loss would curve too much within the step of a finite difference."""
+    target = rng.random(case.shape)
+    xp, flat = array_module(target), target.reshape(-1)
+    flat[::5], flat[1::5] = 0, 1
+    location = target + 0.03 * normal(case.shape, rng)
+    output = xp.concatenate([location, rng.uniform(-3, -2, case.shape)], axis=-1)
+    return of_likelihood(losses.DiscretizedLogistic(), output, target)
+
+
+def categorical(case, rng):
+    """loss = Categorical(output, target)."""
+    module, target = losses.Categorical(), rng.random(case.shape)
+    return of_likelihood(module, normal((*case.shape[:-1], module.outputs * case.shape[-1]), rng), target)
+
+
 def gaussian(case, rng):
     """loss = Gaussian(output, target), with σ near its bound, so that the bound affects the gradient."""
     module = losses.Gaussian(case.dtype)
@@ -47,3 +65,5 @@ add(loss, "SquaredError", (3, 4, 5, 2))
 add(gaussian, "Gaussian", (3, 4, 5, 2))
 add(loss, "BernoulliFromLogits", (3, 4, 5, 2))
 add(logit_laplace, "LogitLaplace", (3, 4, 5, 2))
+add(discretized_logistic, "DiscretizedLogistic", (3, 4, 5, 2))
+add(categorical, "Categorical", (3, 2, 2, 2))

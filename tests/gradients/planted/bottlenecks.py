@@ -34,6 +34,34 @@ plant(
     ("the sign of the location", "dmu = -xp", "dmu = xp", "opposite sign"),
 )
 plant(
+    "DiscretizedLogistic", "losses.discretized_logistic_backward",
+    ("of the opposite sign", "(B - A)", "(A - B)", "opposite sign"),
+    ("the upper tail kept below white only in forward", "(v < 255) * sigmoid(-b)", "sigmoid(-b)", "."),
+    ("the lower tail kept above black only in forward", "(v > 0) * sigmoid(a)", "sigmoid(a)", "."),
+    ("the width's share forgotten", "+ (v > 0) * (v < 255) * (delta / xp.expm1(delta))", "",
+     "without the share of the width δ"),
+    ("the upper end forgotten", "(v < 255) * sigmoid(-b)", "0 * sigmoid(-b)", "without the share of the upper end b"),
+    ("the width's share of the opposite sign", "+ (v > 0) * (v < 255) * (delta", "- (v > 0) * (v < 255) * (delta",
+     "width δ"),
+    ("the bound of the scale forgotten", "xp.exp(s - log_scale)", "1", "."),
+)
+plant(
+    "DiscretizedLogistic", "losses.DiscretizedLogistic.backward",
+    ("the batch's mean forgotten", "dL / len(s)", "dL", "N times"),
+    ("the upstream forgotten", "dL / len(s)", "1 / len(s)", "without the upstream gradient"),
+)
+plant(
+    "Categorical", "losses.CrossEntropy.backward",
+    ("the 1 at the right value forgotten", "da -= labels[..., None] == xp.arange(da.shape[-1])", "pass",
+     "without the share of the 1 at the right value"),
+)
+plant(
+    "Categorical", "losses.Categorical.backward",
+    ("of the opposite sign", "return da", "return -da", "opposite sign"),
+    ("channels and logits exchanged", "da.reshape(", "da.swapaxes(-1, -2).reshape(", "."),
+    ("averaged over the channels, too", "backward(dL)", "backward(dL / 2)", "½ of|of the right gradient"),
+)
+plant(
     "GaussianKL", "bottlenecks.gaussian.gaussian_kl_backward",
     ("2 μ", "mu * scale", "2 * mu * scale", "twice"),
     ("½ forgotten", "0.5 * array", "array", "twice"),
