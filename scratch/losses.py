@@ -43,6 +43,7 @@ class Reconstruction(Module):
     constant = 0.0  # nats of −log p(x | output) that the loss leaves out, for each pixel and channel
     is_density = True  # p is a density of x in [0, 1]; False: the probability of a value, one of 2 or of 256
     is_image = False  # True if the output is the image itself, which belongs in [0, 1]
+    of_grey_levels = False  # True if p is the probability of each of the 256 values of 8 bits
     takes_data_variance = True  # the option data_variance may divide the loss
     measured = {}  # noqa: RUF012  what it reports beside its loss, such as a learned σ: {name: scalar}
 
@@ -339,6 +340,7 @@ class DiscretizedLogistic(Reconstruction):
 
     outputs = 2
     is_density = takes_data_variance = False
+    of_grey_levels = True
     LOG_LEAST_SCALE = -7 - math.log(2)
     formula, derivative = elementwise(discretized_logistic), elementwise(discretized_logistic_backward)
 
@@ -379,6 +381,7 @@ class Categorical(Reconstruction):
 
     outputs = 256
     is_density = takes_data_variance = False
+    of_grey_levels = True
 
     def __init__(self, dtype=np.float32):
         self.cross_entropy = CrossEntropy()

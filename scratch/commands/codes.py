@@ -6,6 +6,7 @@ import numpy as np
 
 from data_utils import printable
 from scratch.commands.cli import say, say_json
+from scratch.commands.options import whole
 from scratch.commands.shared import (
     add_run_command,
     check_images,
@@ -21,6 +22,7 @@ from scratch.commands.shared import (
 from scratch.figures import pictures as figures
 from scratch.figures.of_run import PICTURED
 from scratch.instruments.bits import rates
+from scratch.instruments.coder import coded, range_coder
 from scratch.instruments.pca import beside_pca, explained_by_components, principal_components
 from scratch.instruments.vector_codes import check_vector_code
 from scratch.losses import psnr
@@ -32,6 +34,8 @@ from scratch.runs.references import reference
 from scratch.runs.run import Run
 from scratch.runs.trained import Trained
 
+WAYS = {"fixed": "equally many bits for each code", "entropy": "codes by frequency", "prior": "codes by the prior"}
+
 
 def add(subparsers):
     """The commands and their options."""
@@ -42,6 +46,8 @@ def add(subparsers):
     command.add_argument("file", metavar="FILE", help="the .npz that encode wrote")
     command = add_run_command(subparsers, "bits", bits)
     command.add_argument("--prior", metavar="RUN", help="a learned prior over this run's codes, whose bits count, too")
+    command.add_argument("--coder", type=whole(1), metavar="N",
+                         help="with --prior: write and read N images with an arithmetic coder")
     command.add_argument("--json", action="store_true", help="print the numbers as JSON")
     command = add_run_command(subparsers, "pca", pca, out="pca.png")
     command.add_argument("beside", nargs="*", metavar="RUN", help="more runs, a point each")
@@ -132,15 +138,31 @@ def alike_but_in_size(runs):
 def bits(arguments):
     """Print the bits of held-out images as codes, as JPEG of the same error, and as PNG."""
     trained = open_run(arguments)
-    prior = prior_of(trained, arguments)
-    found = rates(trained, images_for(trained, arguments))
+    prior, data = prior_of(trained, arguments), images_for(trained, arguments)
+    if arguments.coder:
+        check_coder(trained, prior)
+    found = rates(trained, data)
     if prior:
-        found["prior"] = float(prior.bits_of(load_examples(prior.options).held_out).mean())
+        rows = load_examples(prior.options).held_out
+        found["prior"] = float(prior.bits_of(rows).mean())
+        if arguments.coder:
+            found["coder"] = coded(trained, prior, rows[: arguments.coder], data.held_out[: arguments.coder])
     if arguments.json:
         say_json(found)
     else:
         report(found)
     return 0
+
+
+def check_coder(trained, prior):
+    """Raises InputError where there are no probabilities that a coder could use."""
+    if prior is None:
+        raise InputError("needs the probabilities of codes: give a learned prior with --prior.", "coder")
+    if not trained.model.reconstruction.of_grey_levels:
+        raise InputError(f"needs the probabilities of 8-bit values, and {printable(trained.run.folder)} has the "
+                         f"likelihood {trained.options['likelihood']}: train it with --likelihood "
+                         f"discretized_logistic.", "coder")
+    range_coder()
 
 
 def prior_of(trained, arguments):
@@ -163,25 +185,35 @@ def report(found):
     H, W, C = found["image_shape"]
     say(f"{found['model']} on {found['images']} held-out images of {found['data']}, {H}×{W}×{C}:")
     say()
-    say(f"{'':44}{'bits an image':>14}{'bits a pixel':>14}{'squared error':>15}{'PSNR':>10}")
+    say(f"{'':51}{'bits an image':>14}{'bits per dim.':>14}{'squared error':>15}{'PSNR':>10}")
 
     def row(name, bits, mse=None):
         error = "" if mse is None else f"{mse:15.3e}{psnr(mse):7.2f} dB"
-        say(f"{name:44}{bits:14.1f}{bits / (H * W):14.3f}{error}")
+        say(f"{name:51}{bits:14.1f}{bits / (H * W * C):14.3f}{error}")
 
     K, jpeg = found["codes"], found["jpeg"]
     grids = " + ".join("×".join(map(str, level["grid"])) for level in found["levels"].values())
     row(f"codes, log2 {K} bits for each of {grids}", found["fixed"], found["mse"])
     row("codes, by their frequency of use", found["entropy"], found["mse"])
-    if "prior" in found:
-        row("codes, by the prior", found["prior"], found["mse"])
     if len(found["levels"]) > 1:
         for name, level in found["levels"].items():
             row(f"  of these the {name} level", level["entropy"])
+    if "prior" in found:
+        row("codes, by the prior", found["prior"], found["mse"])
+    if "pixels" in found:
+        row("pixels, given the codes", found["pixels"])
+        for way, name in WAYS.items():
+            if way in found:
+                row(f"codes and pixels, {name}", found[way] + found["pixels"])
     row(f"JPEG, quality {jpeg['quality']}, whole files", jpeg["bits"], jpeg["mse"])
     row(f"JPEG, quality {jpeg['quality']}, without the header", jpeg["bits_without_header"], jpeg["mse"])
     row("PNG, whole files, lossless", found["png"])
     say()
     say(f"Frequencies: of {found['training_images']} training images, one added to each count. "
         "JPEG's header: all of a file")
-    say("but the data of its scan.")
+    say("but the data of its scan. A dimension is one number of an image.")
+    if "coder" in found:
+        coder = found["coder"]
+        say(f"An arithmetic coder wrote {coder['images']} images with {coder['bits']:.1f} bits each, where their "
+            f"probabilities promise {coder['bound']:.1f} ({coder['bits'] / coder['bound'] - 1:+.2%}). Read again, each "
+            f"was the same, bit for bit.")

@@ -8,7 +8,15 @@ a code which only a held-out image uses has a finite cost:
     pₖ = (countₖ + 1) / (Σ count + K)        bits of an image = −Σ over its positions log₂ pₖ
 
 This is the cross-entropy of the held-out codes under the training codes' frequencies. The grids of a model with several
-levels are added up. Positions count as independent; a learned prior over whole grids would need fewer bits.
+levels are added up. Positions count as independent; a learned prior over whole grids needs fewer bits
+(models/code_prior.py).
+
+Where the decoder gives a probability p(x | codes) of the 8-bit values, the pixels can be sent as well, in
+−log₂ p(x | codes) bits. Codes and pixels together are then a lossless code of the image, of
+
+    (bits of the codes + bits of the pixels) / (H·W·C)
+
+bits per dimension. That compares models whose codes differ in number.
 
 The weights of the model and the program of JPEG are not counted. A JPEG file carries its tables in its header: 625
 bytes of a colour file from Pillow, which is most of an image of 32×32. Sizes are given with and without the header.
@@ -22,6 +30,7 @@ from PIL import Image
 
 from data_utils import printable
 from scratch.bottlenecks.vector_quantizer import code_counts
+from scratch.instruments.coder import pixel_bits
 from scratch.losses import psnr
 from scratch.options.errors import InputError
 
@@ -142,7 +151,7 @@ def rates(trained, data):
     }
     mse = mean_squared_error(trained, data.held_out, held_out)
     nearest = jpeg_of_error(data.held_out, mse)
-    return {
+    found = {
         "model": trained.options["model"], "data": data.name, "images": len(data.held_out),
         "training_images": len(data.train), "image_shape": list(data.held_out.shape[1:]), "codes": K,
         "levels": levels,
@@ -152,3 +161,6 @@ def rates(trained, data):
         "png": png_bits(data.held_out),
         "jpeg": {**nearest, "psnr": psnr(nearest["mse"])},
     }
+    if trained.model.reconstruction.of_grey_levels:
+        found["pixels"] = float(pixel_bits(trained, data.held_out, held_out).mean())
+    return found

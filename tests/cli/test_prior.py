@@ -13,7 +13,8 @@ from scratch.runs.examples import load_examples
 from tests.cli.test_errors import assert_one_sentence
 from tests.cli.test_new_bottleneck import same_weights
 from tests.cli.test_torch_ref import torch_ref  # noqa: F401  (a fixture)
-from tests.support.command_line import read_metrics, without_times
+from tests.support.command_line import MODELS, read_metrics, without_times
+from tests.support.command_line import SMALL as TINY
 
 SIZES = ["--width", 8, "--heads", 2, "--blocks", 1, "--batch-size", 16]
 
@@ -156,6 +157,29 @@ def test_the_bits_by_the_prior_of_another_run_are_refused(scratch, prior, traine
     assert_one_sentence(scratch("bits", "dvae", "--prior", folder), "--prior", "no prior over the codes of dvae")
     assert_one_sentence(scratch("bits", "dvae", "--prior", "vqvae"), "--prior", "no prior over the codes of dvae")
     assert_one_sentence(scratch("bits", "vqvae", "--prior", folder, "--data", "shapes:pill"), "--prior", "leave other")
+
+
+@pytest.mark.parametrize("model", ["vqvae", "vqvae2", "dvae"])
+def test_codes_and_pixels_are_written_as_a_file(scratch, model):
+    pytest.importorskip("constriction")
+    options = ["--likelihood", "discretized_logistic", "--epochs", 1, "--out", model]
+    assert scratch("train", model, *TINY, *MODELS[model], *options).status == 0
+    assert scratch("train", "prior", "--of", model, *SIZES, "--epochs", 1, "--out", "prior").status == 0
+    found = json.loads(scratch("bits", model, "--prior", "prior", "--coder", 2, "--json").out)
+    assert found["coder"]["images"] == 2
+    assert found["coder"]["bits"] == pytest.approx(found["coder"]["bound"], rel=0.01)
+    expected = library.load(model).evaluate(load_examples(library.load(model).options).held_out)
+    if model != "dvae":  # whose evaluation draws codes
+        assert found["pixels"] == pytest.approx(expected["held_out_reconstruction"] / np.log(2), rel=1e-5)
+    printed = scratch("bits", model, "--prior", "prior", "--coder", 1).out
+    assert "codes and pixels, codes by the prior" in printed and "bit for bit" in printed
+
+
+def test_what_the_coder_refuses(scratch, prior):
+    folder = prior("vqvae")
+    assert_one_sentence(scratch("bits", "vqvae", "--coder", 1), "--coder", "--prior")
+    assert_one_sentence(scratch("bits", "vqvae", "--prior", folder, "--coder", 1), "squared_error",
+                        "--likelihood discretized_logistic")
 
 
 def test_two_levels_are_not_continued(scratch, prior):
