@@ -8,6 +8,7 @@ from scratch.commands.options import whole
 from scratch.commands.pictures import add_writing_options, choosing, open_prior
 from scratch.commands.shared import add_run_command, open_run
 from scratch.instruments import words
+from scratch.models.judge import Judge
 from scratch.models.system import find_system
 from scratch.options.errors import InputError
 
@@ -32,7 +33,7 @@ def judge(arguments):
     trained = open_prior(arguments)
     given = choosing(arguments, trained)
     reader = open_run(arguments, arguments.by)
-    if reader.options["model"] != "judge":
+    if not isinstance(reader.model, Judge):
         raise InputError(f"{printable(arguments.by)} is a run of {reader.options['model']}: name a run of train judge.",
                          "by")
     decoder = trained.referred("of")

@@ -109,11 +109,11 @@ class JudgeOfShapes(System, name="judge"):
 
     options = (
         Option("channels", Widths(), [32, 64, 128, 128], "channels of the convolutions"),
-        Option("noise", Real(0), 0.2, "the largest deviation of the noise that training adds to pixels"),
+        Option("noise", Real(0), 0.1, "the largest deviation of the noise that training adds to pixels"),
     )
-    data_options = (DRAWN.but(default=40_000), IMAGE_SIZE, LIMIT)
+    data_options = (DRAWN.but(default=60_000), IMAGE_SIZE, LIMIT)
     axes = 1
-    recommended = {"lr": "cosine:2e-3:1e-5:5000", "epochs": 8}  # noqa: RUF012
+    recommended = {"lr": "cosine:2e-3:1e-5:3752", "epochs": 4}  # noqa: RUF012
 
     def build(self, shape, options, *, dtype, rng):
         side, channels = math.isqrt(shape[0] // CHANNELS), options["channels"]

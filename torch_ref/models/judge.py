@@ -15,7 +15,7 @@ WORDS = {"size": 3, "colour": 6, "shape": 4, "row": 3, "column": 3, "ground": 6}
 class Judge(Model, system="judge"):
     """Which word of each kind is true of an image. x (N, S·S·3 + 6) uint8: pixels, row by row, then words."""
 
-    options = {"channels": widths(32, 64, 128, 128), "noise": number(0.2)}
+    options = {"channels": widths(32, 64, 128, 128), "noise": number(0.1)}
 
     def __init__(self, shape, channels, noise, dtype):
         super().__init__()
