@@ -190,7 +190,7 @@ class Trained:
         """What makes tokens of text, for a run that was trained on captions. Raises InputError for others."""
         if "merges" not in self.run.config["data"]:
             raise InputError(f"says what images are to show, and {printable(self.run.folder)} was trained without "
-                             f"captions: leave it out, or name a run of train prior --given caption.", "text")
+                             f"captions: leave it out, or name a prior that is given captions.", "text")
         try:
             return Tokenizer(self.run.config["data"]["merges"])
         except DataError as error:

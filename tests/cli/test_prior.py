@@ -242,7 +242,7 @@ def test_any_text_has_tokens(prior):
 
 def test_what_text_is_refused(scratch, prior, trained):
     folder = prior("vqvae")
-    assert_one_sentence(scratch("sample", folder, "--text", "a"), "trained without captions", "--given caption")
+    assert_one_sentence(scratch("sample", folder, "--text", "a"), "trained without captions", "given captions")
     short = ["train", "prior", "--of", "vqvae", "--given", "caption", "--text-length", 3, "--out", "x"]
     assert_one_sentence(scratch(*short), "--text is", "expected at most 3")
     config = json.loads(Path("prior", "config.json").read_text())
