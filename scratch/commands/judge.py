@@ -5,8 +5,8 @@ import numpy as np
 from data_utils import captions, draw, printable, word_indices
 from scratch.commands.cli import say, say_json
 from scratch.commands.options import whole
-from scratch.commands.pictures import add_writing_options, choosing, open_prior
 from scratch.commands.shared import add_run_command, open_run
+from scratch.commands.writing import add_writing_options, choosing, open_prior
 from scratch.instruments import words
 from scratch.models.judge import Judge
 from scratch.models.system import find_system
