@@ -1,1 +1,2 @@
-"""Faster forms for the CPU: convolutions in fewer products, blocks for the cache, threads that share a batch."""
+"""Faster forms for the CPU: convolutions in fewer products, layers of tokens in fewer passes, blocks for the cache,
+threads that share a batch."""
