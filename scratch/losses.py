@@ -374,8 +374,8 @@ class Categorical(Reconstruction):
         ∂L/∂a_k = (p_k − [k = v]) / N
 
     This is `CrossEntropy`, with a label for each channel. Floats between two grey levels count as the nearer one.
-    The logits take memory: those of 64 images of 32×32×3 are 201 MB in float32, and a training step holds three such
-    arrays at a time.
+    The logits take memory: those of 64 images of 32×32×3 are 201 MB in float32, and the loss holds three such arrays at
+    a time.
     (van den Oord, Kalchbrenner & Kavukcuoglu 2016, arXiv:1601.06759, section 2.2)
     """
 

@@ -14,7 +14,8 @@ from scratch.options.option import Choice, Option
 
 NETWORK = Option("network", Choice(Network.families), "convolution", "the encoder and the decoder")
 LIKELIHOOD = Option("likelihood", Choice(LIKELIHOODS), "squared_error",
-                    "the meaning of the decoder's output, which defines the reconstruction loss")
+                    "the meaning of the decoder's output, which defines the reconstruction loss; categorical has 256 "
+                    "outputs for each number of an image, which take memory and time")
 SHARED = (LIKELIHOOD, NETWORK, WEIGHT_INIT, CORRUPTION)  # options of every autoencoder
 
 

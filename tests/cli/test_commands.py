@@ -16,7 +16,7 @@ from scratch.runs.run import Run
 from scratch.runs.trained import Trained
 from scratch.training.held_out import held_out_metrics
 from scratch.training.trainer import Trainer
-from tests.support.command_line import MODELS, read_metrics
+from tests.support.command_line import MODELS, SMALL, read_metrics
 
 LATENTS = {  # what encode writes of 40 images; 16 codes fit into a byte
     "ae": {"latents": ((40, 6), np.float32)},
@@ -60,6 +60,17 @@ INSTRUMENTS = {  # what evaluate adds to the figures of training
     "vqvae2": {"rate", "distortion", "elbo", "bits_per_dim"},
     "dvae": {"rate", "distortion", "elbo", "bits_per_dim", "kl_per_dimension"},
 }
+
+
+@pytest.mark.parametrize("model, likelihood", [("vae", "discretized_logistic"), ("vqvae", "categorical")])
+def test_probabilities_of_8_bit_values_are_bits_without_more(scratch, model, likelihood):
+    options = [*SMALL, *MODELS[model], "--likelihood", likelihood, "--epochs", 1]
+    assert scratch("train", model, *options, "--out", "run").status == 0
+    printed = json.loads(scratch("evaluate", "run", "--json").out)
+    assert printed["distortion"] == pytest.approx(printed["reconstruction"], rel=1e-6)
+    assert printed["bits_per_dim"] == pytest.approx(-printed["elbo"] / (768 * np.log(2)), rel=1e-12)
+    assert 4 < printed["bits_per_dim"] < 12
+    assert scratch("reconstruct", "run").status == 0
 
 
 @pytest.mark.parametrize("model", MODELS)
