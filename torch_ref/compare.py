@@ -107,14 +107,16 @@ def standardize(project, forward, deviation=1):
 
 
 def spread_codes(project, quantizer, forward, rng):
-    """Standardize the projection before a quantizer, and set the codes to latents that it then gives.
+    """Standardize the projection before a quantizer, and set the codes to latents that it then gives, or to their
+    slices if it has several codebooks.
 
     A little noise keeps the codes of equal patches apart, between which rounding would choose. Where there are more
     codes than patches, the rest stay as they are.
     """
-    z, codebook = standardize(project, forward), quantizer.codebook.value
-    chosen = rng.choice(len(z), min(len(z), len(codebook)), replace=False)
-    codebook[: len(chosen)] = z[chosen] + 0.1 * rng.standard_normal(z[chosen].shape, dtype=z.dtype)
+    codebooks = [part.codebook.value for part in quantizer.modules() if hasattr(part, "codebook")]
+    for z, codebook in zip(np.split(standardize(project, forward), len(codebooks), axis=1), codebooks, strict=True):
+        chosen = rng.choice(len(z), min(len(z), len(codebook)), replace=False)
+        codebook[: len(chosen)] = z[chosen] + 0.1 * rng.standard_normal(z[chosen].shape, dtype=z.dtype)
 
 
 def to_torch(examples):
@@ -164,15 +166,15 @@ def forward_and_backward(ours, theirs, x, noise):
 
 
 def grids(bottleneck):
-    """The code indices of a bottleneck's last forward, level by level."""
-    return bottleneck.by_level(bottleneck.indices).values()
+    """The code indices of a bottleneck's last forward, codebook by codebook."""
+    return bottleneck.by_codebook(bottleneck.indices).values()
 
 
 def agreement_of_codes(ours, theirs):
-    """(share of equal code indices, number of codes in use) of the last forward; of several levels, the smallest."""
-    levels = list(zip(grids(ours.bottleneck), grids(theirs.bottleneck), strict=True))
-    equal = min(float(np.mean(own == other.numpy())) for own, other in levels)
-    return equal, min(len(np.unique(other)) for _, other in levels)
+    """(share of equal code indices, number of codes in use) of the last forward; of several codebooks, the smallest."""
+    codebooks = list(zip(grids(ours.bottleneck), grids(theirs.bottleneck), strict=True))
+    equal = min(float(np.mean(own == other.numpy())) for own, other in codebooks)
+    return equal, min(len(np.unique(other)) for _, other in codebooks)
 
 
 def judge(measured, dtype, agreement, in_use):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from scratch.bottlenecks.vector_quantizer import of_each_codebook
 from scratch.module import Module
 from scratch.options.errors import InputError
 
@@ -111,6 +112,16 @@ class Bottleneck(Module):
     def by_level(self, codes):
         """{level: grid of codes} of a latent, or of `indices`. The only grid has the level ""."""
         return {"": codes}
+
+    def by_codebook(self, codes):
+        """{codebook: indices (N, I, J) into it} of a latent, or of `indices`: the grids by level, and of a grid with
+        several groups, (N, I, J, G), each group by itself."""
+        found = {}
+        for level, grid in self.by_level(codes).items():
+            parts = of_each_codebook(grid)
+            names = [f"group_{number + 1}" for number in range(len(parts))] if len(parts) > 1 else [""]
+            found |= {level_name(level, name) if level else name: part for name, part in zip(names, parts, strict=True)}
+        return found
 
     def vectors(self, latent):
         """A latent as one vector for each image. For codes it holds the code vectors, position after position."""

@@ -7,8 +7,16 @@ import numpy as np
 from scratch.arrays import array_module
 from scratch.bottlenecks.bottleneck import Bottleneck
 from scratch.bottlenecks.codebook.health import CURES, check_cures, quantizer_for
+from scratch.bottlenecks.grouped_quantizer import check_groups
 from scratch.bottlenecks.posterior import Posterior
-from scratch.bottlenecks.vector_quantizer import CODE_DIM, CODEBOOK_INIT, CODES, COMMITMENT, VectorQuantizer
+from scratch.bottlenecks.vector_quantizer import (
+    CODE_DIM,
+    CODE_GROUPS,
+    CODEBOOK_INIT,
+    CODES,
+    COMMITMENT,
+    VectorQuantizer,
+)
 from scratch.layers import Conv2d
 from scratch.module import Sequential
 from scratch.options.option import Option, Real
@@ -21,7 +29,8 @@ class CertainPosterior(Posterior):
     """q is 1 at the code that was chosen and 0 elsewhere, and the prior is uniform, so klⱼ = log K.
 
     Nothing is random, and the rate is the same for every image: the cost of sending log₂ K bits for each position. With
-    two levels the positions of both count. (van den Oord et al. 2017, arXiv:1711.00937, section 3.1)
+    two levels the positions of both count. With G groups of codes each position counts G times.
+    (van den Oord et al. 2017, arXiv:1711.00937, section 3.1)
     """
 
     varies = False
@@ -41,7 +50,7 @@ class CertainPosterior(Posterior):
 class QuantizedBottleneck(Bottleneck):
     """What the VQ-VAE and the VQ-VAE-2 have in common: `quantizers`, one for each grid of codes, all of one kind."""
 
-    options = (CODES, CODE_DIM, CODEBOOK_INIT, COMMITMENT, DATA_VARIANCE, *CURES)
+    options = (CODES, CODE_DIM, CODE_GROUPS, CODEBOOK_INIT, COMMITMENT, DATA_VARIANCE, *CURES)
     posterior_kind = CertainPosterior
     priors = ("code_frequencies",)
     needs_grid = True
@@ -49,10 +58,11 @@ class QuantizedBottleneck(Bottleneck):
     @classmethod
     def check(cls, options, given):
         check_cures(options, given)
+        check_groups(options["code_groups"], options["code_dim"])
 
     @property
     def codes(self):
-        return len(self.quantizers[0].codebook.value)
+        return self.quantizers[0].codes
 
     @property
     def moves(self):
@@ -115,6 +125,7 @@ class VectorQuantizedBottleneck(QuantizedBottleneck, system="vqvae"):
     """z = 1×1 convolution of h to D channels,   q = VectorQuantizer(z),   y = 1×1 convolution of q back to C channels.
 
     Shapes: h, y (N, H, W, C), z, q (N, H, W, D), indices (N, H, W): an image is a grid of H·W codes.
+    With G codebooks (grouped_quantizer.py) indices are (N, H, W, G): an image has H·W·G codes.
     The terms and the straight-through gradient ∂L/∂z are those of VectorQuantizer. `quantizer` makes the quantizer: it
     is that class, or one with cures for unused codes (codebook/health.py).
     With expand=False y is q itself, (N, H, W, D), for a decoder that takes the code vectors.

@@ -60,6 +60,11 @@ def code_counts(indices, codes):
     return counts
 
 
+def of_each_codebook(indices):
+    """The indices (N, I, J) into each codebook: a list of one, or of G for indices (N, I, J, G) into G codebooks."""
+    return [indices] if indices.ndim == 3 else [indices[..., group] for group in range(indices.shape[-1])]
+
+
 def perplexity(counts):
     """exp(−Σ_k p_k log p_k) with p = counts / Σ counts: the number of equally frequent codes with the same entropy.
 
@@ -75,6 +80,8 @@ CODEBOOK_INITS = ("uniform", "normal", "xavier", "variance_scaling", "kmeans")
 
 CODES = Option("codes", Whole(1), 256, "K, the number of vectors in the codebook")
 CODE_DIM = Option("code_dim", Whole(1), 8, "D, the numbers in a vector of the codebook")
+CODE_GROUPS = Option("code_groups", Whole(1), 1, "G, the codebooks, each for its share of the D numbers",
+                     source="doi:10.1109/TPAMI.2010.57")
 CODEBOOK_INIT = Option("codebook_init", Choice(CODEBOOK_INITS), "uniform",
                        "the initial codebook; kmeans: means of the first batches' latents")
 COMMITMENT = Option("commitment", Real(0), 0.25, "weight of the commitment term", source="arXiv:1711.00937")
@@ -133,6 +140,11 @@ class VectorQuantizer(Module):
     def __init__(self, codes, code_dim, init="uniform", *, dtype=np.float32, rng=None):
         self.codebook = Parameter(initial_codebook(init, codes, code_dim, dtype, rng or np.random.default_rng()))
         self.indices = None
+
+    @property
+    def codes(self):
+        """K"""
+        return len(self.codebook.value)
 
     def forward(self, z, indices=None):
         e = self.codebook.value

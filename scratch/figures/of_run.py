@@ -33,7 +33,7 @@ def pictures_of(trained, metrics, data):
     if trained.model.bottleneck.random:
         yield "variations.png", variation_figure(trained, held_out[:3], PICTURED, seed=0)
     if trained.codes:
-        grids = trained.model.bottleneck.by_level(trained.encode(data.held_out))
+        grids = trained.model.bottleneck.by_codebook(trained.encode(data.held_out))
         counts = {level: code_counts(indices, trained.codes) for level, indices in grids.items()}
         yield "codebook.png", figures.codebook_use(counts)
 

@@ -61,18 +61,18 @@ def scores(trained, images, frequencies=None):
         if kind.varies:
             found["rate"] = terms.rate
     if frequencies:
-        grids = trained.model.bottleneck.by_level(trained.encode(images))
-        lengths = [bits[grids[level]].reshape(len(images), -1).sum(axis=1) for level, bits in frequencies.items()]
+        indices = trained.model.bottleneck.by_codebook(trained.encode(images))
+        lengths = [bits[indices[name]].reshape(len(images), -1).sum(axis=1) for name, bits in frequencies.items()]
         found["code_length"] = sum(lengths)
     return found | {"pixel_variance": pixel_variances(images)}
 
 
 def code_frequencies(trained, images):
-    """{level: bits of each code (K,)} by the use of the codes on training images; None of a model without codes."""
+    """{codebook: bits of each code (K,)} by the use of the codes on training images; None of a model without codes."""
     if not trained.codes:
         return None
-    grids = trained.model.bottleneck.by_level(trained.encode(images))
-    return {level: code_bits(grid, trained.codes) for level, grid in grids.items()}
+    indices = trained.model.bottleneck.by_codebook(trained.encode(images))
+    return {name: code_bits(grid, trained.codes) for name, grid in indices.items()}
 
 
 def anomaly(trained, data, outside):

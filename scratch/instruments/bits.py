@@ -1,6 +1,7 @@
 """The bits of an image as codes, beside the bits of its JPEG and PNG files.
 
-A grid of I·J codes out of K costs I·J·log₂ K bits where every code is sent with equally many bits. A frequent code can
+A grid of I·J codes out of K costs I·J·log₂ K bits where every code is sent with equally many bits, and G times as many
+with G codes a position. A frequent code can
 be sent with fewer, −log₂ p (Shannon 1948); an arithmetic coder comes arbitrarily near to that. Sender and receiver have
 to know p before the image. So p is counted on the training images. One is added to each count (Laplace's rule), so that
 a code which only a held-out image uses has a finite cost:
@@ -8,8 +9,8 @@ a code which only a held-out image uses has a finite cost:
     pₖ = (countₖ + 1) / (Σ count + K)        bits of an image = −Σ over its positions log₂ pₖ
 
 This is the cross-entropy of the held-out codes under the training codes' frequencies. The grids of a model with several
-levels are added up. Positions count as independent; a learned prior over whole grids needs fewer bits
-(models/code_prior.py).
+levels are added up, and so are the groups of a grid, each with frequencies of its own. Positions and groups count as
+independent; a learned prior over whole grids needs fewer bits (models/code_prior.py).
 
 Where the decoder gives a probability p(x | codes) of the 8-bit values, the pixels can be sent as well, in
 −log₂ p(x | codes) bits. Codes and pixels together are then a lossless code of the image, of
@@ -29,7 +30,7 @@ import numpy as np
 from PIL import Image
 
 from data_utils import printable
-from scratch.bottlenecks.vector_quantizer import code_counts
+from scratch.bottlenecks.vector_quantizer import code_counts, of_each_codebook
 from scratch.instruments.coder import pixel_bits
 from scratch.losses import psnr
 from scratch.options.errors import InputError
@@ -38,13 +39,15 @@ QUALITIES = range(1, 101)  # of JPEG, as Pillow takes them
 
 
 def fixed_bits(shape, codes):
-    """Bits of a grid of this shape (I, J) with equally many bits for each of K codes: I·J·log₂ K."""
+    """Bits of a grid of this shape, (I, J) or (I, J, G), with equally many bits for each of K codes: I·J·G·log₂ K."""
     return math.prod(shape) * math.log2(codes)
 
 
 def entropy_bits(training, held_out, codes):
-    """Bits of an image's grid, averaged over `held_out` (M, I, J), by the smoothed frequencies of `training`."""
-    return float(code_bits(training, codes)[held_out].sum() / len(held_out))
+    """Bits of an image's grid, averaged over `held_out` (M, I, J) or (M, I, J, G), by the smoothed frequencies of
+    `training`: those of each codebook."""
+    pairs = zip(of_each_codebook(training), of_each_codebook(held_out), strict=True)
+    return float(sum(code_bits(known, codes)[sent].sum() for known, sent in pairs) / len(held_out))
 
 
 def code_bits(training, codes):

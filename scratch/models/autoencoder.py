@@ -103,7 +103,7 @@ class Autoencoder(Model):
         """({name: scalar}, {level: code counts}) of the last loss: what the bottleneck and the likelihood report beside
         the terms, and how often each code was chosen."""
         bottleneck = self.bottleneck
-        grids = {} if bottleneck.indices is None else bottleneck.by_level(bottleneck.indices)
+        grids = {} if bottleneck.indices is None else bottleneck.by_codebook(bottleneck.indices)
         counts = {level: code_counts(indices, bottleneck.codes) for level, indices in grids.items()}
         return {**bottleneck.measured, **self.reconstruction.measured}, counts
 
@@ -141,7 +141,8 @@ class Autoencoder(Model):
 
     def encode(self, x):
         """The latent of each image: the AE's z (N, Z), the VAE's mean μ (N, Z), code indices (N, I, J) of the VQ-VAE
-        and the dVAE, or the VQ-VAE-2's two grids of them, the list [top (N, I, J), bottom (N, 2I, 2J)]."""
+        and the dVAE, or the VQ-VAE-2's two grids of them, the list [top (N, I, J), bottom (N, 2I, 2J)]. With G groups
+        of codes a grid is (N, I, J, G)."""
         with self.evaluating():
             return self.bottleneck.encode(self.encoder.forward(x))
 

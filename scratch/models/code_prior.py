@@ -73,12 +73,15 @@ class Stretch(Module):
         return k
 
     def after(self, k, written):
-        """The tokens (N,) to write, where k were chosen after those already `written` in this stretch."""
+        """The tokens (N,) to write, where k were chosen after those already `written`."""
         return k
 
 
 class CodeGrid(Stretch):
-    """A grid of codes, row by row. A place has the vector of its row plus that of its column."""
+    """A grid of codes, row by row. A place has the vector of its row plus that of its column.
+
+    Where a position has G codes, each group of codes is such a grid, with an alphabet and vectors of its own.
+    """
 
     def __init__(self, height, width, codes, size, *, dtype, rng):
         positions = GridPositions(height, width, size, dtype=dtype, rng=rng)
@@ -128,7 +131,7 @@ class CodePrior(Model):
 
     Shapes: examples x (N, 1 + S + T) integers: the label, or 0 where there are none; the S tokens of a caption, S = 0
     without captions; the T codes of an image, row by row, the grids of several levels one after another, the top one
-    first.
+    first. A grid (h, w, G) has G codes at each position, which stand one after another.
 
         inputs    the label's vector (a start token without labels), then the vectors of all tokens but the last
         outputs   after causal transformer blocks and a norm: the logits of all tokens
@@ -148,23 +151,42 @@ class CodePrior(Model):
         self.start = Embedding(max(labels, 1), width, **settings)
         self.start.weight.value *= SCALE
         self.text = Caption(text_length, vocabulary, width, **settings) if text_length else None
-        self.levels = Sequential(*(CodeGrid(*grid, codes, width, **settings) for grid in grids))
+        self.levels = Sequential(*(CodeGrid(*grid[:2], codes, width, **settings)
+                                   for grid in grids for _ in range(groups_of(grid))))
         self.blocks = Sequential(*(
             TransformerBlock(width, heads, 4 * width, dropout, causal=True, **settings) for _ in range(blocks)))
         self.norm = LayerNorm(width, dtype=dtype)
-        T = sum(level.length for level in self.levels.layers)
+        T = sum(map(math.prod, grids))
         self.text_length, self.length = text_length, text_length + T
         self.weights = {"text": 1 / (8 * text_length), "image": 7 / (8 * T)} if text_length else {"image": 1 / T}
         self.schedules = self.weights
         self.random, self.rng = dropout > 0, rng
 
     def stretches(self):
-        """(the part of the model, where its tokens stand among the S + T), from the first to the last."""
-        start, found = 0, []
-        for part in ([self.text] if self.text else []) + list(self.levels.layers):
-            found.append((part, slice(start, start + part.length)))
-            start += part.length
+        """[(the part of the model, where its tokens stand among the S + T)]. The groups of a grid take turns."""
+        found, start, levels = [], self.text_length, iter(self.levels.layers)
+        if self.text:
+            found.append((self.text, slice(0, start)))
+        for grid in self.grids:
+            end, groups = start + math.prod(grid), groups_of(grid)
+            found += [(next(levels), slice(start + group, end, groups)) for group in range(groups)]
+            start = end
         return found
+
+    def places(self):
+        """[(the part of the model, the token's place within it)] of the S + T tokens, from the first to the last."""
+        found = [None] * self.length
+        for part, stretch in self.stretches():
+            found[stretch] = [(part, place) for place in range(part.length)]
+        return found
+
+    def in_row(self, parts):
+        """(N, S + T, E): the vectors (N, t, E) of each stretch, at the places of its tokens."""
+        xp, first = array_module(parts[0]), parts[0]
+        row = xp.empty((len(first), self.length, self.width), first.dtype)
+        for vectors, (_, stretch) in zip(parts, self.stretches(), strict=True):
+            row[:, stretch] = vectors
+        return row
 
     def term_of(self, part):
         return "text" if part is self.text else "image"
@@ -178,7 +200,8 @@ class CodePrior(Model):
     def loss(self, x, noise=None):
         xp, tokens = array_module(x), x[:, 1:]
         parts = [part.embed(tokens[:, stretch]) for part, stretch in self.stretches()]
-        y = xp.concatenate([self.start.forward(x[:, :1]), *parts], axis=1)[:, :-1]  # nothing follows the last token
+        known = self.in_row(parts)[:, :-1]  # nothing follows the last token
+        y = xp.concatenate([self.start.forward(x[:, :1]), known], axis=1)
         for number, block in enumerate(self.blocks.layers):
             y = block.forward(y, (None, None) if noise is None else noise[2 * number : 2 * number + 2])
         y = self.norm.forward(y)
@@ -191,7 +214,7 @@ class CodePrior(Model):
     def backward(self, scale=1.0):
         xp = array_module(self.start.weight.value)
         parts = [part.nats_backward(scale * self.weights[self.term_of(part)]) for part, _ in self.stretches()]
-        dy = self.norm.backward(xp.concatenate(parts, axis=1))
+        dy = self.norm.backward(self.in_row(parts))
         for block in reversed(self.blocks.layers):
             dy = block.backward(dy)
         self.start.backward(dy[:, :1])
@@ -214,28 +237,27 @@ class CodePrior(Model):
         """
         known = array_module(labels).empty((len(labels), 0), int) if known is None else known
         past = [KeysAndValues(self.length) for _ in self.blocks.layers]
-        rows, count = [], self.length if count is None else count
+        written, count = [], self.length if count is None else count
         with self.evaluating():
             y = self.start.forward(labels[:, None])
-            for part, stretch in self.stretches():
-                written = []
-                for at in range(stretch.start, min(stretch.stop, count)):
-                    y = self.pass_blocks(y, past)
-                    if at < known.shape[1]:
-                        token = known[:, at]
-                    else:
-                        token = part.after(choose(part.head.forward(self.norm.forward(y))[:, -1], at), written)
-                    written.append(token)
-                    y = part.embed_one(token, at - stretch.start)
-                rows += written
-        return array_module(labels).stack(rows, axis=1)
+            for at, (part, place) in enumerate(self.places()[:count]):
+                y = self.pass_blocks(y, past)
+                if at < known.shape[1]:
+                    token = known[:, at]
+                else:
+                    token = part.after(choose(part.head.forward(self.norm.forward(y))[:, -1], at), written)
+                written.append(token)
+                y = part.embed_one(token, place)
+        return array_module(labels).stack(written, axis=1)
 
     def as_grids(self, codes):
-        """Codes (N, T) as the grids (N, h, w) of their levels: a list, or of one level the grid itself."""
+        """Codes (N, T) as the grids (N, h, w) or (N, h, w, G) of their levels: a list, or of one level the grid itself.
+        """
         found, start = [], 0
-        for (height, width), level in zip(self.grids, self.levels.layers, strict=True):
-            found.append(codes[:, start : start + level.length].reshape(-1, height, width))
-            start += level.length
+        for grid in self.grids:
+            end = start + math.prod(grid)
+            found.append(codes[:, start:end].reshape(-1, *grid))
+            start = end
         return found if len(found) > 1 else found[0]
 
     def nats_of(self, x):
@@ -263,14 +285,20 @@ class Codes(Data):
         return f"{self.name}: {len(self.train)} training and {len(self.held_out)} held-out rows of codes"
 
 
+def groups_of(grid):
+    """G, the codes at a position of a grid (h, w, G); 1 for (h, w)."""
+    return grid[2] if len(grid) > 2 else 1
+
+
 def read_grids(text):
-    """"4x4,8x8" as ((4, 4), (8, 8)). Raises InputError for anything else."""
+    """"4x4,8x8x2" as ((4, 4), (8, 8, 2)). Raises InputError for anything else."""
     try:
         grids = tuple(tuple(map(int, grid.split("x"))) for grid in text.split(","))
     except ValueError:
         grids = ()
-    if not grids or any(len(grid) != 2 or min(grid) < 1 or max(grid) > 4096 for grid in grids):
-        raise InputError(f"expected the sizes of grids such as 8x8 or 4x4,8x8, got {text!r}.", "grids")
+    if not grids or any(len(grid) not in (2, 3) or min(grid) < 1 or max(grid) > 4096 for grid in grids):
+        raise InputError(f"expected the sizes of grids such as 8x8 or 4x4,8x8 or, with 2 codes a position, 8x8x2, got "
+                         f"{text!r}.", "grids")
     return grids
 
 
@@ -341,7 +369,7 @@ class Prior(System, name="prior"):
         if missing := [name for name in ("codes", "grids", "labels") if options[name] is None]:
             raise InputError("is missing: a run that it learns from says it, or give it.", missing[0])
         grids = read_grids(options["grids"])
-        return grids, options["text_length"] or 0, sum(height * width for height, width in grids)
+        return grids, options["text_length"] or 0, sum(map(math.prod, grids))
 
     def made_up(self, options, count, rng):
         """Rows (count, 1 + S + T) of random tokens."""
@@ -366,7 +394,7 @@ class Prior(System, name="prior"):
             grids = grids if isinstance(grids, list) else [grids]
             rows.append(np.concatenate([*known, *(grid.reshape(len(grid), -1) for grid in grids)], axis=1))
         determines |= {
-            "codes": int(trained.codes), "grids": ",".join(f"{grid.shape[1]}x{grid.shape[2]}" for grid in grids)}
+            "codes": int(trained.codes), "grids": ",".join("x".join(map(str, grid.shape[1:])) for grid in grids)}
         return Codes(f"codes of {data.name}", *rows, data.factors, data.held_out_factors, determines=determines,
                      tokenizer=tokenizer)
 

@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from scratch.arrays import each
+from scratch.bottlenecks.vector_quantizer import of_each_codebook
 
 
 class StandardNormal:
@@ -57,6 +58,7 @@ class CodeFrequencies:
     """Each code of a grid (I, J) is drawn independently, with the frequencies of the codes in given indices (M, I, J).
 
     With several grids, given as a list of such indices, each has frequencies of its own, and the grids are independent.
+    So do the G groups of a grid (I, J, G).
     """
 
     fitted = True
@@ -65,14 +67,19 @@ class CodeFrequencies:
 
     def __init__(self, indices, codes):
         self.grid = each(lambda k: k.shape[1:], indices)
-        self.frequency = each(lambda k: np.bincount(k.ravel(), minlength=codes) / k.size, indices)
+        self.frequencies = each(lambda k: [np.bincount(part.ravel(), minlength=codes) / part.size
+                                           for part in of_each_codebook(k)], indices)
 
     @classmethod
     def of(cls, bottleneck, latents):
         return cls(latents, bottleneck.codes)
 
     def draw(self, count, rng, dtype):
-        return each(lambda p, grid: rng.choice(len(p), size=(count, *grid), p=p), self.frequency, self.grid)
+        def drawn(frequencies, grid):
+            parts = [rng.choice(len(p), size=(count, *grid[:2]), p=p) for p in frequencies]
+            return np.stack(parts, axis=-1).reshape(count, *grid)
+
+        return each(drawn, self.frequencies, self.grid)
 
 
 PRIORS = {"standard_normal": StandardNormal, "fitted_gaussian": FittedGaussian, "code_frequencies": CodeFrequencies}

@@ -9,7 +9,7 @@ LATER = (
     "straight_through", "free_bits", "capacity", "network", "weight_init", "norm", "sparsity", "corruption",
     "data_variance", "widths", "hidden", "residual_blocks", "residual_channels", "halvings", "optimizer", "momentum",
     "weight_decay", "decay", "clip_norm", "patch", "width", "heads",
-    "blocks", "workers", "plain", "steps", "log_steps", "image_size", "limit", "drawn", "without",
+    "blocks", "code_groups", "workers", "plain", "steps", "log_steps", "image_size", "limit", "drawn", "without",
 )
 
 

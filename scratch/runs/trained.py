@@ -48,7 +48,7 @@ class Trained:
 
     Shapes: images (N, H, W, C), or (N, H, W) of grey ones, uint8 from 0 to 255 or floats from 0 to 1; images that come
     out are floats in [0, 1] (a linear network may leave that interval). A latent is z or μ (N, Z), a grid of code
-    indices (N, h, w), or a list of such grids, the top one first.
+    indices (N, h, w), or a list of such grids, the top one first. With G groups of codes a grid is (N, h, w, G).
 
     run               a folder (runs/run.py), or what was trained in memory alone
     model             as training left it; None: it is read from the folder
@@ -207,10 +207,10 @@ class Trained:
         if len(self.model.grids) > 1:
             raise InputError(f"{printable(self.run.folder)} learns several grids, of which the first is the whole "
                              f"image already: name a prior over a single grid.")
-        height, width = self.model.grids[0]
+        height, *row = self.model.grids[0]
         if not (is_integer(kept) and 0 <= kept < height):
             raise InputError(f"the grid has {height} rows: expected 0 to {height - 1} of them, got {kept!r}.")
-        known = rows[:, 1 : 1 + self.model.text_length + kept * width]
+        known = rows[:, 1 : 1 + self.model.text_length + kept * math.prod(row)]
         return self.written(rows[:, 0], known, seed, **choosing)
 
     def bits_of(self, rows):

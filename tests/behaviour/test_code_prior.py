@@ -162,7 +162,7 @@ def test_a_temperature_of_0_takes_the_most_likely():
     assert (cold == logits.argmax(axis=1)).mean() > 0.9
 
 
-@pytest.mark.parametrize("text", ["", "8", "8x", "8x8x8", "0x4", "ax4", "4x4,", "-1x4"])
+@pytest.mark.parametrize("text", ["", "8", "8x", "8x8x8x8", "8x8x0", "0x4", "ax4", "4x4,", "-1x4"])
 def test_what_is_no_grid_is_refused(text):
     with pytest.raises(InputError, match="expected the sizes of grids"):
         read_grids(text)

@@ -51,6 +51,15 @@ class Bottleneck(Declared, nn.Module):
         """{level: grid} of a latent of codes, or of `indices`; a grid that is the only one has the name ""."""
         return {"": codes}
 
+    def by_codebook(self, codes):
+        """{codebook: grid (N, H, W)}: as `by_level`, and each group of a grid (N, H, W, groups) by itself."""
+        found = {}
+        for level, grid in self.by_level(codes).items():
+            groups = [("", grid)] if grid.ndim == 3 else [
+                (f"group_{number}", part) for number, part in enumerate(grid.unbind(-1), start=1)]
+            found.update(("_".join(filter(None, (level, name))), part) for name, part in groups)
+        return found
+
     def draw_noise(self, count, rng, dtype):
         """The noise that forward takes for `count` images, from a NumPy generator; None where nothing is random.
 

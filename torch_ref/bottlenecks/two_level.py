@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from torch_ref.bottlenecks.bottleneck import Bottleneck
+from torch_ref.bottlenecks.grouped_quantizer import quantizer_for
 from torch_ref.bottlenecks.vector_quantized import mean_squared_error_weight
-from torch_ref.bottlenecks.vector_quantizer import VectorQuantizer, quantizer_for
+from torch_ref.bottlenecks.vector_quantizer import VectorQuantizer
 from torch_ref.options import number
 
 
@@ -64,7 +65,7 @@ class TwoLevelBottleneck(Bottleneck, system="vqvae2"):
 
     @property
     def codes(self):
-        return len(self.top_quantizer.codebook)
+        return self.top_quantizer.codes
 
     @property
     def prepared_from(self):

@@ -5,7 +5,8 @@ import math
 from torch import nn
 
 from torch_ref.bottlenecks.bottleneck import Bottleneck
-from torch_ref.bottlenecks.vector_quantizer import VectorQuantizer, quantizer_for
+from torch_ref.bottlenecks.grouped_quantizer import quantizer_for
+from torch_ref.bottlenecks.vector_quantizer import VectorQuantizer
 from torch_ref.options import number
 
 
@@ -53,7 +54,7 @@ class VectorQuantizedBottleneck(Bottleneck, system="vqvae"):
 
     @property
     def codes(self):
-        return len(self.quantizer.codebook)
+        return self.quantizer.codes
 
     @property
     def prepared_from(self):

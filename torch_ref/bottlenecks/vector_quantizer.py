@@ -29,6 +29,7 @@ class VectorQuantizer(Declared, nn.Module):
     options = {
         "codes": whole(256),
         "code_dim": whole(8),
+        "code_groups": whole(1),
         "codebook_init": choice(*CODEBOOK_INITS),
         "commitment": number(0.25),
     }
@@ -38,6 +39,10 @@ class VectorQuantizer(Declared, nn.Module):
         super().__init__()
         self.codebook = nn.Parameter(new_codebook(codes, code_dim, init, dtype))
         self.indices = None
+
+    @property
+    def codes(self):
+        return len(self.codebook)
 
     @classmethod
     def from_options(cls, options, dtype):
@@ -74,9 +79,3 @@ class VectorQuantizer(Declared, nn.Module):
 
     def update(self, choices=None):
         """Change what no gradient changes."""
-
-
-def quantizer_for(options):
-    """(codes, code_dim, init, dtype) -> the quantizer that the options ask for, in a constructor's place."""
-    kind = VectorQuantizer.variant_for(options)
-    return lambda codes, code_dim, init, dtype: kind.from_options(options, dtype)

@@ -71,7 +71,7 @@ class Autoencoder(Model):
         """What the bottleneck and the likelihood report of the last loss, and how often each code was chosen."""
         bottleneck, counts = self.bottleneck, {}
         if bottleneck.indices is not None:
-            for level, indices in bottleneck.by_level(bottleneck.indices).items():
+            for level, indices in bottleneck.by_codebook(bottleneck.indices).items():
                 used = indices.flatten()
                 # index_add_ rather than bincount, which on a GPU waits for the largest index
                 counts[level] = used.new_zeros(bottleneck.codes).index_add_(0, used, torch.ones_like(used))

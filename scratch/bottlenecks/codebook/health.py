@@ -11,6 +11,7 @@ from scratch.bottlenecks.codebook.moving_average import CODEBOOK_UPDATE, MovingA
 from scratch.bottlenecks.codebook.reversed_straight_through import STRAIGHT_THROUGH, ReversedVectorQuantizer
 from scratch.bottlenecks.codebook.soft_assignment import ENTROPY_TEMPERATURE, ENTROPY_WEIGHT, SoftAssignmentEntropy
 from scratch.bottlenecks.codebook.unit_length import CODE_METRIC, UnitLength
+from scratch.bottlenecks.grouped_quantizer import GroupedQuantizer
 from scratch.bottlenecks.vector_quantizer import VectorQuantizer, code_counts
 from scratch.module import Buffer
 from scratch.options.errors import InputError
@@ -115,7 +116,14 @@ CURES = (CODEBOOK_UPDATE, RESTART_AFTER, ENTROPY_WEIGHT, ENTROPY_TEMPERATURE, CO
 
 
 def quantizer_for(options):
-    """The class or function that makes the quantizer for these options: plain, or with the cures that they choose."""
+    """The class or function that makes the quantizer for these options: plain, or with the cures that they choose, and
+    one for each group of channels if there are several."""
+    kind = kind_for(options)
+    return partial(GroupedQuantizer, options["code_groups"], quantizer=kind) if options["code_groups"] > 1 else kind
+
+
+def kind_for(options):
+    """The class or function that makes the quantizer of one codebook."""
     if options["straight_through"] == "reversed":
         return ReversedVectorQuantizer
     cures = {

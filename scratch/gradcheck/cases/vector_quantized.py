@@ -4,7 +4,7 @@ from scratch import bottlenecks
 from scratch.arrays import array_module
 from scratch.gradcheck.cases.case import add, bottleneck, normal, of_bottleneck, of_forward
 from scratch.gradcheck.differences import of_module
-from scratch.gradcheck.surrogates import reversed_straight_through, straight_through
+from scratch.gradcheck.surrogates import held_straight_through, reversed_straight_through, straight_through
 
 
 def unit_length(case, rng):
@@ -55,9 +55,17 @@ def of_quantizer(module, z, surrogate):
         {"z": z},
         lambda: outputs(*module.forward(z)),
         backward,
-        constants={} if "codebook" in module.named_parameters() else {"codebook": module.codebook.value},
+        constants={} if module.named_parameters() else {"codebook": module.codebook.value},
         surrogate=lambda: outputs(*surrogate(z)),
     )
+
+
+def grouped_quantizer(case, rng):
+    """q, terms = GroupedQuantizer(z), with a surrogate in the place of each group's quantizer."""
+    module = bottlenecks.GroupedQuantizer(**case.arguments, dtype=case.dtype, rng=rng)
+    z = normal(case.shape, rng)
+    held = held_straight_through(module, lambda: module.forward(z))
+    return of_quantizer(module, z, lambda z: held())
 
 
 def two_level_bottleneck(case, rng):
@@ -66,6 +74,7 @@ def two_level_bottleneck(case, rng):
 
 
 add(vector_quantizer, "VectorQuantizer", (2, 3, 4, 5), dict(codes=6, code_dim=5, init="normal"))
+add(grouped_quantizer, "GroupedQuantizer", (2, 3, 4, 6), dict(groups=2, codes=6, code_dim=6, init="normal"))
 add(unit_length, "UnitLength", (2, 3, 4, 5))
 add(soft_assignment_entropy, "SoftAssignmentEntropy", (8, 3), dict(temperature=1.5))
 add(
