@@ -16,6 +16,7 @@ from scratch.commands.shared import (
     save_picture,
 )
 from scratch.figures import pictures as figures
+from scratch.instruments.bits import bits_of_rows
 from scratch.instruments.report import UNITS, check_samples, measure_all, summary
 from scratch.models.corruption import CORRUPTION
 from scratch.options.errors import InputError
@@ -47,6 +48,8 @@ def evaluate(arguments):
     check_samples(trained, arguments.importance_samples)
     data = images_for(trained, arguments)
     metrics = measure_all(trained, data.held_out, arguments.importance_samples, arguments.corruption)
+    if trained.model.writes_codes:
+        metrics |= bits_of_rows(trained.model, data.train, data.held_out)
     with trained.model.evaluating():
         shares = shares_of_loss(metrics, trained.model)
     if arguments.json:

@@ -56,6 +56,16 @@ def code_bits(training, codes):
     return -np.log2(counts / counts.sum())
 
 
+def bits_of_rows(model, training, held_out):
+    """{"bits_fixed", "bits_by_frequency"}: the bits of an image's codes without the prior, for the rows (N, 1 + S + T)
+    that a prior learns from. Each grid, and each group of codes, has frequencies of its own."""
+    fixed = (model.length - model.text_length) * math.log2(model.codes)
+    training, held_out = training[:, None, 1:], held_out[:, None, 1:]  # each stretch a grid of one row
+    by_frequency = sum(entropy_bits(training[..., stretch], held_out[..., stretch], model.codes)
+                       for part, stretch in model.stretches() if part is not model.text)
+    return {"bits_fixed": fixed, "bits_by_frequency": by_frequency}
+
+
 def picture(pixels):
     """An image (H, W, C) uint8 as Pillow's."""
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)

@@ -41,6 +41,9 @@ def test_it_learns_the_codes_of_a_run(scratch, prior, model, grids):
     assert last["bits"] < first["bits"]
     found = json.loads(scratch("evaluate", folder, "--json").out)
     assert found["image"] == pytest.approx(last["held_out_image"]) and found["bits"] == last["held_out_bits"]
+    by_frequency = json.loads(scratch("bits", model, "--json").out)
+    assert found["bits_fixed"] == by_frequency["fixed"]
+    assert found["bits_by_frequency"] == pytest.approx(by_frequency["entropy"])
 
 
 def test_it_resumes_bit_for_bit(scratch, prior):
