@@ -170,7 +170,8 @@ plant(
     ("the slices in the opposite order", "for quantizer, part in self.with_slices(dq)]",
      "for quantizer, part in self.with_slices(dq)][::-1]", "shifted by 3 along axis 3"),
     ("the terms averaged over the groups", "quantizer.backward(part, dterms)",
-     "quantizer.backward(part, {name: d / 2 for name, d in dterms.items()})", "1/groups"),
+     "quantizer.backward(part, {name: d / 2 for name, d in dterms.items()})",
+     "1/groups|half of the share of commitment"),
 )
 plant(
     "UnitLength", "bottlenecks.codebook.unit_length.divided_backward",
