@@ -107,6 +107,7 @@ def codebook_use(counts_by_level):
     axes = figure.add_subplot()
     titles = []
     for level, counts in counts_by_level.items():
+        level = level.replace("_", " ")
         used = int((counts > 0).sum())
         share = np.sort(counts)[::-1] / counts.sum()
         axes.step(np.arange(1, used + 1), share[:used], where="mid", marker="." if used < 2 else None, label=level)

@@ -67,8 +67,8 @@ class CodeFrequencies:
 
     def __init__(self, indices, codes):
         self.grid = each(lambda k: k.shape[1:], indices)
-        self.frequencies = each(lambda k: [np.bincount(part.ravel(), minlength=codes) / part.size
-                                           for part in of_each_codebook(k)], indices)
+        self.frequencies = each(lambda k: np.stack([np.bincount(part.ravel(), minlength=codes) / part.size
+                                                    for part in of_each_codebook(k)]), indices)  # (G, K)
 
     @classmethod
     def of(cls, bottleneck, latents):

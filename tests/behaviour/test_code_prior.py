@@ -49,7 +49,12 @@ def test_the_probabilities_of_all_rows_sum_to_one():
     (((2, 2),), 0, 0.0, 0), (((1, 2), (2, 2)), 3, 0.0, 0), (((2, 1),), 2, 0.4, 0), (((2, 2),), 0, 0.2, 3)])
 def test_its_gradient(grids, labels, dropout, text_length):
     prior = new_prior(grids, labels=labels, dropout=dropout, text_length=text_length)
-    x = captioned(prior, 4, 3) if text_length else rows(4, prior.length, 3, max(labels, 1))
+    check_gradient(prior)
+
+
+def check_gradient(prior):
+    """Against finite differences, with random rows of 3 codes."""
+    x = captioned(prior, 4, 3) if prior.text_length else rows(4, prior.length, 3, max(prior.labels, 1))
     noise = prior.draw_noise(4, np.random.default_rng(2))
 
     def backward(upstream):

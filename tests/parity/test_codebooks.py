@@ -31,16 +31,16 @@ each_cure = pytest.mark.parametrize("cure", CURES)
 each_moving = pytest.mark.parametrize("cure", MOVING)
 
 
-def trainers(changes, dtype=np.float64):
-    """Scratch's trainer and torch's, of the same VQ-VAE with the same weights.
+def trainers(changes, dtype=np.float64, model="vqvae"):
+    """Scratch's trainer and torch's, of the same VQ-VAE, or another model, with the same weights.
 
     The last bias before the latents is raised. If a ReLU removed all features, latents would be equal, and so would
     codes that restart from them. Rounding would then choose between equal codes.
     """
     options = {**TINY, "likelihood": "squared_error", **ADAM, **changes}
-    ours = build("vqvae", SHAPE, options, dtype=dtype, rng=np.random.default_rng(0))
-    ours.encoder.layers[2].bias.value += 0.5
-    theirs = torch_twin(ours, "vqvae", SHAPE, options)
+    ours = build(model, SHAPE, options, dtype=dtype, rng=np.random.default_rng(0))
+    ours.encoder.layers[-2].bias.value += 0.5
+    theirs = torch_twin(ours, model, SHAPE, options)
     return (ScratchTrainer(ours, make_scratch_optimizer(ours.named_parameters(), options), 4),
             Trainer(theirs, make_optimizer(theirs.parameters(), options), 4))
 
@@ -142,6 +142,25 @@ def test_what_a_trained_model_is_asked_for(cure):
     assert_close(errors, errors_torch.numpy(), 1e-12, "errors")
     np.testing.assert_allclose(ours.read(list(terms.values())), theirs.read(list(terms_torch.values())), rtol=1e-9)
     assert all(np.array_equal(array, before[name]) for name, array in ours.state()[0].items()), "evaluation moved it"
+
+
+@pytest.mark.parametrize("cure", ["entropy", "all"])
+@pytest.mark.parametrize("model", ["vqvae", "vqvae2"])
+def test_groups_of_cured_codes(model, cure):
+    """Twenty steps of the trainers: the whole state agrees, the averages and idle steps of each group among it."""
+    ours, theirs = trainers({**CURES[cure], "code_groups": 2}, model=model)
+    if ours.model.bottleneck.prepared_from:
+        for side in (ours, theirs):
+            side.prepare([some_images(8, seed=seed) for seed in range(3)])
+    x = some_images()
+    for step in range(20):
+        (terms, counts), (terms_torch, counts_torch) = (side.step(x, 1, step) for side in (ours, theirs))
+        np.testing.assert_allclose(ours.read(list(terms.values())), theirs.read(list(terms_torch.values())), rtol=1e-9)
+        assert list(counts) == list(counts_torch) and len(counts) == (4 if model == "vqvae2" else 2)
+        for name, used in counts.items():
+            np.testing.assert_array_equal(used, counts_torch[name])
+    assert list(ours.state()[0]) == list(theirs.state()[0])
+    assert_all_close(ours.state()[0], theirs.state()[0], 1e-7)
 
 
 def test_kmeans():

@@ -1,4 +1,7 @@
-"""The plain autoencoder's variants, and corruptions of every kind, in the combinations that are tested, as options."""
+"""The plain autoencoder's variants, groups of codes, and corruptions of every kind, as options.
+
+These are the combinations that are tested.
+"""
 
 CORRUPTIONS = ("gaussian:0.3", "masking:0.3", "salt_and_pepper:0.2")
 VARIANTS = {  # name: (model, options)
@@ -12,5 +15,6 @@ VARIANTS = {  # name: (model, options)
     "denoising vae": ("vae", {"corruption": "gaussian:0.3"}),
     "denoising vqvae": ("vqvae", {"corruption": "masking:0.3"}),
     "denoising vqvae2": ("vqvae2", {"corruption": "masking:0.3"}),
+    "groups of codes": ("vqvae", {"code_groups": 2, "code_dim": 8}),
     "denoising dvae": ("dvae", {"corruption": "salt_and_pepper:0.2"}),
 }

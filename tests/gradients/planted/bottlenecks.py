@@ -164,6 +164,16 @@ plant(
      "the straight-through line is reversed"),
 )
 plant(
+    "GroupedQuantizer", "bottlenecks.grouped_quantizer.GroupedQuantizer.backward",
+    ("every group's gradient from the first slice", "quantizer.backward(part, dterms)",
+     "quantizer.backward(dq[..., : part.shape[-1]], dterms)", "wrong at the indices 3, 4, 5 of axis 3"),
+    ("the slices in the opposite order", "for quantizer, part in self.with_slices(dq)]",
+     "for quantizer, part in self.with_slices(dq)][::-1]", "shifted by 3 along axis 3"),
+    ("the terms averaged over the groups", "quantizer.backward(part, dterms)",
+     "quantizer.backward(part, {name: d / 2 for name, d in dterms.items()})",
+     "1/groups|half of the share of commitment"),
+)
+plant(
     "UnitLength", "bottlenecks.codebook.unit_length.divided_backward",
     ("the part along y forgotten", "dy - y * (along_y * (norm >= SHORTEST))", "dy + 0 * y", "without the share of y"),
     ("the norm forgotten", " / xp.maximum(norm, SHORTEST)", "", "factor|nothing"),
