@@ -11,8 +11,8 @@ from scratch.runs.files import present
 CODES = ["dvae", "--network=residual", "--halvings=2", "--hidden=64", "--residual-blocks=2", "--residual-channels=32",
          "--codes=128", "--temperature=exponential:4:0.25:2300", "--kl-weight=0.003", "--drawn=50000", "--epochs=3",
          "--lr=cosine:3e-3:1e-4:2300"]
-PRIOR = ["--given=caption", "--width=96", "--blocks=3", "--dropout=0", "--drawn=80000", "--epochs=2",
-         "--batch-size=32", "--lr=warmup:100:cosine:3e-3:2e-5:4900"]
+PRIOR = ["--given=caption", "--width=96", "--blocks=3", "--dropout=0", "--drawn=90000", "--epochs=2",
+         "--batch-size=32", "--lr=warmup:100:cosine:3e-3:2e-5:5500"]
 CAPTIONS = (
     "a large red triangle in the middle centre on dark blue",
     "a small yellow square at the top left before a green background",
