@@ -58,7 +58,8 @@ def commands(out, seed, without):
     return [
         training(codes, [*CODES, *shared]),
         training(prior, ["prior", f"--of={codes}", *PRIOR, *shared]),
-        ["sample", prior, "--count=8", f"--seed={seed}", f"--out={out / 'page.png'}", "--text", *CAPTIONS],
+        ["sample", prior, "--count=8", "--temperature=0.6", f"--seed={seed}", f"--out={out / 'page.png'}", "--text",
+         *CAPTIONS],
     ]
 
 
