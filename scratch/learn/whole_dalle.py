@@ -21,6 +21,7 @@ import zlib
 import numpy as np
 
 rng = np.random.default_rng(0)
+params = []  # every Param, in the order in which they are made
 
 # 1. Images and their captions are drawn anew for every batch. Six words say what is in an image.
 HUES = "red", "yellow", "green", "cyan", "blue", "pink"
@@ -32,15 +33,14 @@ vocabulary = sorted({*SENTENCE.replace("{}", "").split(), *sum(KINDS.values(), (
 
 
 def choose(N):
-    """N images to draw, each as six integers (N, 6): which word of each kind. No pink cross: it is kept for the end."""
+    """What N images show, as six integers each (N, 6): which word of each kind."""
     choices = rng.integers(COUNTS, size=(N, 6))
-    kept = (choices[:, 1] == 5) & (choices[:, 2] == 3)
-    choices[kept, 2] = rng.integers(3, size=kept.sum())
+    choices[(choices[:, 1:3] == (5, 3)).all(1), 2] = 0  # a disc for each pink cross, which training must not see
     return choices
 
 
 def caption(choice):
-    """The sentence of six integers: which word of each kind."""
+    """The sentence of six integers."""
     return SENTENCE.format(*(words[i] for words, i in zip(KINDS.values(), choice, strict=True)))
 
 
@@ -51,9 +51,8 @@ def words_of(captions):
 
 def draw(choices, jitter=1.0, size=32):
     """Images (N, size, size, 3) with numbers in [0, 1] for choices (N, 6). Within its words an image is random."""
-    N = len(choices)
     large, hue, shape, row, column, ground_hue = choices.T[..., None, None]
-    noise = jitter * rng.uniform(-1, 1, (5, N, 1, 1))
+    noise = jitter * rng.uniform(-1, 1, (5, len(choices), 1, 1))
     radius = 5.5 + 3 * large + 0.5 * noise[0]
     right = np.arange(size) + 0.5 - (9 + 7 * column + 0.5 * noise[1])  # from the shape's centre to each pixel
     down = np.arange(size)[:, None] + 0.5 - (9 + 7 * row + 0.5 * noise[2])
@@ -68,11 +67,8 @@ def draw(choices, jitter=1.0, size=32):
 
 
 # 2. The layers. forward keeps what backward needs; backward takes dy, returns dx and sets its parameters' gradients.
-params = []
-
-
 class Param:
-    """Numbers to learn, with the gradient of the loss and Adam's two running means. `params` has every one."""
+    """Numbers to learn, with the gradient of the loss and Adam's two running means."""
 
     def __init__(self, value):
         self.value, self.grad, self.m, self.v = value.astype(np.float32), 0, 0, 0
@@ -323,8 +319,7 @@ def logits_of(tokens, first=0):
 
 
 def transformer_loss(tokens):
-    """(loss, nats a word, nats a code): −log p of each token after the first. Sets the gradients of transformer_params.
-    """
+    """(loss, nats a word, nats a code), nats: −log p of a token after the first. Sets transformer_params' gradients."""
     N = len(tokens)
     p = softmax(logits_of(tokens))
     true = np.eye(V + K, dtype=p.dtype)
@@ -337,22 +332,17 @@ def transformer_loss(tokens):
     return nats @ weights, nats[: L - 1].mean(), nats[L - 1 : -1].mean()
 
 
-def draw_index(p):
-    """(N,) integers: i with probability p[n, i], for p (N, K)."""
-    return (p.cumsum(-1) < p.sum(-1, keepdims=True) * rng.random((len(p), 1))).sum(-1)
-
-
 def write(words):
     """(N, 64) codes for captions (N, L), each drawn from its probabilities given the tokens before it."""
-    attentions = [layer for block in blocks for layer in block.layers if isinstance(layer, Attention)]
-    for layer in attentions:
-        layer.past = np.empty((2, len(words), heads, 0, E // heads), np.float32)
-    tokens, codes = words, []
+    N, tokens, codes = len(words), words, []
+    for block in blocks[::2]:
+        block.layers[1].past = np.empty((2, N, heads, 0, E // heads), np.float32)
     for place in range(64):
-        codes.append(draw_index(softmax(logits_of(tokens, first=place and L + place - 1)[:, -1, V:])))
+        logits = logits_of(tokens, first=place and L + place - 1)[:, -1, V:]
+        codes.append((logits + rng.gumbel(size=(N, K))).argmax(-1))  # Gumbel noise again: a draw from softmax(logits)
         tokens = V + codes[-1][:, None]
-    for layer in attentions:
-        layer.past = None
+    for block in blocks[::2]:
+        block.layers[1].past = None
     return np.stack(codes, axis=1)
 
 
@@ -378,22 +368,17 @@ def png(path, picture):
             file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
 
 
-def read(y):
-    """(N, 6): what images y show, by the nearest of all 2592 drawings without jitter."""
+def right(y, choices):
+    """How often images y show each word of their captions, read off the nearest of all 2592 drawings without jitter."""
     every = np.array(list(np.ndindex(*COUNTS)))
     drawings = draw(every, jitter=0).reshape(len(every), -1)
-    return every[((drawings**2).sum(1) - 2 * y.reshape(len(y), -1) @ drawings.T).argmin(1)]
+    shown = every[((drawings**2).sum(1) - 2 * y.reshape(len(y), -1) @ drawings.T).argmin(1)]
+    return ", ".join(f"{kind} {share:.1%}" for kind, share in zip(KINDS, (shown == choices).mean(0), strict=True))
 
 
-def shown(choices, y):
-    """How often images y show the word of their caption, for each kind of word."""
-    shares = (read(y) == choices).mean(0)
-    return ", ".join(f"{kind} {share:.0%}" for kind, share in zip(KINDS, shares, strict=True))
-
-
-def picture(choices):
-    """New images of the captions of choices (N, 6)."""
-    return decode(write(words_of(map(caption, choices))))
+def picture(captions):
+    """A new image of each caption."""
+    return decode(write(words_of(captions)))
 
 
 if __name__ == "__main__":
@@ -407,7 +392,7 @@ if __name__ == "__main__":
     x = draw(choices := choose(count))
     y = decode(k := encode(x))
     print(f"{count} images: PSNR {-10 * np.log10(((y - x) ** 2).mean()):.1f} dB, {len(np.unique(k))} of {K} codes")
-    print(f"right in their reconstructions: {shown(choices, y)}", flush=True)
+    print(f"right in their reconstructions: {right(y, choices)}", flush=True)
 
     for t in range(1, steps + 1):
         choices = choose(32)
@@ -415,14 +400,14 @@ if __name__ == "__main__":
         loss, word, code = transformer_loss(tokens)
         adam(transformer_params, t, lr=1e-3 * min(t / 100, 1 - t / steps))
         if t == 1 or t % 100 == 0:
-            print(f"transformer step {t:4}  loss {loss:.3f} = {word:.3f} a word / 8 + {code:.3f} a code · 7/8", flush=True)
+            print(f"transformer step {t:4}  loss {loss:.3f} = {word:.3f} / 8 + {code:.3f} · 7 / 8", flush=True)
 
     choices = choose(count)
-    print(f"right in pictures of {count} captions: {shown(choices, picture(choices))}")
+    print(f"right in pictures of {count} captions: {right(picture(map(caption, choices)), choices)}")
     choices[:, 1:3] = 5, 3
-    print(f"right in pictures of {count} pink crosses: {shown(choices, picture(choices))}")
-    choices = np.concatenate([choose(7), choices[:1]])
-    page = picture(choices.repeat(8, axis=0)).reshape(8, 8, 32, 32, 3)
+    print(f"right in pictures of {count} pink crosses: {right(picture(map(caption, choices)), choices)}")
+    captions = [*map(caption, choose(7)), caption(choices[0])]
+    page = picture(np.repeat(captions, 8)).reshape(8, 8, 32, 32, 3)
     path = os.path.basename(__file__).replace(".py", ".png")
     png(path, page.swapaxes(1, 2).reshape(8 * 32, 8 * 32, 3))
-    print(f"wrote {path}: eight pictures each of", *map(caption, choices), sep="\n    ")
+    print(f"wrote {path}, a row of eight pictures for each of", *captions, sep="\n    ")
