@@ -52,18 +52,19 @@ def words_of(captions):
 def draw(choices, jitter=1.0, size=32):
     """Images (N, size, size, 3) with numbers in [0, 1] for choices (N, 6). Within its words an image is random."""
     large, hue, shape, row, column, ground_hue = choices.T[..., None, None]
-    noise = jitter * rng.uniform(-1, 1, (5, len(choices), 1, 1))
-    radius = 5.5 + 3 * large + 0.5 * noise[0]
-    right = np.arange(size) + 0.5 - (9 + 7 * column + 0.5 * noise[1])  # from the shape's centre to each pixel
-    down = np.arange(size)[:, None] + 0.5 - (9 + 7 * row + 0.5 * noise[2])
+    noise = jitter * rng.uniform(-0.5, 0.5, (5, len(choices), 1, 1))
+    radius = 6 + 2.5 * large + noise[0]
+    right = np.arange(size) + 0.5 - (9 + 7 * column + noise[1])  # from the shape's centre to each pixel
+    down = np.arange(size)[:, None] + 0.5 - (9 + 7 * row + noise[2])
     far, near = np.maximum(abs(right), abs(down)), np.minimum(abs(right), abs(down))
     disc, square = np.hypot(right, down) - radius, far - 0.85 * radius  # distances, < 0 inside
     triangle = np.maximum(down, 0.866 * abs(right) - down / 2) - radius / 2
     cross = np.maximum(far - radius, near - 0.35 * radius)
-    covered = np.clip(0.5 - np.choose(shape, (disc, square, triangle, cross)), 0, 1)[..., None]  # share of each pixel
-    turns = [(h + 0.15 * n)[..., None] * 1.047 - [0, 2.09, 4.19] for h, n in ((hue, noise[3]), (ground_hue, noise[4]))]
-    colour, ground = 0.55 + 0.45 * np.cos(turns[0]), 0.2 + 0.16 * np.cos(turns[1])  # red, green and blue: a third apart
-    return (ground + covered * (colour - ground)).astype(np.float32)
+    covered = np.clip(0.5 - np.choose(shape, (disc, square, triangle, cross)), 0, 1)[..., None]
+    hues = np.stack([hue + 0.3 * noise[3], ground_hue + 0.3 * noise[4]])[..., None]  # in sixths of a turn
+    waves = np.cos(1.047 * hues - [0, 2.09, 4.19])  # red, green and blue are a third of a turn apart
+    colour, ground = 0.55 + 0.45 * waves[0], 0.2 + 0.16 * waves[1]
+    return (ground + covered * (colour - ground)).astype(np.float32)  # covered: the share of each pixel inside
 
 
 # 2. The layers. forward keeps what backward needs; backward takes dy, returns dx and sets its parameters' gradients.
@@ -117,7 +118,7 @@ class Conv:
 
     def backward(self, dy):
         self.W.grad, self.b.grad = rows(self.P).T @ rows(dy), rows(dy).sum(0)
-        return col2im(dy @ self.W.value.T, *self.window)
+        return col2im((rows(dy) @ self.W.value.T).reshape(self.P.shape), *self.window)
 
 
 class ConvTranspose:
@@ -135,7 +136,7 @@ class ConvTranspose:
     def backward(self, dy):
         dP = im2col(dy, *self.window)
         self.W.grad, self.b.grad = rows(self.x).T @ rows(dP), rows(dy).sum(0)
-        return dP @ self.W.value.T
+        return (rows(dP) @ self.W.value.T).reshape(self.x.shape)
 
 
 class ReLU:
@@ -256,13 +257,13 @@ def backward(layers, dy):
 
 
 # 3. The dVAE.
-K, D, beta = 128, 8, 0.01  # the number of codes, the numbers in a code, the weight of the KL
+K, D, beta = 128, 8, 0.003  # the number of codes, the numbers in a code, the weight of the KL
 encoder = [Conv(3, 32, 4, stride=2, padding=1), ReLU(), Conv(32, 64, 4, stride=2, padding=1), ReLU(),
            Conv(64, 64, 3, padding=1), ReLU()]
 project, expand = Conv(64, K, 1), ConvTranspose(D, 64, 1)
 decoder = [ReLU(), ConvTranspose(64, 64, 3, padding=1), ReLU(), ConvTranspose(64, 32, 4, stride=2, padding=1), ReLU(),
            ConvTranspose(32, 3, 4, stride=2, padding=1)]
-codebook = Param(rng.standard_normal((K, D)))
+codebook = Param(0.3 * rng.standard_normal((K, D)))
 dvae_params = params[:]
 
 
@@ -298,7 +299,7 @@ def decode(k):
 
 
 # 4. The transformer. A token is a word, or a code: then V more than that.
-V, E, heads, depth = len(vocabulary), 128, 4, 4
+V, E, heads, depth = len(vocabulary), 96, 4, 3
 L = len(SENTENCE.split())  # the words of a caption
 table = Param(0.02 * rng.standard_normal((V + K, E)))
 place_text, place_row, place_column = (Param(0.02 * rng.standard_normal((count, E))) for count in (L, 8, 8))
@@ -368,7 +369,7 @@ def png(path, picture):
             file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
 
 
-def right(y, choices):
+def read(y, choices):
     """How often images y show each word of their captions, read off the nearest of all 2592 drawings without jitter."""
     every = np.array(list(np.ndindex(*COUNTS)))
     drawings = draw(every, jitter=0).reshape(len(every), -1)
@@ -382,7 +383,7 @@ def picture(captions):
 
 
 if __name__ == "__main__":
-    dvae_steps, steps, count = 1200, 2400, 512
+    dvae_steps, steps, count = 3000, 2400, 512
     for t in range(1, dvae_steps + 1):
         g = rng.gumbel(size=(32, 8, 8, K)).astype(np.float32)
         loss, terms, _ = dvae_loss(draw(choose(32)), g, tau=4 * 0.06 ** (t / dvae_steps))
@@ -392,20 +393,20 @@ if __name__ == "__main__":
     x = draw(choices := choose(count))
     y = decode(k := encode(x))
     print(f"{count} images: PSNR {-10 * np.log10(((y - x) ** 2).mean()):.1f} dB, {len(np.unique(k))} of {K} codes")
-    print(f"right in their reconstructions: {right(y, choices)}", flush=True)
+    print(f"right in their reconstructions: {read(y, choices)}", flush=True)
 
     for t in range(1, steps + 1):
         choices = choose(32)
         tokens = np.concatenate([words_of(map(caption, choices)), V + encode(draw(choices))], axis=1)
         loss, word, code = transformer_loss(tokens)
-        adam(transformer_params, t, lr=1e-3 * min(t / 100, 1 - t / steps))
+        adam(transformer_params, t, lr=2e-3 * min(t / 100, 1 - t / steps))
         if t == 1 or t % 100 == 0:
             print(f"transformer step {t:4}  loss {loss:.3f} = {word:.3f} / 8 + {code:.3f} · 7 / 8", flush=True)
 
     choices = choose(count)
-    print(f"right in pictures of {count} captions: {right(picture(map(caption, choices)), choices)}")
+    print(f"right in pictures of {count} captions: {read(picture(map(caption, choices)), choices)}")
     choices[:, 1:3] = 5, 3
-    print(f"right in pictures of {count} pink crosses: {right(picture(map(caption, choices)), choices)}")
+    print(f"right in pictures of {count} pink crosses: {read(picture(map(caption, choices)), choices)}")
     captions = [*map(caption, choose(7)), caption(choices[0])]
     page = picture(np.repeat(captions, 8)).reshape(8, 8, 32, 32, 3)
     path = os.path.basename(__file__).replace(".py", ".png")

@@ -249,10 +249,10 @@ def test_images_show_what_their_words_say():
     x = whole.draw(choices)
     assert x.dtype == np.float32 and x.shape == (300, 32, 32, 3) and x.min() >= 0 and x.max() <= 1
     assert not np.array_equal(x, whole.draw(choices)) and np.array_equal(whole.draw(choices, 0), whole.draw(choices, 0))
-    shares = re.findall(r"(\w+) (\d+\.\d)%", whole.right(x, choices))
+    shares = re.findall(r"(\w+) (\d+\.\d)%", whole.read(x, choices))
     assert [kind for kind, _ in shares] == list(whole.KINDS) and all(float(share) >= 97 for _, share in shares)
     other = (choices + 1) % whole.COUNTS
-    assert re.findall(r"\d+\.\d%", whole.right(x, other)) == ["0.0%"] * 6
+    assert re.findall(r"\d+\.\d%", whole.read(x, other)) == ["0.0%"] * 6
     shown = x.max(axis=3) > 0.5  # shapes are brighter than grounds
     assert shown.any(axis=(1, 2)).all()
     for axis, kind in ((1, 3), (2, 4)):
