@@ -6,11 +6,12 @@ DALL·E (Ramesh et al. 2021, arXiv:2102.12092) learns in two stages. First a dVA
 
     x ──> encoder ──> a ──> soft = softmax((a + g) / τ), g Gumbel noise ──> q = soft · e ──> decoder ──> y
 
-Then the code k = argmax a of each of 8·8 places is a token like a word, and a transformer learns what follows what:
+At each of 8·8 places the code is k = argmax a, one of K vectors e. Codes follow the words of a caption, and a transformer
+learns which token comes next. A token is a code or a whole word here (a piece of a word in DALL·E):
 
-    a large red disc at the top left on dark blue  k₁ k₂ … k₆₄ ──> transformer ──> p(next token | the tokens before it)
+    a large red disc at the top left on dark blue k₁ k₂ … k₆₄ ──> transformer ──> p(next token | the tokens before it)
 
-A new picture of a sentence: draw k₁ from its probabilities, then k₂ given k₁, … k₆₄, and decode all of them.
+To draw a caption, take k₁ at random by its probabilities, then k₂ given k₁, …, k₆₄, and decode them.
 A d in front of a name makes it the derivative of the loss with respect to that: dy is ∂loss/∂y, of the shape of y.
 """
 
@@ -298,7 +299,7 @@ def decode(k):
     return forward(decoder, expand.forward(codebook.value[k].reshape(-1, 8, 8, D)))
 
 
-# 4. The transformer. A token is a word, or a code: then V more than that.
+# 4. The transformer. Tokens 0 to V − 1 are the words, token V + k is code k.
 V, E, heads, depth = len(vocabulary), 96, 4, 3
 L = len(SENTENCE.split())  # the words of a caption
 table = Param(0.02 * rng.standard_normal((V + K, E)))
