@@ -6,8 +6,8 @@ DALL·E (Ramesh et al. 2021, arXiv:2102.12092) learns in two stages. First a dVA
 
     x ──> encoder ──> a ──> soft = softmax((a + g) / τ), g Gumbel noise ──> q = soft · e ──> decoder ──> y
 
-At each of 8·8 places the code is k = argmax a, one of K vectors e. Codes follow the words of a caption, and a transformer
-learns which token comes next. A token is a code or a whole word here (a piece of a word in DALL·E):
+At each of 8·8 places the code is k = argmax a, one of K vectors e. The codes follow the words of the caption, and a
+transformer learns which token comes next. A token is a code or, here, a whole word (in DALL·E a piece of a word):
 
     a large red disc at the top left on dark blue k₁ k₂ … k₆₄ ──> transformer ──> p(next token | the tokens before it)
 
@@ -336,13 +336,13 @@ def transformer_loss(tokens):
 
 def write(words):
     """(N, 64) codes for captions (N, L), each drawn from its probabilities given the tokens before it."""
-    N, tokens, codes = len(words), words, []
+    N, tokens, first, codes = len(words), words, 0, []
     for block in blocks[::2]:
         block.layers[1].past = np.empty((2, N, heads, 0, E // heads), np.float32)
     for place in range(64):
-        logits = logits_of(tokens, first=place and L + place - 1)[:, -1, V:]
+        logits = logits_of(tokens, first)[:, -1, V:]
         codes.append((logits + rng.gumbel(size=(N, K))).argmax(-1))  # Gumbel noise again: a draw from softmax(logits)
-        tokens = V + codes[-1][:, None]
+        tokens, first = V + codes[-1][:, None], L + place
     for block in blocks[::2]:
         block.layers[1].past = None
     return np.stack(codes, axis=1)
@@ -408,8 +408,10 @@ if __name__ == "__main__":
     print(f"right in pictures of {count} captions: {read(picture(map(caption, choices)), choices)}")
     choices[:, 1:3] = 5, 3
     print(f"right in pictures of {count} pink crosses: {read(picture(map(caption, choices)), choices)}")
-    captions = [*map(caption, choose(7)), caption(choices[0])]
-    page = picture(np.repeat(captions, 8)).reshape(8, 8, 32, 32, 3)
+    choices = choose(8)  # a small and a large one of each shape; the last is a pink cross
+    choices[:, 0], choices[:, 2], choices[-1, 1] = np.arange(8) % 2, np.arange(8) // 2, 5
+    captions = [*map(caption, choices)]
+    page = np.pad(picture(np.repeat(captions, 8)), ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1)
     path = os.path.basename(__file__).replace(".py", ".png")
-    png(path, page.swapaxes(1, 2).reshape(8 * 32, 8 * 32, 3))
+    png(path, page.reshape(8, 8, 34, 34, 3).swapaxes(1, 2).reshape(8 * 34, 8 * 34, 3))
     print(f"wrote {path}, a row of eight pictures for each of", *captions, sep="\n    ")

@@ -34,6 +34,7 @@ def tokens_of(whole, N):
 
 
 def parameters_in(layers):
+    """Every Param of these layers and of the layers in them."""
     found = []
     for layer in layers:
         layer = getattr(layer, "project", layer)
@@ -288,4 +289,4 @@ def test_the_program_trains_and_draws(tmp_path, monkeypatch, capsys):
     assert len(captions) == 8 and " pink cross at the " in unseen
     with Image.open(tmp_path / "whole_dalle.png") as picture:
         picture.load()
-        assert picture.size == (3 * 8 * 32, 3 * 8 * 32) and picture.mode == "RGB"
+        assert picture.size == (3 * 8 * 34, 3 * 8 * 34) and picture.mode == "RGB"
