@@ -23,7 +23,7 @@ import signal
 import stat
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
@@ -32,11 +32,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from scratch.__main__ import build_parser
-from scratch.commands import shared, sweep, train
+from scratch.commands import judge, shared, sweep, train
 from scratch.commands.cli import main
 from scratch.figures import page, report
 from scratch.figures.pictures import loss_curves, png, run_curves
 from scratch.figures.sweeps import over_option, rate_distortion_curve
+from scratch.instruments import words
 from scratch.runs.descriptions import FILES, PICTURES
 from scratch.runs.run import Run
 from scratch.runs.session import make_free_folder
@@ -52,6 +53,9 @@ BYTES = 2**32  # that it may ask for
 
 TINY = "--channels 2,4 --image-size 8 --limit 12 --batch-size 8 --steps 3 --log-steps 2".split()  # ends inside an epoch
 ALL, VECTORS, CODES, RANDOM = tuple(MODELS), ("ae", "vae"), ("vqvae", "vqvae2", "dvae"), ("vae", "dvae")
+GREY, SEVERAL = ["--likelihood", "discretized_logistic"], {"vqvae": ["--code-groups", 2]}
+GIVEN = {"vqvae": "caption", "vqvae2": "shape", "dvae": "none"}  # what the prior over the codes of each is given
+TINY_PRIOR = ("--width 8 --heads 2 --blocks 1 --vocabulary 260 --batch-size 8 --steps 3 --log-steps 2").split()
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,13 @@ class Command:
 
 
 WRITTEN = (*FILES, *PICTURES, ".lock")  # a lock that was left is taken and released
-OWN = tuple(f"run/{name}" for name in WRITTEN)
+
+
+def own(folder):
+    """What training writes into a folder."""
+    return tuple(f"{folder}/{name}" for name in WRITTEN)
+
+
 # A run's own limit is a field like any other; without it the commands would be busy with 10,000 images.
 READERS = (
     Command("evaluate run --json --limit 12", share=8),
@@ -108,11 +118,11 @@ REPORT = (
 )
 CURVES = Command("curves run other --out o.png", ("o.png",))
 RESUME = (
-    Command("train --resume run --steps 4", OWN, share=4),
-    Command("train --resume run --epochs 3", OWN),
-    Command("train --resume run", OWN),
+    Command("train --resume run --steps 4", own("run"), share=4),
+    Command("train --resume run --epochs 3", own("run")),
+    Command("train --resume run", own("run")),
 )
-TORCH = Command("train --resume torch --steps 4", tuple(f"torch/{name}" for name in WRITTEN),
+TORCH = Command("train --resume torch --steps 4", own("torch"),
                 program="torch_ref", systems=("ae",))
 SWEPT = ("sweep.json", "figures.png", "rate_distortion.png", ".lock",
          *(f"seed=?/{name}" for name in (*WRITTEN, "evaluation.json")))
@@ -127,6 +137,43 @@ PICTURED = (
     Command("anomaly run --against folder:pictures --limit 12 --json"),
     Command("train MODEL --data folder:pictures --out new", ("new", "new/*")),
 )
+RESUME_PRIOR = (
+    Command("train --resume prior --steps 4", own("prior"), systems=CODES, share=4),
+    Command("train --resume prior --epochs 3", own("prior"), systems=CODES),
+)
+BITS = (
+    Command("bits codes --prior prior --json", systems=CODES, share=3),
+    Command("bits codes --prior prior --coder 1", systems=CODES),
+)
+JUDGE = (
+    Command("judge prior --by judge --count 2 --json", systems=("vqvae",), share=2),
+    Command("judge prior --by judge --count 2 --without red", systems=("vqvae",)),
+)
+ON_PRIOR = (
+    Command("evaluate prior --json", systems=CODES, share=6),
+    Command("evaluate prior", systems=CODES),
+    Command("sample prior --count 2 --out o.png", ("o.png",), systems=CODES, share=3),
+    Command("sample prior --count 2 --text red --temperature 0.9 --top-k 3", ("prior/samples.png",), systems=("vqvae",),
+            share=2),
+    Command("sample prior --count 2 --label pill --top-p 0.9", ("prior/samples.png",), systems=("vqvae2",), share=2),
+    Command("sample prior --count 2 --codes-from codes", ("prior/samples.png",), systems=CODES),
+    Command("complete prior --rows 1 --index 0 1 --count 1", ("prior/completions.png",), systems=("vqvae", "dvae"),
+            share=3),
+    Command("complete prior --rows 1 --index 0 --count 1 --text red", ("prior/completions.png",), systems=("vqvae",)),
+    Command("likelihood prior", ("prior/likelihood.png",), systems=CODES, share=3),
+    Command("report prior", ("prior/report.html",), systems=CODES),
+    *BITS, *JUDGE,
+)
+NEW_PRIOR = Command("train prior --of codes --given caption --out new", ("new", "new/*"), systems=("vqvae", "dvae"),
+                    share=2)
+ON_JUDGE = (*JUDGE, Command("evaluate judge --json", systems=("vqvae",)))
+CAPTIONED = (
+    Command("train prior --of codes --given caption --out new", ("new", "new/*"), systems=("vqvae",), share=4),
+    Command("train --resume prior --steps 4", own("prior"), systems=("vqvae",)),
+    Command("evaluate prior --json", systems=("vqvae",)),
+    Command("complete prior --rows 1 --index 0 --count 1", ("prior/completions.png",), systems=("vqvae",)),
+    Command("likelihood prior", ("prior/likelihood.png",), systems=("vqvae",)),
+)
 READ = {  # {file: (how often it is chosen, the commands that read it)}
     "run/config.json": (24, (*READERS, *REPORT, *LISTING, CURVES)),
     "run/checkpoint.safetensors": (24, (*READERS, *REPORT)),
@@ -139,7 +186,7 @@ READ = {  # {file: (how often it is chosen, the commands that read it)}
     "run/.lock": (1, RESUME),
     "unsaved/config.json": (2, (
         Command("train --resume unsaved"),
-        Command("train MODEL --out unsaved", tuple(f"unsaved/{name}" for name in WRITTEN)),
+        Command("train MODEL --out unsaved", own("unsaved")),
     )),
     "torch/resume.safetensors": (1, (TORCH,)),
     "torch/metrics.jsonl": (1, (TORCH,)),
@@ -148,7 +195,19 @@ READ = {  # {file: (how often it is chosen, the commands that read it)}
     **{f"sweep/seed=1/{name}": (1, SWEEP) for name in (
         "config.json", "evaluation.json", "checkpoint.safetensors", "resume.safetensors", "metrics.jsonl",
         "steps.jsonl")},
+    "prior/config.json": (12, (*ON_PRIOR, *(replace(one, systems=CODES) for one in LISTING))),
+    "prior/checkpoint.safetensors": (4, ON_PRIOR),
+    "prior/resume.safetensors": (5, RESUME_PRIOR),
+    "codes/config.json": (6, (*ON_PRIOR, *RESUME_PRIOR, NEW_PRIOR)),
+    "codes/checkpoint.safetensors": (3, (*ON_PRIOR, *RESUME_PRIOR, NEW_PRIOR)),
+    "judge/config.json": (2, ON_JUDGE),
+    "judge/checkpoint.safetensors": (1, ON_JUDGE),
+    "judge/resume.safetensors": (1, (
+        Command("train --resume judge --steps 4", own("judge"), systems=("vqvae",)),)),
+    "texts/0.txt": (2, CAPTIONED),
+    "lines/captions.jsonl": (2, CAPTIONED),
 }
+PARTS = {"codes": "prior", "judge": "prior", "pictures": "run", "unsaved": "run"}  # {folder: what it is made with}
 SHARES = sum(share for share, _ in READ.values())
 
 
@@ -196,17 +255,51 @@ def fill(model, part, parsers):
         return call("sweep", model, *options(model), "--out", "sweep", "--over", "seed=0,1")
     if part == "torch":
         return call("train", model, *options(model), "--out", "torch", program="torch_ref")
+    if part == "prior":
+        call("train", "judge", *TINY, "--out", "judge")
+        call("train", model, *options(model), *SEVERAL.get(model, ()), *GREY, "--out", "codes")
+        call("train", "prior", "--of", "codes", "--given", GIVEN[model], *TINY_PRIOR, "--out", "prior")
+        return without_pictures()
+    if part in ("texts", "lines"):
+        make_captioned(Path(part))
+        call("train", model, *options(model), "--data", f"folder:{part}", "--out", "codes")
+        call("train", "prior", "--of", "codes", "--given", "caption", *TINY_PRIOR, "--out", "prior")
+        return without_pictures()
     call("train", model, *options(model), "--out", "run")
     call("encode", "run", "--out", "codes.npz")
-    for path in Path("run").glob("*.png"):
-        path.unlink()
+    without_pictures()
     shutil.copytree("run", "other")
     Path("unsaved").mkdir()
     shutil.copy("run/config.json", "unsaved")
     Path("pictures").mkdir()
+    make_pictures(Path("pictures"))
+
+
+def without_pictures():
+    """Remove what training has drawn."""
+    for path in Path().glob("*/*.png"):
+        if path.name in PICTURES:
+            path.unlink()
+
+
+def make_pictures(folder):
     rng = random.Random(0)
     for number in range(4):
-        Path(f"pictures/{number}.png").write_bytes(mutations.picture(rng))
+        (folder / f"{number}.png").write_bytes(mutations.picture(rng))
+
+
+def make_captioned(folder):
+    """A folder of pictures with their captions: a .txt beside each in `texts`, a file for all in `lines`."""
+    folder.mkdir()
+    make_pictures(folder)
+    names = sorted(path.name for path in folder.iterdir())
+    said = {name: f"a picture of the number {name[0]}" for name in names}
+    if folder.name == "texts":
+        for name, text in said.items():
+            (folder / name).with_suffix(".txt").write_text(text)
+    else:
+        lines = (json.dumps({"file_name": name, "text": text}) for name, text in said.items())
+        (folder / "captions.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
 
 @contextlib.contextmanager
@@ -216,6 +309,8 @@ def in_haste(draws=False, composes=True):
     none either."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch("os.fsync"))
+        stack.enter_context(mock.patch.object(judge, "CAPTIONS", 2))
+        stack.enter_context(mock.patch.object(words, "DRAWN_FOR_ONE", 2000))
         if not draws:
             stack.enter_context(mock.patch.object(shared, "png", lambda figure: b"a picture"))
             stack.enter_context(mock.patch.object(page, "png", lambda figure: b"a picture"))
@@ -284,8 +379,8 @@ class Input:
         commands = READ[self.file][1]
         self.command = self.rng.choices(commands, [command.share for command in commands])[0]
         self.model = self.rng.choice(self.command.systems)
-        self.part = self.file.partition("/")[0]
-        self.part = self.part if self.part in ("sweep", "torch") else "run"
+        folder = self.file.partition("/")[0]
+        self.part = PARTS.get(folder, folder if "/" in self.file else "run")
         trains, chance = self.command.line.split()[0] in ("train", "sweep"), self.rng.random()
         self.haste = in_haste(draws=chance < (0.02 if trains else 0.1), composes=chance < 0.25)
         self.done = "nothing"
@@ -293,6 +388,8 @@ class Input:
     @property
     def argv(self):
         line = self.command.line.split()
+        if line[:2] == ["train", "prior"]:
+            return [*line[:2], *TINY_PRIOR, *line[2:]]
         if "MODEL" not in line:
             return line
         line[line.index("MODEL")] = self.model
@@ -307,7 +404,7 @@ class Input:
         if self.file == "pictures":
             self.done = mutations.of_folder(path, self.rng)
             return
-        name = "picture" if path.suffix == ".png" else path.name
+        name = {".png": "picture", ".txt": "caption"}.get(path.suffix, path.name)
         content = path.read_bytes() if path.exists() else b"123"  # a lock
         self.done, changed = mutations.mutate(name, content, self.rng)
         mutations.put(path, changed)

@@ -481,11 +481,36 @@ def of_folder(folder, rng):
     return what
 
 
+# --- captions ---------------------------------------------------------------------------------------------------------
+
+
+def of_text(content, rng):
+    """The caption of a picture: another text, or one that a caption can hardly be."""
+    return rng.choice([
+        ("blank", b" \n\t "), ("long words", b"x" * 100_000), ("many words", b"word " * 20_000),
+        ("UTF-16", content.decode().encode("utf-16")), ("a byte order mark", b"\xef\xbb\xbf" + content),
+        ("no UTF-8", b"\xff" + content), ("NUL", content + b"\0"), ("steering", b"\x1b[31m\r\n" + content),
+        ("many letters", "".join(map(chr, range(32, 3000))).encode()), ("not English", "\u202eé→\U0001f600".encode()),
+        ("shorter", content[:3]), ("longer", content * 2), ("dollars", b"$x^{ \\frac"), ("a letter", b"x"),
+    ])
+
+
+def of_captions(content, rng):
+    """A captions.jsonl with a line, or the caption in a line, changed."""
+    if rng.random() < 0.5:
+        return of_lines(content, rng)
+    lines = [json.loads(line) for line in content.decode().splitlines()]
+    entry = rng.choice(lines)
+    what, changed = of_text(entry["text"].encode(), rng)
+    entry["text"] = changed.decode(errors=rng.choice(["replace", "surrogateescape"]))
+    return what, "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+
+
 BY_NAME = {  # what else than any file can be made of these
     "config.json": of_json, "evaluation.json": of_json, "sweep.json": of_json,
     "metrics.jsonl": of_lines, "steps.jsonl": of_lines,
     "checkpoint.safetensors": of_safetensors, "resume.safetensors": of_safetensors,
-    "codes.npz": of_latents, "picture": of_picture,
+    "codes.npz": of_latents, "picture": of_picture, "caption": of_text, "captions.jsonl": of_captions,
 }
 
 
