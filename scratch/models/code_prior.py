@@ -29,10 +29,11 @@ from scratch.models.model import Model
 from scratch.models.system import System, find_system
 from scratch.module import Module, Sequential
 from scratch.options.errors import InputError
-from scratch.options.option import Option, Real, Text, Whole, listed
+from scratch.options.option import Option, Real, Text, Whole, listed, shown
 from scratch.options.training import DRAWN, WITHOUT
 
 IGNORED = -100  # the label of a place that counts nothing in the loss
+MOST_TOKENS = 4096  # of a caption
 
 
 class Stretch(Module):
@@ -306,15 +307,15 @@ def caption_tokens(tokenizer, texts, end, length=None):
     """(N, S) int64: the tokens of each text, then `end` at the places that are left.
 
     length   S; None: as many as the longest text has
-    Raises InputError for a text without a token, and for one with more than `length`.
+    Raises InputError for a text without a token, and for one with more than `length`, or than MOST_TOKENS.
     """
     rows = [tokenizer.encode(text.strip()) for text in texts]
     longest = max(rows, key=len)
     if not all(rows):
         raise InputError("is empty: expected at least one word.", "text")
-    if length is not None and len(longest) > length:
-        raise InputError(f"is {printable(tokenizer.decode(longest))!r}, which has {len(longest)} tokens: expected at "
-                         f"most {length}, as the longest caption of training has.", "text")
+    if len(longest) > (most := MOST_TOKENS if length is None else length):
+        raise InputError(f"is {shown(tokenizer.decode(longest))}, which has {len(longest)} tokens: expected at most "
+                         f"{most}.", "text")
     found = np.full((len(rows), length or len(longest)), end, np.int64)
     for places, tokens in zip(found, rows, strict=True):
         places[: len(tokens)] = tokens
@@ -333,8 +334,8 @@ class Prior(System, name="prior"):
         Option("codes", Whole(1), None, "codes to choose from; none: those of the run", optional=True),
         Option("grids", Text("sizes such as 8x8"), None, "the grids of codes; none: those of the run", optional=True),
         Option("labels", Whole(0), None, "how many labels there are; none: those of the data", optional=True),
-        Option("text_length", Whole(0, 4096), None, "places for the tokens of a caption; none: as many as the longest "
-               "one has", optional=True),
+        Option("text_length", Whole(0, MOST_TOKENS), None, "places for the tokens of a caption; none: as many as the "
+               "longest one has", optional=True),
     )
     data_options = (
         Option("of", Text("the folder of a run", "RUN"), None, "the run whose codes are learned", may_change=True,
@@ -412,7 +413,10 @@ class Prior(System, name="prior"):
             except DataError as error:
                 raise InputError(f"{error}.", "given") from None
             tokenizer, end = Tokenizer.train(captions[0], options["vocabulary"]), options["vocabulary"]
-            both = caption_tokens(tokenizer, [*captions[0], *captions[1]], end, options["text_length"])
+            try:
+                both = caption_tokens(tokenizer, [*captions[0], *captions[1]], end, options["text_length"])
+            except InputError as error:
+                raise InputError(f"is caption, and one of the captions {error.message}", "given") from None
             texts, determines["text_length"] = [both[: counts[0]], both[counts[0] :]], both.shape[1]
         elif given in whole:
             labels = [factors[given].astype(np.int64)[:, None] for factors in (data.factors, data.held_out_factors)]

@@ -37,7 +37,6 @@ from scratch.commands.cli import main
 from scratch.figures import page, report
 from scratch.figures.pictures import loss_curves, png, run_curves
 from scratch.figures.sweeps import over_option, rate_distortion_curve
-from scratch.instruments import words
 from scratch.runs.descriptions import FILES, PICTURES
 from scratch.runs.run import Run
 from scratch.runs.session import make_free_folder
@@ -310,7 +309,6 @@ def in_haste(draws=False, composes=True):
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch("os.fsync"))
         stack.enter_context(mock.patch.object(judge, "CAPTIONS", 2))
-        stack.enter_context(mock.patch.object(words, "DRAWN_FOR_ONE", 2000))
         if not draws:
             stack.enter_context(mock.patch.object(shared, "png", lambda figure: b"a picture"))
             stack.enter_context(mock.patch.object(page, "png", lambda figure: b"a picture"))
