@@ -223,7 +223,7 @@ def test_only_the_first_layer_with_weights_leaves_its_input_gradient_out(network
 
 
 def test_an_unknown_model_is_refused():
-    with pytest.raises(ValueError, match="unknown model 'gan': choose ae, vae, dvae, vqvae, vqvae2 or prior"):
+    with pytest.raises(ValueError, match="unknown model 'gan': choose ae, vae, dvae, vqvae, vqvae2, prior or judge"):
         scratch.build("gan", (16, 16, 3))
 
 

@@ -183,7 +183,7 @@ def inputs_of(layer):
         "SoftAssignmentEntropy": (matrix, matrix), "LinearOfTokens": (matrix,),
         "LayerNorm": (matrix,), "ToGrid": (matrix.reshape(3, 4, 4),), "TransformerBlock": (matrix.reshape(3, 4, 4),),
         "MultiheadAttention": (matrix.reshape(3, 4, 4),), "CrossEntropy": (matrix, np.array([0, 1, 2])),
-        "GumbelSoftmax": (grid, grid, 1.0),
+        "GumbelSoftmax": (grid, grid, 1.0), "TokenPositions": (matrix.reshape(3, 4, 4),),
         "LogitLaplace": (np.concatenate([grid, grid], axis=-1), grid),
         "DiscretizedLogistic": (np.concatenate([grid, grid], axis=-1), grid),
         "Categorical": (np.concatenate([grid] * 256, axis=-1), grid),
@@ -201,7 +201,7 @@ ARGUMENTS = {  # of the classes that take some
     "GumbelSoftmaxBottleneck": ((4, 4, 4), 6, 3), "VectorQuantizedBottleneck": ((4, 4, 4), 6, 3),
     "SoftAssignmentEntropy": (0.5,), "LinearOfTokens": (16, 3), "LayerNorm": (16,), "ToGrid": (2, 2),
     "GridPositions": (4, 4, 4), "TransformerBlock": (4, 2, 8), "MultiheadAttention": (4, 2),
-    "TokenPositions": (4, 16),
+    "TokenPositions": (4, 4), "GroupedQuantizer": (2, 6, 4),
 }
 
 
@@ -351,7 +351,8 @@ WITH_A_SURROGATE = [
 
 def test_the_straight_through_estimators_have_one():
     assert {"VectorQuantizer", "CuredVectorQuantizer", "ReversedVectorQuantizer", "GumbelSoftmax", "TwoLevelBottleneck",
-            "VectorQuantizedBottleneck", "GumbelSoftmaxBottleneck"} >= {case.name for case in WITH_A_SURROGATE}
+            "VectorQuantizedBottleneck", "GumbelSoftmaxBottleneck", "GroupedQuantizer"
+            } >= {case.name for case in WITH_A_SURROGATE}
     assert {"VectorQuantizer", "TwoLevelBottleneck"} <= {case.name for case in WITH_A_SURROGATE}
 
 

@@ -39,13 +39,14 @@ def test_a_fitted_gaussian_of_fewer_latents_than_dimensions_stays_in_their_plane
 def test_code_frequencies():
     indices = np.array([[[0, 0], [2, 0]], [[4, 2], [0, 0]]])
     prior = CodeFrequencies(indices, 6)
-    np.testing.assert_array_equal(prior.frequency, np.array([5, 0, 2, 0, 1, 0]) / 8)
+    (frequency,) = prior.frequencies
+    np.testing.assert_array_equal(frequency, np.array([5, 0, 2, 0, 1, 0]) / 8)
     drawn = prior.draw(5000, np.random.default_rng(0), np.float32)
     assert drawn.shape == (5000, 2, 2) and drawn.dtype.kind == "i"
     share = np.bincount(drawn.ravel(), minlength=6) / drawn.size
     assert (share[[1, 3, 5]] == 0).all()
-    error = np.sqrt(prior.frequency * (1 - prior.frequency) / drawn.size)
-    assert (np.abs(share - prior.frequency) <= 5 * error).all()
+    error = np.sqrt(frequency * (1 - frequency) / drawn.size)
+    assert (np.abs(share - frequency) <= 5 * error).all()
 
 
 def test_code_frequencies_of_two_grids_are_each_its_own():
@@ -78,5 +79,5 @@ def test_every_caption_says_that_no_prior_was_learned():
 
 
 def test_frequencies_are_a_distribution():
-    frequency = CodeFrequencies(np.random.default_rng(0).integers(0, 9, (7, 3, 5)), 11).frequency
+    (frequency,) = CodeFrequencies(np.random.default_rng(0).integers(0, 9, (7, 3, 5)), 11).frequencies
     assert len(frequency) == 11 and math.isclose(frequency.sum(), 1)

@@ -238,7 +238,7 @@ def test_every_mutation_of_a_config_is_refused_or_builds_a_model(trained, model)
     ("options.channels", [4, 0], "options.channels expected an integer ≥ 1, got 0"),
     ("options.lr", "linear:1", "options.lr expected a number or a schedule"),
     ("options.zzz", 3, "options: unknown option 'zzz': restore"),
-    ("options.model", "gan", "options: unknown model 'gan': choose ae, vae, dvae, vqvae, vqvae2 or prior"),
+    ("options.model", "gan", "options: unknown model 'gan': choose ae, vae, dvae, vqvae, vqvae2, prior or judge"),
     ("options.model", ["ae"], "options: unknown model ['ae']"),
     ("data.image_shape", None, "data.image_shape is null; expected a list of 3, each an integer from 1 to 65536"),
     ("data.image_shape", [16, 16], "data.image_shape is a list of 2"),

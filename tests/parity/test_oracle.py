@@ -179,7 +179,7 @@ def test_what_is_left_out_has_the_declared_default(model, network):
     ("vqvae", {"straight_through": "reversed", "restart_after": 3},
      r"restart_after and straight_through cannot be combined"),
     ("vea", {}, r"unknown model 'vea'; the nearest is 'vae'"),
-    ("gan", {}, r"unknown model 'gan'; there are ae, dvae, prior, vae, vqvae, vqvae2"),
+    ("gan", {}, r"unknown model 'gan'; there are ae, dvae, judge, prior, vae, vqvae, vqvae2"),
 ])
 def test_build_names_what_it_cannot_use(model, options, message):
     with pytest.raises(ValueError, match=message):

@@ -21,4 +21,4 @@ def classes_with_formulas():
     assert all((layers, bottlenecks, losses, Autoencoder, Reconstruction)), "imported, so that their classes exist"
     return {kind for kind in below(Module) | below(Optimizer)
             if formulas(kind) and kind not in ABSTRACT and "plain" not in vars(kind)
-            and kind.__module__.startswith("scratch.")}
+            and kind.__module__.startswith("scratch.") and not kind.__module__.startswith("scratch.accelerate.")}

@@ -7,8 +7,7 @@ takes 0.31 ms, one whose second factor is a transposed view 0.56 ms.
 
 import math
 
-import numpy as np
-
+from scratch.arrays import array_module
 from scratch.layers.attention import MultiheadAttention, blocks
 
 HELD = 2**18  # scores that are held at a time: a megabyte in float32
@@ -16,45 +15,48 @@ HELD = 2**18  # scores that are held at a time: a megabyte in float32
 
 def turned(a, factor=1):
     """factor · aᵀ of each matrix of a, in memory in that order."""
-    return np.multiply(a.transpose(0, 2, 1), factor, order="C")
+    xp, a = array_module(a), a.transpose(0, 2, 1)
+    return xp.multiply(a, factor, out=xp.empty(a.shape, a.dtype))
 
 
 def scores_by_column(q, k, first, causal):
     """`scores`, transposed: aⱼᵢ = kⱼ·qᵢ / √D, and −∞ where a causal query i may not see key j > i. a is (M, J, I)."""
-    a = k @ turned(q, 1 / math.sqrt(q.shape[-1]))
+    xp, a = array_module(q), k @ turned(q, 1 / math.sqrt(q.shape[-1]))
     if causal:
-        keys, places = np.arange(a.shape[1]), first + np.arange(a.shape[2])
-        a += np.where(keys[:, None] > places, -math.inf, 0).astype(a.dtype)
+        keys, places = xp.arange(a.shape[1]), first + xp.arange(a.shape[2])
+        a += xp.where(keys[:, None] > places, -math.inf, 0).astype(a.dtype)
     return a
 
 
 def attend(q, k, v, causal, held):
     """As the plain `attend`."""
+    xp = array_module(q)
     (M, I, _), J = q.shape, k.shape[1]
-    o, s, before = np.empty_like(q), np.empty((M, I, 1), q.dtype), J - I
+    o, s, before = xp.empty_like(q), xp.empty((M, I, 1), q.dtype), J - I
     for heads, queries in blocks(M, I, J, held):
         seen = before + queries.stop if causal else J
         a = scores_by_column(q[heads, queries], k[heads, :seen], before + queries.start, causal)
         largest = a.max(axis=1, keepdims=True)
         a -= largest
-        np.exp(a, out=a)
-        total = (np.ones(seen, a.dtype) @ a)[..., None]
-        np.divide(a.transpose(0, 2, 1) @ v[heads, :seen], total, out=o[heads, queries])
-        np.add(largest.transpose(0, 2, 1), np.log(total), out=s[heads, queries])
+        xp.exp(a, out=a)
+        total = (xp.ones(seen, a.dtype) @ a)[..., None]
+        xp.divide(a.transpose(0, 2, 1) @ v[heads, :seen], total, out=o[heads, queries])
+        xp.add(largest.transpose(0, 2, 1), xp.log(total), out=s[heads, queries])
     return o, s
 
 
 def attend_backward(do, q, k, v, o, s, causal, held):
     """As the plain `attend_backward`."""
+    xp = array_module(q)
     M, T, D = q.shape
-    dq, dk, dv = np.empty_like(q), np.zeros_like(k), np.zeros_like(v)
-    mean = (do * o) @ np.ones((D, 1), do.dtype)
+    dq, dk, dv = xp.empty_like(q), xp.zeros_like(k), xp.zeros_like(v)
+    mean = (do * o) @ xp.ones((D, 1), do.dtype)
     for heads, queries in blocks(M, T, T, held):
         seen = queries.stop if causal else T
         block, keys = (heads, queries), (heads, slice(0, seen))
         p = scores_by_column(q[block], k[keys], queries.start, causal)
         p -= s[block].transpose(0, 2, 1)
-        np.exp(p, out=p)
+        xp.exp(p, out=p)
         dv[keys] += p @ do[block]
         da = v[keys] @ turned(do[block])
         da -= mean[block].transpose(0, 2, 1)
