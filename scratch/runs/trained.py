@@ -188,11 +188,17 @@ class Trained:
     @cached_property
     def tokenizer(self):
         """What makes tokens of text, for a run that was trained on captions. Raises InputError for others."""
-        if "merges" not in self.run.config["data"]:
+        if self.model.text is None:
             raise InputError(f"says what images are to show, and {printable(self.run.folder)} was trained without "
                              f"captions: leave it out, or name a prior that is given captions.", "text")
+        merges, vocabulary = self.run.config["data"].get("merges"), self.options["vocabulary"]
         try:
-            return Tokenizer(self.run.config["data"]["merges"])
+            if merges is None:
+                raise DataError("the merges of its tokenizer are missing")
+            tokenizer = Tokenizer(merges)
+            if tokenizer.vocabulary > vocabulary:
+                raise DataError(f"its tokenizer has {tokenizer.vocabulary} tokens: expected at most {vocabulary}")
+            return tokenizer
         except DataError as error:
             raise InputError(f"{printable(self.run.folder)}: {error}: restore its config.json, or train again."
                              ) from None
@@ -229,7 +235,7 @@ class Trained:
         """
         count, labels = COUNT.check(count), max(self.model.labels, 1)
         if not (is_integer(label) and 0 <= label < labels):
-            raise InputError(f"{printable(self.run.folder)} knows the labels 0 to {labels - 1}, got {label!r}.")
+            raise InputError(f"{printable(self.run.folder)} knows the labels 0 to {labels - 1}, got {shown(label)}.")
         known = None
         if text is not None:
             texts = [text] * count if isinstance(text, str) else text
