@@ -587,6 +587,25 @@ def test_weights_too_large_to_compute_with_are_named(scratch, tiny, command, mod
         assert not result.err and "nan" not in result.out
 
 
+@pytest.mark.parametrize("name, value", [
+    ("blocks.0.norm2.weight", 3e19), ("blocks.0.linear1.bias", 3e38), ("norm.weight", 3e38), ("start.weight", 1e30),
+    ("levels.0.head.weight", 3e38)])
+@pytest.mark.parametrize("command", [
+    "evaluate prior", "sample prior --count 2 --top-p 0.9", "complete prior --rows 1 --index 0 --count 1",
+    "likelihood prior", "bits codes --prior prior --coder 1"])
+def test_weights_of_a_prior_too_large_to_compute_with_are_named(scratch, tiny, command, name, value):
+    pytest.importorskip("constriction")
+    tiny("dvae", "prior")
+    with_weights("prior/checkpoint.safetensors", name, value)
+    before = snapshot(".")
+    result = scratch(*command.split())
+    if result.status or name.startswith(("norm", "levels")):
+        assert_one_sentence(result, "prior has diverged", f"its largest weight is {value:.3g}", name)
+        assert snapshot(".") == before
+    else:  # a norm has divided by these numbers
+        assert not result.err and "nan" not in result.out
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_training_that_diverges_warns_of_nothing_but_that(scratch, model, workers):
