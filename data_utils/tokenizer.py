@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 
-from data_utils.errors import DataError, integer
+from data_utils.errors import DataError, integer, shown
 
 BYTES = 256
+MOST_BYTES = 2**24  # of all tokens together
 WORD = re.compile(r" ?\S+|\s+(?!\S)|\s")
 
 
@@ -22,17 +23,22 @@ class Tokenizer:
 
     merges   pairs of tokens; pair i becomes the token 256 + i
 
-    Raises DataError for a pair of tokens that do not exist yet at its place.
+    Raises DataError for a pair of tokens that do not exist yet at its place, and for tokens of more than MOST_BYTES.
     """
 
     def __init__(self, merges: Iterable[tuple[int, int]] = ()):
         self.merges = [tuple(pair) for pair in merges]
         self.spelling = [bytes([byte]) for byte in range(BYTES)]  # of each token, in bytes
+        size = BYTES
         for number, pair in enumerate(self.merges):
             known = BYTES + number
             if len(pair) != 2 or not all(isinstance(one, int) and 0 <= one < known for one in pair):
                 raise DataError(f"the pair {number} of the tokenizer is {pair}: expected two tokens from 0 to "
                                 f"{known - 1}")
+            size += len(self.spelling[pair[0]]) + len(self.spelling[pair[1]])
+            if size > MOST_BYTES:
+                raise DataError(f"the tokens up to pair {number} of the tokenizer have {size} bytes: expected at most "
+                                f"{MOST_BYTES}")
             self.spelling.append(self.spelling[pair[0]] + self.spelling[pair[1]])
         self.rank = {pair: number for number, pair in enumerate(self.merges)}
         self.known_words: dict[str, tuple[int, ...]] = {}
@@ -69,7 +75,15 @@ class Tokenizer:
         return cls(merges)
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of a text: in each word the pair that was learned first is merged first."""
+        """The tokens of a text: in each word the pair that was learned first is merged first.
+
+        Raises DataError for half of a surrogate pair, which has no bytes.
+        """
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"the text {shown(text)} is no Unicode ({error.reason}): expected whole characters"
+                            ) from error
         return [token for word in WORD.findall(text) for token in self._tokens_of(word)]
 
     def _tokens_of(self, word: str) -> tuple[int, ...]:

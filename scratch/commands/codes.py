@@ -27,7 +27,7 @@ from scratch.instruments.pca import beside_pca, explained_by_components, princip
 from scratch.instruments.vector_codes import check_vector_code
 from scratch.losses import psnr
 from scratch.options.errors import InputError
-from scratch.runs.examples import load_examples
+from scratch.runs.examples import examples_of
 from scratch.runs.files import present
 from scratch.runs.latents import read_latents, write_latents, write_npz
 from scratch.runs.references import reference
@@ -143,7 +143,7 @@ def bits(arguments):
         check_coder(trained, prior)
     found = rates(trained, data)
     if prior:
-        rows = load_examples(prior.options).held_out
+        rows = examples_of(prior).held_out
         found["prior"] = float(prior.bits_of(rows).mean())
         if arguments.coder:
             found["coder"] = coded(trained, prior, rows[: arguments.coder], data.held_out[: arguments.coder])

@@ -26,7 +26,7 @@ from scratch.figures.of_run import (
     written_figure,
 )
 from scratch.options.errors import InputError
-from scratch.runs.examples import load_examples
+from scratch.runs.examples import examples_of, load_examples
 from scratch.runs.session import ARRAY
 
 
@@ -118,7 +118,7 @@ def complete(arguments):
     trained = open_prior(arguments)
     given, decoder = choosing(arguments, trained), trained.referred("of")
     images = held_out_images(decoder, load_examples(decoder.options), arguments.index)
-    rows = load_examples(trained.options).held_out[arguments.index]
+    rows = examples_of(trained).held_out[arguments.index]
     if "label" in given:
         rows[:, 0] = given.pop("label")
     if "text" in given:
@@ -134,7 +134,7 @@ def likelihood(arguments):
     trained = open_prior(arguments)
     decoder = trained.referred("of")
     path = destination(arguments, trained, "likelihood.png")
-    bits = trained.bits_of(load_examples(trained.options).held_out)
+    bits = trained.bits_of(examples_of(trained).held_out)
     images = decoder.floats(load_examples(decoder.options).held_out)
     save_picture(likelihood_figure(images, bits), path, arguments)
     low, median, high = np.quantile(bits, (0.05, 0.5, 0.95))

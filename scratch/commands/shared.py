@@ -16,7 +16,7 @@ from scratch.models.system import find_system
 from scratch.options.errors import InputError
 from scratch.options.resolve import check_names, resolve, run_options
 from scratch.runs.descriptions import FILES
-from scratch.runs.examples import load_examples
+from scratch.runs.examples import examples_of
 from scratch.runs.files import check_writable, present, write_atomically
 from scratch.runs.run import Run, same_file
 from scratch.runs.session import ARRAY
@@ -86,7 +86,7 @@ def images_for(trained, arguments, data=None):
     if options.get("data") != trained.options.get("data"):
         options["image_size"], _, options["image_channels"] = trained.shape
         options |= {"limit": wanted.get("limit"), "drawn": None, "without": None}
-    data = load_examples(options, arguments.download)
+    data = examples_of(trained, options, arguments.download)
     check_images(trained, data)
     return data
 

@@ -1,11 +1,13 @@
 """What the commands on learned priors have in common: how codes are written, and after what."""
 
+from contextlib import suppress
+
 from data_utils import printable
 from scratch.commands.options import whole
 from scratch.commands.shared import open_run
 from scratch.models.choosing import TEMPERATURE, TOP_K, TOP_P
 from scratch.options.errors import InputError
-from scratch.options.option import listed
+from scratch.options.option import listed, shown
 from scratch.runs.examples import load_examples
 
 CODES_FROM = "a learned prior's: the run whose codes it writes, if that has moved"
@@ -42,14 +44,20 @@ def choosing(arguments, trained):
 
 
 def label_of(text, trained):
-    """A label from its number or its name. Raises InputError for a name that does not exist."""
-    if text.isdigit() or not trained.model.writes_codes:
-        return int(text) if text.isdigit() else text
+    """A label from its number or its name. Raises InputError for a name that does not exist, and for a prior without
+    labels."""
+    if not trained.model.writes_codes:
+        return text
+    if not trained.model.labels:
+        raise InputError(f"says what images are to show, and {printable(trained.run.folder)} was trained without "
+                         f"labels: leave it out, or name a prior that is given a factor.", "label")
+    with suppress(ValueError):  # not a number, or one of more digits than Python reads
+        return int(text)
     factor, decoder = trained.options["given"], trained.referred("of")
     names = load_examples(decoder.options).value_names.get(factor, ())
     if text not in names:
         known = f" or {listed(names, 'or')}" if names else ""
-        raise InputError(f"is {printable(text)!r}: expected a number{known}.", "label")
+        raise InputError(f"is {shown(text)}: expected a number{known}.", "label")
     return names.index(text)
 
 

@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from scratch.arrays import array_module, to_host
+from scratch.arrays import array_module, unwarned
 from scratch.layers.softmax import softmax
 from scratch.options.errors import InputError
 
@@ -73,21 +73,24 @@ def pass_through(channel, trained, prior, row, image=None):
     row       (1 + S + T,) as the prior's examples: label and caption, which both ends know, and at the end that sends
               the codes of the image
     image     (H, W, C) uint8, at the end that sends
+
+    Raises InputError where a model's numbers overflow.
     """
     model, known_places = prior.model, prior.model.text_length
     xp = array_module(model.start.weight.value)
 
     def choose(logits, place):
-        code = channel.symbols(to_host(softmax(logits)), None if channel.reads else row[1 + place : 2 + place])
+        code = channel.symbols(prior.finite(softmax(logits)), None if channel.reads else row[1 + place : 2 + place])
         return xp.asarray(code.astype(np.int64))
 
     known = xp.asarray(row[None, 1 : 1 + known_places])
-    tokens = model.write(xp.asarray(row[:1]), choose, known)
+    with unwarned():  # `finite` says it once
+        tokens = model.write(xp.asarray(row[:1]), choose, known)
     codes = model.as_grids(tokens[:, known_places:])
     autoencoder = trained.model
-    with autoencoder.evaluating():
+    with autoencoder.evaluating(), unwarned():
         output = autoencoder.decoder.forward(autoencoder.bottleneck.decode(codes))
-        p = to_host(grey_level_probabilities(autoencoder.reconstruction, output))
+        p = trained.finite(grey_level_probabilities(autoencoder.reconstruction, output))
     pixels = channel.symbols(p.reshape(-1, LEVELS), None if image is None else image.reshape(-1))
     return pixels.astype(np.uint8).reshape(trained.shape)
 

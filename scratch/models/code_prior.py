@@ -29,7 +29,7 @@ from scratch.models.model import Model
 from scratch.models.system import System, find_system
 from scratch.module import Module, Sequential
 from scratch.options.errors import InputError
-from scratch.options.option import Option, Real, Text, Whole, listed, shown
+from scratch.options.option import MOST_BLOCKS, Option, Real, Text, Whole, listed, shown
 from scratch.options.training import DRAWN, WITHOUT
 
 IGNORED = -100  # the label of a place that counts nothing in the loss
@@ -299,7 +299,7 @@ def read_grids(text):
         grids = ()
     if not grids or any(len(grid) not in (2, 3) or min(grid) < 1 or max(grid) > 4096 for grid in grids):
         raise InputError(f"expected the sizes of grids such as 8x8 or 4x4,8x8 or, with 2 codes a position, 8x8x2, got "
-                         f"{text!r}.", "grids")
+                         f"{shown(text)}.", "grids")
     return grids
 
 
@@ -307,9 +307,13 @@ def caption_tokens(tokenizer, texts, end, length=None):
     """(N, S) int64: the tokens of each text, then `end` at the places that are left.
 
     length   S; None: as many as the longest text has
-    Raises InputError for a text without a token, and for one with more than `length`, or than MOST_TOKENS.
+    Raises InputError for a text without a token, for one with half a surrogate pair, and for one of more tokens than
+    `length` or MOST_TOKENS.
     """
-    rows = [tokenizer.encode(text.strip()) for text in texts]
+    try:
+        rows = [tokenizer.encode(text.strip()) for text in texts]
+    except DataError as error:
+        raise InputError(f"is wrong: {error}.", "text") from None
     longest = max(rows, key=len)
     if not all(rows):
         raise InputError("is empty: expected at least one word.", "text")
@@ -328,7 +332,7 @@ class Prior(System, name="prior"):
     options = (
         Option("width", Whole(1), 128, "numbers for a token between the blocks"),
         Option("heads", Whole(1), 4, "heads of attention; they divide the width"),
-        Option("blocks", Whole(1), 4, "transformer blocks"),
+        Option("blocks", Whole(1, MOST_BLOCKS), 4, "transformer blocks"),
         Option("dropout", Real(0, below=1), 0.1, "share of the numbers that training leaves out"),
         Option("vocabulary", Whole(256, 2**16), 512, "most tokens of captions: 256 bytes and learned pairs"),
         Option("codes", Whole(1), None, "codes to choose from; none: those of the run", optional=True),
@@ -359,8 +363,9 @@ class Prior(System, name="prior"):
     def build(self, shape, options, *, dtype, rng):
         grids, text_length, length = self.sizes(options)
         if shape[0] != 1 + text_length + length:
-            raise InputError(f"grids of {options['grids']} have {length} codes, and the rows have "
-                             f"{shape[0] - 1 - text_length} behind their label and text.", "grids")
+            raise InputError(f"is {shown(options['grids'])}, which has {length} codes: with a label and a text of "
+                             f"{text_length} tokens a row has {1 + text_length + length} places, expected {shape[0]}.",
+                             "grids")
         sizes = (options[name] for name in ("width", "heads", "blocks", "dropout", "labels"))
         return CodePrior(grids, options["codes"], *sizes, text_length, options["vocabulary"], dtype=dtype,
                          rng=rng or np.random.default_rng())
@@ -422,6 +427,6 @@ class Prior(System, name="prior"):
             labels = [factors[given].astype(np.int64)[:, None] for factors in (data.factors, data.held_out_factors)]
             determines["labels"] = 1 + int(max(part.max() for part in labels))
         elif given != "none":
-            raise InputError(f"is {printable(given)!r}, and of {printable(data.name)} is known: "
+            raise InputError(f"is {shown(given)}, and of {printable(data.name)} is known: "
                              f"{listed(['none', 'caption', *whole], 'or')}.", "given")
         return labels, texts, determines, tokenizer

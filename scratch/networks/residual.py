@@ -7,7 +7,7 @@ from scratch.layers.norm import NORM, norm_and_relu
 from scratch.module import Sequential
 from scratch.networks.network import Network, Networks
 from scratch.options.errors import InputError
-from scratch.options.option import Option, Whole
+from scratch.options.option import MOST_BLOCKS, Option, Whole
 
 SOURCE = "arXiv:1711.00937"
 
@@ -29,7 +29,7 @@ class Residual(Network, name="residual"):
     options = (
         Option("halvings", Whole(1, 30), 2, "how often the sides of an image are halved", source=SOURCE),
         Option("hidden", Whole(2), 128, "channels of the layers", source=SOURCE),
-        Option("residual_blocks", Whole(0), 2, "residual blocks on each side", source=SOURCE),
+        Option("residual_blocks", Whole(0, MOST_BLOCKS), 2, "residual blocks on each side", source=SOURCE),
         Option("residual_channels", Whole(1), 32, "channels inside a residual block", source=SOURCE),
         NORM,
     )

@@ -4,7 +4,7 @@ from scratch.layers import Conv2d, ConvTranspose2d, GridPositions, LayerNorm, To
 from scratch.module import Sequential
 from scratch.networks.network import Network, Networks, image_end
 from scratch.options.errors import InputError
-from scratch.options.option import Option, Whole
+from scratch.options.option import MOST_BLOCKS, Option, Whole
 
 
 class Transformer(Network, name="transformer"):
@@ -24,7 +24,7 @@ class Transformer(Network, name="transformer"):
         Option("patch", Whole(1), 4, "side of a patch in pixels", source="arXiv:2010.11929"),
         Option("width", Whole(1), 96, "numbers for a patch between the blocks"),
         Option("heads", Whole(1), 4, "heads of attention; they divide the width"),
-        Option("blocks", Whole(1), 2, "transformer blocks of the encoder, and as many of the decoder"),
+        Option("blocks", Whole(1, MOST_BLOCKS), 2, "transformer blocks of the encoder, and as many of the decoder"),
     )
 
     @staticmethod

@@ -18,6 +18,7 @@ from scratch.options.errors import InputError
 from scratch.schedules import Schedule
 
 MOST = 2**31 - 1  # the largest integer that an option takes
+MOST_BLOCKS = 1000  # of a network
 LONGEST = 80  # characters of what was given, in a message
 
 

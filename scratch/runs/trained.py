@@ -97,11 +97,15 @@ class Trained:
         of a run that diverged make numbers that overflow."""
         with unwarned():  # the result says it once
             on_device = (each(lambda array: to_device(array, self.device), given) for given in inputs)
-            outputs = each(to_host, function(*on_device))
-        for array in outputs if isinstance(outputs, list) else [outputs]:
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise self.diverged("its numbers overflow")
-        return outputs
+            outputs = function(*on_device)
+        return each(self.finite, outputs)
+
+    def finite(self, array):
+        """An array of what the model computed, on the host. Raises InputError where one of its floats is not finite."""
+        array = to_host(array)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise self.diverged("its numbers overflow")
+        return array
 
     def diverged(self, reason):
         """The NotFinite for a run whose weights are of no use; it names the largest of them."""
@@ -188,11 +192,17 @@ class Trained:
     @cached_property
     def tokenizer(self):
         """What makes tokens of text, for a run that was trained on captions. Raises InputError for others."""
-        if "merges" not in self.run.config["data"]:
+        if self.model.text is None:
             raise InputError(f"says what images are to show, and {printable(self.run.folder)} was trained without "
                              f"captions: leave it out, or name a prior that is given captions.", "text")
+        merges, vocabulary = self.run.config["data"].get("merges"), self.options["vocabulary"]
         try:
-            return Tokenizer(self.run.config["data"]["merges"])
+            if merges is None:
+                raise DataError("the merges of its tokenizer are missing")
+            tokenizer = Tokenizer(merges)
+            if tokenizer.vocabulary > vocabulary:
+                raise DataError(f"its tokenizer has {tokenizer.vocabulary} tokens: expected at most {vocabulary}")
+            return tokenizer
         except DataError as error:
             raise InputError(f"{printable(self.run.folder)}: {error}: restore its config.json, or train again."
                              ) from None
@@ -229,7 +239,7 @@ class Trained:
         """
         count, labels = COUNT.check(count), max(self.model.labels, 1)
         if not (is_integer(label) and 0 <= label < labels):
-            raise InputError(f"{printable(self.run.folder)} knows the labels 0 to {labels - 1}, got {label!r}.")
+            raise InputError(f"{printable(self.run.folder)} knows the labels 0 to {labels - 1}, got {shown(label)}.")
         known = None
         if text is not None:
             texts = [text] * count if isinstance(text, str) else text
@@ -249,14 +259,22 @@ class Trained:
         return each(to_host, self.model.as_grids(rows[:, self.model.text_length :]))
 
     def written_rows(self, labels, known, seed, count, temperature=1.0, top_k=None, top_p=None):
-        """(N, count) tokens on the device, see CodePrior.write."""
+        """(N, count) tokens on the device, see CodePrior.write. Raises InputError where a logit is not finite."""
         chosen = {option.name: option.check(value) for option, value in (
             (TEMPERATURE, temperature), (TOP_K, top_k), (TOP_P, top_p))}
         xp = device_module(self.device)
-        choose = chooser(generator(xp, SEED.check(seed)), **chosen)
+        choose, sums = chooser(generator(xp, SEED.check(seed)), **chosen), []
+
+        def choose_finite(logits, place):
+            sums.append(logits.sum())  # stays on the device; NaN or infinite where a logit is
+            return choose(logits, place)
+
         with unwarned():
             known = None if known is None else xp.asarray(known)
-            return self.model.write(xp.asarray(labels), choose, known, count)
+            rows = self.model.write(xp.asarray(labels), choose_finite, known, count)
+            if sums:
+                self.finite(xp.stack(sums))
+            return rows
 
     def write_captions(self, count, seed=0, **choosing):
         """(count, S): the tokens of captions that the prior itself writes; `text_of` makes text of them."""

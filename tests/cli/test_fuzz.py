@@ -587,6 +587,25 @@ def test_weights_too_large_to_compute_with_are_named(scratch, tiny, command, mod
         assert not result.err and "nan" not in result.out
 
 
+@pytest.mark.parametrize("name, value", [
+    ("blocks.0.norm2.weight", 3e19), ("blocks.0.linear1.bias", 3e38), ("norm.weight", 3e38), ("start.weight", 1e30),
+    ("levels.0.head.weight", 3e38)])
+@pytest.mark.parametrize("command", [
+    "evaluate prior", "sample prior --count 2 --top-p 0.9", "complete prior --rows 1 --index 0 --count 1",
+    "likelihood prior", "bits codes --prior prior --coder 1"])
+def test_weights_of_a_prior_too_large_to_compute_with_are_named(scratch, tiny, command, name, value):
+    pytest.importorskip("constriction")
+    tiny("dvae", "prior")
+    with_weights("prior/checkpoint.safetensors", name, value)
+    before = snapshot(".")
+    result = scratch(*command.split())
+    if result.status or name.startswith(("norm", "levels")):
+        assert_one_sentence(result, "prior has diverged", f"its largest weight is {value:.3g}", name)
+        assert snapshot(".") == before
+    else:  # a norm has divided by these numbers
+        assert not result.err and "nan" not in result.out
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_training_that_diverges_warns_of_nothing_but_that(scratch, model, workers):
@@ -687,6 +706,77 @@ def test_what_is_printed_is_escaped(scratch, tiny):
     assert_one_sentence(scratch("aggregate", odd, "--colour", odd), "\\x1b[31m")
 
 
+PRIORS = ("evaluate prior --json", "likelihood prior", "complete prior --rows 1 --index 0", "bits codes --prior prior")
+
+
+@pytest.mark.parametrize("merges, words", [
+    (None, "merges of its tokenizer are missing"), ([[97, 98]] * 5, "has 261 tokens: expected at most 260"),
+    ([[97, 97], *([256 + n, 256 + n] for n in range(400))], "expected at most 16777216"),  # the last has 2⁴⁰¹ bytes
+    ([[256, 1]], "expected two tokens from 0 to 255"), ([[1, 2**62]], "expected two tokens from 0 to 255")])
+def test_merges_that_no_tokenizer_learns(scratch, tiny, merges, words):
+    tiny("vqvae", "prior")
+    change("prior/config.json", lambda config: config["data"].pop("merges") if merges is None else
+           config["data"].update(merges=merges))
+    before = snapshot(".")
+    for more in ([], ["--text", "red"]):
+        result = scratch("sample", "prior", "--count", 2, *more)
+        assert_one_sentence(result, "prior: ", words, "restore its config.json")
+    for command in PRIORS:
+        assert_one_sentence(scratch(*command.split()), "prior/config.json", "put back what has changed")
+    assert snapshot(".") == before
+
+
+def test_merges_of_a_prior_without_captions(scratch, tiny):
+    tiny("dvae", "prior")
+    change("prior/config.json", lambda config: config["data"].update(merges=[[97, 98]]))
+    assert_one_sentence(scratch("sample", "prior", "--text", "red"), "--text", "trained without captions")
+
+
+def test_captions_that_have_changed_are_not_what_a_prior_knows(scratch, tiny):
+    tiny("vqvae", "texts")
+    before = snapshot(".")
+    said = {path: path.read_text() for path in Path("texts").glob("*.txt")}
+    for text, words in (("ab ab", "other tokens than prior/config.json says"),
+                        ("x" * 1000, "one of the captions is 'xxx")):
+        for path in said:
+            path.write_text(text)
+        for command in PRIORS:
+            assert_one_sentence(scratch(*command.split()), words)
+        assert_one_sentence(scratch("train", "--resume", "prior", "--steps", 4))
+    for path, text in said.items():
+        path.write_text(text)
+    assert snapshot(".") == before
+    assert all(scratch(*command.split()).status == 0 for command in PRIORS)
+
+
+def test_a_caption_of_more_tokens_than_a_run_can_hold_is_not_trained_on(scratch, tiny):
+    """A new run would have been saved, and could not have been opened again."""
+    tiny("vqvae", "texts")
+    before = snapshot(".")
+    for text in ("word " * 5000, "x" * 100_000, " ".join(map(str, range(5000)))):
+        Path("texts/0.txt").write_text(text)
+        result = scratch("train", "prior", "--of", "codes", "--given", "caption", *TINY_PRIOR, "--out", "new")
+        assert_one_sentence(result, "--given is caption, and one of the captions is ", "tokens: expected at most 4096")
+        assert len(result.err) < 300 and snapshot(".").keys() == before.keys()
+
+
+@pytest.mark.parametrize("name, value, words", [
+    ("blocks", 2**31 - 1, "expected an integer ≤ 1000"), ("width", 2**30, "out of memory"),
+    ("codes", 2**31 - 1, "out of memory"), ("labels", 2**31 - 1, "out of memory"),
+    ("vocabulary", 2**16 + 1, "expected an integer ≤ 65536"), ("text_length", 4096, "a row has 4105 places"),
+    ("grids", "2x2x2" + ",4096x4096x4096" * 500, "a row has "), ("grids", "9" * 5000, "expected the sizes of grids"),
+    ("given", "\x1b\n\\", "--given is '\\x1b\\n\\\\', and"), ("of", "\x1b\n", "\\x1b\\n"), ("of", "a\0", "a\\x00"),
+    ("of", "prior", "refers by of to the weights"), ("of", "judge", "refers by of to the weights")])
+def test_options_of_a_prior_that_cannot_be(scratch, tiny, name, value, words):
+    tiny("vqvae", "prior")
+    change("prior/config.json", lambda config: config["options"].update({name: value}))
+    before = snapshot(".")
+    with watched():
+        result = scratch("evaluate", "prior", "--json")
+    assert_one_sentence(result, words)
+    assert len(result.err) < 400 and snapshot(".") == before
+
+
 # --- command lines ----------------------------------------------------------------------------------------------------
 
 
@@ -743,4 +833,34 @@ def test_a_count_that_cannot_be(scratch, tiny, command):
     tiny("vae")
     before = snapshot(".")
     assert_one_sentence(scratch(*command.split()))
+    assert snapshot(".") == before
+
+
+@pytest.mark.parametrize("command", [
+    "sample prior --count 999999999999", "sample prior --temperature nan", f"sample prior --top-k {10**30}",
+    "sample prior --top-p 0", "sample prior --label 7", f"sample prior --label {10**30}", "sample prior --text",
+    "sample prior --label \u00b2", f"sample prior --label {'9' * 5000}", "sample prior --text \udcff",
+    "sample prior --codes-from \x1b[31m",
+    "complete prior --rows 2", f"complete prior --rows {10**30}", "complete prior --rows 1 --index 2000000000",
+    "bits codes --prior codes", "bits codes --prior judge", "bits codes --coder 1", "bits codes --prior \x1b[31m",
+    f"bits codes --prior prior --coder {10**30}", "judge prior --by codes", "judge prior --by prior",
+    "judge judge --by prior", f"judge prior --by judge --count {10**30}", "judge prior --by judge --without $x^{",
+    "sample judge", "evaluate prior --limit 3", "likelihood judge", "complete judge --rows 1", "bits prior"])
+def test_what_a_prior_cannot_do(scratch, tiny, command):
+    tiny("vqvae", "prior")
+    before = snapshot(".")
+    result = scratch(*command.split())
+    assert_one_sentence(result)
+    assert all(char.isprintable() for char in result.err[:-1]) and snapshot(".") == before
+
+
+@pytest.mark.parametrize("argument", [
+    *(f"--{name}={count}" for name in ("width", "heads", "blocks", "vocabulary", "text-length", "codes", "labels")
+      for count in (2**31, 10**30, "9" * 5000, "-1", "1e3")),
+    "--blocks=2147483647", "--dropout=1", "--grids=", "--grids=2x2x2x2", "--grids=0x2", "--given=", "--of=",
+    "--of=judge"])
+def test_an_option_of_a_prior_that_cannot_be(scratch, tiny, argument):
+    tiny("vqvae", "prior")
+    before = snapshot(".")
+    assert_one_sentence(scratch("train", "prior", "--of", "codes", *TINY_PRIOR, argument, "--out", "new"))
     assert snapshot(".") == before

@@ -1,6 +1,7 @@
 """`train prior --of RUN` and what can be done with such a run, on tiny models."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -244,10 +245,12 @@ def test_any_text_has_tokens(prior):
 
 
 def test_what_text_is_refused(scratch, prior, trained):
-    folder = prior("vqvae")
-    assert_one_sentence(scratch("sample", folder, "--text", "a"), "trained without captions", "given captions")
+    prior("vqvae")
+    assert_one_sentence(scratch("sample", "prior", "--text", "a"), "trained without captions", "given captions")
+    shutil.rmtree("prior"), shutil.rmtree("vqvae")
+    folder = prior("vqvae", "--given", "caption")
     short = ["train", "prior", "--of", "vqvae", "--given", "caption", "--text-length", 3, "--out", "x"]
-    assert_one_sentence(scratch(*short), "--text is", "expected at most 3")
+    assert_one_sentence(scratch(*short), "--given is caption, and one of the captions is", "expected at most 3")
     config = json.loads(Path("prior", "config.json").read_text())
     config["data"]["merges"] = [[0, 1], [900, 2]]
     Path("prior", "config.json").write_text(json.dumps(config))
