@@ -54,6 +54,8 @@ def test_training_is_repeatable_and_stops_where_nothing_occurs_twice():
     (lambda: Tokenizer([(1, 256)]), r"the pair 0 of the tokenizer is \(1, 256\): expected two tokens from 0 to 255"),
     (lambda: Tokenizer([(1, 2), (256, 257)]), "the pair 1 of the tokenizer"),
     (lambda: Tokenizer([(1, 2, 3)]), "the pair 0"),
+    (lambda: Tokenizer([(97, 97), *((256 + n, 256 + n) for n in range(100))]), "up to pair 22 .* at most 16777216"),
+    (lambda: TRAINED.encode("half of \ud83d"), r"the text 'half of \\ud83d' is no Unicode"),
     (lambda: TRAINED.decode([TRAINED.vocabulary]), f"the token {TRAINED.vocabulary} was given"),
     (lambda: TRAINED.decode([-1]), "the token -1 was given"),
 ])
