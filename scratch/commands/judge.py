@@ -58,7 +58,7 @@ def measure(trained, decoder, reader, arguments, given):
     size, seed, count = decoder.shape[0], arguments.seed, arguments.count
     left_out = arguments.without or trained.options["without"] or decoder.options["without"]
     of_it = words.composition(left_out, count, seed) if left_out else {}
-    images, factors = words.test_images(count, size, seed)
+    images, factors = words.unseen_images(count, size, seed)
     texts, wanted = captions(factors, seed, stream=words.TEST_STREAM, complete=True), word_indices(factors)
     drawn = trained.sample(count, seed, text=texts, **given)
     others = {kind: np.roll(index, 1) for kind, index in wanted.items()}

@@ -119,15 +119,12 @@ def pixel_bits(trained, images, latents):
 
     latents   those of the images, as `encode` gives them
     """
-    def of_batch(x, *codes):
+    def of_batch(parts):
+        x, *codes = parts
         with trained.model.evaluating():
-            found = trained.model.bottleneck.decode(list(codes) if len(codes) > 1 else codes[0])
-            output = trained.model.decoder.forward(found)
+            features = trained.model.bottleneck.decode(codes if len(codes) > 1 else codes[0])
+            output = trained.model.decoder.forward(features)
             return trained.model.reconstruction.negative_log_likelihood(output, x)
 
     grids = latents if isinstance(latents, list) else [latents]
-    size, found = trained.options["batch_size"], []
-    for start in range(0, len(images), size):
-        batch = slice(start, start + size)
-        found.append(trained.on_device(of_batch, trained.floats(images[batch]), *(grid[batch] for grid in grids)))
-    return np.concatenate(found).astype(np.float64) / math.log(2)
+    return trained.in_batches(of_batch, [images, *grids]).astype(np.float64) / math.log(2)

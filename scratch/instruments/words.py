@@ -85,7 +85,7 @@ def words_table(judge, images, wanted):
             "pixels": shares_right(measured_words(images), wanted)}
 
 
-def test_images(count, size, seed):
+def unseen_images(count, size, seed):
     """(images, factors) of shapes that no training has seen."""
     factors = random_factors(count, seed, TEST_STREAM)
     return draw(factors, size), factors

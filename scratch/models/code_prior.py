@@ -161,7 +161,7 @@ class CodePrior(Model):
         self.text_length, self.length = text_length, text_length + T
         self.weights = {"text": 1 / (8 * text_length), "image": 7 / (8 * T)} if text_length else {"image": 1 / T}
         self.schedules = self.weights
-        self.random, self.rng = dropout > 0, rng
+        self.random = dropout > 0
 
     def stretches(self):
         """[(the part of the model, where its tokens stand among the S + T)]. The groups of a grid take turns."""
