@@ -25,7 +25,7 @@ import re
 import numpy as np
 
 from data_utils.core import Data
-from data_utils.errors import DataError, integer, nearest, shown
+from data_utils.errors import DataError, advice, integer, nearest, shown
 from data_utils.shapes import RANGES, SHAPES
 
 HUES = ("red", "yellow", "green", "cyan", "blue", "pink")
@@ -173,11 +173,9 @@ def _compositions(without: str) -> list[dict[str, str]]:
     for part in without.split(","):
         for word in re.findall(r"\S+", FILLERS.sub(" ", GROUND.sub(" ", part.casefold()))):
             if word not in known:
-                near = nearest(word, known)
-                advice = f"the nearest is {near!r}; known are" if near else "known are"
                 raise DataError(
-                    f"the composition {shown(part.strip())} has the unknown word {shown(word)}: {advice} "
-                    f"{', '.join(known)}, and of a ground 'on dark blue'"
+                    f"the composition {shown(part.strip())} has the unknown word {shown(word)}: "
+                    f"{advice(nearest(word, known), 'known are')} {', '.join(known)}, and of a ground 'on dark blue'"
                 )
         said = meaning(part)
         if not said:

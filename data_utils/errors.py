@@ -46,6 +46,11 @@ def nearest(given: str, known: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(given, list(known), n=1)), None)
 
 
+def advice(near: str | None, otherwise: str) -> str:
+    """The beginning of an advice: the nearest name, where there is one, before what to do ``otherwise``."""
+    return f"the nearest is {near!r}; {otherwise}" if near else otherwise
+
+
 def integer(value: object, what: str, least: int, most: int | None = None) -> int:
     """The value as a Python int. Raises DataError, naming ``what``, unless it is an integer from least to most."""
     wanted = f"≥ {least}" if most is None else f"from {least} to {most}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from data_utils.captions import composed
 from data_utils.core import Data
-from data_utils.errors import LARGEST_COUNT, DataError, check_memory, integer, nearest, shown
+from data_utils.errors import LARGEST_COUNT, DataError, advice, check_memory, integer, nearest, shown
 from data_utils.shapes import LARGEST_SIDE, SHAPES, draw, random_factors
 from data_utils.torchvision_sets import CLASS_NAMES, CLASSES, read_splits
 
@@ -99,9 +99,8 @@ def _load_by_name(
         return _load_torchvision(name, Path(root), download, limit, image_size)
     if name.startswith("folder:"):
         return _load_folder(name, limit, image_size or 32, seed)
-    near = _nearest_name(name)
-    advice = f"the nearest is {near!r}; choose" if near else "choose"
-    raise DataError(f"there is no data set {shown(name)}: {advice} one of {', '.join(NAMES)}")
+    wanted = advice(_nearest_name(name), "choose")
+    raise DataError(f"there is no data set {shown(name)}: {wanted} one of {', '.join(NAMES)}")
 
 
 def _nearest_name(name: str) -> str | None:
@@ -120,10 +119,9 @@ def _load_shapes(
     wanted = SHAPES if name == "shapes" else name.removeprefix("shapes:").split(",")
     for word in wanted:
         if word not in SHAPES:
-            near = nearest(word, SHAPES)
-            advice = f"the nearest is {near!r}; choose" if near else "choose"
             raise DataError(
-                f"{shown(name)} names {shown(word)}, which is not a shape: {advice} from {', '.join(SHAPES)}, "
+                f"{shown(name)} names {shown(word)}, which is not a shape: "
+                f"{advice(nearest(word, SHAPES), 'choose')} from {', '.join(SHAPES)}, "
                 f"as in shapes:pill,plus"
             )
     kinds = [kind for kind, shape in enumerate(SHAPES) if shape in wanted]
@@ -189,7 +187,7 @@ def _load_folder(name: str, limit: int | None, image_size: int, seed: int) -> Da
     texts, missing = (None, None), ""
     try:
         texts = read_texts(folder, pictures, parts)
-    except DataError as error:  # the pictures are whole: captions_of tells it to whoever wants captions
+    except DataError as error:  # the pictures load all the same; captions_of raises this error
         missing = str(error)
     return Data(name, train, held_out, {}, {}, texts=texts[0], held_out_texts=texts[1], texts_missing=missing)
 

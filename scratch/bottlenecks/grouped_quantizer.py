@@ -14,8 +14,8 @@ class GroupedQuantizer(Module):
 
     Shapes: z, q (N, ..., D), slices z_g, q_g (N, ..., D/G), G codebooks (K, D/G), indices (N, ..., G).
 
-    A position has G codes, one from each codebook. So it chooses among Kᴳ vectors, of which only K·D numbers are
-    stored. Each loss term is the sum of the groups' terms. ‖z − q‖² = Σ_g ‖z_g − q_g‖², so the terms codebook and
+    A position has G codes, one from each codebook. So it chooses among Kᴳ vectors, and stores only K·D numbers.
+    Each loss term is the sum of the groups' terms. ‖z − q‖² = Σ_g ‖z_g − q_g‖², so the terms codebook and
     commitment are of the same size as with one codebook.
 
         ∂L/∂z = [∂L/∂z₁, …, ∂L/∂z_G]        each by its quantizer, from its slice of ∂L/∂q and from ∂L/∂term
@@ -78,16 +78,25 @@ class GroupedQuantizer(Module):
             quantizer.prepare([parts[group][1] for parts in slices], rng)
 
     def draw_choices(self, rng):
-        """The choices of all groups, one group after the other, in one array."""
-        choices = [quantizer.draw_choices(rng) for quantizer in self.groups.layers]
-        return None if choices[0] is None else array_module(choices[0]).concatenate(choices)
+        return choices_of(self.groups.layers, rng)
 
     def update(self, choices=None):
-        start = 0
-        for quantizer in self.groups.layers:
-            end = start + quantizer.indices.size
-            quantizer.update(None if choices is None else choices[start:end])
-            start = end
+        update_each(self.groups.layers, choices)
+
+
+def choices_of(quantizers, rng):
+    """The random choices of several quantizers, one quantizer after the other, in one array; None if they make none."""
+    choices = [quantizer.draw_choices(rng) for quantizer in quantizers]
+    return None if choices[0] is None else array_module(choices[0]).concatenate(choices)
+
+
+def update_each(quantizers, choices):
+    """Update each quantizer with its part of `choices_of`."""
+    start = 0
+    for quantizer in quantizers:
+        end = start + quantizer.indices.size
+        quantizer.update(None if choices is None else choices[start:end])
+        start = end
 
 
 def joined(parts):

@@ -7,7 +7,7 @@ import numpy as np
 from scratch.arrays import array_module
 from scratch.bottlenecks.bottleneck import Bottleneck
 from scratch.bottlenecks.codebook.health import CURES, check_cures, quantizer_for
-from scratch.bottlenecks.grouped_quantizer import check_groups
+from scratch.bottlenecks.grouped_quantizer import check_groups, choices_of, update_each
 from scratch.bottlenecks.posterior import Posterior
 from scratch.bottlenecks.vector_quantizer import (
     CODE_DIM,
@@ -89,16 +89,10 @@ class QuantizedBottleneck(Bottleneck):
             quantizer.prepare([latents(h) for h in features], rng)
 
     def draw_choices(self, rng):
-        """The choices of all levels, one level after the other, in one array."""
-        choices = [quantizer.draw_choices(rng) for quantizer in self.quantizers]
-        return None if choices[0] is None else array_module(choices[0]).concatenate(choices)
+        return choices_of(self.quantizers, rng)
 
     def update(self, choices=None):
-        start = 0
-        for quantizer in self.quantizers:
-            end = start + quantizer.indices.size
-            quantizer.update(None if choices is None else choices[start:end])
-            start = end
+        update_each(self.quantizers, choices)
 
 
 def reconstruction_weight(image_shape, options):

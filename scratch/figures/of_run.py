@@ -89,7 +89,7 @@ def written_figure(trained, count, seed, **choosing):
 
 
 def in_rows(label, images):
-    """Images as rows of at most PICTURED, the first of which has the label."""
+    """Rows of at most PICTURED images. The first row has the label."""
     return [("" if start else label, images[start : start + PICTURED]) for start in range(0, len(images), PICTURED)]
 
 

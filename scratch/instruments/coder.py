@@ -2,7 +2,7 @@
 
 A model gives each symbol a probability p. An arithmetic coder writes a row of symbols in −Σ log₂ p bits, and a few more
 for its end (Rissanen 1976; a range coder: Martin 1979; the library: constriction). Sender and receiver compute every p
-themselves, in the same order from what both know by then:
+themselves, in the same order, from what both know at that point:
 
     code t      by the prior, from the codes before it
     pixels      by the likelihood of the decoder's output, from all codes

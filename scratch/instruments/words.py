@@ -14,7 +14,7 @@ from scratch.instruments.retrieval import nearest
 
 MEASURED = ("size", "colour", "row", "column", "ground")  # the kinds that are measured on the pixels
 TEST_STREAM, OTHERS_STREAM = 2, 3  # of the seed; 0 and 1 are the training and the held-out images
-PEAK = 24  # pixels: so many of a shape are surely its own colour
+PEAK = 24  # pixels that show the shape's own colour; the smallest shape covers 37 of 32×32
 DRAWN_FOR_ONE = 200_000  # images among which those of a composition are looked for
 
 
@@ -38,7 +38,7 @@ def measured_factors(images):
         size    the distance of the farthest pixel with a > ¼ from there
         hues    those of the ground, and of the `PEAK` pixels together
 
-    Raises nothing: an image without a shape gives some numbers, which are wrong.
+    For an image without a shape the numbers mean nothing.
     """
     images = images.astype(np.float64)
     N, S, _, _ = images.shape
@@ -73,7 +73,7 @@ def judged_words(judge, images):
 
 
 def shares_right(read, wanted):
-    """{kind: share of images whose word is the wanted one, "all": share of images of which all words are}."""
+    """{kind: share of images whose word is the wanted one, "all": share of images with all words right}."""
     right = {kind: words == wanted[kind] for kind, words in read.items()}
     return {**{kind: float(hits.mean()) for kind, hits in right.items()},
             "all": float(np.logical_and.reduce(list(right.values())).mean())}

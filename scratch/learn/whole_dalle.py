@@ -314,7 +314,7 @@ weights = np.array([1 / 8 / (L - 1)] * (L - 1) + [7 / 8 / 64] * 64 + [0])
 
 
 def logits_of(tokens, first=0):
-    """(N, T, V + K): of every token that may follow, for tokens (N, T) of which the first stands at place `first`."""
+    """(N, T, V + K): of every token that may follow, for tokens (N, T). The first of them stands at place `first`."""
     grid = rows(place_row.value[:, None] + place_column.value)
     places = np.concatenate([place_text.value, grid])
     return forward([*blocks, *head], table.value[tokens] + places[first : first + tokens.shape[1]])

@@ -86,7 +86,7 @@ class Judge(Model):
         self.network.backward(array_module(parts[0]).concatenate(parts, axis=1))
 
     def observed(self):
-        """The share of words that are right, and of images of which all words are."""
+        """The share of right words, and the share of images with all words right."""
         return {"words_right": self.right.mean(dtype=self.dtype),
                 "images_right": self.right.all(axis=0).mean(dtype=self.dtype)}, {}
 
