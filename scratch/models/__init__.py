@@ -1,3 +1,3 @@
 """Whole models: the autoencoder, what corrupts its input, and the simple priors it is sampled from."""
 
-from scratch.models import code_prior, judge  # noqa: F401  define systems
+from scratch.models import code_rows, judge  # noqa: F401  define systems

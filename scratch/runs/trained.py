@@ -9,7 +9,7 @@ import numpy as np
 from data_utils import DataError, Tokenizer, as_images, printable, to_float
 from scratch.arrays import device_module, each, generator, is_integer, to_device, to_host, unwarned
 from scratch.models.choosing import TEMPERATURE, TOP_K, TOP_P, chooser
-from scratch.models.code_prior import caption_tokens
+from scratch.models.code_rows import caption_tokens
 from scratch.models.priors import PRIORS
 from scratch.options.errors import InputError
 from scratch.options.option import Option, Whole, shown

@@ -9,7 +9,7 @@ import pytest
 
 from scratch.bottlenecks import CuredVectorQuantizer, GroupedQuantizer, VectorQuantizer
 from scratch.instruments.bits import entropy_bits
-from scratch.models.code_prior import read_grids
+from scratch.models.code_rows import read_grids
 from scratch.models.priors import CodeFrequencies
 from scratch.options.errors import InputError
 from scratch.training.progress import Totals

@@ -8,7 +8,8 @@ import pytest
 
 from scratch.gradcheck.differences import Operation, check
 from scratch.models.choosing import chooser, keep_largest, keep_probable
-from scratch.models.code_prior import CodePrior, read_grids
+from scratch.models.code_prior import CodePrior
+from scratch.models.code_rows import read_grids
 from scratch.optim import Adam
 from scratch.options.errors import InputError
 
