@@ -1,8 +1,6 @@
 """The command `judge`: do generated shapes show what their captions ask for?"""
 
-import numpy as np
-
-from data_utils import captions, draw, printable, word_indices
+from data_utils import printable
 from scratch.commands.cli import say, say_json
 from scratch.commands.options import whole
 from scratch.commands.shared import add_run_command, open_run
@@ -11,8 +9,6 @@ from scratch.instruments import words
 from scratch.models.judge import Judge
 from scratch.models.system import find_system
 from scratch.options.errors import InputError
-
-CAPTIONS, EACH = 32, 8  # of the measure of diversity
 
 
 def add(subparsers):
@@ -45,7 +41,9 @@ def judge(arguments):
     if reader.model.side != decoder.shape[0]:
         raise InputError(f"is a judge of {reader.model.side} pixels, and the images have {decoder.shape[0]}: train it "
                          f"with --image-size {decoder.shape[0]}.", "by")
-    found = measure(trained, decoder, reader, arguments, given)
+    without = arguments.without or trained.options["without"] or decoder.options["without"]
+    found = words.judgement(trained, decoder, reader, training_images(trained, decoder), without, arguments.count,
+                            arguments.seed, **given)
     if arguments.json:
         say_json(found)
     else:
@@ -53,46 +51,15 @@ def judge(arguments):
     return 0
 
 
-def measure(trained, decoder, reader, arguments, given):
-    """All that the command reports: {name: numbers}."""
-    size, seed, count = decoder.shape[0], arguments.seed, arguments.count
-    left_out = arguments.without or trained.options["without"] or decoder.options["without"]
-    of_it = words.composition(left_out, count, seed) if left_out else {}
-    images, factors = words.unseen_images(count, size, seed)
-    texts, wanted = captions(factors, seed, stream=words.TEST_STREAM, complete=True), word_indices(factors)
-    drawn = trained.sample(count, seed, text=texts, **given)
-    others = {kind: np.roll(index, 1) for kind, index in wanted.items()}
-    found = {"images": count, "words": {
-        "real images": words.words_table(reader, images, wanted),
-        "reconstructed": words.words_table(reader, decoder.reconstruct(images), wanted),
-        "generated": words.words_table(reader, drawn, wanted),
-        "generated, captions shuffled": words.words_table(reader, drawn, others)}}
-    if left_out:
-        texts, wanted = captions(of_it, seed, stream=words.OTHERS_STREAM, complete=True), word_indices(of_it)
-        found["composition"] = left_out
-        found["words"] |= {
-            f"{left_out}, real images": words.words_table(reader, draw(of_it, size), wanted),
-            f"{left_out}, generated": words.words_table(
-                reader, trained.sample(len(texts), seed, text=texts, **given), wanted)}
+def training_images(trained, decoder):
+    """The images whose codes a prior learned from, as floats."""
     options = {**decoder.options, **{name: trained.options[name] for name in ("drawn", "without")
                                      if trained.options[name] is not None}}
-    training = decoder.floats(find_system(decoder.options["model"]).load_data(options).train)
-    found["nearest"] = {
-        name: float(np.median(words.distances_to_nearest(part, training)))
-        for name, part in (("generated", drawn), ("held out, reconstructed", decoder.reconstruct(images)),
-                           ("held out", decoder.floats(images)))}
-    chosen = captions(factors, seed, stream=words.TEST_STREAM)[:CAPTIONS]
-    real = np.stack([decoder.floats(words.images_of(text, EACH, size, seed)) for text in chosen])
-    made = trained.sample(len(chosen) * EACH, seed, text=[text for text in chosen for _ in range(EACH)], **given)
-    found["diversity"] = {
-        "generated": words.diversity(made.reshape(real.shape)),
-        "real, reconstructed": words.diversity(decoder.reconstruct(real.reshape(made.shape)).reshape(real.shape)),
-        "real": words.diversity(real)}
-    return found
+    return decoder.floats(find_system(decoder.options["model"]).load_data(options).train)
 
 
 def report(found):
-    """Print what `measure` found."""
+    """Print what `judgement` found."""
     for by, title in (("judge", "by the judge"), ("pixels", "measured on the pixels")):
         kinds = list(found["words"]["real images"][by])
         width = max(map(len, found["words"]))

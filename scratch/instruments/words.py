@@ -8,13 +8,14 @@ An image is right in a kind of word if the word that was read is the one its cap
 
 import numpy as np
 
-from data_utils import KINDS, composed, draw, meaning, random_factors, word_indices
+from data_utils import KINDS, captions, composed, draw, meaning, random_factors, word_indices
 from data_utils.shapes import RANGES
 from scratch.instruments.retrieval import nearest
 
 MEASURED = ("size", "colour", "row", "column", "ground")  # the kinds that are measured on the pixels
 TEST_STREAM, OTHERS_STREAM = 2, 3  # of the seed; 0 and 1 are the training and the held-out images
 PEAK = 24  # pixels that show the shape's own colour; the smallest shape covers 37 of 32×32
+CAPTIONS, EACH = 32, 8  # the captions of the measure of diversity, and the images of each
 DRAWN_FOR_ONE = 200_000  # images among which those of a composition are looked for
 
 
@@ -127,3 +128,48 @@ def images_of(caption, count, size, seed):
     fits = np.logical_and.reduce([words[kind] == KINDS[kind][1].index(word) for kind, word in said.items()])
     chosen = np.flatnonzero(fits)[:count]
     return draw({name: values[chosen] for name, values in factors.items()}, size)
+
+
+def judgement(prior, decoder, judge, training, without, count, seed, **choosing):
+    """What a prior's images show, beside real ones: a dict of
+
+        "words"         {name: words_table} of real, reconstructed and generated images, of the generated ones with the
+                        captions of others, and, where `without` is given, of images that show it
+        "composition"   `without`, where it is given
+        "nearest"       the median distance to the nearest training image
+        "diversity"     the mean distance of two images of one caption
+
+    prior, decoder, judge   finished runs: of a prior with captions, of the codes that it writes, of a judge
+    training                the images (N, S, S, 3) whose codes the prior learned from, floats
+    without                 compositions such as "red triangle", or None
+    choosing                how the prior chooses codes, see Trained.write
+    """
+    size, of_it = decoder.shape[0], composition(without, count, seed) if without else {}
+    images, factors = unseen_images(count, size, seed)
+    texts, wanted = captions(factors, seed, stream=TEST_STREAM, complete=True), word_indices(factors)
+    drawn, reconstructed = prior.sample(count, seed, text=texts, **choosing), decoder.reconstruct(images)
+    others = {kind: np.roll(index, 1) for kind, index in wanted.items()}
+    found = {"images": count, "words": {
+        "real images": words_table(judge, images, wanted),
+        "reconstructed": words_table(judge, reconstructed, wanted),
+        "generated": words_table(judge, drawn, wanted),
+        "generated, captions shuffled": words_table(judge, drawn, others)}}
+    if without:
+        texts, wanted = captions(of_it, seed, stream=OTHERS_STREAM, complete=True), word_indices(of_it)
+        found["composition"] = without
+        found["words"] |= {
+            f"{without}, real images": words_table(judge, draw(of_it, size), wanted),
+            f"{without}, generated": words_table(
+                judge, prior.sample(len(texts), seed, text=texts, **choosing), wanted)}
+    found["nearest"] = {
+        name: float(np.median(distances_to_nearest(part, training)))
+        for name, part in (("generated", drawn), ("held out, reconstructed", reconstructed),
+                           ("held out", decoder.floats(images)))}
+    chosen = captions(factors, seed, stream=TEST_STREAM)[:CAPTIONS]
+    real = np.stack([decoder.floats(images_of(text, EACH, size, seed)) for text in chosen])
+    made = prior.sample(len(chosen) * EACH, seed, text=[text for text in chosen for _ in range(EACH)], **choosing)
+    found["diversity"] = {
+        "generated": diversity(made.reshape(real.shape)),
+        "real, reconstructed": diversity(decoder.reconstruct(real.reshape(made.shape)).reshape(real.shape)),
+        "real": diversity(real)}
+    return found
