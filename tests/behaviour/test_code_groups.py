@@ -14,7 +14,7 @@ from scratch.models.priors import CodeFrequencies
 from scratch.options.errors import InputError
 from scratch.training.progress import Totals
 from scratch.training.trainer import Trainer
-from tests.behaviour.test_code_prior import check_gradient, new_prior, rows
+from tests.behaviour.test_code_prior import check_gradient, check_writing, new_prior, rows
 from tests.support.tiny import images, new_model, reconstruction_error, train
 
 GROUPED = {"code_groups": 2, "codebook_init": "normal"}
@@ -176,15 +176,7 @@ def test_writing_groups_gives_the_logits_of_the_whole_row(grids, text_length):
     prior = new_prior(grids, text_length=text_length)
     x = rows(3, prior.length, 3)
     x[:, 1 : 1 + text_length] %= 2
-    nats = np.zeros(3)
-
-    def choose(logits, place):
-        if place >= text_length:
-            nats[...] -= (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))[np.arange(3), x[:, 1 + place]]
-        return x[:, 1 + place]
-
-    assert np.array_equal(prior.write(x[:, 0], choose), x[:, 1:])
-    np.testing.assert_allclose(nats, prior.nats_of(x), rtol=1e-12)
+    check_writing(prior, x)
 
 
 def test_the_gradient_of_a_prior_over_groups():

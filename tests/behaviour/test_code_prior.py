@@ -106,19 +106,25 @@ def test_a_caption_that_it_writes_stays_at_its_end():
     assert (written[ended] == 2).all() and 0.2 < ended[:, -1].mean() < 1
 
 
+def check_writing(prior, x):
+    """Writing the rows x, token after token with kept keys, meets the logits of the pass over whole rows."""
+    nats = np.zeros(len(x))
+
+    def choose(logits, place):
+        chosen = x[:, 1 + place]
+        if place >= prior.text_length:
+            nats[...] -= (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))[np.arange(len(x)), chosen]
+        return chosen
+
+    assert np.array_equal(prior.write(x[:, 0], choose), x[:, 1:])
+    np.testing.assert_allclose(nats, prior.nats_of(x), rtol=1e-12)
+
+
 @pytest.mark.parametrize("grids, text_length", [(((2, 3),), 0), (((1, 2), (2, 2)), 0), (((2, 2),), 3)])
 def test_writing_with_kept_keys_gives_the_logits_of_the_whole_row(grids, text_length):
     prior = new_prior(grids, labels=2, text_length=text_length)
     x = captioned(prior, 3, 3) if text_length else rows(3, prior.length, 3, 2)
-    nats = np.zeros(3)
-
-    def choose(logits, place):
-        if place >= text_length:
-            nats[...] -= (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))[np.arange(3), x[:, 1 + place]]
-        return x[:, 1 + place]
-
-    assert np.array_equal(prior.write(x[:, 0], choose), x[:, 1:])
-    np.testing.assert_allclose(nats, prior.nats_of(x), rtol=1e-12)
+    check_writing(prior, x)
 
 
 def test_known_codes_come_first_and_the_rest_follows_them():
