@@ -32,11 +32,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from scratch.__main__ import build_parser
-from scratch.commands import judge, shared, sweep, train
+from scratch.commands import shared, sweep, train
 from scratch.commands.cli import main
 from scratch.figures import page, report
 from scratch.figures.pictures import loss_curves, png, run_curves
 from scratch.figures.sweeps import over_option, rate_distortion_curve
+from scratch.instruments import words
 from scratch.runs.descriptions import FILES, PICTURES
 from scratch.runs.run import Run
 from scratch.runs.session import make_free_folder
@@ -308,7 +309,7 @@ def in_haste(draws=False, composes=True):
     none either."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch("os.fsync"))
-        stack.enter_context(mock.patch.object(judge, "CAPTIONS", 2))
+        stack.enter_context(mock.patch.object(words, "CAPTIONS", 2))
         if not draws:
             stack.enter_context(mock.patch.object(shared, "png", lambda figure: b"a picture"))
             stack.enter_context(mock.patch.object(page, "png", lambda figure: b"a picture"))
@@ -736,12 +737,12 @@ def test_captions_that_have_changed_are_not_what_a_prior_knows(scratch, tiny):
     tiny("vqvae", "texts")
     before = snapshot(".")
     said = {path: path.read_text() for path in Path("texts").glob("*.txt")}
-    for text, words in (("ab ab", "other tokens than prior/config.json says"),
-                        ("x" * 1000, "one of the captions is 'xxx")):
+    for text, reason in (("ab ab", "other tokens than prior/config.json says"),
+                         ("x" * 1000, "one of the captions is 'xxx")):
         for path in said:
             path.write_text(text)
         for command in PRIORS:
-            assert_one_sentence(scratch(*command.split()), words)
+            assert_one_sentence(scratch(*command.split()), reason)
         assert_one_sentence(scratch("train", "--resume", "prior", "--steps", 4))
     for path, text in said.items():
         path.write_text(text)
