@@ -23,7 +23,7 @@ def add_writing_options(command, of_text=True):
         command.set_defaults(label=None, text=None)
         return
     command.add_argument("--label", metavar="L", help="a learned prior's: what the images are to show, a number or a "
-                                                      "name (default: each)")
+                                                      "name (default: each, --count images of each)")
     command.add_argument("--text", nargs="+", metavar="TEXT",
                          help="a learned prior's: captions that say what images are to show, --count images of each "
                               "(default: captions that it writes itself)")

@@ -21,7 +21,7 @@ def pictures_of(trained, metrics, data):
     """Yields (file name, figure) of all the pictures that training leaves in a run's folder."""
     yield "curves.png", figures.loss_curves(metrics)
     if trained.model.writes_codes:
-        yield "samples.png", written_figure(trained, 20, seed=0)
+        yield "samples.png", written_figure(trained, PICTURED if trained.model.labels else 20, seed=0)
     if not trained.model.has_images:
         return
     held_out = trained.floats(data.held_out[: max(PICTURED, 2)])
@@ -67,8 +67,8 @@ def sample_figure(trained, training_images, count, seed):
 
 def written_figure(trained, count, seed, **choosing):
     """New images, decoded from codes that a learned prior writes. Where it writes after labels and none is given, each
-    label has a row; where it writes after captions and none is given, it writes a caption for each row itself. Given
-    captions have rows of `count` images each."""
+    label has `count` images; where it writes after captions and none is given, it writes a caption for each row itself.
+    Given captions have `count` images each."""
     heading, labels = "images decoded from codes that the prior wrote", range(max(trained.model.labels, 1))
     if trained.model.text_length and "text" not in choosing:
         captions, shown = trained.write_captions(-(-count // PICTURED), seed, **choosing), []
@@ -84,7 +84,8 @@ def written_figure(trained, count, seed, **choosing):
     elif "label" in choosing or len(labels) == 1:
         rows = in_rows("", trained.sample(count, seed, **choosing))
     else:
-        rows = [(str(label), trained.sample(PICTURED, seed, label=label, **choosing)) for label in labels]
+        rows = [row for label in labels
+                for row in in_rows(str(label), trained.sample(count, seed, label=label, **choosing))]
     return figures.image_rows(rows, heading)
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import scratch as library
 from data_utils import captions_of, meaning
+from scratch.figures import of_run
 from scratch.options.errors import InputError
 from scratch.runs.examples import load_examples
 from tests.cli.test_errors import assert_one_sentence
@@ -113,6 +115,14 @@ def test_new_images_are_drawn(scratch, prior):
     assert_one_sentence(scratch("sample", folder, "--data", "shapes"), "--data", "leave it out")
     for option, value in (("--top-k", 3), ("--label", 1), ("--temperature", 0.5)):
         assert_one_sentence(scratch("sample", "vqvae", option, value), option, "learned priors", "vqvae")
+
+
+def test_each_label_has_as_many_images_as_were_asked_for(scratch, prior, monkeypatch):
+    folder, drawn = prior("vqvae", "--given", "shape"), []
+    monkeypatch.setattr(of_run.figures, "image_rows", lambda rows, heading: drawn.append(rows) or Figure())
+    for count, rows in ((4, [4]), (25, [10, 10, 5])):
+        assert scratch("sample", folder, "--count", count, "--out", f"{count}.png").status == 0
+        assert [len(images) for _, images in drawn.pop()] == rows * library.load(folder).model.labels
 
 
 def test_the_codes_of_a_run_that_has_moved(scratch, prior):
