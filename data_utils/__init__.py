@@ -4,7 +4,7 @@
     for index in batches(len(data.train), batch_size=64, seed=0, epoch=0):
         x = to_float(data.train[index], np.float32)    # (64, 32, 32, 3), values in [0, 1]
 
-Only NumPy and Pillow are needed; torchvision is imported when one of its sets is asked for.
+Only NumPy and Pillow are needed; torchvision is imported to download a set, and for SVHN.
 """
 
 from data_utils.arrays import as_images, from_array

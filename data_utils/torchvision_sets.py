@@ -1,4 +1,4 @@
-"""The well-known small sets, as torchvision keeps them, brought into one form: uint8 images (N, H, W, C)."""
+"""The well-known small sets, where torchvision keeps them, brought into one form: uint8 images (N, H, W, C)."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from data_utils.errors import DataError, cause_of
+from data_utils.set_files import read_cifar10, read_mnist
 
 CLASSES = {"cifar10": "CIFAR10", "mnist": "MNIST", "fashion-mnist": "FashionMNIST", "svhn": "SVHN"}
 CLASS_NAMES = {  # of the labels 0 … 9, where a label is no digit; a test compares them with torchvision's
@@ -19,15 +20,43 @@ LABELS = 10  # every one of these sets has ten classes
 def read_splits(name: str, root: Path, download: bool) -> list[tuple[np.ndarray, np.ndarray]]:
     """The official splits, training and test: each is (images (N, H, W, C) uint8, labels (N,) int64 in 0..9); H = W.
 
-    Raises DataError if torchvision (for svhn also scipy) is not installed, if the files in ``root`` are missing or
-    damaged or cannot be downloaded, or if what they hold does not fit together.
+    torchvision is needed to download, and to read svhn (with scipy). Raises DataError if it is not installed then, if
+    the files in ``root`` are missing or damaged or cannot be downloaded, or if what they hold does not fit together.
     """
-    datasets = _torchvision(name)
-    splits = [_read_split(datasets, name, root, train, download) for train in (True, False)]
+    try:
+        splits = _read(name, root, download)
+    except DataError:
+        raise
+    except Exception as error:  # the network, the disk or a parser: torchvision passes on whatever they raise
+        folder = os.path.abspath(root)
+        if download:
+            advice = "check the connection, or delete its files there and try again"
+            raise DataError(
+                f"{name} could not be fetched into {folder!r} and read ({cause_of(error)}): {advice}"
+            ) from error
+        advice = "add --download to fetch it, or --data-root DIR to name the folder that holds it"
+        raise DataError(
+            f"{name} is missing from the folder {folder!r} or damaged ({cause_of(error)}): {advice}") from error
+    splits = [_uniform(name, root, which, *split) for which, split in zip(("training", "test"), splits, strict=True)]
     shapes = ["×".join(map(str, images.shape[1:])) for images, _ in splits]
     if shapes[0] != shapes[1]:
         raise _unfit(name, root, f"training images of {shapes[0]} and test images of {shapes[1]}")
     return splits
+
+
+def _read(name: str, root: Path, download: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Both splits as the files hold them."""
+    if name == "svhn":
+        return _read_svhn(_torchvision(name), root, download)
+    folder, read = (root / "cifar-10-batches-py", read_cifar10) if name == "cifar10" else (
+        root / CLASSES[name] / "raw", read_mnist)
+    try:
+        return [read(name, folder, split) for split in ("train", "test")]
+    except (OSError, ValueError):
+        if not download:
+            raise
+    getattr(_torchvision(name), CLASSES[name])(root, download=True)
+    return [read(name, folder, split) for split in ("train", "test")]
 
 
 def _torchvision(name: str):
@@ -43,31 +72,20 @@ def _torchvision(name: str):
     return datasets
 
 
-def _read_split(datasets, name: str, root: Path, train: bool, download: bool) -> tuple[np.ndarray, np.ndarray]:
-    dataset = getattr(datasets, CLASSES[name])
-    which = {"split": "train" if train else "test"} if name == "svhn" else {"train": train}
-    try:
-        split = dataset(root, download=download, **which)
-    except Exception as error:  # torchvision passes on whatever the network, the disk or the parser raised
-        folder = os.path.abspath(root)
-        if download:
-            advice = "check the connection, or delete its files there and try again"
-            raise DataError(
-                f"{name} could not be fetched into {folder!r} and read ({cause_of(error)}): {advice}"
-            ) from error
-        advice = "add --download to fetch it, or --data-root DIR to name the folder that holds it"
-        raise DataError(f"{name} is missing from the folder {folder!r} or damaged: {advice}") from error
+def _read_svhn(datasets, root: Path, download: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    splits = [datasets.SVHN(root, split=which, download=download) for which in ("train", "test")]
+    # stored channels first; and torchvision squeezes a single label too far
+    return [(split.data.transpose(0, 2, 3, 1) if np.ndim(split.data) == 4 else split.data,
+             split.labels[None] if np.ndim(split.labels) == 0 else split.labels) for split in splits]
 
-    images, labels = (split.data, split.labels) if name == "svhn" else (split.data, split.targets)
+
+def _uniform(name: str, root: Path, which: str, images, labels) -> tuple[np.ndarray, np.ndarray]:
+    """A split in the form of all of them. Raises DataError if it holds what it cannot hold."""
     images, labels = np.asarray(images), np.asarray(labels)
-    if name == "svhn" and images.ndim == 4:
-        images = images.transpose(0, 2, 3, 1)  # stored channels first
     if images.ndim == 3:  # the grey sets have no axis for channels
         images = images[..., None]
-    if name == "svhn" and labels.ndim == 0:  # torchvision squeezes a single label too far
-        labels = labels[None]
     if (problem := _problem(images, labels)) is not None:
-        raise _unfit(name, root, f"{problem} in its {'training' if train else 'test'} split")
+        raise _unfit(name, root, f"{problem} in its {which} split")
     return images, labels.astype(np.int64)
 
 

@@ -1,8 +1,10 @@
 """torchvision's sets, read from small fabricated files, and from the real ones where they are at hand."""
 
+import gzip
 import os
 import pickle
 import struct
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_utils import DataError, load
+from data_utils import DataError, load, set_files
 from data_utils.torchvision_sets import CLASS_NAMES, CLASSES
 
 RNG = np.random.default_rng(0)
@@ -31,8 +33,14 @@ def write_idx(path, array):
     path.write_bytes(struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes())
 
 
+@pytest.fixture
+def unpublished(monkeypatch):
+    """Within a test the files need not be the published ones."""
+    monkeypatch.setattr(set_files, "CHECKSUMS", {name: {} for name in set_files.CHECKSUMS})
+
+
 @pytest.fixture(params=["mnist", "fashion-mnist"])
-def mnist(request, tmp_path, datasets):
+def mnist(request, tmp_path, unpublished):
     """A small set in the form of MNIST: its name, its folder, and for each split images and labels."""
     raw = tmp_path / CLASSES[request.param] / "raw"
     raw.mkdir(parents=True)
@@ -85,9 +93,8 @@ def test_grey_images_are_resized(mnist):
 
 
 @pytest.fixture
-def cifar10(tmp_path, datasets, monkeypatch):
+def cifar10(tmp_path, unpublished):
     """A small CIFAR-10: five training batches of two images, one test batch; returns folder, images, labels."""
-    monkeypatch.setattr(datasets.cifar, "check_integrity", lambda path, md5: os.path.isfile(path))
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     images, labels = random_images(12, 3, 32, 32), RNG.integers(0, 10, 12)
@@ -96,7 +103,6 @@ def cifar10(tmp_path, datasets, monkeypatch):
         part = slice(2 * index, 2 * index + 2)
         content = {"data": images[part].reshape(2, 3072), "labels": labels[part].tolist()}
         (folder / name).write_bytes(pickle.dumps(content))
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("0123456789")}))
     return tmp_path, images, labels
 
 
@@ -154,11 +160,12 @@ def test_svhn_has_its_channels_last(svhn):
 # --- refusals -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["cifar10", "mnist", "fashion-mnist", "svhn"])
-def test_without_torchvision_the_way_to_install_it_is_told(name, monkeypatch):
+@pytest.mark.parametrize(("name", "download"), [
+    ("cifar10", True), ("mnist", True), ("fashion-mnist", True), ("svhn", True), ("svhn", False)])
+def test_without_torchvision_the_way_to_install_it_is_told(name, download, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(DataError, match=f"{name} needs a package .*torchvision.*: pip install torch torchvision"):
-        load(name)
+        load(name, root=tmp_path, download=download)
 
 
 def test_without_scipy_the_way_to_install_it_is_told(svhn, monkeypatch):
@@ -170,7 +177,7 @@ def test_without_scipy_the_way_to_install_it_is_told(svhn, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["cifar10", "mnist", "fashion-mnist"])
-def test_missing_data(name, tmp_path, datasets):
+def test_missing_data(name, tmp_path):
     with pytest.raises(DataError) as caught:
         load(name, root=tmp_path / "nowhere")
     for hint in (name, str(tmp_path / "nowhere"), "--download", "--data-root DIR"):
@@ -186,7 +193,7 @@ def test_missing_svhn(svhn):
 
 @pytest.mark.parametrize("download", [False, True])
 @pytest.mark.parametrize("kept", [0, 10, 1000])
-def test_damaged_files(mnist, download, kept):
+def test_damaged_files(mnist, download, kept, datasets):
     name, root, _ = mnist
     file = next(root.glob("*/raw/t10k-images*"))
     file.write_bytes(file.read_bytes()[:kept])
@@ -242,16 +249,91 @@ def test_idx_files_that_do_not_fit_together(mnist, split, said, images, labels, 
 
 @pytest.mark.parametrize("split", ["train", "t10k"])
 @pytest.mark.parametrize(
-    ("images", "labels"), [(IMAGES, LABELS[:0]), (IMAGES[:0], LABELS[:0]), (IMAGES[:, :0], LABELS)]
+    ("images", "labels", "problem"),
+    [(IMAGES, LABELS[:0], "6 images and 0 labels"), (IMAGES[:0], LABELS[:0], "no images"),
+     (IMAGES[:, :0], LABELS, "no images")],
 )
-def test_empty_idx_files(mnist, split, images, labels):
-    """These torchvision refuses itself."""
+def test_empty_idx_files(mnist, split, images, labels, problem):
     name, root, _ = mnist
     raw = next(root.glob("*/raw"))
     write_idx(raw / f"{split}-images-idx3-ubyte", images)
     write_idx(raw / f"{split}-labels-idx1-ubyte", labels)
+    assert_unfit(name, root, problem)
+
+
+def pack(path):
+    """Replace a file by itself compressed, and return the new path."""
+    packed = path.with_name(f"{path.name}.gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    return packed
+
+
+def test_compressed_idx_files(mnist):
+    name, root, splits = mnist
+    before = load(name, root=root)
+    for path in next(root.glob("*/raw")).iterdir():
+        pack(path)
+    after = load(name, root=root)
+    np.testing.assert_array_equal(after.train, before.train)
+    np.testing.assert_array_equal(after.held_out_factors["label"], before.held_out_factors["label"])
+
+
+@pytest.mark.parametrize("change", [
+    lambda content: content[:-9], lambda content: content[:20], lambda content: b"", lambda content: b"x" + content[1:],
+    lambda content: content[:40] + bytes([content[40] ^ 255]) + content[41:]])
+def test_damaged_compressed_files(mnist, change):
+    name, root, _ = mnist
+    packed = pack(next(root.glob("*/raw/train-images*")))
+    packed.write_bytes(change(packed.read_bytes()))
     with pytest.raises(DataError, match=f"{name} is missing from the folder .* or damaged"):
         load(name, root=root)
+
+
+@pytest.mark.parametrize(("head", "said"), [
+    (b"\0\0\x08\x01", "is no idx file of bytes with 3 axes"), (b"\0\0\x0d\x03", "is no idx file of bytes with 3 axes"),
+    (b"\0\0\x08\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "4294967295×4294967295×4294967295")])
+def test_idx_files_that_promise_something_else(mnist, head, said):
+    name, root, _ = mnist
+    path = next(root.glob("*/raw/train-images*"))
+    path.write_bytes(head + path.read_bytes()[len(head):])
+    with pytest.raises(DataError, match=f"damaged .*train-images-idx3-ubyte .*{said}"):
+        load(name, root=root)
+
+
+@pytest.mark.parametrize("name", set_files.CHECKSUMS)
+def test_a_file_that_is_not_the_published_one_is_not_read(name, tmp_path):
+    folder = tmp_path / ("cifar-10-batches-py" if name == "cifar10" else f"{CLASSES[name]}/raw")
+    folder.mkdir(parents=True)
+    first = next(iter(set_files.CHECKSUMS[name]))
+    (folder / first).write_bytes(b"something else")
+    with pytest.raises(DataError, match=f"{first} is not the published file: its MD5 is not [0-9a-f]{{32}}\\)"):
+        load(name, root=tmp_path)
+
+
+class RunsAProgram:
+    def __reduce__(self):
+        return os.mkdir, ("ran",)
+
+
+@pytest.mark.parametrize("content", [
+    RunsAProgram(), {"data": np.zeros((2, 3072), np.uint8), "labels": [0, 1], "more": RunsAProgram()},
+    {"labels": {1}}, [1, 2], {"data": [1, 2], "labels": [1, 2]}, {"data": np.zeros((2, 9), np.uint8), "labels": [1, 2]},
+    {"data": np.zeros((2, 3072), np.uint8), "labels": 7}, {"data": np.zeros((2, 3072), np.uint8)}])
+def test_pickles_that_hold_something_else_are_not_read(cifar10, content, monkeypatch, tmp_path):
+    root, _, _ = cifar10
+    monkeypatch.chdir(tmp_path)
+    (root / "cifar-10-batches-py" / "data_batch_2").write_bytes(pickle.dumps(content))
+    with pytest.raises(DataError, match=r"cifar10 is missing from the folder .* or damaged \(data_batch_2 "):
+        load("cifar10", root=root)
+    assert not os.path.exists("ran")
+
+
+def test_they_are_read_without_pytorch(mnist):
+    name, root, _ = mnist
+    program = (f"import sys; from data_utils import load, set_files; set_files.CHECKSUMS = {{{name!r}: {{}}}}; "
+               f"load({name!r}, root={str(root)!r}); sys.exit('torch' in sys.modules or 'torchvision' in sys.modules)")
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_splits_of_different_sizes(mnist):
@@ -335,7 +417,7 @@ def test_mat_files_of_different_sizes(svhn_files):
     assert_unfit("svhn", root, "training images of 32×32×3 and test images of 16×16×3")
 
 
-def test_a_root_that_no_file_system_holds(datasets):
+def test_a_root_that_no_file_system_holds():
     with pytest.raises(DataError, match=r"mnist is missing from the folder '.*a\\x00b' or damaged"):
         load("mnist", root="a\x00b")
 
@@ -347,7 +429,7 @@ def test_a_root_that_no_file_system_holds(datasets):
     ("name", "train", "shape", "mean"),
     [("mnist", 60_000, (28, 28, 1), 0.1307), ("cifar10", 50_000, (32, 32, 3), 0.4734)],
 )
-def test_real_data(name, train, shape, mean, datasets):
+def test_real_data(name, train, shape, mean):
     root = os.environ.get("AUTOENCODERS_DATA")
     if not root:
         pytest.skip("AUTOENCODERS_DATA does not name a folder that holds the real MNIST and CIFAR-10")
@@ -357,6 +439,25 @@ def test_real_data(name, train, shape, mean, datasets):
     assert data.train.mean() / 255 == pytest.approx(mean, abs=1e-4)  # the well-known mean of the training pixels
     assert np.bincount(data.held_out_factors["label"]).sum() == 10_000
     assert set(data.factors["label"]) == set(range(10))
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_the_published_files_are_read_as_torchvision_reads_them(name, datasets):
+    root = os.environ.get("AUTOENCODERS_DATA")
+    if not root:
+        pytest.skip("AUTOENCODERS_DATA does not name a folder that holds the real MNIST and CIFAR-10")
+    data = load(name, root=root)
+    for train, images, factors in ((True, data.train, data.factors), (False, data.held_out, data.held_out_factors)):
+        theirs = getattr(datasets, CLASSES[name])(root, train=train)
+        np.testing.assert_array_equal(images.reshape(np.shape(theirs.data)), theirs.data)
+        np.testing.assert_array_equal(factors["label"], theirs.targets)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
+def test_checksums_are_those_of_torchvision(name, datasets):
+    kind, known = getattr(datasets, CLASSES[name]), set_files.CHECKSUMS[name]
+    theirs = dict(kind.train_list + kind.test_list if name == "cifar10" else kind.resources)
+    assert theirs.items() <= known.items()
 
 
 def test_classes_are_called_as_torchvision_calls_them(datasets):
