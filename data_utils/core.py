@@ -23,6 +23,7 @@ class Data:
     texts             a caption of each training image, where the data has its own, as a folder may have
     held_out_texts    the same for the held-out images
     texts_missing     why a folder has no texts, in one sentence
+    skipped           a sentence about each picture of a folder that could not be read, where ``load`` was to skip them
     determines        options of a model that follow from the examples, such as how many codes there are
 
     H = W for every set that ``load`` gives; an array of your own may have H ≠ W.
@@ -37,6 +38,7 @@ class Data:
     texts: tuple[str, ...] | None = None
     held_out_texts: tuple[str, ...] | None = None
     texts_missing: str = ""
+    skipped: tuple[str, ...] = ()
     determines: dict[str, object] = field(default_factory=dict)
 
     def named(self, factor: str, value) -> str:

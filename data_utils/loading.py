@@ -17,6 +17,11 @@ from data_utils.torchvision_sets import CLASS_NAMES, CLASSES, read_splits
 
 NAMES = ("shapes", "shapes:SHAPE,SHAPE", *CLASSES, "folder:PATH")  # what ``load`` takes, as help and errors show it
 MOST_DRAWN = 10**7  # shapes for training; at 32 pixels they take 31 GB
+_ONLY_FOR = {  # option: the kind of data that it is for, what that is called, and what the other kinds lack
+    "drawn": ("shapes", "shapes", "is not drawn"),
+    "without": ("shapes", "shapes", "is not drawn"),
+    "skip_unreadable": ("folder", "folders of pictures", "is no folder"),
+}
 
 
 def load(
@@ -30,6 +35,7 @@ def load(
     seed: int = 0,
     drawn: int | None = None,
     without: str | None = None,
+    skip_unreadable: bool = False,
 ) -> Data:
     """Load a data set: ``shapes``, ``cifar10``, ``mnist``, ``fashion-mnist``, ``svhn`` or ``folder:PATH``.
 
@@ -46,6 +52,7 @@ def load(
     drawn       how many shapes are drawn for training, an integer from 1 to 10⁷ (10,000 unless given)
     without     compositions such as "red triangle, small plus" (``composed``): shapes that show all words of one of
                 them are left out of training; the held-out ones stay whole
+    skip_unreadable  pass over pictures of a folder that cannot be read, and name them in the result's ``skipped``
 
     A folder may have a caption for each picture, as ``texts``: in picture.txt beside picture.png, or in captions.jsonl,
     which has a line {"file_name": "cats/1.png", "text": "a cat"} for each picture.
@@ -68,12 +75,14 @@ def load(
         image_size = integer(image_size, "an image size in pixels of", 1, LARGEST_SIDE)
     if channels is not None and (type(channels) is not int or channels not in (1, 3)):
         raise DataError(f"images of {shown(channels)} channels were asked for: grey ones have 1, coloured ones 3")
+    if not isinstance(skip_unreadable, bool):
+        raise DataError(f"as skip_unreadable {shown(skip_unreadable)} was given: expected True or False")
     seed = integer(seed, "the seed", 0)
     if drawn is not None:
         drawn = integer(drawn, "a number of drawn shapes of", 1, MOST_DRAWN)
 
     try:
-        chosen = {"drawn": drawn, "without": without}
+        chosen = {"drawn": drawn, "without": without, "skip_unreadable": skip_unreadable or None}
         data = _load_by_name(name, "data" if root is None else root, download, limit, image_size, seed, chosen)
         if channels in (None, data.channels):
             return data
@@ -87,18 +96,18 @@ def load(
 def _load_by_name(
     name: str, root, download: bool, limit: int | None, image_size: int | None, seed: int, chosen: dict[str, object]
 ) -> Data:
-    if name.partition(":")[0] == "shapes":
-        return _load_shapes(name, limit, image_size or 32, seed, **chosen)
-    given = [option for option, value in chosen.items() if value is not None]
-    if given and (name in CLASSES or name.startswith("folder:")):
-        raise DataError(
-            f"{given[0]} {shown(chosen[given[0]])} was given, which is for shapes, and {shown(name)} is not drawn: "
-            f"leave it out"
-        )
+    kind = name.partition(":")[0]
+    for option, value in chosen.items():
+        wanted, group, lacking = _ONLY_FOR[option]
+        if value is not None and kind != wanted and (kind in ("shapes", "folder") or name in CLASSES):
+            raise DataError(
+                f"{option} {shown(value)} was given, which is for {group}, and {shown(name)} {lacking}: leave it out")
+    if kind == "shapes":
+        return _load_shapes(name, limit, image_size or 32, seed, chosen["drawn"], chosen["without"])
     if name in CLASSES:
         return _load_torchvision(name, Path(root), download, limit, image_size)
     if name.startswith("folder:"):
-        return _load_folder(name, limit, image_size or 32, seed)
+        return _load_folder(name, limit, image_size or 32, seed, bool(chosen["skip_unreadable"]))
     wanted = advice(_nearest_name(name), "choose")
     raise DataError(f"there is no data set {shown(name)}: {wanted} one of {', '.join(NAMES)}")
 
@@ -166,7 +175,7 @@ def _resized(images: np.ndarray, size: int | None) -> np.ndarray:
     return resized
 
 
-def _load_folder(name: str, limit: int | None, image_size: int, seed: int) -> Data:
+def _load_folder(name: str, limit: int | None, image_size: int, seed: int, skip: bool) -> Data:
     from data_utils.pictures import find_pictures
     from data_utils.texts import read_texts
 
@@ -181,21 +190,40 @@ def _load_folder(name: str, limit: int | None, image_size: int, seed: int) -> Da
     # The shuffled order is kept, so that a limit takes pictures from all subfolders and not from the first alone.
     order = np.random.default_rng(seed).permutation(len(pictures))
     held_out_count = max(1, len(pictures) // 10)
-    parts = [part[:limit] for part in (order[held_out_count:], order[:held_out_count])]
-    check_memory(sum(map(len, parts)), image_size, image_size, 3)
-    train, held_out = (_read_all([pictures[index] for index in part], image_size) for part in parts)
+    parts = [order[held_out_count:], order[:held_out_count]]
+    check_memory(sum(len(part[:limit]) for part in parts), image_size, image_size, 3)
+    (train, held_out), parts, skipped = zip(*(_read_part(pictures, part, limit, image_size, skip) for part in parts),
+                                            strict=True)
     texts, missing = (None, None), ""
     try:
         texts = read_texts(folder, pictures, parts)
     except DataError as error:  # the pictures load all the same; captions_of raises this error
         missing = str(error)
-    return Data(name, train, held_out, {}, {}, texts=texts[0], held_out_texts=texts[1], texts_missing=missing)
+    return Data(name, train, held_out, {}, {}, texts=texts[0], held_out_texts=texts[1], texts_missing=missing,
+                skipped=skipped[0] + skipped[1])
 
 
-def _read_all(paths: list[Path], size: int) -> np.ndarray:
+def _read_part(
+    pictures: list[Path], part: np.ndarray, limit: int | None, size: int, skip: bool
+) -> tuple[np.ndarray, list[int], tuple[str, ...]]:
+    """(images, their indices, sentences about the others) of the first ``limit`` pictures of a part.
+
+    Without ``skip`` a picture that cannot be read is an error.
+    """
     from data_utils.pictures import read_picture
 
-    images = np.empty((len(paths), size, size, 3), np.uint8)
-    for index, path in enumerate(paths):
-        images[index] = read_picture(path, size)
-    return images
+    images, read, skipped = np.empty((len(part[:limit]), size, size, 3), np.uint8), [], []
+    for index in part:
+        if len(read) == len(images):
+            break
+        try:
+            images[len(read)] = read_picture(pictures[index], size)
+        except DataError as error:
+            if not skip:
+                raise
+            skipped.append(str(error))
+        else:
+            read.append(index)
+    if not read:
+        raise DataError(f"of the pictures, none of a part of {len(part)} can be read, training or held out: {skipped[0]}")
+    return images[: len(read)], read, tuple(skipped)

@@ -104,7 +104,8 @@ def example_options():
 def example_options_of(model):
     """The same of one system."""
     options = {option.name: option for option in find_system(model).data_options}
-    return {name: option for name, option in options.items() if name not in ("limit", "image_size", "drawn", "without")}
+    return {name: option for name, option in options.items()
+            if name not in ("limit", "image_size", "drawn", "without", "skip_unreadable")}
 
 
 def add_compare_arguments(parser):

@@ -34,6 +34,7 @@ def train(arguments, make_trainer=make_trainer, program="scratch"):
     """Train a new run, or continue one. torch_ref passes its own `make_trainer`."""
     start = continue_run if arguments.resume else begin_run
     session = start(arguments, make_trainer, program)
+    say_skipped(session.data)
     for note in session.notes:
         say(note)
     runs_with(arguments, session.run.options, " in a new run; what this one has saved is kept")
@@ -48,6 +49,14 @@ def train(arguments, make_trainer=make_trainer, program="scratch"):
             save_pictures(run.folder, pictures_of(trained, metrics, session.data), CAPTIONS)
             say_afterwards(trained, session.data, metrics[-1], program)
     return 0
+
+
+def say_skipped(data):
+    """Print which pictures were passed over, and how many."""
+    if skipped := getattr(data, "skipped", ()):
+        say(f"Passed over {len(skipped)} picture(s):")
+        for sentence in skipped:
+            say(f"  {sentence}")
 
 
 def say_afterwards(trained, data, last, program):

@@ -60,7 +60,7 @@ class System:
         """
         return load(options["data"], root=options["data_root"], download=download, limit=options["limit"],
                     image_size=options["image_size"], channels=options.get("image_channels"), seed=options["seed"],
-                    drawn=options["drawn"], without=options["without"])
+                    drawn=options["drawn"], without=options["without"], skip_unreadable=options["skip_unreadable"])
 
     def references(self, options):
         """{option: folder} of the finished runs that these options refer to. A run's config keeps their fingerprints

@@ -11,6 +11,8 @@ DRAWN = Option("drawn", Whole(1, MOST_DRAWN), None, "how many training images of
                group="images")
 WITHOUT = Option("without", Text("words such as 'red triangle'", "WORDS"), None, "words such as \"red triangle\": "
                  "shapes that show them together are left out of training", group="images")
+SKIP_UNREADABLE = Option("skip_unreadable", Flag(), False, "pass over pictures of a folder that cannot be read, and "
+                         "name them", group="images")
 IMAGES = (
     Option("data", Text("a name such as shapes", "NAME"), "shapes",
            f"the images: {listed(NAMES, 'or')}", group="images"),
@@ -20,6 +22,7 @@ IMAGES = (
     LIMIT,
     DRAWN,
     WITHOUT,
+    SKIP_UNREADABLE,
 )
 
 TRAINING = (

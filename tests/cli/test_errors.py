@@ -150,6 +150,14 @@ def test_no_pictures_or_unreadable_ones(scratch):
         Image.new("RGB", (8, 8)).save(f"broken/{name}.png")
     Path("broken/b.png").write_bytes(b"no picture at all")
     assert_one_sentence(scratch("train", "ae", "--data", "folder:broken"), "b.png")
+    Image.new("RGB", (8, 8)).save("broken/d.png")
+    result = scratch("train", "ae", *SMALL, "--data", "folder:broken", "--image-size", 8, "--skip-unreadable",
+                     "--out", "run")
+    assert result.status == 0, result.err
+    assert "Passed over 1 picture(s):" in result.out and "b.png' cannot be read" in result.out
+    assert "ae with" in result.out and "2 training and 1 held-out images" in result.out
+    for command in ("train --resume run --steps 3", "evaluate run"):
+        assert scratch(*command.split()).status == 0
 
 
 def test_cupy_missing(scratch, monkeypatch):

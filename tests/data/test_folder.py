@@ -546,6 +546,35 @@ def test_a_file_that_only_claims_to_be_a_picture_is_named(tmp_path, content):
         load(f"folder:{tmp_path}")
 
 
+@pytest.mark.parametrize("limit", [None, 4])
+def test_unreadable_pictures_are_passed_over_if_asked(tmp_path, limit):
+    """The readable ones stay in the part and in the order that they would have with all readable."""
+    numbered(tmp_path, 30)
+    whole = load(f"folder:{tmp_path}", image_size=8)
+    kept, held_out = numbers(whole.train), numbers(whole.held_out)
+    broken = kept[1], kept[20], held_out[0]
+    for number in range(30):
+        (tmp_path / f"{number:03}.txt").write_text(f"number {number}")
+    for number in broken:
+        (tmp_path / f"{number:03}.png").write_bytes(b"no picture")
+    data = load(f"folder:{tmp_path}", image_size=8, limit=limit, skip_unreadable=True)
+    assert numbers(data.train) == [number for number in kept if number not in broken][:limit]
+    assert numbers(data.held_out) == held_out[1:]
+    assert data.texts == tuple(f"number {number}" for number in numbers(data.train))
+    assert len(data.skipped) == (2 if limit else 3)  # those that were met
+    assert all(f"{broken[index]:03}.png' cannot be read" in sentence
+               for index, sentence in zip((0, 2) if limit else (0, 1, 2), data.skipped, strict=True))
+    assert whole.skipped == ()
+
+
+def test_where_no_picture_of_a_part_can_be_read_it_is_an_error(tmp_path):
+    numbered(tmp_path, 5)
+    held_out = numbers(load(f"folder:{tmp_path}", image_size=8).held_out)
+    (tmp_path / f"{held_out[0]:03}.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="none of a part of 1 can be read, training or held out: the picture .* cannot be"):
+        load(f"folder:{tmp_path}", skip_unreadable=True)
+
+
 def test_floating_point_pixels_are_refused(tmp_path):
     for name in ("a.tiff", "b.tiff"):
         Image.fromarray(np.ones((9, 9), np.float32)).save(tmp_path / name)

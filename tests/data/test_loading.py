@@ -87,6 +87,7 @@ def test_the_nearest_shape_is_told():
         ({"root": ""}, "data root '' was given"),
         ({"root": b"data"}, "data root b'data' was given"),
         ({"download": "no"}, "as download 'no' was given: expected True or False"),
+        ({"skip_unreadable": 1}, "as skip_unreadable 1 was given: expected True or False"),
     ],
 )
 def test_what_an_argument_cannot_be(name, given, message):
@@ -103,6 +104,12 @@ def test_only_shapes_are_drawn(name):
             load(name, **given)
     with pytest.raises(DataError, match="there is no data set 'Shapes': the nearest is 'shapes'"):
         load("Shapes", drawn=5)
+
+
+@pytest.mark.parametrize("name", ["mnist", "shapes:pill"])
+def test_only_folders_hold_unreadable_pictures(name):
+    with pytest.raises(DataError, match=f"skip_unreadable True .* for folders of pictures, and '{name}' is no folder"):
+        load(name, skip_unreadable=True)
 
 
 def test_more_or_fewer_drawn_shapes():
