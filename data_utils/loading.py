@@ -225,5 +225,5 @@ def _read_part(
         else:
             read.append(index)
     if not read:
-        raise DataError(f"of the pictures, none of a part of {len(part)} can be read, training or held out: {skipped[0]}")
+        raise DataError(f"none of {len(part)} pictures, to train on or to hold out, can be read: {skipped[0]}")
     return images[: len(read)], read, tuple(skipped)
