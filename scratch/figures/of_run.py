@@ -85,7 +85,7 @@ def written_figure(trained, count, seed, **choosing):
         rows = in_rows("", trained.sample(count, seed, **choosing))
     else:
         rows = [row for label in labels
-                for row in in_rows(str(label), trained.sample(count, seed, label=label, **choosing))]
+                for row in in_rows(str(label), trained.sample(count, seed + label, label=label, **choosing))]
     return figures.image_rows(rows, heading)
 
 
