@@ -64,17 +64,18 @@ def print_line(line):
     print(line, flush=True)
 
 
-def load(folder, device="cpu"):
+def load(folder, device="cpu", which="last"):
     """A run that was trained before, from its folder: reconstruct, encode, decode, sample, evaluate, metrics.
 
     folder   as `train` or the command line wrote it, text or a path
     device   where its model computes: "cpu", "gpu" or "gpu:N"
+    which    of its weights: "last", or "best", where it was trained with keep="best"
 
     Raises InputError, a ValueError, where the folder holds no run, or one that is damaged.
     """
     from scratch.runs.library import load_run
 
-    return load_run(folder, device)
+    return load_run(folder, device, which)
 
 
 def summary(model):

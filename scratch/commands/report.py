@@ -6,6 +6,7 @@ from data_utils import DataError, printable
 from scratch.commands.cli import in_words
 from scratch.commands.options import add_data_options, whole
 from scratch.commands.shared import (
+    add_which,
     command_of,
     destination,
     images_for,
@@ -28,6 +29,7 @@ def add(subparsers):
     parser.add_argument("--out", metavar="FILE", help="where to write (default: report.html in the first run's folder)")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default), gpu or gpu:N")
     parser.add_argument("--batch-size", type=whole(1), metavar="N", help="images at a time (default: the run's own)")
+    add_which(parser)
     add_data_options(parser)
     parser.set_defaults(run_command=report, about_images=False)
 

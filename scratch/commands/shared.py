@@ -15,7 +15,7 @@ from scratch.losses import psnr
 from scratch.models.system import find_system
 from scratch.options.errors import InputError
 from scratch.options.resolve import check_names, resolve, run_options
-from scratch.runs.descriptions import FILES
+from scratch.runs.descriptions import FILES, WEIGHTS
 from scratch.runs.examples import examples_of
 from scratch.runs.files import check_writable, present, write_atomically
 from scratch.runs.run import Run, same_file
@@ -44,6 +44,7 @@ def add_run_command(subparsers, name, function, data=True, out=None, about_image
     parser.add_argument("run", metavar="RUN", help="the folder that train wrote")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default), gpu or gpu:N")
     parser.add_argument("--batch-size", type=whole(1), metavar="N", help="images at a time (default: the run's own)")
+    add_which(parser)
     if data:
         add_data_options(parser)
     if out:
@@ -51,6 +52,12 @@ def add_run_command(subparsers, name, function, data=True, out=None, about_image
                                                                 "with a number where there is one)")
     parser.set_defaults(run_command=function, about_images=about_images)
     return parser
+
+
+def add_which(parser):
+    """--which, of the weights that training kept."""
+    parser.add_argument("--which", choices=tuple(WEIGHTS), default="last", help="the weights of the last epoch "
+                        "(default), or those of the best, where training kept them")
 
 
 def open_run(arguments, folder=None):
@@ -62,7 +69,7 @@ def open_run(arguments, folder=None):
         check_names(find_system(run.options["model"]), {"of": codes_from},
                     run_options(find_system(run.options["model"])))
         run.options["of"] = codes_from
-    trained = Trained(run, arguments.device)
+    trained = Trained(run, arguments.device, which=arguments.which)
     if arguments.about_images:
         trained.needs_images(arguments.command)
     return trained

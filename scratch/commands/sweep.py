@@ -29,7 +29,7 @@ from scratch.runs.run import Run, read_position
 from scratch.runs.session import begin, resume
 from scratch.runs.trained import Trained
 from scratch.training.loop import Interrupted, fit, steps_to_do
-from scratch.training.progress import Diverged, Progress
+from scratch.training.progress import Diverged, Progress, gave_up
 
 MEASURES_VERSION = 1  # of evaluation.json: where the file has another, the run is measured again
 PICTURES = ("rate_distortion.png", "figures.png")
@@ -206,7 +206,8 @@ def finished(planned):
         return False
     config, position = read_position(planned.folder / "resume.safetensors")
     progress = Progress(position["epoch"], position["step"])
-    return not steps_to_do(progress, planned.options, config["data"]["training_images"])
+    return (not steps_to_do(progress, planned.options, config["data"]["training_images"])
+            or gave_up(Run.open(planned.folder).metrics(), planned.options["patience"]))
 
 
 def evaluated(planned, download):
@@ -223,7 +224,7 @@ def evaluated(planned, download):
         except InputError:
             pass  # measured again
     run = Run.open(planned.folder)
-    trained = Trained(run, planned.options["device"])
+    trained = Trained(run, planned.options["device"], which=planned.options["keep"])
     data = load_examples(planned.options, download)
     figures = {"parameters": run.config["parameters"], **measure_all(trained, data.held_out)}
     figures = finite(figures | mig_of_run(trained, data))

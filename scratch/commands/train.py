@@ -19,6 +19,7 @@ from scratch.runs.session import ARRAY, begin, is_finished, make_free_folder, re
 from scratch.runs.trained import Trained
 from scratch.training.loop import Interrupted, fit
 from scratch.training.make import make_trainer
+from scratch.training.progress import gave_up, lowest
 
 
 def add(subparsers):
@@ -47,7 +48,7 @@ def train(arguments, make_trainer=make_trainer, program="scratch"):
         if metrics := run.metrics():
             trained = Trained(run, run.options["device"] if program == "scratch" else "cpu")
             save_pictures(run.folder, pictures_of(trained, metrics, session.data), CAPTIONS)
-            say_afterwards(trained, session.data, metrics[-1], program)
+            say_afterwards(trained, session.data, metrics, program)
     return 0
 
 
@@ -59,8 +60,13 @@ def say_skipped(data):
             say(f"  {sentence}")
 
 
-def say_afterwards(trained, data, last, program):
+def say_afterwards(trained, data, metrics, program):
     """Print how good a run is, and what can be done with it next."""
+    last, options = metrics[-1], trained.options
+    if options["keep"] == "best" or gave_up(metrics, options["patience"]):
+        best = lowest(metrics)
+        say(f"The held-out loss was lowest after epoch {best['epoch']}: {best['held_out_loss']:.4g}; after epoch "
+            f"{last['epoch']}, the last, it is {last['held_out_loss']:.4g}.")
     if "held_out_psnr" in last:
         found = {name.removeprefix("held_out_"): value for name, value in last.items() if name.startswith("held_out_")}
         for sentence in verdict_of(found, data, trained):
@@ -81,6 +87,8 @@ def next_commands(trained, program):
         f"python -m scratch evaluate {folder}": "every measure on held-out examples",
         f"python -m {program} train --resume {folder} --{end} {2 * options[end]}": "train twice as long",
     }
+    if options["keep"] == "best":
+        found[f"python -m scratch evaluate {folder} --which best"] = "the same with the weights of the best epoch"
     if not trained.model.has_images:
         return found
     if trained.codes:
@@ -136,4 +144,6 @@ def continue_run(arguments, make_trainer, program):
     if is_finished(session):
         end = "steps" if options["steps"] else "epochs"
         say(f"Its {options[end]} {end[:-1]}(s) are done; a larger --{end} trains on.")
+    elif gave_up(session.run.metrics(), options["patience"]):
+        say("It has given up; a larger --patience trains on.")
     return session

@@ -33,6 +33,10 @@ TRAINING = (
     LR,
     OPTIMIZER,
     CLIP_NORM,
+    Option("keep", Choice(("last", "best")), "last", "best: beside the last weights, keep those of the epoch with the "
+           "lowest held-out loss, as best.safetensors"),
+    Option("patience", Whole(1), None, "stop after N epochs in which the held-out loss was not below its lowest",
+           may_change=True),
     Option("seed", Whole(0), 0, "seed of the weights, the order of the images and the noise"),
 )
 

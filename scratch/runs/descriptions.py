@@ -4,6 +4,7 @@
     metrics.jsonl           METRICS, one object for each epoch
     steps.jsonl             STEPS: with log_steps L one object for every L updates, the means over them
     checkpoint.safetensors  weights(...) alone, in PyTorch's names and layouts
+    best.safetensors        the same of the epoch with the lowest held-out loss, where the option `keep` is best
     resume.safetensors      the tensors of `resumable`; in its header the config and the position, a POSITION
     codes.npz               about, an ABOUT, and the arrays of `latents`
     evaluation.json         EVALUATION: what `sweep` measured of the run
@@ -26,7 +27,8 @@ LATENTS_FORMAT = "autoencoders-from-scratch codes 1"
 PROGRAMS = ("scratch", "torch_ref")
 LARGEST_SIDE = 2**16  # of an image, in pixels
 # The files that training writes, apart from temporary ones and the lock.
-FILES = ("config.json", "metrics.jsonl", "steps.jsonl", "checkpoint.safetensors", "resume.safetensors")
+WEIGHTS = {"last": "checkpoint.safetensors", "best": "best.safetensors"}  # by which of a run's they are
+FILES = ("config.json", "metrics.jsonl", "steps.jsonl", *WEIGHTS.values(), "resume.safetensors")
 PICTURES = tuple(f"{name}.png" for name in (
     "curves", "reconstructions", "samples", "interpolation", "variations", "codebook"))
 
@@ -67,7 +69,7 @@ POSITION = Document(
         }),
         "step_means": Record({"step": Whole(), "sums": Record(others=Real())}),
         "environment": Record(others=Text()),
-    }),
+    }, optional={"best": Record({"epoch": Whole(1), "loss": Real()})}),
     "restore it, or train again",
 )
 ABOUT = Document(
@@ -126,13 +128,14 @@ def moments(state):
     })
 
 
-def resumable(state, optimizer_state, sums, codes):
-    """The kind of the tensors in resume.safetensors.
+def resumable(state, optimizer_state, sums, codes, best):
+    """The kind of the tensors in resume.safetensors. They include the best weights if `best` is true.
 
     In the middle of an epoch they include, for every perplexity among the sums, how often each of the K codes was used.
     Without codes (K is None) a perplexity is a number like any other.
     """
-    kinds = {f"model.{name}": kind for name, kind in weights(state).entries.items()}
+    kinds = {f"{part}.{name}": kind for part in ("model", *(["best"] if best else []))
+             for name, kind in weights(state).entries.items()}
     kinds |= {f"optimizer.{name}": kind for name, kind in moments(optimizer_state).entries.items()}
     levels = [] if codes is None else [
         name.removeprefix("perplexity").removeprefix("_") for name in sums if name.startswith("perplexity")]
@@ -153,7 +156,7 @@ def check_shape(shape, axes):
 
 def check_position(position, config, place):
     """Raise InputError if a run of this config never reaches such a position."""
-    options, totals = config["options"], position["totals"]
+    options, totals, best = config["options"], position["totals"], position.get("best")
     an_epoch = math.ceil(config["data"]["training_images"] / options["batch_size"])
     step, updates = position["step"], (position["epoch"] - 1) * an_epoch + position["step"]
     for name, found, expected in (
@@ -161,6 +164,7 @@ def check_position(position, config, place):
         ("updates", position["updates"], updates),
         ("totals.examples", totals["examples"], step * options["batch_size"]),
         ("step_means.step", position["step_means"]["step"], updates if options["log_steps"] else None),
+        *((("best.epoch", best["epoch"], min(best["epoch"], position["epoch"])),) if best else ()),
     ):
         if expected is not None and found != expected:
             raise InputError(f"{place}: {name} is {found}; expected {expected}: {POSITION.advice}.")

@@ -14,9 +14,10 @@ from scratch.models.model import Model
 from scratch.models.summary import summary
 from scratch.models.system import find_system
 from scratch.options.errors import InputError
-from scratch.options.option import Flag, Option, Text
+from scratch.options.option import Choice, Flag, Option, Text
 from scratch.options.resolve import model_options, resolve
 from scratch.options.training import IMAGES, MACHINE, TRAINING
+from scratch.runs.descriptions import WEIGHTS
 from scratch.runs.run import Run
 from scratch.runs.session import ARRAY, begin, resume
 from scratch.runs.trained import Trained
@@ -26,6 +27,7 @@ from scratch.training.progress import epoch_line
 
 OPTIONS = {option.name: option for option in (*TRAINING, *MACHINE)}
 PROGRESS = Option("progress", Flag(), True, "print a line an epoch")
+WHICH = Option("which", Choice(WEIGHTS), "last", "the weights of the last epoch, or of the best")
 FOLDER = Text("a folder")
 ITS_OWN = tuple(option.name for option in IMAGES)  # options that name images, which are given instead
 
@@ -47,9 +49,10 @@ def name_of_dtype(dtype):
         return dtype
 
 
-def load_run(folder, device):
+def load_run(folder, device, which):
     """See scratch.load."""
-    return Trained(Run.open(checked_folder(folder, "folder")), OPTIONS["device"].check(device))
+    return Trained(Run.open(checked_folder(folder, "folder")), OPTIONS["device"].check(device),
+                   which=WHICH.check(which))
 
 
 def summary_of(model):
@@ -96,6 +99,8 @@ def begun(model, images, held_out, out, given):
                          f"python -m scratch.")
     data = as_data(images, held_out, options["seed"])
     options["data"] = data.name
+    if folder is None and options["keep"] == "best":
+        raise InputError("is best, and the best weights are kept in a folder: give one as out.", "keep")
     return begin(options, data, folder, make_trainer=maker)
 
 

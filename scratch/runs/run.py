@@ -2,9 +2,9 @@
 
 descriptions.py says what the files hold. A file is written under a temporary name and then renamed, so a kill at any
 moment leaves the last good file. Lines of steps.jsonl alone are appended as they come. A save writes the metrics first,
-then resume.safetensors, which holds everything, then the checkpoint. After a kill resume.safetensors therefore says how
-far the run has come, and resuming brings the other files to that point. A folder without resume.safetensors belongs to
-a run that was never saved; training into it starts from the beginning.
+then resume.safetensors, which holds everything, then the checkpoints. After a kill resume.safetensors therefore says
+how far the run has come, and resuming brings the other files to that point. A folder without resume.safetensors belongs
+to a run that was never saved; training into it starts from the beginning.
 """
 
 import json
@@ -37,7 +37,7 @@ from scratch.runs.files import (
 from scratch.runs.lock import Lock
 from scratch.runs.migrate import migrated, migrated_position
 from scratch.runs.schema import Mismatch
-from scratch.training.progress import Diverged, Progress, StepMeans, Totals
+from scratch.training.progress import Best, Diverged, Progress, StepMeans, Totals
 
 LINES = {"metrics.jsonl": METRICS, "steps.jsonl": STEPS}
 
@@ -139,7 +139,7 @@ class Run:
         folder, names = printable(self.folder), names_in(self.folder)
         if "resume.safetensors" in names:
             raise AlreadyARun(f"{folder} holds a run already: continue that one, or choose another folder.")
-        if "checkpoint.safetensors" in names:
+        if set(names) & set(described.WEIGHTS.values()):
             raise InputError(f"{folder} holds the weights of a run and no resume.safetensors to continue it from: "
                              f"choose another folder.")
         own = "config.json" in names and is_config(self.folder / "config.json")
@@ -199,6 +199,9 @@ class Run:
         position = {"epoch": progress.epoch, "step": progress.step, "updates": steps, "totals": totals}
         position["step_means"] = asdict(progress.step_means)
         position["environment"] = trainer.environment()
+        if best := progress.best:
+            tensors |= {f"best.{name}": value for name, value in best.weights.items()}
+            position["best"] = {"epoch": best.epoch, "loss": best.loss}
         POSITION.check(position, self.folder / "resume.safetensors")
         metadata = {
             "format": described.RESUME_FORMAT, "config": json.dumps(self.config), "position": json.dumps(position)}
@@ -207,7 +210,13 @@ class Run:
             earlier = [m for m in self.metrics() if m["epoch"] < metrics["epoch"]]
             self.write_lines("metrics.jsonl", [*earlier, metrics])
         write_atomically(self.folder / "resume.safetensors", save(tensors, metadata=metadata))
-        write_atomically(self.folder / "checkpoint.safetensors", save(weights))
+        self.write_weights(weights, best)
+
+    def write_weights(self, last, best):
+        """Write the checkpoints: the last weights, and those of a Best if there is one."""
+        write_atomically(self.folder / described.WEIGHTS["last"], save(last))
+        if best:
+            write_atomically(self.folder / described.WEIGHTS["best"], save(best.weights))
 
     @classmethod
     def resume(cls, folder):
@@ -227,7 +236,7 @@ class Run:
         path, sums = self.folder / "resume.safetensors", position["totals"]["sums"]
         weights, moments, _ = trainer.state()
         try:
-            described.resumable(weights, moments, sums, self.options.get("codes")).check(tensors)
+            described.resumable(weights, moments, sums, self.options.get("codes"), "best" in position).check(tensors)
         except Mismatch as mismatch:
             raise InputError(f"{printable(path)} does not fit its own config: {mismatch}: restore it, or train again."
                              ) from None
@@ -240,22 +249,26 @@ class Run:
                 check_writable(self.folder / name)
         self.hold()
 
-        parts = {"model": {}, "optimizer": {}, "counts": {}}
+        parts = {"model": {}, "optimizer": {}, "counts": {}, "best": {}}
         for name, value in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = value
         trainer.load(parts["model"], parts["optimizer"], position["updates"])
         remove_leftovers(self.folder)
-        write_atomically(self.folder / "checkpoint.safetensors", save(parts["model"]))
+        best = Best(**position["best"], weights=parts["best"]) if "best" in position else None
+        self.write_weights(parts["model"], best)
         self.write_lines("metrics.jsonl", metrics)
         if steps or present(self.folder / "steps.jsonl"):
             self.write_lines("steps.jsonl", steps)
         totals = Totals(**position["totals"], counts=parts["counts"])
-        return Progress(position["epoch"], position["step"], totals, StepMeans(**position["step_means"]))
+        return Progress(position["epoch"], position["step"], totals, StepMeans(**position["step_means"]), best)
 
-    def load_weights(self, model):
-        """Read checkpoint.safetensors into a model that the config built."""
-        path = self.folder / "checkpoint.safetensors"
+    def load_weights(self, model, which="last"):
+        """Read the last weights, or the best ones, into a model that the config built. Raises InputError."""
+        path = self.folder / described.WEIGHTS[which]
+        if which == "best" and not present(path):
+            raise InputError(f"is best, and {printable(self.folder)} has no {path.name}: name a run that was trained "
+                             f"to keep the best, or take the last weights.", "which")
         if not present(path):
             raise InputError(f"{printable(path)} does not exist: name a run that has finished an epoch, or continue "
                              f"this one.")

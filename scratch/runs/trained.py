@@ -51,16 +51,17 @@ class Trained:
     indices (N, h, w), or a list of such grids, the top one first. With G groups of codes a grid is (N, h, w, G).
 
     run               a folder (runs/run.py), or what was trained in memory alone
+    which             of the weights in a folder: the "last", or the "best" where training kept them
     model             as training left it; None: it is read from the folder
     training_images   those that `sample` may need, where they are at hand
     """
 
-    def __init__(self, run, device="cpu", model=None, training_images=None):
+    def __init__(self, run, device="cpu", model=None, training_images=None, which="last"):
         self.run, self.options, self.device = run, run.options, device
         self.shape = tuple(run.config["data"]["image_shape"])
         if model is None:
             check_references(run)
-            model = run.load_weights(make_model({**self.options, "device": device}, self.shape))
+            model = run.load_weights(make_model({**self.options, "device": device}, self.shape), which)
         self.model, self.training_images = model, training_images
         self.dtype = np.dtype(self.options["dtype"])
 

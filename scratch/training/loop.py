@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from data_utils import batches
 from scratch.arrays import unwarned
 from scratch.training.held_out import held_out_metrics
-from scratch.training.progress import Totals, shares_of_loss
+from scratch.training.progress import Best, Totals, gave_up, shares_of_loss
 
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"  # fits 80 columns, whatever the loss
 
@@ -86,6 +86,8 @@ class StopRequest:
 def fit(trainer, data, run, progress, *, on_epoch=lambda metrics, shares: None, bar=True):
     """Train from `progress` up to the run's number of epochs or of steps, saving after each epoch.
 
+    With `patience` N it stops earlier, after N epochs in which the held-out loss was not below its lowest.
+
     on_epoch  called with the metrics of each epoch and {term: its share of the loss} (progress.py)
     bar       show how far an epoch is, where the output is a terminal or a notebook
 
@@ -97,15 +99,25 @@ def fit(trainer, data, run, progress, *, on_epoch=lambda metrics, shares: None, 
     """
     options = run.options
     with StopRequest() as stop:
-        while steps_to_do(progress, options, len(data.train)):
+        while steps_to_do(progress, options, len(data.train)) and not gave_up(run.metrics(), options["patience"]):
             whole = train_epoch(trainer, data, run, progress, stop, bar)
             metrics = finish_epoch(trainer, data, run, progress)
+            if options["keep"] == "best":
+                progress.best = better(progress.best, trainer, metrics)
             if whole:
                 progress.epoch, progress.step, progress.totals = progress.epoch + 1, 0, Totals()
             run.save(trainer, progress, metrics)
             on_epoch(metrics, shares_of_loss(metrics, trainer.model))
             if stop.asked:
                 raise Interrupted
+
+
+def better(best, trainer, metrics):
+    """The Best after an epoch with these metrics."""
+    if best and best.loss <= metrics["held_out_loss"]:
+        return best
+    weights = {name: value.copy() for name, value in trainer.state()[0].items()}
+    return Best(metrics["epoch"], metrics["held_out_loss"], weights)
 
 
 def steps_to_do(progress, options, images):

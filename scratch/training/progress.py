@@ -86,13 +86,38 @@ class StepMeans:
 
 
 @dataclass
+class Best:
+    """The weights of the epoch with the lowest held-out loss so far, with which it ended."""
+
+    epoch: int
+    loss: float
+    weights: dict
+
+
+@dataclass
 class Progress:
-    """How far training has come: `step` batches of epoch `epoch` (from 1) are done, with these totals."""
+    """How far training has come: `step` batches of epoch `epoch` (from 1) are done, with these totals.
+
+    best   None unless the best weights are kept
+    """
 
     epoch: int = 1
     step: int = 0
     totals: Totals = field(default_factory=Totals)
     step_means: StepMeans = field(default_factory=StepMeans)
+    best: Best | None = None
+
+
+def lowest(metrics):
+    """The line with the lowest held-out loss, the first of several, in the lines of metrics of a run; None of none."""
+    return min((line for line in metrics if "held_out_loss" in line), key=lambda line: line["held_out_loss"],
+               default=None)
+
+
+def gave_up(metrics, patience):
+    """Did so many epochs end, since the lowest held-out loss, without a lower one? Never where patience is None."""
+    best = lowest(metrics)
+    return None not in (patience, best) and metrics[-1]["epoch"] - best["epoch"] >= patience
 
 
 def shares_of_loss(metrics, model):

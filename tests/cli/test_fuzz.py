@@ -111,6 +111,10 @@ READERS = (
     Command("arithmetic run --factor x --from 0..0.5 --to 0.5..1 --steps 2 --count 2 --limit 12",
             ("run/arithmetic.png",), systems=VECTORS),
 )
+BEST = (
+    Command("evaluate run --which best --json --limit 12", share=3),
+    Command("encode run --which best --out o.npz --limit 12", ("o.npz",)),
+)
 LISTING = (Command("runs . --json", share=2), Command("runs .", share=2))
 REPORT = (
     Command("report run other --limit 12 --out o.html", ("o.html",)),
@@ -177,6 +181,7 @@ CAPTIONED = (
 READ = {  # {file: (how often it is chosen, the commands that read it)}
     "run/config.json": (24, (*READERS, *REPORT, *LISTING, CURVES)),
     "run/checkpoint.safetensors": (24, (*READERS, *REPORT)),
+    "run/best.safetensors": (4, BEST),
     "run/resume.safetensors": (16, RESUME),
     "run/metrics.jsonl": (4, (*RESUME, CURVES, CURVES, *REPORT, *LISTING)),
     "run/steps.jsonl": (3, RESUME),
@@ -265,7 +270,7 @@ def fill(model, part, parsers):
         call("train", model, *options(model), "--data", f"folder:{part}", "--out", "codes")
         call("train", "prior", "--of", "codes", "--given", "caption", *TINY_PRIOR, "--out", "prior")
         return without_pictures()
-    call("train", model, *options(model), "--out", "run")
+    call("train", model, *options(model), "--keep", "best", "--out", "run")
     call("encode", "run", "--out", "codes.npz")
     without_pictures()
     shutil.copytree("run", "other")
