@@ -5,19 +5,22 @@ from contextlib import suppress
 from data_utils import printable
 from scratch.commands.options import whole
 from scratch.commands.shared import open_run
-from scratch.models.choosing import TEMPERATURE, TOP_K, TOP_P
+from scratch.models.choosing import GUIDANCE, TEMPERATURE, TOP_K, TOP_P
 from scratch.options.errors import InputError
 from scratch.options.option import listed, shown
 from scratch.runs.examples import load_examples
 
+HOW = (TEMPERATURE, TOP_K, TOP_P, GUIDANCE)
 CODES_FROM = "a learned prior's: the run whose codes it writes, if that has moved"
 
 
 def add_writing_options(command, of_text=True):
     """How a learned prior writes codes, and after what."""
     command.add_argument("--seed", type=whole(0), default=0, metavar="N", help="seed of the draws (default: 0)")
-    for option in (TEMPERATURE, TOP_K, TOP_P):
+    for option in HOW:
         command.add_argument(option.flag, metavar="X", help=f"a learned prior's: {option.help}")
+    command.add_argument("--against", metavar="TEXT", help="a learned prior's: the other caption, for --guidance, such "
+                                                           "as one that says little")
     command.add_argument("--codes-from", metavar="RUN", help=CODES_FROM)
     if not of_text:
         command.set_defaults(label=None, text=None)
@@ -31,12 +34,14 @@ def add_writing_options(command, of_text=True):
 
 def choosing(arguments, trained):
     """{name: value} of the options of writing that were given. Raises InputError for one that the run does not have."""
-    given = {option.name: option.parse(text) for option in (TEMPERATURE, TOP_K, TOP_P)
+    given = {option.name: option.parse(text) for option in HOW
              if (text := getattr(arguments, option.name)) is not None}
     if arguments.label is not None:
         given["label"] = label_of(arguments.label, trained)
     if arguments.text is not None:
         given["text"] = arguments.text
+    if arguments.against is not None:
+        given["against"] = arguments.against
     if given and not trained.model.writes_codes:
         raise InputError(f"is an option of learned priors, and {printable(trained.run.folder)} is a run of "
                          f"{trained.options['model']}: leave it out.", next(iter(given)))

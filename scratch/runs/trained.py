@@ -8,7 +8,7 @@ import numpy as np
 
 from data_utils import DataError, Tokenizer, as_images, printable, to_float
 from scratch.arrays import device_module, each, generator, is_integer, to_device, to_host, unwarned
-from scratch.models.choosing import TEMPERATURE, TOP_K, TOP_P, chooser
+from scratch.models.choosing import GUIDANCE, TEMPERATURE, TOP_K, TOP_P, chooser, guided
 from scratch.models.code_rows import caption_tokens
 from scratch.models.priors import PRIORS
 from scratch.options.errors import InputError
@@ -234,7 +234,8 @@ class Trained:
         label      an integer, of a run that was trained on labels
         text       what the images are to show, of a run that was trained on captions, or a list with a text for each;
                    None: it writes captions itself, before the codes
-        choosing   temperature, top_k and top_p, see models/choosing.py
+        choosing   temperature, top_k, top_p and guidance, see models/choosing.py; with guidance also `against`, the
+                   other caption, such as one that says little
 
         Raises InputError for a label or a value that does not exist, and for text that is empty or too long.
         """
@@ -250,21 +251,29 @@ class Trained:
             known = self.tokens_of(texts)
         return self.written(np.full(count, label), known, seed, **choosing)
 
-    def tokens_of(self, texts):
-        """(N, S): the tokens of texts. Raises InputError for one that is empty or too long."""
-        return caption_tokens(self.tokenizer, texts, self.model.text.end, self.model.text_length)
+    def tokens_of(self, texts, option="text"):
+        """(N, S): the tokens of texts, which the option holds. Raises InputError for one that is empty or too long."""
+        try:
+            return caption_tokens(self.tokenizer, texts, self.model.text.end, self.model.text_length)
+        except InputError as error:
+            error.option = option
+            raise
 
     def written(self, labels, known, seed, **choosing):
         """Grids (N, h, w) of codes after labels (N,) and the tokens `known` (N, t) that come first, or None."""
         rows = self.written_rows(labels, known, seed, None, **choosing)
         return each(to_host, self.model.as_grids(rows[:, self.model.text_length :]))
 
-    def written_rows(self, labels, known, seed, count, temperature=1.0, top_k=None, top_p=None):
+    def written_rows(self, labels, known, seed, count, temperature=1.0, top_k=None, top_p=None, guidance=1.0,
+                     against=None):
         """(N, count) tokens on the device, see CodePrior.write. Raises InputError where a logit is not finite."""
         chosen = {option.name: option.check(value) for option, value in (
             (TEMPERATURE, temperature), (TOP_K, top_k), (TOP_P, top_p))}
         xp = device_module(self.device)
-        choose, sums = chooser(generator(xp, SEED.check(seed)), **chosen), []
+        choose, sums, rows = chooser(generator(xp, SEED.check(seed)), **chosen), [], len(labels)
+        if (guidance := GUIDANCE.check(guidance)) != 1 or against is not None:
+            labels, known = np.concatenate([labels, labels]), self.with_others(known, guidance, against)
+            choose = guided(choose, guidance)
 
         def choose_finite(logits, place):
             sums.append(logits.sum())  # stays on the device; NaN or infinite where a logit is
@@ -272,10 +281,23 @@ class Trained:
 
         with unwarned():
             known = None if known is None else xp.asarray(known)
-            rows = self.model.write(xp.asarray(labels), choose_finite, known, count)
+            written = self.model.write(xp.asarray(labels), choose_finite, known, count)
             if sums:
                 self.finite(xp.stack(sums))
-            return rows
+            return written[:rows]
+
+    def with_others(self, known, guidance, against):
+        """(2N, t): the known tokens (N, t), then the same after another caption. Raises InputError where there is no
+        caption to lead from, or to."""
+        if against is None:
+            raise InputError(f"is {guidance}, and leads away from another caption: give that as against.", "guidance")
+        if not isinstance(against, str):
+            raise InputError(f"expected a text, got {shown(against)}.", "against")
+        length, (other,) = self.model.text_length, self.tokens_of([against], "against")
+        if known is None or guidance == 1:
+            raise InputError("is another caption, and matters where there is a text, and guidance other than 1: give "
+                             "these, too.", "against")
+        return np.concatenate([known, np.concatenate([np.tile(other, (len(known), 1)), known[:, length:]], axis=1)])
 
     def write_captions(self, count, seed=0, **choosing):
         """(count, S): the tokens of captions that the prior itself writes; `text_of` makes text of them."""

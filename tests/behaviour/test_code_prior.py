@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from scratch.gradcheck.differences import Operation, check
-from scratch.models.choosing import chooser, keep_largest, keep_probable
+from scratch.layers.softmax import softmax
+from scratch.models.choosing import chooser, guided, keep_largest, keep_probable
 from scratch.models.code_prior import CodePrior
 from scratch.models.code_rows import read_grids
 from scratch.optim import Adam
@@ -172,6 +173,39 @@ def test_a_temperature_of_0_takes_the_most_likely():
     assert np.array_equal(chooser(np.random.default_rng(0), temperature=0)(logits, 0), logits.argmax(axis=1))
     cold = chooser(np.random.default_rng(0), temperature=0.01)(logits, 0)
     assert (cold == logits.argmax(axis=1)).mean() > 0.9
+
+
+@pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5])
+def test_guidance_leads_from_one_caption_to_another(guidance):
+    """Each code has p ∝ p_other · (p_caption / p_other)^guidance, both after the same codes, and both halves get it."""
+    prior = new_prior(text_length=2)
+    captions = captioned(prior, 6, 3)[:, 1:3]
+    others, seen = np.tile([[1, prior.text.end]], (6, 1)), []
+
+    def choose(logits, place):
+        seen.append(logits)
+        return logits.argmax(axis=1)
+
+    written = prior.write(np.zeros(12, int), guided(choose, guidance), np.concatenate([captions, others]))
+    assert np.array_equal(written[:6, 2:], written[6:, 2:])
+    after = []
+    for known in (captions, others):
+        logits = []
+        prior.write(np.zeros(6, int), watched(logits, written[:6, 2:]), known)
+        after.append(logits)
+    for found, one, other in zip(seen, *after, strict=True):
+        p = softmax(other) * (softmax(one) / softmax(other)) ** guidance
+        np.testing.assert_allclose(softmax(found), p / p.sum(axis=1, keepdims=True), rtol=1e-10)
+        assert np.abs(softmax(one) - softmax(other)).max() > 0.01
+
+
+def watched(logits, codes):
+    """A function that chooses these codes, and keeps the logits."""
+    def choose(given, place):
+        logits.append(given)
+        return codes[:, len(logits) - 1]
+
+    return choose
 
 
 @pytest.mark.parametrize("text", ["", "8", "8x", "8x8x8x8", "8x8x0", "0x4", "ax4", "4x4,", "-1x4"])

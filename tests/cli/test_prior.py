@@ -241,6 +241,22 @@ def test_text_says_what_is_drawn(scratch, prior):
         result = scratch("complete", folder, "--rows", 2, "--index", 0, 3, "--count", 1, "--out", "c.png", *options)
         assert result.status == 0, result.err
     assert_one_sentence(scratch("sample", folder, "--text", " "), "--text is empty", "at least one word")
+    guided = ["--guidance", 3, "--against", "a shape"]
+    for command in (["sample", folder, "--text", "a red square", "--count", 3],
+                    ["complete", folder, "--rows", 1, "--index", 0, 1]):
+        result = scratch(*command, *guided, "--out", "guided.png")
+        assert result.status == 0, result.err
+    run, text = library.load(folder), "a red square"
+    plain = run.write(4, seed=3, text=text)
+    assert np.array_equal(run.write(4, seed=3, text=text, guidance=3, against=text), plain)
+    assert not np.array_equal(run.write(4, seed=3, text=text, guidance=9, against="a shape"), plain)
+    for options, words in (
+            (["--text", "red", "--guidance", 2], ["--guidance is 2", "give that as against"]),
+            (["--text", "red", "--against", "a shape"], ["--against is another caption", "guidance other than 1"]),
+            (guided, ["--against is another caption", "where there is a text"]),
+            (["--text", "red", "--guidance", 2, "--against", " "], ["--against is empty"]),
+            (["--text", "red", "--guidance", -1, "--against", "a"], ["--guidance", "≥ 0"])):
+        assert_one_sentence(scratch("sample", folder, *options), *words)
     assert_one_sentence(scratch("sample", folder, "--text", "a very " * 50), "--text is 'a very", "expected at most")
     for wrong in (3, ["a"], [1, 2]):
         with pytest.raises(InputError, match="expected a text, or a list of 2 of them"):
@@ -257,6 +273,7 @@ def test_any_text_has_tokens(prior):
 def test_what_text_is_refused(scratch, prior, trained):
     prior("vqvae")
     assert_one_sentence(scratch("sample", "prior", "--text", "a"), "trained without captions", "given captions")
+    assert_one_sentence(scratch("sample", "prior", "--guidance", 2, "--against", "a"), "--against", "without captions")
     shutil.rmtree("prior"), shutil.rmtree("vqvae")
     folder = prior("vqvae", "--given", "caption")
     short = ["train", "prior", "--of", "vqvae", "--given", "caption", "--text-length", 3, "--out", "x"]
