@@ -58,7 +58,7 @@ def commands(out, seed, without):
     return [
         training(codes, [*CODES, *shared]),
         training(prior, ["prior", f"--of={codes}", *PRIOR, *shared]),
-        ["sample", prior, "--count=8", "--temperature=0.8", "--guidance=2.5", "--against=a shape", f"--seed={seed}",
+        ["sample", prior, "--count=8", "--temperature=0.5", "--guidance=2", "--against=a shape", f"--seed={seed}",
          f"--out={out / 'page.png'}", "--text", *CAPTIONS],
     ]
 
