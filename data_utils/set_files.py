@@ -12,13 +12,15 @@ import hashlib
 import io
 import pickle
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 BATCHES = {"train": tuple(f"data_batch_{number}" for number in range(1, 6)), "test": ("test_batch",)}
 
-CHECKSUMS = {  # MD5 of each file. Fashion-MNIST publishes none of its unpacked files
+# MD5 of each published file, and of MNIST's when unpacked. Those of Fashion-MNIST when unpacked are not known here.
+CHECKSUMS = {
     "cifar10": {
         "data_batch_1": "c99cafc152244af753f735de768cd75f",
         "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
@@ -50,7 +52,7 @@ _ARRAYS = {"numpy.core.multiarray", "numpy._core.multiarray"}  # the module of _
 
 
 def read_mnist(name: str, folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """The images (N, H, W) uint8 and the labels (N,) uint8 of "train" or "test", from four idx files in ``folder``.
+    """The images (N, H, W) uint8 and the labels (N,) uint8 of "train" or "test", from two idx files in ``folder``.
 
     Of a file that is there twice the compressed one is read, since its publishers give its checksum.
 
@@ -93,8 +95,8 @@ def _read_idx(name: str, folder: Path, file: str, axes: int) -> np.ndarray:
     if packed.exists():
         try:
             content = gzip.decompress(_checked(name, packed))
-        except EOFError as error:
-            raise ValueError(f"{packed.name} ends too early") from error
+        except (EOFError, zlib.error) as error:
+            raise ValueError(f"{packed.name} cannot be unpacked") from error
     else:
         content = _checked(name, folder / file)
     head = 4 + 4 * axes

@@ -92,8 +92,7 @@ def images_for(trained, arguments, data=None):
                          f"name others with --data.")
     if options.get("data") != trained.options.get("data"):
         options["image_size"], _, options["image_channels"] = trained.shape
-        options |= {"limit": wanted.get("limit"), "drawn": None, "without": None,
-                    "skip_unreadable": False}
+        options |= {"limit": wanted.get("limit"), "drawn": None, "without": None, "skip_unreadable": False}
     data = examples_of(trained, options, arguments.download)
     check_images(trained, data)
     return data

@@ -12,9 +12,8 @@ TEMPERATURE = Option("temperature", Real(0), 1.0, "divides the logits: below 1 l
 TOP_K = Option("top_k", Whole(1), None, "draw among the K most likely alone; none: among all")
 TOP_P = Option("top_p", Real(0, included=False), None, "draw among the most likely that together have this probability "
                "alone; none: among all", source="arXiv:1904.09751")
-
-GUIDANCE = Option("guidance", Real(0), 1.0, "above 1 the caption counts more: logits lead from those after another "
-                  "caption to those after this one, and this much farther", source="arXiv:2207.12598")
+GUIDANCE = Option("guidance", Real(0), 1.0, "how many times a code counts that speaks for the caption and against "
+                  "another one; 1: as it was learned", source="arXiv:2207.12598")
 
 
 def keep_largest(a, count):
@@ -60,13 +59,13 @@ def chooser(rng, temperature=1.0, top_k=None, top_p=None):
 
 
 def guided(choose, guidance):
-    """`choose` for rows of which the second half has the same codes as the first after other captions. Both halves get
-    the tokens that it chooses from the logits
+    """A chooser for 2N rows: N after their captions, then the same N after another caption. Both halves get the tokens
+    that `choose` takes from the logits
 
         a = a_other + guidance · (a_caption − a_other)
 
-    that is, from p ∝ p_other · (p_caption / p_other)^guidance. By Bayes' rule the ratio says how much more this token
-    makes one think of the caption than of the other one. At 1 the other caption plays no part.
+    that is, from p ∝ p_other · (p_caption / p_other)^guidance. By Bayes' rule the ratio says how much more a token
+    speaks for the caption than for the other one. At a guidance of 1 the other caption plays no part.
 
     Shapes: logits (2N, K) -> tokens (2N,). (Ho & Salimans 2022, arXiv:2207.12598, "classifier-free guidance"; of codes
     after captions: Gafni et al. 2022, arXiv:2203.13131)

@@ -156,7 +156,8 @@ def check_shape(shape, axes):
 
 def check_position(position, config, place):
     """Raise InputError if a run of this config never reaches such a position."""
-    options, totals, best = config["options"], position["totals"], position.get("best")
+    options, totals = config["options"], position["totals"]
+    best = position.get("best", {"epoch": 1})["epoch"]
     an_epoch = math.ceil(config["data"]["training_images"] / options["batch_size"])
     step, updates = position["step"], (position["epoch"] - 1) * an_epoch + position["step"]
     for name, found, expected in (
@@ -164,7 +165,7 @@ def check_position(position, config, place):
         ("updates", position["updates"], updates),
         ("totals.examples", totals["examples"], step * options["batch_size"]),
         ("step_means.step", position["step_means"]["step"], updates if options["log_steps"] else None),
-        *((("best.epoch", best["epoch"], min(best["epoch"], position["epoch"])),) if best else ()),
+        ("best.epoch", best, min(best, position["epoch"])),
     ):
         if expected is not None and found != expected:
             raise InputError(f"{place}: {name} is {found}; expected {expected}: {POSITION.advice}.")

@@ -295,8 +295,8 @@ class Trained:
             raise InputError(f"expected a text, got {shown(against)}.", "against")
         length, (other,) = self.model.text_length, self.tokens_of([against], "against")
         if known is None or guidance == 1:
-            raise InputError("is another caption, and matters where there is a text, and guidance other than 1: give "
-                             "these, too.", "against")
+            raise InputError("is the caption that guidance leads away from: give a text and a guidance other than 1, "
+                             "too.", "against")
         return np.concatenate([known, np.concatenate([np.tile(other, (len(known), 1)), known[:, length:]], axis=1)])
 
     def write_captions(self, count, seed=0, **choosing):

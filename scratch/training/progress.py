@@ -87,7 +87,7 @@ class StepMeans:
 
 @dataclass
 class Best:
-    """The weights of the epoch with the lowest held-out loss so far, with which it ended."""
+    """The weights at the end of the epoch with the lowest held-out loss so far."""
 
     epoch: int
     loss: float
@@ -117,7 +117,7 @@ def lowest(metrics):
 def gave_up(metrics, patience):
     """Did so many epochs end, since the lowest held-out loss, without a lower one? Never where patience is None."""
     best = lowest(metrics)
-    return None not in (patience, best) and metrics[-1]["epoch"] - best["epoch"] >= patience
+    return bool(patience and best) and metrics[-1]["epoch"] - best["epoch"] >= patience
 
 
 def shares_of_loss(metrics, model):

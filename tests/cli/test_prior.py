@@ -252,8 +252,8 @@ def test_text_says_what_is_drawn(scratch, prior):
     assert not np.array_equal(run.write(4, seed=3, text=text, guidance=9, against="a shape"), plain)
     for options, words in (
             (["--text", "red", "--guidance", 2], ["--guidance is 2", "give that as against"]),
-            (["--text", "red", "--against", "a shape"], ["--against is another caption", "guidance other than 1"]),
-            (guided, ["--against is another caption", "where there is a text"]),
+            (["--text", "red", "--against", "a shape"], ["--against is the caption", "guidance other than 1"]),
+            (guided, ["--against is the caption", "give a text"]),
             (["--text", "red", "--guidance", 2, "--against", " "], ["--against is empty"]),
             (["--text", "red", "--guidance", -1, "--against", "a"], ["--guidance", "≥ 0"])):
         assert_one_sentence(scratch("sample", folder, *options), *words)
