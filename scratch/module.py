@@ -12,6 +12,7 @@ import numpy as np
 
 from scratch.arrays import array_module, to_device, to_host
 from scratch.options.errors import InputError
+from scratch.whole_batch import WholeBatch
 
 
 class Parameter:
@@ -117,7 +118,7 @@ class Module:
     """Anything with a forward and a backward. Attributes that are modules, parameters or buffers are its parts."""
 
     training = True  # False: evaluation, in which forward saves nothing
-    couples_examples = False  # True if one example's output depends on the others in its batch
+    batch = WholeBatch()  # through it a module takes sums and means over all examples of a batch
     needs_input_gradient = True  # False on a network's first layer: ∂L/∂image is not needed
     saved = None
 

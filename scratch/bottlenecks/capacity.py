@@ -15,12 +15,10 @@ class CapacityTarget(Module):
 
         ∂L/∂kl = ∂L/∂gap · sign(kl − capacity)       0 at kl = capacity, where gap has a kink
 
-    kl is the mean over the batch, as in the paper. So the examples of a batch are coupled: the KL of some may be above
-    the capacity while that of others is below it, and all receive a gradient in the same direction.
+    kl is the mean over the batch, as in the paper. So the KL of some examples may be above the capacity while that of
+    others is below it, and all receive a gradient in the same direction.
     (Burgess et al. 2018, arXiv:1804.03599; docs/reference/kl_variants.md)
     """
-
-    couples_examples = True
 
     def __init__(self, capacity):
         self.schedule = Schedule(capacity)
@@ -41,7 +39,7 @@ class CapacityTarget(Module):
 
 
 class CapacityBottleneck(GaussianBottleneck):
-    """A GaussianBottleneck with a target for its KL.
+    """A GaussianBottleneck with a target for its KL, which couples the examples of a batch.
 
     Its terms are kl, which is only reported, and kl_gap = |kl − capacity|, which the loss weighs by β.
     """
@@ -70,7 +68,7 @@ class CapacityBottleneck(GaussianBottleneck):
         self.target.at_step(step)
 
     def rate(self, mu, logvar):
-        kl = self.kl.forward(mu, logvar)
+        kl = self.batch.mean(self.kl.forward(mu, logvar), len(mu))
         return {"kl": kl, "kl_gap": self.target.forward(kl)}
 
     def rate_backward(self, dterms):

@@ -22,7 +22,6 @@ class FreeBits(Module):
     docs/reference/kl_variants.md)
     """
 
-    couples_examples = True
     formula, derivative = elementwise(gaussian_kl), elementwise(gaussian_kl_backward)
 
     def __init__(self, nats):
@@ -30,7 +29,7 @@ class FreeBits(Module):
 
     def forward(self, mu, logvar):
         check_floating(self, mu, logvar)
-        kl = self.formula(mu, logvar).sum(axis=0) / len(mu)
+        kl = self.batch.mean(self.formula(mu, logvar).sum(axis=0) / len(mu), len(mu))
         self.save(mu, logvar, (kl > self.nats).astype(mu.dtype))
         return kl.sum(), array_module(kl).maximum(kl, self.nats).sum()
 

@@ -77,6 +77,9 @@ class GroupedQuantizer(Module):
         for group, quantizer in enumerate(self.groups.layers):
             quantizer.prepare([parts[group][1] for parts in slices], rng)
 
+    def latents_of_batch(self):
+        return sum(quantizer.latents_of_batch() for quantizer in self.groups.layers)
+
     def draw_choices(self, rng):
         return choices_of(self.groups.layers, rng)
 
@@ -94,7 +97,7 @@ def update_each(quantizers, choices):
     """Update each quantizer with its part of `choices_of`."""
     start = 0
     for quantizer in quantizers:
-        end = start + quantizer.indices.size
+        end = start + quantizer.latents_of_batch()
         quantizer.update(None if choices is None else choices[start:end])
         start = end
 

@@ -202,6 +202,10 @@ class VectorQuantizer(Module):
         """(K, D), whose row k is the sum of the vectors (N, ..., D) at all positions with the index k."""
         return sums_by_index(vectors, k, len(self.codebook.value))
 
+    def latents_of_batch(self):
+        """How many latents the last forward quantized, over the whole batch."""
+        return self.batch.total(self.indices.size)[0]
+
     def draw_choices(self, rng):
         """The random choices that `update` takes, drawn from `rng`; None if it makes none."""
         return None

@@ -34,7 +34,6 @@ class BatchNorm2d(Standardizing):
     Raises ValueError in training mode for a batch of a single pixel, which has no variance.
     """
 
-    couples_examples = True
     move = elementwise(move)
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1, *, dtype=np.float32):
@@ -53,11 +52,13 @@ class BatchNorm2d(Standardizing):
         check_input(self, x, ("N", "H", "W", C), self.weight.value)
         rows = x.reshape(-1, C)
         if self.training and len(rows):
-            if len(rows) < 2:
+            (count,) = self.batch.total(len(rows))
+            if count < 2:
                 raise ValueError("BatchNorm2d cannot take a variance over a batch of a single pixel: "
                                  "give it at least two")
             y, (mean, rest), variance = self.standardize(rows)
-            self.track(mean + rest, variance, len(rows))
+            if self.batch.writes:
+                self.track(mean + rest, variance, count)
             return y.reshape(x.shape)
         inverse = self.inverse_deviation(self.running_var.value, self.eps)
         x_hat = rows - self.running_mean.value
@@ -70,8 +71,8 @@ class BatchNorm2d(Standardizing):
         return self.standardize_backward(dy.reshape(-1, dy.shape[-1])).reshape(dy.shape)
 
     def mean(self, rows):
-        """The mean of each channel: (C,) of rows (N·H·W, C)."""
-        return self.column_sums(rows) / max(len(rows), 1)  # an empty batch has mean 0
+        """The mean of each channel over the batch: (C,) of rows (N·H·W, C)."""
+        return self.batch.mean(self.column_sums(rows) / max(len(rows), 1), len(rows))  # an empty batch has mean 0
 
     def track(self, mean, variance, count):
         """Move the running statistics towards those of a batch of `count` pixels, in place."""

@@ -43,7 +43,7 @@ def make_trainer(options, shape, model=None):
         accelerate_optimizer(optimizer)
     elif not options["plain"] and (problem := choose_form(model, optimizer, shape)):
         notes.append(problem)
-    workers = number_of_workers(options, model)
+    workers = number_of_workers(options)
     if workers > 1:
         trainer = ParallelTrainer(model, optimizer, options["seed"], workers)
     else:
@@ -57,12 +57,11 @@ def by(shape):
     return "×".join(map(str, shape))
 
 
-def number_of_workers(options, model):
+def number_of_workers(options):
     """The option `workers`, or a sensible number if it is None. Raises InputError if more than one is not possible."""
     device, workers = options["device"], options["workers"]
     if workers is None:
-        coupled = any(part.couples_examples for part in model.modules())
-        return 1 if options["plain"] or device != "cpu" or coupled else sensible_workers(options["batch_size"])
+        return 1 if options["plain"] or device != "cpu" else sensible_workers(options["batch_size"])
     if workers > 1 and (options["plain"] or device != "cpu"):
         where = "with the plain forms" if options["plain"] else f"on {device}"
         raise InputError(f"{workers} means threads that share a batch on the CPU, which is not possible {where}: "

@@ -5,17 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.arrays import to_device
 from scratch.bottlenecks import CuredVectorQuantizer, SoftAssignmentEntropy, UnitLength
 from scratch.bottlenecks.codebook.dead_codes import DeadCodes
 from scratch.bottlenecks.codebook.kmeans import lloyd
 from scratch.bottlenecks.codebook.moving_average import EPSILON, MovingAverages
 from scratch.optim import Adam
-from scratch.options.errors import InputError
 from scratch.training.trainer import Trainer
 from tests.gpu_emulated.stand_in import DeviceArray, counting
-from tests.support.cures import COUPLING, CURES, MOVING
+from tests.support.cures import CURES, MOVING
 from tests.support.tiny import images, new_model
 
 each_cure = pytest.mark.parametrize("cure", CURES)
@@ -231,13 +229,6 @@ def codes_used(sickness, **cures):
 def test_a_cure_brings_codes_into_use(sickness, cures):
     assert codes_used(sickness) <= 2
     assert codes_used(sickness, **cures) >= 16
-
-
-@pytest.mark.parametrize("cure", COUPLING)
-def test_what_couples_the_examples_of_a_batch_is_not_shared_out(cure):
-    model = new_model("vqvae", **CURES[cure])
-    with pytest.raises(InputError, match="would split the examples of a batch, which CuredVectorQuantizer couples"):
-        ParallelTrainer(model, Adam(model.named_parameters(), 1e-3), 0, 2)
 
 
 @each_cure

@@ -1,15 +1,11 @@
-"""Free bits and the capacity target: what is optimised, what is only reported, and how they couple a batch."""
+"""Free bits and the capacity target: what is optimised, what is only reported, and how they couple examples."""
 
 import numpy as np
 import pytest
 
-from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.bottlenecks import CapacityTarget, FreeBits, GaussianKL
 from scratch.optim import Adam
-from scratch.options.errors import InputError
-from scratch.training.make import number_of_workers
 from scratch.training.trainer import Trainer
-from tests.support.rates import COUPLING, RATES
 from tests.support.tiny import images, new_model
 
 
@@ -93,18 +89,6 @@ def test_no_free_bits_are_the_plain_model():
         assert list(terms) == ["loss", "reconstruction", "kl"]
         states.append(trainer.state()[0])
     assert all(np.array_equal(states[1][name], value) for name, value in states[0].items())
-
-
-@pytest.mark.parametrize("rate", RATES)
-def test_what_couples_a_batch_says_so(rate):
-    model = new_model("vae", **RATES[rate])
-    couples = any(part.couples_examples for part in model.modules())
-    assert couples == (rate in COUPLING)
-    options = {"device": "cpu", "workers": None, "plain": False, "batch_size": 1}
-    assert number_of_workers(options, model) == 1
-    if couples:
-        with pytest.raises(InputError, match=r"which (FreeBits|CapacityTarget) couples: use 1"):
-            ParallelTrainer(model, Adam(model.named_parameters(), 1e-3), 0, 2)
 
 
 def kl_of_dimensions(model, x):

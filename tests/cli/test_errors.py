@@ -51,8 +51,6 @@ def assert_one_sentence(result, *parts):
         "--network mlp gives a vector of features, but dvae needs a grid of them: choose another network."]),
     ("train vqvae --preset mlp", ["--preset mlp has no recipe for vqvae: choose small, article or published."]),
     ("train vae --network pooling --image-size 15 --limit 8", ["15×15", "even"]),
-    ("train ae --norm batch --workers 2 --limit 8", [
-        "--workers 2 would split the examples of a batch, which BatchNorm2d couples: use 1."]),
     ("train vqvae --network residual --image-size 18 --limit 8", [
         "images of 18×18 cannot be halved 2 times: 4 has to divide both sides. Choose another image size."]),
     ("train vqvae --data-variance 0", ["--data-variance expected a number > 0, got '0'."]),
@@ -80,10 +78,6 @@ def assert_one_sentence(result, *parts):
     ("train vqvae --capacity 1", ["--capacity is an option of vae; vqvae has no such option."]),
     ("train vae --capacity linear:0:x:9", ["--capacity", "expected a number or a schedule"]),
     ("train vae --free-bits 0.1 --capacity 0", ["capacity and --free-bits exclude each other: leave one of them out."]),
-    ("train vae --free-bits 0.1 --workers 2 --limit 8", [
-        "--workers 2 would split the examples of a batch, which FreeBits couples: use 1."]),
-    ("train vae --capacity 0 --workers 2 --limit 8", [
-        "--workers 2 would split the examples of a batch, which CapacityTarget couples: use 1."]),
     ("train dvae --commitment 1", ["--commitment is an option of vqvae and vqvae2; dvae has no such option."]),
     ("train dvae --weight-init uniform", [
         "--weight-init is an option of ae, vae, vqvae and vqvae2; dvae has no such option."]),
@@ -121,8 +115,6 @@ def assert_one_sentence(result, *parts):
     ("train vqvae --codebook-init best", ["--codebook-init", "kmeans"]),
     ("train vqvae --straight-through reversed --code-metric cosine", ["reversed", "leave out --code-metric"]),
     ("train vqvae --straight-through reversed --codebook-init kmeans", ["leave out --codebook-init"]),
-    ("train vqvae --codebook-update ema --workers 2 --limit 8", [
-        "--workers 2 would split the examples of a batch, which CuredVectorQuantizer couples: use 1."]),
     ("curves nowhere --out x.png", ["nowhere", "config.json"]),
     ("curves nowhere", ["--out"]),
     ("train --resume nowhere", ["nowhere"]),

@@ -14,13 +14,14 @@ from scratch.accelerate.cpu.elementwise import BlockwiseGELU, LayerNormByProduct
 from scratch.accelerate.cpu.filtering import FILTERINGS, both_ways
 from scratch.accelerate.cpu.winograd import WinogradConv2d, WinogradConvTranspose2d
 from scratch.accelerate.cpu.workers import ParallelTrainer, replica, sensible_workers
-from scratch.layers import GELU, Conv2d, ConvTranspose2d, LayerNorm, MultiheadAttention, ReLU
+from scratch.layers import GELU, Conv2d, ConvTranspose2d, LayerNorm, MultiheadAttention
 from scratch.layers.patches import Window
 from scratch.optim import Adam
-from scratch.options.errors import InputError
 from scratch.training.trainer import Trainer
-from tests.support.beside_torch import TINY, assert_all_close, assert_close
+from tests.support.beside_torch import NETWORKS, TINY, assert_all_close, assert_close
+from tests.support.cures import CURES
 from tests.support.models import build
+from tests.support.rates import RATES
 
 pairs = {least: st.tuples(st.integers(least, 4), st.integers(least, 4)) for least in (0, 1)}
 drawn = settings(derandomize=True, deadline=None, max_examples=100)
@@ -235,8 +236,8 @@ def test_layers_of_tokens_save_nothing_in_evaluation_and_refuse_what_the_plain_f
 each_model = pytest.mark.parametrize("model", ["ae", "vae", "vqvae", "vqvae2", "dvae"])
 
 
-def trainer(model, workers, dtype=np.float64, likelihood="squared_error", clip_norm=None):
-    options = {**TINY, "likelihood": likelihood}
+def trainer(model, workers, dtype=np.float64, clip_norm=None, **changes):
+    options = {**TINY, "likelihood": "squared_error", **changes}
     built = build(model, (16, 16, 3), options, dtype=dtype, rng=np.random.default_rng(0))
     optimizer = Adam(built.named_parameters(), 1e-3, clip_norm=clip_norm)
     return ParallelTrainer(built, optimizer, 4, workers) if workers > 1 else Trainer(built, optimizer, 4)
@@ -252,14 +253,32 @@ def assert_same_counts(ours, expected):
         np.testing.assert_array_equal(ours[level], counts)
 
 
-@pytest.mark.parametrize("model, likelihood, clip_norm", [
-    *((model, "squared_error", None) for model in ("ae", "vae", "vqvae", "vqvae2", "dvae")),
-    ("vae", "gaussian", None), ("vqvae", "gaussian", None),  # whose σ has gradients from every worker
-    ("vae", "squared_error", 0.1)])  # shorter than every gradient here
+COUPLED = {  # what takes sums over the batch: the cures of codebooks, rates, batch norm
+    **{f"vqvae, {name}": ("vqvae", cure) for name, cure in CURES.items()},
+    "vqvae, two groups": ("vqvae", CURES["kmeans, ema, restart"] | {"code_groups": 2}),
+    "vqvae2, all cures": ("vqvae2", CURES["all"]),
+    **{f"vae, {name}": ("vae", rate) for name, rate in RATES.items()},
+    # in the first batch the KL of one half lies above these, that of the other below
+    "vae, free bits between": ("vae", {"free_bits": 0.0051}),
+    "vae, capacity between": ("vae", {"capacity": 0.0233}),
+    **{f"{model}, batch norm": (model, NETWORKS["batch norm"]) for model in ("ae", "vae", "vqvae", "vqvae2", "dvae")},
+    "ae, residual, batch norm": ("ae", NETWORKS["residual, batch norm"]),
+    "vqvae, batch norm and all cures": ("vqvae", NETWORKS["batch norm"] | CURES["all"]),
+}
+
+
+@pytest.mark.parametrize("model, changes", [
+    *((model, {}) for model in ("ae", "vae", "vqvae", "vqvae2", "dvae")),
+    ("vae", {"likelihood": "gaussian"}), ("vqvae", {"likelihood": "gaussian"}),  # σ has gradients from every worker
+    ("vae", {"clip_norm": 0.1}),  # shorter than every gradient here
+    *(pytest.param(*coupled, id=name) for name, coupled in COUPLED.items())])
 @pytest.mark.parametrize("workers", [2, 3])
-def test_several_workers_learn_what_one_learns(model, likelihood, clip_norm, workers):
+def test_several_workers_learn_what_one_learns(model, changes, workers):
     """The shares have different sizes, and the last batch has fewer images than there are workers."""
-    one, several = (trainer(model, count, likelihood=likelihood, clip_norm=clip_norm) for count in (1, workers))
+    one, several = (trainer(model, count, **changes) for count in (1, workers))
+    for learner in (one, several):
+        if learner.prepared_from:
+            learner.prepare([images(8), images(7)])
     for step, count in enumerate((8, 7, 2, 1)):
         x = images(count)
         (terms, counts), (terms_several, counts_several) = one.step(x, 1, step), several.step(x, 1, step)
@@ -277,10 +296,14 @@ def test_several_workers_learn_what_one_learns(model, likelihood, clip_norm, wor
     assert_all_close(moments_several, moments, 1e-9)
 
 
-@each_model
-def test_several_workers_repeat_bit_for_bit(model):
+@pytest.mark.parametrize("model, changes", [
+    *((model, {}) for model in ("ae", "vae", "vqvae", "vqvae2", "dvae")),
+    *(pytest.param(*coupled, id=name) for name, coupled in COUPLED.items())])
+def test_several_workers_repeat_bit_for_bit(model, changes):
     def train():
-        parallel = trainer(model, 2, np.float32)
+        parallel = trainer(model, 3, np.float32, **changes)
+        if parallel.prepared_from:
+            parallel.prepare([images(8, np.float32)])
         for step in range(5):
             parallel.step(images(9, np.float32), 1, step)
         return parallel.state()[0]
@@ -343,15 +366,25 @@ def test_a_replica_shares_the_weights_and_nothing_else():
     assert other.encoder.layers[0].saved is None
 
 
-def test_what_couples_the_examples_refuses_several_workers(monkeypatch):
-    monkeypatch.setattr(ReLU, "couples_examples", True, raising=False)
-    with pytest.raises(InputError, match=r"workers 2 would split the examples of a batch, which ReLU couples: use 1"):
-        trainer("ae", 2)
-
-
 def test_an_error_in_a_worker_is_raised():
     with pytest.raises(ValueError, match="takes an input of shape"):
         trainer("ae", 2).step(np.zeros((4, 16, 16, 1)), 1, 0)
+
+
+@pytest.mark.parametrize("worker", [0, 1, 2])
+def test_an_error_in_one_worker_ends_those_that_wait_for_its_sums_and_the_next_step_works(worker, monkeypatch):
+    learner = trainer("ae", 3, **NETWORKS["batch norm"])
+    decoder = learner.workers[worker].model.decoder
+
+    def fail(x):
+        raise MemoryError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decoder, "forward", fail)
+        with pytest.raises(MemoryError, match="no room"):
+            learner.step(images(9), 1, 0)
+    terms, _ = learner.step(images(9), 1, 0)
+    assert np.isfinite(learner.read(terms.values())).all()
 
 
 def test_a_sensible_number_of_workers(monkeypatch):

@@ -12,4 +12,3 @@ CURES = {
         "entropy_weight": 0.1, "entropy_temperature": 0.5, "code_metric": "cosine"},
 }
 MOVING = [name for name, options in CURES.items() if options.keys() & {"codebook_update", "restart_after"}]
-COUPLING = [name for name in CURES if name != "cosine"]

@@ -6,4 +6,3 @@ RATES = {
     "rising capacity": {"capacity": "linear:0:5:20", "beta": 10.0},
     "cyclical beta": {"beta": "cyclical:0:2:10"},
 }
-COUPLING = ("free bits", "capacity", "rising capacity")

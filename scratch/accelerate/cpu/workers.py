@@ -8,13 +8,14 @@ import contextvars
 import copy
 import os
 from concurrent.futures import ThreadPoolExecutor
+from threading import BrokenBarrierError
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from scratch.accelerate.cpu import blockwise_optim
+from scratch.accelerate.cpu.exchange import Exchange, Share
 from scratch.arrays import each
-from scratch.options.errors import InputError
 from scratch.training.progress import perplexities
 from scratch.training.trainer import Trainer
 
@@ -55,17 +56,14 @@ class ParallelTrainer(Trainer):
     """A Trainer on the CPU whose steps are shared out among `workers` threads.
 
     The noise of a step is drawn for the whole batch and then split. With n of N images a worker computes the gradient
-    of n/N times its own mean loss, and the gradients are added in the workers' order, so a run repeats bit for bit. The
-    optimiser gets its blockwise form, whose blocks the workers share.
-    Raises InputError if a part of the model couples the examples of a batch.
+    of n/N times its own mean loss, and the gradients are added in the workers' order, so a run repeats bit for bit.
+    Sums over the batch, such as those of BatchNorm2d, are taken over all workers (exchange.py). The optimiser gets its
+    blockwise form, whose blocks the workers share.
     """
 
     def __init__(self, model, optimizer, seed, workers):
         super().__init__(model, optimizer, seed)
         optimizer.__class__ = blockwise_optim.FORMS.get(type(optimizer), type(optimizer))
-        if coupling := {type(part).__name__ for part in model.modules() if part.couples_examples}:
-            names = ", ".join(sorted(coupling))
-            raise InputError(f"{workers} would split the examples of a batch, which {names} couples: use 1.", "workers")
         self.workers = [Trainer(replica(model), None, seed) for _ in range(workers)]
         self.pool = ThreadPoolExecutor(workers)
         self.blas = ThreadpoolController()
@@ -77,6 +75,8 @@ class ParallelTrainer(Trainer):
             worker.model.at_step(self.optimizer.steps)
         answers = self.share_out(lambda worker, x, noise, share: worker.add_gradients(x, noise, share), images, noise)
         self.update()
+        if self.model.moves:
+            self.together(lambda worker: worker.model.update(worker.choices_of_step(epoch, step)), self.at_work)
         return self.put_together(answers)
 
     def update(self):
@@ -128,8 +128,31 @@ class ParallelTrainer(Trainer):
             for worker, a, b in zip(self.workers, bounds, bounds[1:], strict=False)
             if a < b
         ]
-        answers = self.in_threads(lambda task: work(*task), tasks)
-        return [(share, answer) for (*_, share), answer in zip(tasks, answers, strict=True)]
+        self.at_work = [task[:1] for task in tasks]
+        return [(share, answer) for (*_, share), answer in zip(tasks, self.together(work, tasks), strict=True)]
+
+    def together(self, work, tasks):
+        """[work(*task)] of tasks (worker, ...), each in a thread, whose models take sums over each other's shares."""
+        exchange, errors = Exchange(len(tasks)), []
+
+        def run(numbered):
+            number, (worker, *rest) = numbered
+            share = Share(exchange, number)
+            for part in worker.model.modules():
+                part.batch = share
+            try:
+                return work(worker, *rest)
+            except BrokenBarrierError:
+                raise
+            except BaseException as error:
+                errors.append(error)
+                exchange.close()
+                raise
+
+        try:
+            return self.in_threads(run, list(enumerate(tasks)))
+        except BrokenBarrierError:  # a thread waited for one that had ended with an error
+            raise errors[0] from None
 
     def in_threads(self, function, inputs):
         """[function(input)], each in a thread of its own, with one BLAS thread and the caller's np.errstate in each."""

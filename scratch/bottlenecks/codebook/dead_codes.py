@@ -30,13 +30,14 @@ class DeadCodes(Module):
     def update(self, counts, z, choices):
         """(restarted, fresh) after a batch: which codes are set anew (K,), and the latent that each would take (K, D).
 
-        counts (K,) says how many of the latents z (M, D) chose each code; choices (M,) are random numbers.
+        counts (K,) says how many of the batch's latents (M, D) chose each code; choices (M,) are random numbers. z are
+        the latents of this share of the batch.
         """
-        idle = self.idle.value
-        idle += 1
-        idle *= counts == 0
+        idle = (self.idle.value + 1) * (counts == 0)
         dead = idle >= self.patience
         turn = dead.cumsum() - 1
-        restarted = dead & (turn < len(z))
-        idle *= ~restarted
-        return restarted, z[choices.argsort()[turn.clip(0, len(z) - 1)]]
+        restarted = dead & (turn < len(choices))
+        fresh = self.batch.rows(z, choices.argsort()[turn.clip(0, len(choices) - 1)])
+        if self.batch.writes:
+            self.idle.value[...] = idle * ~restarted
+        return restarted, fresh

@@ -47,7 +47,6 @@ class CuredVectorQuantizer(VectorQuantizer):
         if entropy_temperature is not None:
             self.entropy = SoftAssignmentEntropy(entropy_temperature)
         self.moves, self.chooses = bool(self.averages or self.dead_codes), bool(self.dead_codes)
-        self.couples_examples = bool(self.moves or self.entropy)
         self.latents = None
 
     def latent_vectors(self, z):
@@ -96,17 +95,22 @@ class CuredVectorQuantizer(VectorQuantizer):
 
     def draw_choices(self, rng):
         """A random number for each latent of the last forward: the order in which dead codes take them."""
-        return rng.random(self.indices.size) if self.dead_codes else None
+        return rng.random(self.latents_of_batch()) if self.dead_codes else None
 
     def update(self, choices=None):
         """Move the codes after the optimiser's step, with the latents of the last forward."""
         z, k, e = self.latents, self.indices, self.codebook.value
-        counts = code_counts(k, len(e)).astype(e.dtype)
+        (counts,) = self.batch.total(code_counts(k, len(e)).astype(e.dtype))
         if self.averages:
-            self.averages.update(counts, self.scatter(z, k))
-            e[...] = self.averages.codes()
+            (sums,) = self.batch.total(self.scatter(z, k))
         if self.dead_codes:
             restarted, fresh = self.dead_codes.update(counts, z.reshape(-1, z.shape[-1]), choices)
+        if not self.batch.writes:
+            return
+        if self.averages:
+            self.averages.update(counts, sums)
+            e[...] = self.averages.codes()
+        if self.dead_codes:
             e[...] = array_module(e).where(restarted[:, None], fresh, e)
             if self.averages:
                 self.averages.restart(restarted, fresh)

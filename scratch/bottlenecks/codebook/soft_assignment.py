@@ -53,7 +53,7 @@ class SoftAssignmentEntropy(Module):
             p /= self.temperature / 2
         xp.exp(p, out=p)
         p /= p.sum(axis=1, keepdims=True)
-        mean = p.sum(axis=0) / len(p)
+        mean = self.batch.mean(p.sum(axis=0) / len(p), len(p))
         log_mean = xp.log(xp.where(mean > 0, mean, xp.ones_like(mean)))  # a code too far from all: 0 log 0 = 0
         self.save(z, e, p, log_mean)
         return math.log(len(e)) + (mean * log_mean).sum()
