@@ -91,8 +91,17 @@ class Trainer:
         stream = np.random.SeedSequence(self.seed, spawn_key=(0, 0))
         self.model.prepare([self.to_tensor(examples) for examples in batches], np.random.default_rng(stream))
 
-    def step(self, images, epoch, step):
-        """One update from images (N, H, W, C). Returns (terms, {level: code counts}), tensors nobody has waited for."""
+    def own(self, batch):
+        """The examples of a batch that `step` takes: all of them."""
+        return batch
+
+    def agree(self, *flags):
+        """The flags themselves, because one process trains."""
+        return flags
+
+    def step(self, images, epoch, step, count=None):
+        """One update from images (N, H, W, C), `count` of them. Returns (terms, {level: code counts}), tensors that
+        nobody has waited for."""
         stream = np.random.SeedSequence(self.seed, spawn_key=(epoch, step))
         noise = self.draw_noise(len(images), np.random.default_rng(stream))
         self.model.at_step(self.steps)

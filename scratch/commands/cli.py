@@ -6,9 +6,12 @@ import math
 import os
 import re
 import sys
+import time
+import traceback
 
 import scratch
 from data_utils import DataError, printable
+from scratch.accelerate.ranks.world import World, world
 from scratch.commands.shortages import shortage
 from scratch.options.errors import InputError
 from scratch.options.option import nearest
@@ -96,20 +99,53 @@ def finite(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def fail(sentence, status=2):
-    """Print one line to the error stream; the exit status."""
+def fail(sentence, status=2, ranks=None):
+    """Print one line to the error stream; the exit status. Of several ranks one prints it, and all end."""
+    ranks = ranks or world()
+    leave_to_the_first(ranks)
     say(" ".join(str(sentence).split("\n")), file=sys.stderr)
+    ranks.end(status)
     return status
 
 
+def leave_to_the_first(ranks):
+    """Wait a moment at a rank other than the first. An error that all ranks have is the first rank's to tell, and ends
+    this one."""
+    if ranks.rank:
+        time.sleep(1 + ranks.rank / 20)
+
+
 def main(parser, argv=None):
-    """Run the chosen command; its exit status. What is wrong with the input becomes one line and status 2."""
+    """Run the chosen command; its exit status. What is wrong with the input becomes one line and status 2.
+
+    Of several ranks (accelerate/ranks) the first alone prints, and an error in one of them ends all.
+    """
+    try:
+        ranks = world()
+    except InputError as error:
+        return fail(f"error: {error}", ranks=World())
+    if ranks.rank:
+        sys.stdout = open(os.devnull, "w")
+    try:
+        return run(parser, argv, ranks)
+    except Exception:
+        if ranks.size == 1:
+            raise
+        leave_to_the_first(ranks)
+        traceback.print_exc()
+        ranks.end(1)
+
+
+def run(parser, argv, ranks):
+    """Run the chosen command; its exit status."""
     arguments = argparse.Namespace()
     try:
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")  # what the terminal's encoding lacks is escaped
         arguments = parser.parse_args(argv, arguments)
+        if ranks.size > 1 and not getattr(arguments, "for_ranks", False):
+            raise InputError(f"{arguments.command or 'this'} runs in one process: start it without mpiexec.")
         return arguments.run_command(arguments)
     except InputError as error:
         return fail(f"error: {in_words(error)}")

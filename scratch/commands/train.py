@@ -4,6 +4,7 @@ import shlex
 from functools import partial
 
 from data_utils import printable
+from scratch.accelerate.ranks.world import world
 from scratch.commands.cli import say
 from scratch.commands.options import add_help_of_model, add_train_options, given, read
 from scratch.commands.shared import command_of, report_epoch, save_pictures, verdict_of
@@ -28,11 +29,13 @@ def add(subparsers):
     parser = subparsers.add_parser("train", help=summary, description=summary, add_help=False)
     add_help_of_model(parser)
     add_train_options(parser)
-    parser.set_defaults(run_command=train)
+    parser.set_defaults(run_command=train, for_ranks=True)
 
 
 def train(arguments, make_trainer=make_trainer, program="scratch"):
     """Train a new run, or continue one. torch_ref passes its own `make_trainer`."""
+    if program != "scratch" and world().size > 1:
+        raise InputError(f"{program} trains in one process: start it without mpiexec.")
     start = continue_run if arguments.resume else begin_run
     session = start(arguments, make_trainer, program)
     say_skipped(session.data)
@@ -41,11 +44,11 @@ def train(arguments, make_trainer=make_trainer, program="scratch"):
     runs_with(arguments, session.run.options, " in a new run; what this one has saved is kept")
     with session.run as run:
         try:
-            fit(session.trainer, session.data, run, session.progress, on_epoch=report_epoch)
+            fit(session.trainer, session.data, run, session.progress, on_epoch=report_epoch, bar=world().rank == 0)
         except Interrupted:
             say(f"Stopped and saved. Go on with: python -m {program} train --resume {printable(run.folder)}")
             return 130
-        if metrics := run.metrics():
+        if (metrics := run.metrics()) and world().rank == 0:
             trained = Trained(run, run.options["device"] if program == "scratch" else "cpu")
             save_pictures(run.folder, pictures_of(trained, metrics, session.data), CAPTIONS)
             say_afterwards(trained, session.data, metrics, program)
@@ -133,7 +136,7 @@ def continue_run(arguments, make_trainer, program):
     if arguments.out:
         raise InputError("a resumed run stays in its own folder: --out cannot be given with --resume.")
     try:
-        model = Run.open_config(arguments.resume)["options"]["model"]
+        model = world().from_first(lambda: Run.open_config(arguments.resume)["options"]["model"])
     except NeverSaved as error:
         raise InputError(f"{printable(arguments.resume)} holds a run that was never saved: begin it anew with "
                          f"{printable(command_of(error.config, arguments.resume))}") from None

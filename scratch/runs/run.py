@@ -249,19 +249,13 @@ class Run:
                 check_writable(self.folder / name)
         self.hold()
 
-        parts = {"model": {}, "optimizer": {}, "counts": {}, "best": {}}
-        for name, value in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = value
-        trainer.load(parts["model"], parts["optimizer"], position["updates"])
+        progress, weights = progress_at(trainer, tensors, position)
         remove_leftovers(self.folder)
-        best = Best(**position["best"], weights=parts["best"]) if "best" in position else None
-        self.write_weights(parts["model"], best)
+        self.write_weights(weights, progress.best)
         self.write_lines("metrics.jsonl", metrics)
         if steps or present(self.folder / "steps.jsonl"):
             self.write_lines("steps.jsonl", steps)
-        totals = Totals(**position["totals"], counts=parts["counts"])
-        return Progress(position["epoch"], position["step"], totals, StepMeans(**position["step_means"]), best)
+        return progress
 
     def load_weights(self, model, which="last"):
         """Read the last weights, or the best ones, into a model that the config built. Raises InputError."""
@@ -284,6 +278,18 @@ class Run:
         for name in described.FILES:
             if same_file(path, self.folder / name):
                 raise InputError(f"{printable(path)} is a file of the run itself: choose another name.")
+
+
+def progress_at(trainer, tensors, position):
+    """(the Progress, the weights) of a resume.safetensors, whose tensors are loaded into the trainer."""
+    parts = {"model": {}, "optimizer": {}, "counts": {}, "best": {}}
+    for name, value in tensors.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = value
+    trainer.load(parts["model"], parts["optimizer"], position["updates"])
+    best = Best(**position["best"], weights=parts["best"]) if "best" in position else None
+    totals, step_means = Totals(**position["totals"], counts=parts["counts"]), StepMeans(**position["step_means"])
+    return Progress(position["epoch"], position["step"], totals, step_means, best), parts["model"]
 
 
 def same_file(path, other):

@@ -5,17 +5,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_utils import printable
+from scratch.accelerate.ranks.world import world
 from scratch.options.errors import InputError
 from scratch.options.resolve import resolve_resumed
 from scratch.runs.examples import completed, load_examples
 from scratch.runs.files import make_folder, reason
 from scratch.runs.references import check_references, references_of
-from scratch.runs.run import Run, describe_data, versions
+from scratch.runs.run import Run, describe_data, progress_at, versions
 from scratch.training.loop import Unsaved, prepare, steps_to_do
 from scratch.training.make import make_trainer
 from scratch.training.progress import Progress
 
 ARRAY = "array"  # the option `data` of a run on an array of images, which a run does not keep
+
+
+class Follower(Unsaved):
+    """The run of a rank other than the first, which alone writes. It knows the metrics of earlier epochs."""
+
+    began_anew = False
+
+    def __init__(self, config, metrics=()):
+        super().__init__(config)
+        self.history = list(metrics)
+
+    def restore(self, trainer, tensors, position):
+        return progress_at(trainer, tensors, position)[0]
+
+    def write_config(self):
+        """The first rank writes it."""
 
 
 @dataclass
@@ -48,9 +65,12 @@ def begin(options, data, folder=None, *, program="scratch", make_trainer=make_tr
     }
     if references := references_of(options):
         config["references"] = references
-    if callable(folder):
-        folder = folder()
-    run = Unsaved(config) if folder is None else Run.create(folder, config)
+    if world().rank > 0:
+        run = Follower(config)
+    else:
+        if callable(folder):
+            folder = folder()
+        run = Unsaved(config) if folder is None else Run.create(folder, config)
     with run.closed_on_error():
         on_ready(run)
         prepare(trainer, data, options)
@@ -62,9 +82,23 @@ def resume(folder, given, *, program="scratch", make_trainer=make_trainer, downl
 
     data   the examples, if the options name no data set for them
     """
-    run, tensors, position = Run.resume(folder)
+    resumed = Run.resume(folder) if world().rank == 0 else None
+    if world().size > 1:
+        resumed = followed(resumed)
+    run, tensors, position = resumed
     with run.closed_on_error():
         return continued(run, tensors, position, given, program, make_trainer, download, data)
+
+
+def followed(resumed):
+    """(run, tensors, position) at every rank, where the first has them; the others have a Follower."""
+    def state():
+        run, tensors, position = resumed
+        metrics = [line for line in run.metrics() if line["epoch"] < position["epoch"] + (position["step"] > 0)]
+        return run.config, metrics, tensors, position
+
+    config, metrics, tensors, position = world().from_first(state)
+    return resumed or (Follower(config, metrics), tensors, position)
 
 
 def continued(run, tensors, position, given, program, make_trainer, download, data):

@@ -108,7 +108,7 @@ def fit(trainer, data, run, progress, *, on_epoch=lambda metrics, shares: None, 
                 progress.epoch, progress.step, progress.totals = progress.epoch + 1, 0, Totals()
             run.save(trainer, progress, metrics)
             on_epoch(metrics, shares_of_loss(metrics, trainer.model))
-            if stop.asked:
+            if trainer.agree(stop.asked)[0]:
                 raise Interrupted
 
 
@@ -164,19 +164,20 @@ def train_epoch(trainer, data, run, progress, stop, bar=True):
               bar_format=BAR) as shown:
         while progress.step < last:
             batch = order[progress.step]
-            inputs = trainer.inputs(data.train[batch], options["dtype"])
-            terms, counts = trainer.step(inputs, progress.epoch, progress.step)
+            inputs = trainer.inputs(data.train[trainer.own(batch)], options["dtype"])
+            terms, counts = trainer.step(inputs, progress.epoch, progress.step, len(batch))
             progress.step += 1
             totals.add(f"in epoch {progress.epoch}, step {progress.step}", len(batch), terms, counts)
             shown.update()
             now = time.perf_counter()
-            if now - last_read > 1 or stop.asked or progress.step == last:
+            asked, due = trainer.agree(stop.asked, now - last_read > 1)
+            if due or asked or progress.step == last:
                 read = totals.read(trainer)  # this waits for the device, so it is done about once a second
                 shown.set_postfix_str(f"loss {totals.latest['loss']:.4g}")
                 log_steps(run, data, progress, read)
                 totals.seconds = earlier + now - started
                 last_read = now
-            if stop.asked and progress.step < last:
+            if asked and progress.step < last:
                 run.save(trainer, progress)
                 raise Interrupted
     return last == len(order)

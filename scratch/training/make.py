@@ -6,6 +6,8 @@ from scratch.accelerate import accelerate, accelerate_on_gpu, accelerate_optimiz
 from scratch.accelerate.cpu.memory import retain_freed_memory
 from scratch.accelerate.cpu.workers import ParallelTrainer, sensible_workers
 from scratch.accelerate.gpu.check import choose_form
+from scratch.accelerate.ranks.trainer import RankedTrainer
+from scratch.accelerate.ranks.world import world
 from scratch.arrays import device_module
 from scratch.models.build import build_resolved
 from scratch.optim import make_optimizer
@@ -43,8 +45,10 @@ def make_trainer(options, shape, model=None):
         accelerate_optimizer(optimizer)
     elif not options["plain"] and (problem := choose_form(model, optimizer, shape)):
         notes.append(problem)
-    workers = number_of_workers(options)
-    if workers > 1:
+    workers, ranks = number_of_workers(options), world()
+    if ranks.size > 1:
+        trainer = RankedTrainer(model, optimizer, options["seed"], workers, ranks)
+    elif workers > 1:
         trainer = ParallelTrainer(model, optimizer, options["seed"], workers)
     else:
         trainer = Trainer(model, optimizer, options["seed"], options["device"])
@@ -58,10 +62,15 @@ def by(shape):
 
 
 def number_of_workers(options):
-    """The option `workers`, or a sensible number if it is None. Raises InputError if more than one is not possible."""
-    device, workers = options["device"], options["workers"]
+    """The option `workers`, or a sensible number if it is None; with several ranks, in each of them. Raises InputError
+    if it is not possible."""
+    device, workers, ranks = options["device"], options["workers"], world()
+    if ranks.size > 1 and device != "cpu":
+        raise InputError(f"{device} is for one process, and mpiexec has started {ranks.size}: choose cpu, or start "
+                         f"one.", "device")
     if workers is None:
-        return 1 if options["plain"] or device != "cpu" else sensible_workers(options["batch_size"])
+        own = options["batch_size"] // ranks.size
+        return 1 if options["plain"] or device != "cpu" else sensible_workers(own, ranks.local_size)
     if workers > 1 and (options["plain"] or device != "cpu"):
         where = "with the plain forms" if options["plain"] else f"on {device}"
         raise InputError(f"{workers} means threads that share a batch on the CPU, which is not possible {where}: "

@@ -26,8 +26,19 @@ class Trainer:
         """Stored examples in the form that `step` takes."""
         return self.model.inputs(stored, dtype)
 
-    def step(self, examples, epoch, step):
-        """Forward, backward, update; returns (terms, {level: code counts}), which stay on the device."""
+    def own(self, batch):
+        """Those of the examples of a batch that this process works on: here all."""
+        return batch
+
+    def agree(self, *flags):
+        """For each flag, is it set in any of the processes that train together? Here there is one."""
+        return flags
+
+    def step(self, examples, epoch, step, count=None):
+        """Forward, backward, update; returns (terms, {level: code counts}), which stay on the device.
+
+        The examples are those of `own`, of the `count` of the batch.
+        """
         x = to_device(examples, self.device)
         noise = self.noise_of_step(len(x), epoch, step)
         self.model.zero_grad()

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_utils import load, to_float
 from scratch.accelerate import accelerate, back_to_plain
 from scratch.accelerate.cpu import blockwise_optim, elementwise, winograd
 from scratch.accelerate.cpu.attention import ColumnwiseAttention
@@ -18,10 +17,8 @@ from scratch.layers import GELU, Conv2d, ConvTranspose2d, LayerNorm, MultiheadAt
 from scratch.layers.patches import Window
 from scratch.optim import Adam
 from scratch.training.trainer import Trainer
-from tests.support.beside_torch import NETWORKS, TINY, assert_all_close, assert_close
-from tests.support.cures import CURES
-from tests.support.models import build
-from tests.support.rates import RATES
+from tests.support.beside_torch import assert_all_close, assert_close
+from tests.support.coupled import CLIPPED, COUNTS, SYSTEMS, examples_of, model_of
 
 pairs = {least: st.tuples(st.integers(least, 4), st.integers(least, 4)) for least in (0, 1)}
 drawn = settings(derandomize=True, deadline=None, max_examples=100)
@@ -233,18 +230,14 @@ def test_layers_of_tokens_save_nothing_in_evaluation_and_refuse_what_the_plain_f
 
 # --- workers ----------------------------------------------------------------------------------------------------------
 
-each_model = pytest.mark.parametrize("model", ["ae", "vae", "vqvae", "vqvae2", "dvae"])
-
-
-def trainer(model, workers, dtype=np.float64, clip_norm=None, **changes):
-    options = {**TINY, "likelihood": "squared_error", **changes}
-    built = build(model, (16, 16, 3), options, dtype=dtype, rng=np.random.default_rng(0))
-    optimizer = Adam(built.named_parameters(), 1e-3, clip_norm=clip_norm)
-    return ParallelTrainer(built, optimizer, 4, workers) if workers > 1 else Trainer(built, optimizer, 4)
-
-
-def images(count, dtype=np.float64):
-    return to_float(load("shapes", limit=count, image_size=16).train, dtype)
+def trainer(name, workers, dtype=np.float64):
+    """A trainer of a new model of tests/support/coupled.py, its layers in their faster forms."""
+    built = accelerate(model_of(name, dtype), 1)
+    optimizer = Adam(built.named_parameters(), 1e-3, weight_decay=0.01, clip_norm=CLIPPED.get(name))
+    learner = ParallelTrainer(built, optimizer, 4, workers) if workers > 1 else Trainer(built, optimizer, 4)
+    if learner.prepared_from:
+        learner.prepare([examples_of(name, 8, dtype), examples_of(name, 7, dtype)])
+    return learner
 
 
 def assert_same_counts(ours, expected):
@@ -253,94 +246,46 @@ def assert_same_counts(ours, expected):
         np.testing.assert_array_equal(ours[level], counts)
 
 
-COUPLED = {  # what takes sums over the batch: the cures of codebooks, rates, batch norm
-    **{f"vqvae, {name}": ("vqvae", cure) for name, cure in CURES.items()},
-    "vqvae, two groups": ("vqvae", CURES["kmeans, ema, restart"] | {"code_groups": 2}),
-    "vqvae2, all cures": ("vqvae2", CURES["all"]),
-    **{f"vae, {name}": ("vae", rate) for name, rate in RATES.items()},
-    # in the first batch the KL of one half lies above these, that of the other below
-    "vae, free bits between": ("vae", {"free_bits": 0.0051}),
-    "vae, capacity between": ("vae", {"capacity": 0.0233}),
-    **{f"{model}, batch norm": (model, NETWORKS["batch norm"]) for model in ("ae", "vae", "vqvae", "vqvae2", "dvae")},
-    "ae, residual, batch norm": ("ae", NETWORKS["residual, batch norm"]),
-    "vqvae, batch norm and all cures": ("vqvae", NETWORKS["batch norm"] | CURES["all"]),
-}
-
-
-@pytest.mark.parametrize("model, changes", [
-    *((model, {}) for model in ("ae", "vae", "vqvae", "vqvae2", "dvae")),
-    ("vae", {"likelihood": "gaussian"}), ("vqvae", {"likelihood": "gaussian"}),  # σ has gradients from every worker
-    ("vae", {"clip_norm": 0.1}),  # shorter than every gradient here
-    *(pytest.param(*coupled, id=name) for name, coupled in COUPLED.items())])
+@pytest.mark.parametrize("name", SYSTEMS)
 @pytest.mark.parametrize("workers", [2, 3])
-def test_several_workers_learn_what_one_learns(model, changes, workers):
-    """The shares have different sizes, and the last batch has fewer images than there are workers."""
-    one, several = (trainer(model, count, **changes) for count in (1, workers))
-    for learner in (one, several):
-        if learner.prepared_from:
-            learner.prepare([images(8), images(7)])
-    for step, count in enumerate((8, 7, 2, 1)):
-        x = images(count)
+def test_several_workers_learn_what_one_learns(name, workers):
+    """The shares have different sizes, and the last batch has fewer examples than there are workers."""
+    one, several = (trainer(name, count) for count in (1, workers))
+    for step, count in enumerate(COUNTS):
+        x = examples_of(name, count)
         (terms, counts), (terms_several, counts_several) = one.step(x, 1, step), several.step(x, 1, step)
         assert list(terms) == list(terms_several)
         np.testing.assert_allclose(several.read(terms_several.values()), one.read(terms.values()), rtol=1e-9)
         assert_same_counts(counts_several, counts)
-    noise = one.draw_noise(7, np.random.default_rng(0))
-    (terms, counts, errors), other = one.evaluate(images(7), noise), several.evaluate(images(7), noise)
+    x, noise = examples_of(name, 7), one.draw_noise(7, np.random.default_rng(0))
+    (terms, counts, errors), other = one.evaluate(x, noise), several.evaluate(x, noise)
     np.testing.assert_allclose(several.read(other[0].values()), one.read(terms.values()), rtol=1e-9)
     assert_same_counts(other[1], counts)
-    np.testing.assert_allclose(other[2], errors, rtol=1e-9)
+    assert (other[2] is None) == (errors is None) == (name == "prior")
+    if errors is not None:
+        np.testing.assert_allclose(other[2], errors, rtol=1e-9)
     (weights, moments, steps), (weights_several, moments_several, steps_several) = one.state(), several.state()
     assert steps == steps_several == 4
     assert_all_close(weights_several, weights, 1e-9)
     assert_all_close(moments_several, moments, 1e-9)
 
 
-@pytest.mark.parametrize("model, changes", [
-    *((model, {}) for model in ("ae", "vae", "vqvae", "vqvae2", "dvae")),
-    *(pytest.param(*coupled, id=name) for name, coupled in COUPLED.items())])
-def test_several_workers_repeat_bit_for_bit(model, changes):
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_several_workers_repeat_bit_for_bit(name):
     def train():
-        parallel = trainer(model, 3, np.float32, **changes)
-        if parallel.prepared_from:
-            parallel.prepare([images(8, np.float32)])
+        parallel = trainer(name, 3, np.float32)
         for step in range(5):
-            parallel.step(images(9, np.float32), 1, step)
+            parallel.step(examples_of(name, 9, np.float32), 1, step)
         return parallel.state()[0]
 
     first, second = train(), train()
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
-def prior(workers, dtype):
-    """A prior over codes with dropout and a short clip_norm, its layers in their faster forms."""
-    sizes = dict(grids="2x3", codes=5, width=8, heads=2, blocks=2, labels=0)
-    built = accelerate(build("prior", (7,), sizes, dtype=dtype, rng=np.random.default_rng(0)))
-    optimizer = Adam(built.named_parameters(), 1e-3, weight_decay=0.01, clip_norm=0.1)
-    return ParallelTrainer(built, optimizer, 4, workers) if workers > 1 else Trainer(built, optimizer, 4)
-
-
-def rows_of_codes(count):
-    codes = np.random.default_rng(count).integers(0, 5, (count, 6))
-    return np.concatenate([np.zeros((count, 1), np.int64), codes], axis=1)
-
-
-def test_several_workers_learn_a_prior_as_one_does_and_repeat_bit_for_bit():
-    def trained(workers, dtype):
-        learner = prior(workers, dtype)
-        for step, count in enumerate((8, 7, 1)):
-            learner.step(rows_of_codes(count), 1, step)
-        return learner.state()[0]
-
-    assert_all_close(trained(3, np.float64), trained(1, np.float64), 1e-9)
-    first, second = trained(2, np.float32), trained(2, np.float32)
-    assert all(np.array_equal(first[name], second[name]) for name in first)
-
-
 def test_the_shares_of_an_update_are_all_blocks_and_about_equal(monkeypatch):
     monkeypatch.setattr(blockwise_optim, "BLOCK", 50)
-    learner = prior(3, np.float64)
-    learner.step(rows_of_codes(6), 1, 0)
+    learner = trainer("prior", 3)
+    learner.step(examples_of("prior", 6), 1, 0)
     shares = learner.shares_of_blocks()
     sizes = [sum(parts[0].size for _, _, parts in share) for share in shares]
     assert sum(sizes) == learner.model.parameter_count() and max(sizes) - min(sizes) <= 2 * 50
@@ -351,7 +296,7 @@ def test_the_shares_of_an_update_are_all_blocks_and_about_equal(monkeypatch):
 
 def test_a_step_in_float32_stays_in_float32():
     parallel = trainer("vae", 2, np.float32)
-    terms, _ = parallel.step(images(9, np.float32), 1, 0)
+    terms, _ = parallel.step(examples_of("vae", 9, np.float32), 1, 0)
     assert {np.asarray(term).dtype for term in terms.values()} == {np.dtype(np.float32)}
     for worker in parallel.workers:
         assert {p.grad.dtype for p in worker.model.named_parameters().values()} == {np.dtype(np.float32)}
@@ -362,7 +307,7 @@ def test_a_replica_shares_the_weights_and_nothing_else():
     other = replica(model)
     for (name, part), twin in zip(model.named_state().items(), other.named_state().values(), strict=True):
         assert twin.value is part.value and twin is not part, name
-    model.loss(images(2))
+    model.loss(examples_of("vqvae", 2))
     assert other.encoder.layers[0].saved is None
 
 
@@ -373,7 +318,7 @@ def test_an_error_in_a_worker_is_raised():
 
 @pytest.mark.parametrize("worker", [0, 1, 2])
 def test_an_error_in_one_worker_ends_those_that_wait_for_its_sums_and_the_next_step_works(worker, monkeypatch):
-    learner = trainer("ae", 3, **NETWORKS["batch norm"])
+    learner = trainer("ae, batch norm", 3)
     decoder = learner.workers[worker].model.decoder
 
     def fail(x):
@@ -382,8 +327,8 @@ def test_an_error_in_one_worker_ends_those_that_wait_for_its_sums_and_the_next_s
     with monkeypatch.context() as patch:
         patch.setattr(decoder, "forward", fail)
         with pytest.raises(MemoryError, match="no room"):
-            learner.step(images(9), 1, 0)
-    terms, _ = learner.step(images(9), 1, 0)
+            learner.step(examples_of("ae", 9), 1, 0)
+    terms, _ = learner.step(examples_of("ae", 9), 1, 0)
     assert np.isfinite(learner.read(terms.values())).all()
 
 

@@ -7,19 +7,22 @@ a run repeats bit for bit.
 
 import threading
 
-from scratch.arrays import array_module
+import numpy as np
+
 from scratch.whole_batch import WholeBatch
 
 
 class Exchange:
-    """A place where `count` threads leave values for each other."""
+    """A place where `count` threads leave values for each other. Their shares of the batch are numbered from `first`,
+    among all of its `shares`."""
 
-    def __init__(self, count):
+    def __init__(self, count, first, shares):
         self.barrier = threading.Barrier(count)
         self.places = [None] * count, [None] * count
+        self.first, self.shares = first, shares
 
-    def gather(self, number, turn, values):
-        """What all threads gave, in their order; `number` is this thread's, and `turn` counts its exchanges.
+    def total(self, number, turn, values):
+        """For each value its sum over the threads; `number` is this thread's, and `turn` counts its exchanges.
 
         Two rows of places take turns. A thread that is ahead writes into the one row while others still read the other,
         and it cannot be two exchanges ahead. Raises threading.BrokenBarrierError if another thread has ended.
@@ -27,7 +30,7 @@ class Exchange:
         places = self.places[turn % 2]
         places[number] = values
         self.barrier.wait()
-        return list(places)
+        return tuple(map(sum_in_order, zip(*places, strict=True)))
 
     def close(self):
         """Let no thread wait for one that has ended."""
@@ -35,29 +38,27 @@ class Exchange:
 
 
 class Share(WholeBatch):
-    """One thread's share of a batch. Each number follows from the shares of all threads."""
+    """One thread's share of a batch; `number` is the thread's in its Exchange."""
 
     def __init__(self, exchange, number):
         self.exchange, self.number, self.turn = exchange, number, 0
         self.writes = number == 0
 
-    def gather(self, values):
-        self.turn += 1
-        return self.exchange.gather(self.number, self.turn, values)
-
     def total(self, *values):
-        return tuple(map(sum_in_order, zip(*self.gather(values), strict=True)))
+        self.turn += 1
+        return self.exchange.total(self.number, self.turn, values)
 
     def mean(self, value, count):
         weighted, count = self.total(value * count, count)
         return weighted / max(count, 1)
 
     def rows(self, rows, indices):
-        xp = array_module(rows)
-        lengths = self.gather(len(rows))
-        own = indices - sum(lengths[: self.number])
-        here = (own >= 0) & (own < len(rows))
-        found = xp.where(here[:, None], rows[own.clip(0, len(rows) - 1)], xp.zeros((), rows.dtype))
+        lengths, number = np.zeros(self.exchange.shares, np.int64), self.exchange.first + self.number
+        lengths[number] = len(rows)
+        (lengths,) = self.total(lengths)
+        own = indices - lengths[:number].sum()
+        here = (own >= 0) & (own < lengths[number])
+        found = np.where(here[:, None], rows[own.clip(0, len(rows) - 1)], np.zeros((), rows.dtype))
         return self.total(found)[0]  # one share has the row; the others give zeros
 
 

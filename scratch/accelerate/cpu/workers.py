@@ -27,9 +27,12 @@ def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def sensible_workers(batch_size):
-    """One worker for each core, but only as many as have LEAST_SHARE images of a batch each."""
-    return max(1, min(cores(), batch_size // LEAST_SHARE))
+def sensible_workers(batch_size, processes=1):
+    """One worker for each core, but only as many as have LEAST_SHARE images of a batch each.
+
+    So many processes share the cores, each with a batch of its own.
+    """
+    return max(1, min(cores() // processes, batch_size // LEAST_SHARE))
 
 
 def replica(model):
@@ -68,16 +71,23 @@ class ParallelTrainer(Trainer):
         self.pool = ThreadPoolExecutor(workers)
         self.blas = ThreadpoolController()
 
-    def step(self, images, epoch, step):
-        noise = self.noise_of_step(len(images), epoch, step)
+    def step(self, images, epoch, step, count=None):
+        count = count or len(images)
+        noise = self.noise_of_step(count, epoch, step)
         for worker in self.workers:
             worker.model.zero_grad()
             worker.model.at_step(self.optimizer.steps)
-        answers = self.share_out(lambda worker, x, noise, share: worker.add_gradients(x, noise, share), images, noise)
+        answers = self.add_gradients(images, noise, count)
         self.update()
         if self.model.moves:
-            self.together(lambda worker: worker.model.update(worker.choices_of_step(epoch, step)), self.at_work)
+            self.together(lambda worker, *_: worker.model.update(worker.choices_of_step(epoch, step)),
+                          self.tasks(images, noise, count))
         return self.put_together(answers)
+
+    def add_gradients(self, images, noise, count):
+        """Forward and backward of all workers; [(share of the batch, what the worker observed)]."""
+        return self.share_out(lambda worker, x, noise, share: worker.add_gradients(x, noise, share),
+                              images, noise, count)
 
     def update(self):
         """The optimiser's step, from the sum of the workers' gradients."""
@@ -98,10 +108,7 @@ class ParallelTrainer(Trainer):
         """For each worker a list of (name, block of a parameter, that block of all workers' gradients). The shares are
         about equal in size."""
         found = []
-        every = [worker.model.named_parameters() for worker in self.workers]
-        for name in self.optimizer.parameters:
-            own = [parameters[name] for parameters in every]
-            parts = [part.grad for part in own if part.grad is not None] or [own[0].gradient()]
+        for name, parts in self.gradients().items():
             found += [(name, block, [part.reshape(-1)[block] for part in parts])
                       for block in self.optimizer.blocks(name)]
         shares, before = [[] for _ in self.workers], 0
@@ -111,29 +118,52 @@ class ParallelTrainer(Trainer):
             before += entry[2][0].size
         return shares
 
+    def gradients(self):
+        """{name of a parameter: the gradients of the workers, whose sum is that of the batch}."""
+        found, every = {}, [worker.model.named_parameters() for worker in self.workers]
+        for name in self.optimizer.parameters:
+            own = [parameters[name] for parameters in every]
+            found[name] = [part.grad for part in own if part.grad is not None] or [own[0].gradient()]
+        return found
+
     def evaluate(self, images, noise):
-        answers = self.share_out(lambda worker, x, noise, share: worker.evaluate(x, noise), images, noise)
+        return self.evaluate_own(images, noise, len(images))
+
+    def evaluate_own(self, images, noise, count):
+        """What `evaluate` returns of this trainer's images of a batch of `count`, whose noise is that of all."""
+        answers = self.share_out(lambda worker, x, noise, share: worker.evaluate(x, noise), images, noise, count)
         terms, counts = self.put_together([(share, answer[:2]) for share, answer in answers])
         errors = [errors for _, (_, _, errors) in answers]
         return terms, counts, None if errors[0] is None else np.concatenate(errors)
 
-    def share_out(self, work, images, noise):
-        """[(share of the batch, what `work` returned)] for every worker that has images."""
+    def bounds(self, count):
+        """Where the share of each worker begins in a batch of `count` examples, and where that of the last one ends."""
+        return [count * i // len(self.workers) for i in range(len(self.workers) + 1)]
+
+    def tasks(self, images, noise, count):
+        """For each worker that has a share of the batch: (worker, its images, its noise, its part of the whole).
+
+        `images` are those of this trainer's workers, `noise` is that of all `count` examples of the batch.
+        """
+        bounds = self.bounds(count)
+        return [self.task(worker, images, noise, slice(a, b), bounds[0], (b - a) / count)
+                for worker, a, b in zip(self.workers, bounds, bounds[1:], strict=False) if a < b]
+
+    @staticmethod
+    def task(worker, images, noise, share, first, part):
+        noise = noise if noise is None else each(lambda part: part[share], noise)
+        return worker, images[share.start - first : share.stop - first], noise, part
+
+    def share_out(self, work, images, noise, count):
+        """[(part of the batch, what `work` returned)] for every worker that has images."""
         for worker in self.workers:
             share_values(self.model, worker.model)
-        bounds = [len(images) * i // len(self.workers) for i in range(len(self.workers) + 1)]
-        tasks = [
-            (worker, images[a:b], noise if noise is None else each(lambda part, share=slice(a, b): part[share], noise),
-             (b - a) / len(images))
-            for worker, a, b in zip(self.workers, bounds, bounds[1:], strict=False)
-            if a < b
-        ]
-        self.at_work = [task[:1] for task in tasks]
-        return [(share, answer) for (*_, share), answer in zip(tasks, self.together(work, tasks), strict=True)]
+        tasks = self.tasks(images, noise, count)
+        return [(part, answer) for (*_, part), answer in zip(tasks, self.together(work, tasks), strict=True)]
 
     def together(self, work, tasks):
         """[work(*task)] of tasks (worker, ...), each in a thread, whose models take sums over each other's shares."""
-        exchange, errors = Exchange(len(tasks)), []
+        exchange, errors = self.exchange(tasks), []
 
         def run(numbered):
             number, (worker, *rest) = numbered
@@ -160,13 +190,23 @@ class ParallelTrainer(Trainer):
         with self.blas.limit(limits=1, user_api="blas"):
             return list(self.pool.map(lambda task: task[0].run(function, task[1]), tasks))
 
-    @staticmethod
-    def put_together(answers):
+    def exchange(self, tasks):
+        """Where the workers of these tasks leave values for each other."""
+        return Exchange(len(tasks), 0, len(tasks))
+
+    def put_together(self, answers):
         """(terms, {level: code counts}) of the whole batch from those of its parts."""
         _, (names, levels) = answers[0]
-        terms = {name: sum(share * terms[name] for share, (terms, _) in answers) for name in names}
-        counts = {level: sum(counts[level] for _, (_, counts) in answers) for level in levels}
+        terms = [sum(part * terms[name] for part, (terms, _) in answers) for name in names]
+        counts = [sum(counts[level] * (part > 0) for part, (_, counts) in answers) for level in levels]
+        found = self.total(*terms, *counts)
+        terms, counts = (dict(zip(keys, values, strict=True)) for keys, values in
+                         ((names, found[: len(names)]), (levels, found[len(names) :])))
         return terms | perplexities(counts), counts
+
+    def total(self, *values):
+        """For each value its sum over everybody who has a share of the batch, beside this trainer's workers."""
+        return values
 
     def environment(self):
         return {**super().environment(), "workers": str(len(self.workers))}

@@ -1,0 +1,93 @@
+"""A trainer whose steps are shared out among the workers of several ranks."""
+
+import numpy as np
+
+from scratch.accelerate.cpu.exchange import Exchange
+from scratch.accelerate.cpu.workers import ParallelTrainer
+from scratch.accelerate.ranks.gradients import GradientSums
+
+
+class RankExchange(Exchange):
+    """An Exchange whose sums go over the threads of all ranks: the first thread of each passes on what all have left.
+
+    `counts` is False where the rank has no examples of the batch. Then what its thread gives counts as zeros.
+    """
+
+    def __init__(self, count, first, shares, world, counts):
+        super().__init__(count, first, shares)
+        self.world, self.counts, self.sums = world, counts, [None, None]
+
+    def total(self, number, turn, values):
+        values = super().total(number, turn, values if self.counts else [value * 0 for value in values])
+        if number == 0:
+            self.sums[turn % 2] = self.world.total(*values)
+        self.barrier.wait()
+        return self.sums[turn % 2]
+
+
+class RankedTrainer(ParallelTrainer):
+    """A ParallelTrainer that has a share of every batch, as each of the other ranks has one.
+
+    The batch is cut into a share for each worker of each rank, and all noise is drawn for the whole batch. Gradients
+    (gradients.py), sums over the batch and terms are added up over the ranks, and each rank makes the same update. So R
+    ranks of W workers compute what one worker computes, up to rounding.
+
+    If a batch has fewer examples than there are workers, a rank may be left without one. It then goes through the step
+    with the first example of the batch, and all that it gives to the others counts as zeros.
+    """
+
+    def __init__(self, model, optimizer, seed, workers, world):
+        super().__init__(model, optimizer, seed, workers)
+        self.world = world
+        self.sums = GradientSums(world, [worker.model for worker in self.workers])
+
+    def prepare(self, batches):
+        """All ranks prepare the model with the same batches, and take over the numbers of rank 0."""
+        super().prepare(batches)
+        self.model.load_state_dict(self.world.from_first(self.model.state_dict))
+
+    def bounds(self, count):
+        workers, first = len(self.workers), self.world.rank * len(self.workers)
+        return [count * i // (workers * self.world.size) for i in range(first, first + workers + 1)]
+
+    def own(self, batch):
+        bounds = self.bounds(len(batch))
+        return batch[bounds[0] : bounds[-1]] if bounds[0] < bounds[-1] else batch[:1]
+
+    def tasks(self, images, noise, count):
+        own = super().tasks(images, noise, count)
+        return own or [self.task(self.workers[0], images, noise, slice(0, 1), 0, 0.0)]
+
+    def add_gradients(self, images, noise, count):
+        tasks = self.tasks(images, noise, count)
+        self.sums.begin([self.workers.index(worker) for worker, *_ in tasks], counts(tasks))
+        return super().add_gradients(images, noise, count)
+
+    def gradients(self):
+        return {name: [gradient] for name, gradient in self.sums.finish().items()}
+
+    def evaluate(self, images, noise):
+        terms, counts, errors = self.evaluate_own(self.own(images), noise, len(images))
+        if errors is not None:
+            bounds, every = self.bounds(len(images)), np.zeros(len(images), errors.dtype)
+            every[bounds[0] : bounds[-1]] = errors[: bounds[-1] - bounds[0]]
+            (errors,) = self.world.total(every)
+        return terms, counts, errors
+
+    def exchange(self, tasks):
+        workers = len(self.workers)
+        return RankExchange(len(tasks), self.world.rank * workers, self.world.size * workers, self.world, counts(tasks))
+
+    def total(self, *values):
+        return self.world.total(*values)
+
+    def agree(self, *flags):
+        return tuple(map(bool, self.world.total(*map(int, flags))))
+
+    def environment(self):
+        return {**super().environment(), "ranks": str(self.world.size)}
+
+
+def counts(tasks):
+    """Do these tasks have a part of the batch?"""
+    return any(part > 0 for *_, part in tasks)
