@@ -72,7 +72,11 @@ class BatchNorm2d(Standardizing):
 
     def mean(self, rows):
         """The mean of each channel over the batch: (C,) of rows (N·H·W, C)."""
-        return self.batch.mean(self.column_sums(rows) / max(len(rows), 1), len(rows))  # an empty batch has mean 0
+        return self.batch.mean(self.mean_of_share(rows), len(rows))
+
+    def mean_of_share(self, rows):
+        """The mean of each channel over the rows themselves; 0 of none."""
+        return self.column_sums(rows) / max(len(rows), 1)
 
     def track(self, mean, variance, count):
         """Move the running statistics towards those of a batch of `count` pixels, in place."""

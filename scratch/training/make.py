@@ -20,7 +20,7 @@ def make_model(options, shape, rng=None, model=None):
 
     Raises InputError if the model cannot take such examples, or if the device does not exist.
     """
-    device = options["device"]
+    device = own_device(options["device"])
     device_module(device)  # raises InputError before anything is built
     if model is None:
         model = build_resolved(options, shape, dtype=options["dtype"], rng=rng)
@@ -47,13 +47,21 @@ def make_trainer(options, shape, model=None):
         notes.append(problem)
     workers, ranks = number_of_workers(options), world()
     if ranks.size > 1:
-        trainer = RankedTrainer(model, optimizer, options["seed"], workers, ranks)
+        trainer = RankedTrainer(model, optimizer, options["seed"], workers, ranks, own_device(options["device"]))
     elif workers > 1:
         trainer = ParallelTrainer(model, optimizer, options["seed"], workers)
     else:
         trainer = Trainer(model, optimizer, options["seed"], options["device"])
     trainer.notes = notes
     return trainer, model.parameter_count()
+
+
+def own_device(device):
+    """The device of this process: of several ranks on a machine with GPUs each takes its own for "gpu"."""
+    ranks = world()
+    if ranks.size == 1 or device != "gpu":
+        return device
+    return f"gpu:{ranks.local_rank % device_module(device).cuda.runtime.getDeviceCount()}"
 
 
 def by(shape):
@@ -65,9 +73,6 @@ def number_of_workers(options):
     """The option `workers`, or a sensible number if it is None; with several ranks, in each of them. Raises InputError
     if it is not possible."""
     device, workers, ranks = options["device"], options["workers"], world()
-    if ranks.size > 1 and device != "cpu":
-        raise InputError(f"{device} is for one process, and mpiexec has started {ranks.size}: choose cpu, or start "
-                         f"one.", "device")
     if workers is None:
         own = options["batch_size"] // ranks.size
         return 1 if options["plain"] or device != "cpu" else sensible_workers(own, ranks.local_size)

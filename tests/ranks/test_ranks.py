@@ -176,7 +176,8 @@ def test_what_all_ranks_find_wrong_is_told_once(options, status, words, tmp_path
 
 
 @pytest.mark.parametrize("error, status, word", [
-    ("MemoryError()", 2, "is too much for cpu"), ("OSError(5, 'broken', 'disk')", 2, "cannot read or write 'disk': broken"),
+    ("MemoryError()", 2, "is too much for cpu"),
+    ("OSError(5, 'broken', 'disk')", 2, "cannot read or write 'disk': broken"),
     ("ZeroDivisionError('odd')", 1, "ZeroDivisionError: odd")])
 @pytest.mark.parametrize("rank", [0, 1])
 def test_an_error_in_one_rank_ends_all_with_its_message_alone(rank, error, status, word, tmp_path):

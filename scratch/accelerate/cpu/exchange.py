@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 
+from scratch.arrays import array_module
 from scratch.whole_batch import WholeBatch
 
 
@@ -55,10 +56,11 @@ class Share(WholeBatch):
     def rows(self, rows, indices):
         lengths, number = np.zeros(self.exchange.shares, np.int64), self.exchange.first + self.number
         lengths[number] = len(rows)
-        (lengths,) = self.total(lengths)
-        own = indices - lengths[:number].sum()
+        lengths = self.total(lengths)[0].tolist()
+        own = indices - sum(lengths[:number])
         here = (own >= 0) & (own < lengths[number])
-        found = np.where(here[:, None], rows[own.clip(0, len(rows) - 1)], np.zeros((), rows.dtype))
+        xp = array_module(rows)
+        found = xp.where(here[:, None], rows[own.clip(0, len(rows) - 1)], xp.zeros((), rows.dtype))
         return self.total(found)[0]  # one share has the row; the others give zeros
 
 

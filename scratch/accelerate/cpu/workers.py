@@ -15,7 +15,7 @@ from threadpoolctl import ThreadpoolController
 
 from scratch.accelerate.cpu import blockwise_optim
 from scratch.accelerate.cpu.exchange import Exchange, Share
-from scratch.arrays import each
+from scratch.arrays import each, to_device
 from scratch.training.progress import perplexities
 from scratch.training.trainer import Trainer
 
@@ -64,10 +64,11 @@ class ParallelTrainer(Trainer):
     blockwise form, whose blocks the workers share.
     """
 
-    def __init__(self, model, optimizer, seed, workers):
-        super().__init__(model, optimizer, seed)
-        optimizer.__class__ = blockwise_optim.FORMS.get(type(optimizer), type(optimizer))
-        self.workers = [Trainer(replica(model), None, seed) for _ in range(workers)]
+    def __init__(self, model, optimizer, seed, workers, device="cpu"):
+        super().__init__(model, optimizer, seed, device)
+        if device == "cpu":
+            optimizer.__class__ = blockwise_optim.FORMS.get(type(optimizer), type(optimizer))
+        self.workers = [Trainer(replica(model), None, seed, device) for _ in range(workers)]
         self.pool = ThreadPoolExecutor(workers)
         self.blas = ThreadpoolController()
 
@@ -86,8 +87,10 @@ class ParallelTrainer(Trainer):
 
     def add_gradients(self, images, noise, count):
         """Forward and backward of all workers; [(share of the batch, what the worker observed)]."""
-        return self.share_out(lambda worker, x, noise, share: worker.add_gradients(x, noise, share),
-                              images, noise, count)
+        def of_worker(worker, x, noise, part):
+            return worker.add_gradients(to_device(x, worker.device), noise, part)
+
+        return self.share_out(of_worker, images, noise, count)
 
     def update(self):
         """The optimiser's step, from the sum of the workers' gradients."""

@@ -12,7 +12,7 @@ from scratch.module import elementwise
 
 
 def row_means(norm, rows):
-    """BatchNorm2d.mean as one kernel; the plain form's product and division are two."""
+    """BatchNorm2d.mean_of_share as one kernel; the plain form's product and division are two."""
     return rows.mean(axis=0)
 
 
@@ -23,7 +23,7 @@ def group_means(norm, x):
     return of_groups.repeat(C // norm.num_groups, axis=1).reshape(N, 1, 1, C)
 
 
-INSTEAD = {BatchNorm2d: {"mean": row_means}, GroupNorm: {"mean": group_means}}
+INSTEAD = {BatchNorm2d: {"mean_of_share": row_means}, GroupNorm: {"mean": group_means}}
 
 
 def formulas(plain):

@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from scratch.arrays import to_host
 from scratch.module import Parameter
 
 LEAST = 2**20  # numbers that are sent together, so that sending takes longer than beginning to send
@@ -70,7 +71,7 @@ class GradientSums:
         for name, view in views.items():
             own = [self.parameters[worker][name] for worker in self.workers]
             gradients = [part.grad for part in own if part.grad is not None and self.counts]
-            view[...] = gradients[0] if gradients else 0
+            view[...] = to_host(gradients[0]) if gradients else 0
             for gradient in gradients[1:]:
                 view += gradient
         self.requests.append(self.world.begin_sum(whole))

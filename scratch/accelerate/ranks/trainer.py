@@ -5,6 +5,7 @@ import numpy as np
 from scratch.accelerate.cpu.exchange import Exchange
 from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.accelerate.ranks.gradients import GradientSums
+from scratch.arrays import to_device
 
 
 class RankExchange(Exchange):
@@ -34,10 +35,12 @@ class RankedTrainer(ParallelTrainer):
 
     If a batch has fewer examples than there are workers, a rank may be left without one. It then goes through the step
     with the first example of the batch, and all that it gives to the others counts as zeros.
+
+    On a GPU a rank has one worker, and sums go through the memory of the host.
     """
 
-    def __init__(self, model, optimizer, seed, workers, world):
-        super().__init__(model, optimizer, seed, workers)
+    def __init__(self, model, optimizer, seed, workers, world, device="cpu"):
+        super().__init__(model, optimizer, seed, workers, device)
         self.world = world
         self.sums = GradientSums(world, [worker.model for worker in self.workers])
 
@@ -65,6 +68,14 @@ class RankedTrainer(ParallelTrainer):
 
     def gradients(self):
         return {name: [gradient] for name, gradient in self.sums.finish().items()}
+
+    def update(self):
+        if self.device == "cpu":
+            super().update()
+            return
+        for name, gradient in self.sums.finish().items():
+            self.optimizer.parameters[name].grad = to_device(gradient, self.device)
+        self.optimizer.step()
 
     def evaluate(self, images, noise):
         terms, counts, errors = self.evaluate_own(self.own(images), noise, len(images))

@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 
+from scratch.arrays import array_module, to_host
 from scratch.options.errors import InputError
 
 LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_WORLD_SIZE")  # in them mpiexec says how many it has started
@@ -55,7 +56,7 @@ class Ranks(World):
         self.local_rank, self.local_size = machine.rank, machine.size
 
     def total(self, *values):
-        arrays = [np.asarray(value) for value in values]
+        arrays = [np.asarray(value if isinstance(value, int | float) else to_host(value)) for value in values]
         packed = np.concatenate([array.ravel() for array in arrays], dtype=np.float64, casting="unsafe")
         with self.lock:
             request = self.comm.Iallreduce(self.in_place, packed, self.sum)
@@ -88,10 +89,10 @@ class Ranks(World):
 
 
 def as_given(total, value):
-    """A sum in float64 as the kind of number or array that was given."""
+    """A sum in float64 as the kind of number or array that was given, on its device."""
     if isinstance(value, int | float):
         return type(value)(total)
-    return total.astype(value.dtype)[()]
+    return array_module(value).asarray(total.astype(value.dtype))[()]
 
 
 @functools.cache
