@@ -5,10 +5,12 @@ one goes on exactly. Each run is a run like any other, in a folder named after i
 """
 
 import itertools
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_utils import DataError, printable
+from scratch.accelerate.ranks.world import alone, world
 from scratch.commands.cli import finite, in_words, say
 from scratch.commands.options import add_train_options, every_option, given, read
 from scratch.commands.shared import report_epoch, save_picture, save_pictures
@@ -42,7 +44,7 @@ def add(subparsers):
     parser.add_argument("--over", action="append", required=True, metavar="OPTION=V,V,...",
                         help="an option of train and the values it takes, such as beta=0.5,1,2 or widths=100,400x400 "
                              "(x within a list) or hard=on,off; several --over: every combination")
-    parser.set_defaults(run_command=sweep)
+    parser.set_defaults(run_command=sweep, for_ranks=True)
 
 
 @dataclass
@@ -65,39 +67,54 @@ def sweep(arguments):
     for planned in plans:
         check_same_run(planned)
     make_folder(arguments.out)
-    with Lock(arguments.out):
+    with Lock(arguments.out) if world().rank == 0 else nullcontext():
+        check_room(Path(arguments.out), plans)
         return swept(arguments, axes, plans)
 
 
 def swept(arguments, axes, plans):
-    """Train and measure the planned runs; the exit status."""
-    folder, rows, left_out = Path(arguments.out), [], []
-    check_room(folder, plans)
-    for number, planned in enumerate(plans, 1):
-        runs_with(arguments, planned.options)
-        try:
-            if not finished(planned):
-                say(f"run {number} of {len(plans)}: {planned.name}")
-                train(planned, arguments.download)
-            found = evaluated(planned, arguments.download)
-        except Interrupted:
-            say("Stopped and saved. The same sweep, given again, goes on from there.")
-            return 130
-        except Diverged as error:
-            say(f"{planned.name}: {error}; it is left out.")
-            left_out.append(planned.name)
+    """Train and measure the planned runs; the exit status. Of several ranks each takes every so many-th run."""
+    ranks, found = world(), {}
+    try:
+        with alone():
+            for number in range(ranks.rank, len(plans), ranks.size):
+                found[number] = outcome(arguments, plans, number)
+    except Interrupted:
+        say("Stopped and saved. The same sweep, given again, goes on from there.")
+        return 130
+    for others in ranks.gather(found):
+        found |= others
+    rows, left_out = [], []
+    for number, planned in enumerate(plans):
+        if isinstance(found[number], dict):
+            rows.append(found[number])
             continue
-        except (InputError, DataError) as error:
-            if len(plans) == 1:
-                raise
-            reason = in_words(error) if isinstance(error, InputError) else str(error)
-            say(f"{planned.name}: {reason.rstrip('.')}. It is left out.")
-            left_out.append(planned.name)
-            continue
-        rows.append({"name": planned.name, "settings": planned.settings, **found})
-    if rows:
-        report(folder, axes, rows, left_out)
+        left_out.append(planned.name)
+        if number % ranks.size:  # another rank's, which rank 0 has not said yet
+            say(found[number])
+    if rows and ranks.rank == 0:
+        report(Path(arguments.out), axes, rows, left_out)
     return 1 if left_out else 0
+
+
+def outcome(arguments, plans, number):
+    """Train and measure one planned run: its row of the table, or the sentence that says why it is left out."""
+    planned = plans[number]
+    runs_with(arguments, planned.options)
+    try:
+        if not finished(planned):
+            say(f"run {number + 1} of {len(plans)}: {planned.name}")
+            train(planned, arguments.download)
+        return {"name": planned.name, "settings": planned.settings, **evaluated(planned, arguments.download)}
+    except Diverged as error:
+        sentence = f"{planned.name}: {error}; it is left out."
+    except (InputError, DataError) as error:
+        if len(plans) == 1:
+            raise
+        reason = in_words(error) if isinstance(error, InputError) else str(error)
+        sentence = f"{planned.name}: {reason.rstrip('.')}. It is left out."
+    say(sentence)
+    return sentence
 
 
 def train(planned, download):

@@ -96,6 +96,20 @@ def test_ranks_repeat_bit_for_bit(tmp_path):
     assert first == second
 
 
+def test_a_sweep_shares_its_runs_among_ranks(tmp_path):
+    sweep = ["-m", "scratch", "sweep", "vae", *SMALL, *MODELS["vae"], "--epochs", "1", "--workers", "1",
+             "--over", "beta=0.5,1", "--over", "lr=0.001,1e30"]
+    one = ended(started(1, *sweep, "--out", "one", folder=tmp_path))
+    two = ended(started(2, *sweep, "--out", "two", folder=tmp_path))
+    assert one[0] == two[0] == 1 and two[2] == []
+    tables = [json.loads((tmp_path / name / "sweep.json").read_text()) for name in ("one", "two")]
+    assert tables[0] == tables[1] and len(tables[0]["runs"]) == 2 and len(tables[0]["diverged"]) == 2
+    for name in tables[0]["diverged"]:
+        assert two[1].count(f"{name}: ") == one[1].count(f"{name}: ") == 1
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == sorted(
+        path.name for path in (tmp_path / "two").iterdir())
+
+
 # --- ends -------------------------------------------------------------------------------------------------------------
 
 

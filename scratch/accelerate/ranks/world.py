@@ -10,6 +10,7 @@ import functools
 import os
 import threading
 import time
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -20,6 +21,7 @@ LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_WORLD_SIZE")  # in them mp
 PACKAGES = "pip install mpi4py mpich"
 PATIENT = 50  # how often a wait only yields the core, before it sleeps
 NAP = 5e-5  # seconds
+ALONE = []  # not empty within `alone`
 
 
 class World:
@@ -35,6 +37,10 @@ class World:
     def from_first(self, make):
         """What `make` returned at rank 0, where alone it is called."""
         return make()
+
+    def gather(self, value):
+        """[the value of each rank], in their order, at every rank."""
+        return [value]
 
     def end(self, status):
         """End all ranks at once, where one has failed."""
@@ -84,6 +90,10 @@ class Ranks(World):
     def from_first(self, make):
         return self.comm.bcast(make() if self.rank == 0 else None)
 
+    def gather(self, value):
+        self.total(0)  # MPI's own waiting would take a core from those that still work
+        return self.comm.allgather(value)
+
     def end(self, status):
         self.comm.Abort(status)
 
@@ -95,9 +105,26 @@ def as_given(total, value):
     return array_module(value).asarray(total.astype(value.dtype))[()]
 
 
-@functools.cache
 def world():
     """The World of this process. Raises InputError where mpiexec has started several and MPI is not to be had."""
+    return ALONE[-1] if ALONE else started()
+
+
+@contextmanager
+def alone():
+    """Within a `with` block this process works by itself, beside the others of its machine: `world` knows no ranks."""
+    own = World()
+    own.local_size = started().local_size
+    ALONE.append(own)
+    try:
+        yield
+    finally:
+        ALONE.pop()
+
+
+@functools.cache
+def started():
+    """The World as it was started."""
     size = max((int(os.environ[name]) for name in LAUNCHERS if os.environ.get(name, "").isdigit()), default=1)
     if size == 1:
         return World()
