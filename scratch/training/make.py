@@ -4,6 +4,7 @@ import numpy as np
 
 from scratch.accelerate import accelerate, accelerate_on_gpu, accelerate_optimizer, back_to_plain
 from scratch.accelerate.cpu.memory import retain_freed_memory
+from scratch.accelerate.cpu.threads import Threads
 from scratch.accelerate.cpu.workers import ParallelTrainer, sensible_workers
 from scratch.accelerate.gpu.check import choose_form
 from scratch.arrays import device_module
@@ -50,6 +51,19 @@ def make_trainer(options, shape, model=None):
         trainer = Trainer(model, optimizer, options["seed"], options["device"])
     trainer.notes = notes
     return trainer, model.parameter_count()
+
+
+def make_evaluator(options, model, device):
+    """A trainer without an optimiser, which can only evaluate, on the device where the model is."""
+    workers = number_of_workers(options, model) if device == options["device"] == "cpu" else 1
+    seed = options["seed"]
+    return ParallelTrainer(model, None, seed, workers) if workers > 1 else Trainer(model, None, seed, device)
+
+
+def make_threads(options, device):
+    """The Threads that share out the batches of a finished run: as many as it was trained with on a CPU, or else one
+    for each core, and a single one for plain forms or a GPU."""
+    return Threads(1 if options["plain"] or device != "cpu" else options["workers"])
 
 
 def by(shape):

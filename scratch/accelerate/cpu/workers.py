@@ -1,29 +1,20 @@
 """Several threads, each with its share of a batch: data parallelism on the CPU.
 
-NumPy releases Python's lock while it computes, so the threads run in parallel. They share all of a step's work; the
-threads of a BLAS share only its matrix products.
+The threads (threads.py) share all of a step's work; the threads of a BLAS share only its matrix products.
 """
 
-import contextvars
 import copy
-import os
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from scratch.accelerate.cpu import blockwise_optim
+from scratch.accelerate.cpu.threads import Threads, cores
 from scratch.arrays import each
 from scratch.options.errors import InputError
 from scratch.training.progress import perplexities
 from scratch.training.trainer import Trainer
 
 LEAST_SHARE = 16  # images; with shares of 8 the VQ-VAE gained a little, but the AE with its many weights was slower
-
-
-def cores():
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def sensible_workers(batch_size):
@@ -62,13 +53,13 @@ class ParallelTrainer(Trainer):
 
     def __init__(self, model, optimizer, seed, workers):
         super().__init__(model, optimizer, seed)
-        optimizer.__class__ = blockwise_optim.FORMS.get(type(optimizer), type(optimizer))
+        if optimizer is not None:  # without one it evaluates
+            optimizer.__class__ = blockwise_optim.FORMS.get(type(optimizer), type(optimizer))
         if coupling := {type(part).__name__ for part in model.modules() if part.couples_examples}:
             names = ", ".join(sorted(coupling))
             raise InputError(f"{workers} would split the examples of a batch, which {names} couples: use 1.", "workers")
         self.workers = [Trainer(replica(model), None, seed) for _ in range(workers)]
-        self.pool = ThreadPoolExecutor(workers)
-        self.blas = ThreadpoolController()
+        self.threads = Threads(workers)
 
     def step(self, images, epoch, step):
         noise = self.noise_of_step(len(images), epoch, step)
@@ -84,10 +75,10 @@ class ParallelTrainer(Trainer):
         self.optimizer.steps += 1
         shares = self.shares_of_blocks()
         if self.optimizer.clip_norm is not None:
-            self.in_threads(lambda share: [add(parts) for _, _, parts in share], shares)
+            self.threads.map(lambda share: [add(parts) for _, _, parts in share], shares)
             shares = [[(name, block, parts[:1]) for name, block, parts in share] for share in shares]
             self.optimizer.clip([parts[0] for share in shares for _, _, parts in share])  # the length is that of all
-        self.in_threads(self.update_share, shares)
+        self.threads.map(self.update_share, shares)
 
     def update_share(self, share):
         """One worker's share of the update."""
@@ -111,11 +102,11 @@ class ParallelTrainer(Trainer):
             before += entry[2][0].size
         return shares
 
-    def evaluate(self, images, noise):
-        answers = self.share_out(lambda worker, x, noise, share: worker.evaluate(x, noise), images, noise)
+    def evaluate(self, images, noise, *measure):
+        answers = self.share_out(lambda worker, x, noise, share: worker.evaluate(x, noise, *measure), images, noise)
         terms, counts = self.put_together([(share, answer[:2]) for share, answer in answers])
-        errors = [errors for _, (_, _, errors) in answers]
-        return terms, counts, None if errors[0] is None else np.concatenate(errors)
+        measured = [measured for _, (_, _, measured) in answers]
+        return terms, counts, None if measured[0] is None else each(lambda *parts: np.concatenate(parts), *measured)
 
     def share_out(self, work, images, noise):
         """[(share of the batch, what `work` returned)] for every worker that has images."""
@@ -128,14 +119,8 @@ class ParallelTrainer(Trainer):
             for worker, a, b in zip(self.workers, bounds, bounds[1:], strict=False)
             if a < b
         ]
-        answers = self.in_threads(lambda task: work(*task), tasks)
+        answers = self.threads.map(lambda task: work(*task), tasks)
         return [(share, answer) for (*_, share), answer in zip(tasks, answers, strict=True)]
-
-    def in_threads(self, function, inputs):
-        """[function(input)], each in a thread of its own, with one BLAS thread and the caller's np.errstate in each."""
-        tasks = [(contextvars.copy_context(), given) for given in inputs]
-        with self.blas.limit(limits=1, user_api="blas"):
-            return list(self.pool.map(lambda task: task[0].run(function, task[1]), tasks))
 
     @staticmethod
     def put_together(answers):
