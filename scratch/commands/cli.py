@@ -12,7 +12,7 @@ from data_utils import DataError, printable
 from scratch.commands.shortages import shortage
 from scratch.options.errors import InputError
 from scratch.options.option import nearest
-from scratch.training.progress import Diverged
+from scratch.training.errors import Diverged
 
 
 class Parser(argparse.ArgumentParser):

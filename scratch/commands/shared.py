@@ -1,4 +1,7 @@
-"""What the commands on a finished run have in common: the run, the images, where to write."""
+"""What the commands on a finished run have in common: the run, the images, where to write.
+
+What draws is imported where something is drawn: Matplotlib takes longer to import than a model to make its first step.
+"""
 
 import itertools
 import math
@@ -9,7 +12,6 @@ from pathlib import Path
 from data_utils import printable
 from scratch.commands.cli import say
 from scratch.commands.options import add_data_options, read_one, whole
-from scratch.figures.pictures import png
 from scratch.instruments.baseline import mean_image_error
 from scratch.losses import psnr
 from scratch.models.system import find_system
@@ -21,7 +23,8 @@ from scratch.runs.files import check_writable, present, write_atomically
 from scratch.runs.run import Run, same_file
 from scratch.runs.session import ARRAY
 from scratch.runs.trained import NotFinite, Trained
-from scratch.training.progress import Diverged, epoch_line
+from scratch.training.errors import Diverged
+from scratch.training.progress import epoch_line
 
 CORRUPTION_HELP = ("also measure how much of this noise the run removes: gaussian:SIGMA, masking:P or "
                    "salt_and_pepper:P")
@@ -162,6 +165,8 @@ def check_other_file(path, read):
 def save_picture(figure, path, arguments=None):
     """Write a figure as PNG, complete or not at all, and say where. `arguments` are those of a command that draws it,
     as for `save`; without them it is one of the pictures that training or a sweep keeps up to date."""
+    from scratch.figures.pictures import png
+
     content = png(figure)
     if arguments is not None:
         return save(content, path, arguments)
@@ -194,6 +199,8 @@ def place_for(path, arguments, content=None):
 def save_pictures(folder, pictures, captions=None):
     """Write every (file name, figure) that training leaves, and say where; `captions` {file name: what it shows} are
     said too. Raises Diverged if the model's images are not finite."""
+    from scratch.figures.pictures import png
+
     try:
         for name, figure in pictures:
             write_atomically(folder / name, png(figure))

@@ -8,7 +8,6 @@ from scratch.commands.cli import say
 from scratch.commands.options import add_help_of_model, add_train_options, given, read
 from scratch.commands.shared import command_of, report_epoch, save_pictures, verdict_of
 from scratch.commands.shortages import runs_with
-from scratch.figures.of_run import CAPTIONS, pictures_of
 from scratch.models.system import systems
 from scratch.options.errors import InputError
 from scratch.options.option import listed
@@ -46,6 +45,8 @@ def train(arguments, make_trainer=make_trainer, program="scratch"):
             say(f"Stopped and saved. Go on with: python -m {program} train --resume {printable(run.folder)}")
             return 130
         if metrics := run.metrics():
+            from scratch.figures.of_run import CAPTIONS, pictures_of  # not before training: it imports Matplotlib
+
             trained = Trained(run, run.options["device"] if program == "scratch" else "cpu")
             save_pictures(run.folder, pictures_of(trained, metrics, session.data), CAPTIONS)
             say_afterwards(trained, session.data, metrics, program)
