@@ -46,7 +46,7 @@ RANGES = {  # factor -> [from, to)
 }
 
 LARGEST_SIDE = 4096  # pixels; a single image of this side takes 50 MB
-# Bounds the memory. An array of float64 then takes 64 kB: larger ones glibc fetches from the system, page by page, anew.
+# Bounds the memory. An array of float64 then takes 64 kB. Larger ones glibc may fetch from the system anew each time.
 _PIXELS_AT_ONCE = 2**13
 
 

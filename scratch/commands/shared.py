@@ -9,6 +9,8 @@ import os
 import shlex
 from pathlib import Path
 
+from tqdm.auto import tqdm
+
 from data_utils import printable
 from scratch.commands.cli import say
 from scratch.commands.options import add_data_options, read_one, whole
@@ -24,6 +26,7 @@ from scratch.runs.run import Run, same_file
 from scratch.runs.session import ARRAY
 from scratch.runs.trained import NotFinite, Trained
 from scratch.training.errors import Diverged
+from scratch.training.loop import BAR
 from scratch.training.progress import epoch_line
 
 CORRUPTION_HELP = ("also measure how much of this noise the run removes: gaussian:SIGMA, masking:P or "
@@ -160,6 +163,11 @@ def check_other_file(path, read):
     """Raises InputError where `path` is the file that the command reads."""
     if same_file(path, read):
         raise InputError(f"the command would write {printable(path)} over the file that it reads: choose another name.")
+
+
+def bar(total, title, unit):
+    """How far a long command is, on the error stream; nothing where that is a file or a pipe."""
+    return tqdm(total=total, desc=title, unit=unit, leave=False, disable=None, bar_format=BAR)
 
 
 def save_picture(figure, path, arguments=None):

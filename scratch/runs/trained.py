@@ -53,7 +53,11 @@ class Trained:
     which             of the weights in a folder: the "last", or the "best" where training kept them
     model             as training left it; None: it is read from the folder
     training_images   those that `sample` may need, where they are at hand
+
+    `on_batch` is called after each batch of what goes through the model, to show how far that is.
     """
+
+    on_batch = staticmethod(lambda: None)
 
     def __init__(self, run, device="cpu", model=None, training_images=None, which="last"):
         self.run, self.options, self.device = run, run.options, device
@@ -96,7 +100,9 @@ class Trained:
         def of_batch(task):
             start, beside = task
             batch = each(lambda array: self.prepared(array[start : start + size]), inputs)
-            return self.on_device(function, batch, *beside)
+            found = self.on_device(function, batch, *beside)
+            self.on_batch()
+            return found
 
         with computing_batches(size), self.model.evaluating():
             outputs = self.threads.map(of_batch, zip(starts, drawn, strict=True))
