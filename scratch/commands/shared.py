@@ -1,7 +1,4 @@
-"""What the commands on a finished run have in common: the run, the images, where to write.
-
-What draws is imported where something is drawn: Matplotlib takes longer to import than a model to make its first step.
-"""
+"""What the commands on a finished run have in common: the run, the images, where to write."""
 
 import itertools
 import math
@@ -170,11 +167,17 @@ def bar(total, title, unit):
     return tqdm(total=total, desc=title, unit=unit, leave=False, disable=None, bar_format=BAR)
 
 
+def png(figure):
+    """A figure as the bytes of a PNG file. What draws is imported where something is drawn: Matplotlib takes longer to
+    import than a model to make its first step."""
+    from scratch.figures import pictures
+
+    return pictures.png(figure)
+
+
 def save_picture(figure, path, arguments=None):
     """Write a figure as PNG, complete or not at all, and say where. `arguments` are those of a command that draws it,
     as for `save`; without them it is one of the pictures that training or a sweep keeps up to date."""
-    from scratch.figures.pictures import png
-
     content = png(figure)
     if arguments is not None:
         return save(content, path, arguments)
@@ -207,8 +210,6 @@ def place_for(path, arguments, content=None):
 def save_pictures(folder, pictures, captions=None):
     """Write every (file name, figure) that training leaves, and say where; `captions` {file name: what it shows} are
     said too. Raises Diverged if the model's images are not finite."""
-    from scratch.figures.pictures import png
-
     try:
         for name, figure in pictures:
             write_atomically(folder / name, png(figure))

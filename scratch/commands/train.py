@@ -45,12 +45,25 @@ def train(arguments, make_trainer=make_trainer, program="scratch"):
             say(f"Stopped and saved. Go on with: python -m {program} train --resume {printable(run.folder)}")
             return 130
         if metrics := run.metrics():
-            from scratch.figures.of_run import CAPTIONS, pictures_of  # not before training: it imports Matplotlib
-
             trained = Trained(run, run.options["device"] if program == "scratch" else "cpu")
-            save_pictures(run.folder, pictures_of(trained, metrics, session.data), CAPTIONS)
+            save_pictures(run.folder, pictures_of(trained, metrics, session.data), captions())
             say_afterwards(trained, session.data, metrics, program)
     return 0
+
+
+def pictures_of(trained, metrics, data):
+    """Yields (file name, figure) of all the pictures that training leaves. What draws them is imported after training:
+    nobody waits for Matplotlib before the first step."""
+    from scratch.figures import of_run
+
+    yield from of_run.pictures_of(trained, metrics, data)
+
+
+def captions():
+    """{file name: what the picture shows}."""
+    from scratch.figures.of_run import CAPTIONS
+
+    return CAPTIONS
 
 
 def say_skipped(data):

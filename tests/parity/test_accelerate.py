@@ -1,5 +1,8 @@
 """The accelerated forms against the plain ones that define them."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +15,7 @@ from scratch.accelerate.cpu.attention import ColumnwiseAttention
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
 from scratch.accelerate.cpu.elementwise import BlockwiseGELU, LayerNormByProducts
 from scratch.accelerate.cpu.filtering import FILTERINGS, both_ways
+from scratch.accelerate.cpu.threads import Threads
 from scratch.accelerate.cpu.winograd import WinogradConv2d, WinogradConvTranspose2d
 from scratch.accelerate.cpu.workers import ParallelTrainer, replica, sensible_workers
 from scratch.layers import GELU, Conv2d, ConvTranspose2d, LayerNorm, MultiheadAttention, ReLU
@@ -267,10 +271,10 @@ def test_several_workers_learn_what_one_learns(model, likelihood, clip_norm, wor
         np.testing.assert_allclose(several.read(terms_several.values()), one.read(terms.values()), rtol=1e-9)
         assert_same_counts(counts_several, counts)
     noise = one.draw_noise(7, np.random.default_rng(0))
-    (terms, counts, errors), other = one.evaluate(images(7), noise), several.evaluate(images(7), noise)
+    (terms, counts, [errors]), other = one.evaluate(images(7), noise), several.evaluate(images(7), noise)
     np.testing.assert_allclose(several.read(other[0].values()), one.read(terms.values()), rtol=1e-9)
     assert_same_counts(other[1], counts)
-    np.testing.assert_allclose(other[2], errors, rtol=1e-9)
+    np.testing.assert_allclose(other[2], [errors], rtol=1e-9)
     (weights, moments, steps), (weights_several, moments_several, steps_several) = one.state(), several.state()
     assert steps == steps_several == 4
     assert_all_close(weights_several, weights, 1e-9)
@@ -352,6 +356,26 @@ def test_what_couples_the_examples_refuses_several_workers(monkeypatch):
 def test_an_error_in_a_worker_is_raised():
     with pytest.raises(ValueError, match="takes an input of shape"):
         trainer("ae", 2).step(np.zeros((4, 16, 16, 1)), 1, 0)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_threads_answer_in_order_and_take_their_inputs_in_order(count):
+    taken = []
+
+    def inputs():
+        for number in range(40):
+            taken.append(number)
+            yield number
+
+    def answer(number):
+        time.sleep(0.002 * (number % 3))
+        assert np.geterr()["over"] == "raise" and len(taken) <= number + 3 * count + 2  # drawn when they are needed
+        return number, threading.current_thread() is threading.main_thread()
+
+    with np.errstate(over="raise"):
+        found = Threads(count).map(answer, inputs())
+    assert [number for number, _ in found] == taken == list(range(40))
+    assert {in_main for _, in_main in found} == {count == 1}
 
 
 def test_a_sensible_number_of_workers(monkeypatch):

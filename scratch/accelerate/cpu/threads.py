@@ -14,7 +14,8 @@ def cores():
 
 
 class Threads:
-    """`count` threads, by default one for each core. Meanwhile the BLAS has one thread in each of them."""
+    """`count` threads, by default one for each core. The BLAS has one thread in each of them. A count of 1 means the
+    caller's own thread, with the BLAS as it is."""
 
     def __init__(self, count=None):
         self.count = count or cores()
@@ -26,6 +27,8 @@ class Threads:
 
         The inputs are taken in their order, and only a few before they are needed, so they may be drawn on the way.
         """
+        if self.count == 1:
+            return [function(given) for given in inputs]
         found, waiting = [], deque()
         with self.blas.limit(limits=1, user_api="blas"):
             for given in inputs:

@@ -53,7 +53,7 @@ class ParallelTrainer(Trainer):
 
     def __init__(self, model, optimizer, seed, workers):
         super().__init__(model, optimizer, seed)
-        if optimizer is not None:  # without one it evaluates
+        if optimizer is not None:  # without one it can only evaluate
             optimizer.__class__ = blockwise_optim.FORMS.get(type(optimizer), type(optimizer))
         if coupling := {type(part).__name__ for part in model.modules() if part.couples_examples}:
             names = ", ".join(sorted(coupling))
