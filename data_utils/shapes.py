@@ -46,7 +46,8 @@ RANGES = {  # factor -> [from, to)
 }
 
 LARGEST_SIDE = 4096  # pixels; a single image of this side takes 50 MB
-_PIXELS_AT_ONCE = 2**16  # bounds the memory; an array of float64 then takes half a megabyte, which stays in the cache
+# Bounds the memory. An array of float64 then takes 64 kB. Larger ones glibc may fetch from the system anew each time.
+_PIXELS_AT_ONCE = 2**13
 
 
 def shapes(
@@ -148,7 +149,11 @@ def _draw_one_kind(kind: int, factors: dict[str, np.ndarray], size: int) -> np.n
 
     colour = _rgb(factors["colour"], saturation=0.7, value=1.0)[:, None, None, :]  # (n, 1, 1, 3)
     ground = _rgb(factors["background"], saturation=0.5, value=0.25)[:, None, None, :]
-    return np.rint(255 * (ground + coverage[..., None] * (colour - ground))).astype(np.uint8)
+    pixels = np.empty((*coverage.shape, 3), np.uint8)
+    for channel in range(3):  # one after the other: NumPy is slow along an axis of 3
+        from_ground = (colour - ground)[..., channel]
+        pixels[..., channel] = np.rint(255 * (ground[..., channel] + coverage * from_ground))
+    return pixels
 
 
 def _distance(kind: int, u: np.ndarray, v: np.ndarray, radius: np.ndarray) -> np.ndarray:

@@ -50,7 +50,7 @@ def train(model, images, *, held_out=None, out=None, progress=True, **options):
     Returns the finished run (runs/trained.py): reconstruct(images), encode(images), decode(latents), sample(count),
     evaluate(images), metrics(), and `model`. The same seed gives the same weights, bit for bit on one machine.
 
-    Raises InputError, a ValueError, for images or options that cannot be used, and Diverged (training/progress.py)
+    Raises InputError, a ValueError, for images or options that cannot be used, and Diverged (training/errors.py)
     where a loss is no longer finite. At Ctrl-C it ends the update it is in, saves, and raises KeyboardInterrupt, which
     says how to go on.
     """

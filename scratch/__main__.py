@@ -6,4 +6,4 @@ from scratch.commands.cli import main
 from scratch.commands.parser import build_parser
 
 if __name__ == "__main__":
-    sys.exit(main(build_parser()))
+    sys.exit(main(build_parser(sys.argv[1:])))

@@ -121,13 +121,13 @@ class Trainer:
         return observed
 
     def evaluate(self, images, noise):
-        """(terms with the noise given, {level: code counts}, squared error (N,) of the deterministic reconstruction, or
-        None)."""
+        """(terms with the noise given, {level: code counts}, [squared error (N,) of the deterministic reconstruction],
+        or None)."""
         x = self.to_tensor(images)
         with self.model.evaluating():
             terms, counts = self.metrics(*self.model.loss(x, self.to_tensor(noise)))
             squared_errors = self.model.squared_errors(x)
-        return terms, counts, squared_errors
+        return terms, counts, None if squared_errors is None else [squared_errors]
 
     def metrics(self, loss, terms):
         """(metrics without their graph, {level: code counts}). The metrics are the loss, its terms, what else the model

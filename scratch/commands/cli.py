@@ -15,7 +15,7 @@ from scratch.accelerate.ranks.world import World, world
 from scratch.commands.shortages import shortage
 from scratch.options.errors import InputError
 from scratch.options.option import nearest
-from scratch.training.progress import Diverged
+from scratch.training.errors import Diverged
 
 
 class Parser(argparse.ArgumentParser):

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from data_utils import printable
+from scratch.accelerate.ranks.world import World
 from scratch.commands.cli import say, say_json
 from scratch.commands.options import whole
 from scratch.commands.shared import (
@@ -42,6 +43,7 @@ def add(subparsers):
     command = add_run_command(subparsers, "encode", encode, out="codes.npz")
     command.add_argument("--split", choices=("held-out", "train"), default="held-out",
                          help="which images (default: held-out)")
+    command.set_defaults(for_ranks=True)
     command = add_run_command(subparsers, "decode", decode, data=False, out="decoded.npz")
     command.add_argument("file", metavar="FILE", help="the .npz that encode wrote")
     command = add_run_command(subparsers, "bits", bits)
@@ -61,7 +63,11 @@ def encode(arguments):
     images = data.train if arguments.split == "train" else data.held_out
     path = place_for(destination(arguments, trained, "codes.npz"), arguments)
     replaced = ", in place of the file that was there" if present(path) else ""
-    written = write_latents(path, trained, trained.encode(images))
+    latents = trained.encode(images)
+    if trained.ranks.rank > 0:
+        return 0
+    trained.ranks = World()  # the first rank writes by itself
+    written = write_latents(path, trained, latents)
     arrays = " and ".join(f"{name} {array.shape} {array.dtype}" for name, array in written.items())
     say(f"wrote {path}{replaced}: {arrays} of {len(images)} images")
     return 0

@@ -3,6 +3,8 @@
 docs/reference/downstream.md says what the figures mean and what they cannot show.
 """
 
+from functools import partial
+
 import numpy as np
 
 from data_utils import printable
@@ -11,6 +13,7 @@ from scratch.commands.options import argument, whole
 from scratch.commands.shared import (
     CORRUPTION_HELP,
     add_run_command,
+    bar,
     check_images,
     destination,
     images_for,
@@ -24,7 +27,7 @@ from scratch.figures import pictures as figures
 from scratch.instruments.anomaly import anomaly as judged
 from scratch.instruments.denoising import denoising, new_corruption
 from scratch.instruments.library import scipy_module
-from scratch.instruments.probe import chance
+from scratch.instruments.probe import FITS, chance
 from scratch.instruments.probe import probe as probed
 from scratch.instruments.retrieval import NEIGHBOURS, nearest, retrieval
 from scratch.instruments.vectors import labels, of_components, of_latents, of_pixels
@@ -64,7 +67,11 @@ def probe(arguments):
     trained = open_run(arguments)
     data = images_for(trained, arguments)
     known = labels(data)
-    found = {vectors.label: {"numbers": vectors.numbers, **probed(vectors, data)} for vectors in spaces(trained, data)}
+    with bar(None, "probe", "fit") as shown:
+        compared = spaces(trained, data)
+        shown.reset(len(compared) * len(known) * FITS)
+        found = {vectors.label: {"numbers": vectors.numbers, **probed(vectors, data, trained.threads.map, shown.update)}
+                 for vectors in compared}
     chances = {name: chance(*both) for name, both in known.items()}
     if arguments.json:
         say_json({**about(trained, data, known), "probes": found, "chance": chances})
@@ -99,7 +106,8 @@ def retrieve(arguments):
     data = images_for(trained, arguments)
     path = None if arguments.json else destination(arguments, trained, picture_name("neighbours", trained, data))
     known, compared = labels(data), spaces(trained, data)
-    found = {vectors.label: {"numbers": vectors.numbers, **retrieval(vectors, data)} for vectors in compared}
+    found = {vectors.label: {"numbers": vectors.numbers, **retrieval(vectors, data, trained.threads.map)}
+             for vectors in compared}
     if arguments.json:
         say_json({**about(trained, data, known), "neighbours": NEIGHBOURS, "retrieval": found})
         return 0
@@ -161,11 +169,15 @@ def downstream(arguments):
     for trained in runs.values():
         check_images(trained, data)
     outside = inside_and_outside(first, arguments)[1] if arguments.against else None
-    table = {label: row(trained, data, outside, arguments.corruption) for label, trained in runs.items()}
-    for numbers in sorted({table[label]["numbers"] for label in runs}):
-        if components := of_components(data, numbers):
-            table[f"PCA, {numbers} numbers"] = of_labels(components, data)
-    table["pixels"] = of_labels(of_pixels(data), data)
+    with bar((2 * len(runs) + 1) * len(labels(data)) * FITS, "downstream", "fit") as shown:
+        measure = partial(of_labels, data=data, in_threads=first.threads.map, fitted=shown.update)
+        table = {label: row(trained, data, outside, arguments.corruption, measure) for label, trained in runs.items()}
+        sizes = sorted({table[label]["numbers"] for label in runs})
+        shown.total = (len(runs) + len(sizes) + 1) * len(labels(data)) * FITS
+        for numbers in sizes:
+            if components := of_components(data, numbers):
+                table[f"PCA, {numbers} numbers"] = measure(components)
+        table["pixels"] = measure(of_pixels(data))
     if arguments.json:
         say_json({"data": data.name, "images": len(data.held_out), "against": arguments.against,
                   "corruption": arguments.corruption, "rows": table})
@@ -174,9 +186,9 @@ def downstream(arguments):
     return 0
 
 
-def row(trained, data, outside, corruption):
-    """{column: value} of a run."""
-    found = of_labels(of_latents(trained, data), data)
+def row(trained, data, outside, corruption, measure):
+    """{column: value} of a run; `measure` gives those of its vectors."""
+    found = measure(of_latents(trained, data))
     if outside:
         _, areas = judged(trained, data, outside)
         found |= {f"AUROC {spoken(name)}": area for name, area in areas.items()}
@@ -191,11 +203,11 @@ def spoken(name):
     return name.replace("_", " ").replace("elbo", "ELBO").replace("psnr", "PSNR")
 
 
-def of_labels(vectors, data):
+def of_labels(vectors, data, in_threads, fitted):
     """{column: value} of vectors: how many numbers, and for each factor the probe's accuracy and the neighbours'."""
     found = {"numbers": vectors.numbers}
-    neighbours = retrieval(vectors, data)
-    for name, entry in probed(vectors, data).items():
+    neighbours = retrieval(vectors, data, in_threads)
+    for name, entry in probed(vectors, data, in_threads, fitted).items():
         found |= {f"{name}: probe": entry["accuracy"], f"{name}: {NEIGHBOURS}-NN": neighbours[name]["knn_accuracy"],
                   f"{name}: P@{NEIGHBOURS}": neighbours[name][f"precision_at_{NEIGHBOURS}"]}
     return found

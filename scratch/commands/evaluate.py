@@ -34,6 +34,7 @@ def add(subparsers):
     command.add_argument("--importance-samples", type=whole(1), metavar="M",
                          help="of vae and dvae: also bound log p(x) by M draws of each image's code")
     command.add_argument("--corruption", type=argument(CORRUPTION.kind), metavar="KIND:AMOUNT", help=CORRUPTION_HELP)
+    command.set_defaults(for_ranks=True)
     command = subparsers.add_parser("curves", help=curves.__doc__, description=curves.__doc__)
     command.add_argument("runs", nargs="+", metavar="RUN", help="folders that train wrote")
     command.add_argument("--metric", nargs="+", metavar="NAME",
@@ -50,6 +51,8 @@ def evaluate(arguments):
     metrics = measure_all(trained, data.held_out, arguments.importance_samples, arguments.corruption)
     if trained.model.writes_codes:
         metrics |= bits_of_rows(trained.model, data.train, data.held_out)
+    if trained.ranks.rank > 0:
+        return 0
     with trained.model.evaluating():
         shares = shares_of_loss(metrics, trained.model)
     if arguments.json:

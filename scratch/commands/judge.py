@@ -24,8 +24,11 @@ def add(subparsers):
 
 
 def judge(arguments):
-    """Print which words of captions a prior's images show, beside real, reconstructed and shuffled ones; how often
-    compositions left out of training are right; whether images are copies of training images; how much they differ."""
+    """Print which words of captions a prior's images show, and how often compositions left out of training are right.
+
+    Beside them stand real, reconstructed and shuffled images. It also prints whether images are copies of training
+    images, and how much they differ.
+    """
     trained = open_prior(arguments)
     given = choosing(arguments, trained)
     reader = open_run(arguments, arguments.by)

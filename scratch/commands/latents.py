@@ -1,5 +1,6 @@
 """The commands in the space of a run's codes: traverse, corners, arithmetic, aggregate, mig."""
 
+import math
 from functools import partial
 
 import numpy as np
@@ -9,6 +10,7 @@ from scratch.commands.cli import say, say_json
 from scratch.commands.options import argument, whole
 from scratch.commands.shared import (
     add_run_command,
+    bar,
     check_output,
     destination,
     held_out_images,
@@ -94,7 +96,9 @@ def mig(arguments):
     scipy_module("special", "the mutual information gap")
     data = images_for(trained, arguments)
     path = None if arguments.json else destination(arguments, trained, "mig.png")
-    found = information_of_run(trained, data)
+    with bar(math.ceil(len(data.train) / trained.options["batch_size"]), "mig", "batch") as shown:
+        trained.on_batch = shown.update
+        found = information_of_run(trained, data)
     gaps = found.gaps
     if arguments.json:
         factors = {name: {"gap": float(gap), "entropy": float(entropy), "nats": nats.tolist()}

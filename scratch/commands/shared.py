@@ -6,10 +6,12 @@ import os
 import shlex
 from pathlib import Path
 
+from tqdm.auto import tqdm
+
 from data_utils import printable
+from scratch.accelerate.ranks.world import world
 from scratch.commands.cli import say
 from scratch.commands.options import add_data_options, read_one, whole
-from scratch.figures.pictures import png
 from scratch.instruments.baseline import mean_image_error
 from scratch.losses import psnr
 from scratch.models.system import find_system
@@ -21,7 +23,9 @@ from scratch.runs.files import check_writable, present, write_atomically
 from scratch.runs.run import Run, same_file
 from scratch.runs.session import ARRAY
 from scratch.runs.trained import NotFinite, Trained
-from scratch.training.progress import Diverged, epoch_line
+from scratch.training.errors import Diverged
+from scratch.training.loop import BAR
+from scratch.training.progress import epoch_line
 
 CORRUPTION_HELP = ("also measure how much of this noise the run removes: gaussian:SIGMA, masking:P or "
                    "salt_and_pepper:P")
@@ -70,6 +74,7 @@ def open_run(arguments, folder=None):
                     run_options(find_system(run.options["model"])))
         run.options["of"] = codes_from
     trained = Trained(run, arguments.device, which=arguments.which)
+    trained.ranks = world()
     if arguments.about_images:
         trained.needs_images(arguments.command)
     return trained
@@ -157,6 +162,19 @@ def check_other_file(path, read):
     """Raises InputError where `path` is the file that the command reads."""
     if same_file(path, read):
         raise InputError(f"the command would write {printable(path)} over the file that it reads: choose another name.")
+
+
+def bar(total, title, unit):
+    """How far a long command is, on the error stream; nothing where that is a file or a pipe."""
+    return tqdm(total=total, desc=title, unit=unit, leave=False, disable=None, bar_format=BAR)
+
+
+def png(figure):
+    """A figure as the bytes of a PNG file. What draws is imported where something is drawn: Matplotlib takes longer to
+    import than a model to make its first step."""
+    from scratch.figures import pictures
+
+    return pictures.png(figure)
 
 
 def save_picture(figure, path, arguments=None):

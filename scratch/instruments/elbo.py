@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scratch.arrays import to_device
 from scratch.instruments.posteriors import posterior
 from scratch.training.held_out import HELD_OUT_SEED
 
@@ -49,22 +48,22 @@ def kl_and_distortion(model, x, noise):
     """[KL of each dimension (N, Z), distortion (N,)] of images x, with z drawn from the noise. Raises InputError for a
     model without a posterior."""
     with model.evaluating():
-        q = posterior(model, x)
-        latents, _ = q.draw(noise)
-        return [q.kl(), distortion(model, latents, x)]
+        return kl_and_distortion_of(model, posterior(model, x), x, noise)
+
+
+def kl_and_distortion_of(model, q, x, noise):
+    """The same from the posterior q of the images, of a model in evaluation mode."""
+    latents, _ = q.draw(noise)
+    return [q.kl(), distortion(model, latents, x)]
 
 
 def rate_distortion(trained, images):
     """RateDistortion of stored held-out images, each with the noise of its held-out loss. Raises InputError for a model
     without a posterior."""
     rng, bottleneck = np.random.default_rng(HELD_OUT_SEED), trained.model.bottleneck
-
-    def of_batch(x):
-        noise = bottleneck.draw_noise(len(x), rng)
-        return kl_and_distortion(trained.model, x, None if noise is None else to_device(noise, trained.device))
-
-    kl, distortions = trained.in_batches(of_batch, images)
-    return RateDistortion(kl.astype(np.float64), distortions.astype(np.float64))
+    found = trained.in_batches(lambda x, noise: kl_and_distortion(trained.model, x, noise), images,
+                               lambda count: bottleneck.draw_noise(count, rng))
+    return RateDistortion(*(array.astype(np.float64) for array in found))
 
 
 def bits_per_dimension(log_likelihood, likelihood, image_shape):

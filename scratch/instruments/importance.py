@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from scratch.arrays import array_module, generator, to_device
+from scratch.arrays import array_module, generator, to_device, to_host
 from scratch.instruments.elbo import distortion
 from scratch.instruments.posteriors import posterior
 from scratch.training.held_out import HELD_OUT_SEED
@@ -49,11 +49,10 @@ def endless_noise(bottleneck, numbers):
 
 def importance_weighted_bounds(trained, images, samples):
     """L_M of each of the stored held-out images, (N,), with M = samples."""
-    numbers = itertools.count()
-
-    def of_batch(x):
-        noises = endless_noise(trained.model.bottleneck, itertools.islice(numbers, len(x)))
+    def of_batch(inputs):
+        x, numbers = inputs
+        noises = endless_noise(trained.model.bottleneck, to_host(numbers))
         on_device = (to_device(noise, trained.device) for noise in itertools.islice(noises, samples))
         return importance_weighted_bound(trained.model, x, on_device)
 
-    return trained.in_batches(of_batch, images)
+    return trained.in_batches(of_batch, [images, np.arange(len(images))])

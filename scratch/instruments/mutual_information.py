@@ -30,7 +30,7 @@ from scratch.options.errors import InputError
 
 BINS = 40  # of each latent dimension
 LEVELS = 10  # into which a factor that is a real number is cut
-BLOCK = 1024  # images at a time
+BLOCK = 256  # images at a time
 EXTREME = 600  # a log σ² beyond ±600 counts as ±600: e^±600 is a number of float64, and no bin needs more
 
 
@@ -67,20 +67,23 @@ def bin_edges(mu, logvar):
     return mu.mean(axis=0) + deviation * ndtri(np.linspace(0, 1, BINS + 1))[:, None]
 
 
-def mutual_information(mu, logvar, factors):
+def mutual_information(mu, logvar, factors, in_threads=map):
     """MutualInformation of posteriors N(μ, σ²), mu and logvar (N, Z), and integers {factor: (N,)}."""
     ndtr = normal_functions().ndtr
     mu, logvar = mu.astype(np.float64), logvar.astype(np.float64).clip(-EXTREME, EXTREME)
     edges, sigma = bin_edges(mu, logvar), np.exp(0.5 * logvar)
     values = {name: np.unique(v, return_inverse=True)[1] for name, v in factors.items()}
     joint = {name: np.zeros((v.max() + 1, BINS, mu.shape[1])) for name, v in values.items()}
-    for start in range(0, len(mu), BLOCK):
+
+    def of_block(start):
         block = slice(start, start + BLOCK)
-        below = ndtr((edges - mu[block, None]) / sigma[block, None])
-        mass = np.diff(below, axis=1)  # (B, BINS, Z)
-        for name, v in values.items():
-            for value in range(len(joint[name])):
-                joint[name][value] += mass[v[block] == value].sum(axis=0)
+        mass = np.diff(ndtr((edges - mu[block, None]) / sigma[block, None]), axis=1)  # (B, BINS, Z)
+        return {name: [mass[v[block] == value].sum(axis=0) for value in range(len(joint[name]))]
+                for name, v in values.items()}
+
+    for counts in in_threads(of_block, range(0, len(mu), BLOCK)):
+        for name, of_values in counts.items():
+            joint[name] += of_values
     nats = np.stack([information(counts / len(mu)) for counts in joint.values()], axis=1)
     shares = [np.bincount(v) / len(v) for v in values.values()]
     return MutualInformation(nats, list(factors), np.array([entropy(share) for share in shares]))
@@ -136,7 +139,7 @@ def information_of_run(trained, data):
         raise InputError(f"mig needs a known factor that varies, and the {len(data.train)} training images of "
                          f"{printable(data.name)} have none: choose more images, or others, such as shapes.")
     normal_functions()
-    return mutual_information(*gaussian_posteriors(trained, data.train), factors)
+    return mutual_information(*gaussian_posteriors(trained, data.train), factors, trained.threads.map)
 
 
 def mig_of_run(trained, data):

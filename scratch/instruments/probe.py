@@ -20,26 +20,51 @@ from scratch.layers.softmax import log_softmax
 from scratch.options.errors import InputError
 
 PENALTIES = (1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # falling: each fit begins at the one before
+FITS = len(PENALTIES) + 1  # of one probe
 STOPPED_AT = {"ftol": 1e-7, "maxiter": 300}  # L-BFGS stops at a smaller gain, or after so many steps
+BLOCK = 10**5  # numbers of x at a time, which stay in the cache of a core
+PART = 4  # blocks at least in each of the parts that threads share
+PARTS = 8  # at most
 VALIDATED = 5  # every fifth training image is left out while the penalty is chosen
 
 
-def loss_and_gradient(weights, x, y, penalty):
-    """(L, [∂L/∂W; ∂L/∂b]) at weights (D + 1, O), whose last row is b."""
+def loss_and_gradient(weights, x, y, penalty, in_threads=map):
+    """(L, [∂L/∂W; ∂L/∂b]) at weights (D + 1, O), whose last row is b.
+
+    The sums over n are taken block by block, so that x comes from memory once and not once for each product. in_threads
+    shares out parts of many blocks; the result does not depend on the number of threads.
+    """
+    W, N = weights[:-1], len(y)
+    size = max(1, BLOCK // x.shape[1])
+    starts = np.arange(0, N, size)
+    parts = np.array_split(starts, min(PARTS, max(1, len(starts) // PART)))
+    share_out = in_threads if len(parts) > 1 else map
+    losses, gradients = zip(*share_out(lambda part: of_blocks(weights, x, y, part, size), parts), strict=True)
+    gradient = sum(gradients) / N
+    gradient[:-1] += penalty * W
+    return sum(losses) / N + 0.5 * penalty * (W * W).sum(), gradient
+
+
+def of_blocks(weights, x, y, starts, size):
+    """(−Σₙ log p(labelₙ | xₙ), its gradient), over the n of the blocks of so many rows that begin at `starts`."""
     W, b = weights[:-1], weights[-1]
-    log_p = log_softmax(x @ W + b)
-    loss = -log_p[np.arange(len(y)), y].mean() + 0.5 * penalty * (W * W).sum()
-    error = np.exp(log_p)
-    error[np.arange(len(y)), y] -= 1
-    error /= len(y)
-    return loss, np.concatenate([x.T @ error + penalty * W, error.sum(axis=0, keepdims=True)])
+    loss, gradient = 0.0, np.zeros_like(weights)
+    for start in starts:
+        rows, labels = x[start : start + size], y[start : start + size]
+        log_p, each = log_softmax(rows @ W + b), np.arange(len(labels))
+        loss -= log_p[each, labels].sum()
+        error = np.exp(log_p)
+        error[each, labels] -= 1
+        gradient[:-1] += rows.T @ error
+        gradient[-1] += error.sum(axis=0)
+    return loss, gradient
 
 
-def fit(x, y, penalty, start):
+def fit(x, y, penalty, start, in_threads=map):
     """The weights (D + 1, O) of least loss, found from `start`. Raises InputError without SciPy."""
 
     def flat(weights):
-        loss, gradient = loss_and_gradient(weights.reshape(start.shape), x, y, penalty)
+        loss, gradient = loss_and_gradient(weights.reshape(start.shape), x, y, penalty, in_threads)
         return loss, gradient.ravel()
 
     minimize = scipy_module("optimize", "a linear probe").minimize
@@ -61,9 +86,9 @@ def standardised(train, *others):
     return [(rows - mean) / deviation for rows in (train, *others)]
 
 
-def linear_probe(train, train_labels, held_out, held_out_labels):
+def linear_probe(train, train_labels, held_out, held_out_labels, in_threads=map, fitted=lambda: None):
     """{"accuracy", "penalty"}: the accuracy on held-out vectors (M, D) of a probe fitted to `train` (N, D), and its
-    penalty.
+    penalty. `fitted` is called after each of the FITS.
 
     Raises InputError where there are fewer training vectors than the penalty is chosen by, and without SciPy.
     """
@@ -78,12 +103,14 @@ def linear_probe(train, train_labels, held_out, held_out_labels):
     x, left_out = standardised(train[~chosen_on], train[chosen_on])
     weights, tried = np.zeros((train.shape[1] + 1, len(classes))), {}
     for penalty in PENALTIES:
-        weights = fit(x, y[~chosen_on], penalty, weights)
+        weights = fit(x, y[~chosen_on], penalty, weights, in_threads)
+        fitted()
         tried[penalty] = accuracy(weights, left_out, y[chosen_on])
     penalty = max(tried, key=tried.get)  # where two are equal the first, which is the larger penalty
 
     x, unseen = standardised(train, held_out)
-    weights = fit(x, y, penalty, np.zeros_like(weights))
+    weights = fit(x, y, penalty, np.zeros_like(weights), in_threads)
+    fitted()
     return {"accuracy": accuracy(weights, unseen, held_out_y), "penalty": penalty}
 
 
@@ -93,7 +120,7 @@ def chance(train_labels, held_out_labels):
     return float((held_out_labels == names[counts.argmax()]).mean())
 
 
-def probe(vectors, data):
+def probe(vectors, data, in_threads=map, fitted=lambda: None):
     """{factor: its linear_probe} for all factors of the data that are classes."""
-    return {name: linear_probe(vectors.train, known, vectors.held_out, asked)
+    return {name: linear_probe(vectors.train, known, vectors.held_out, asked, in_threads, fitted)
             for name, (known, asked) in labels(data).items()}

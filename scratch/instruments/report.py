@@ -2,17 +2,14 @@
 
 import numpy as np
 
+from scratch.arrays import to_host
 from scratch.instruments.denoising import denoising, new_corruption
-from scratch.instruments.elbo import active_units, bits_per_dimension, rate_distortion
+from scratch.instruments.elbo import RateDistortion, active_units, bits_per_dimension, kl_and_distortion_of
 from scratch.instruments.importance import importance_weighted_bounds
 from scratch.instruments.posteriors import NONE, posterior_kind
-from scratch.instruments.similarity import (
-    of_reconstructions,
-    squared_error_of_each,
-    ssim_of_each,
-    structural_similarity,
-)
+from scratch.instruments.similarity import squared_error_of_each, ssim_of_each, too_small
 from scratch.losses import psnr
+from scratch.models.autoencoder import squared_errors
 from scratch.options.errors import InputError
 
 UNITS = {
@@ -37,10 +34,12 @@ def measure_all(trained, examples, samples=None, corruption=None):
     """
     if corruption:
         trained.needs_images("a corruption")
-    metrics = {name.removeprefix("held_out_"): value for name, value in trained.evaluate(examples).items()}
+    names, asked = measures_of(trained, examples)
+    metrics, each = trained.held_out(examples, *asked)
+    metrics = {name.removeprefix("held_out_"): value for name, value in metrics.items()}
     if not trained.model.has_images:
         return metrics
-    metrics |= measure(trained, examples, samples)
+    metrics |= measure(trained, examples, dict(zip(names, each, strict=True)), samples)
     if corruption:
         metrics |= {"corruption": corruption, **denoising(trained, examples, new_corruption(trained, corruption))}
     elif trained.model.corruption:
@@ -48,33 +47,59 @@ def measure_all(trained, examples, samples=None, corruption=None):
     return metrics
 
 
-def measure(trained, images, samples=None):
+def measures_of(trained, examples):
+    """(names, [function]): what the function finds in the passes of a batch of images (models/autoencoder.py), an array
+    (N, …) for each name. ([], []) of a model without images.
+
+    squared_errors   summed over the image, on the device, for the PSNR of all images
+    squared_error    the mean over the image; ssim, where an image holds a window
+    kl, distortion   (N, Z), (N,) of a model with a prior
+    mean             (N, Z) of a Gaussian posterior
+    """
+    if not trained.model.has_images:
+        return [], []
+    kind = posterior_kind(trained.model)
+    pairwise = {"squared_error": squared_error_of_each, "ssim": ssim_of_each}
+    if too_small(examples.shape[1:3]):
+        del pairwise["ssim"]
+
+    def of_batch(model, x, passes):
+        pair = to_host(x), to_host(passes.reconstruction)
+        found = squared_errors(model, x, passes) + [measure(*pair) for measure in pairwise.values()]
+        if kind is None:
+            return found
+        q = model.bottleneck.posterior(passes.features)
+        found += of_posterior(model, q, x, passes)
+        return [*found, q.mu] if kind.gaussian else found
+
+    posterior = ["kl", "distortion", *(["mean"] if kind.gaussian else [])] if kind else []
+    return ["squared_errors", *pairwise, *posterior], [of_batch]
+
+
+def of_posterior(model, q, x, passes):
+    """[KL of each dimension (N, Z), distortion (N,)] of images x with the posterior q, z drawn as the loss drew it."""
+    if model.corruption:
+        return kl_and_distortion_of(model, q, x, passes.noise)
+    return [q.kl(), model.reconstruction.negative_log_likelihood(passes.output, x)]
+
+
+def measure(trained, images, each, samples=None):
     """{name: value} of held-out images (uint8), as JSON can hold it; what a system does not have is left out.
+
+    `each` are the measures of each image, {name: (N, …)}, whose names are those of `measures_of`.
 
     With `samples`, which `check_samples` lets pass, the importance-weighted bound of so many is among them.
     """
-    found = {**of_images(trained, images), **of_posterior(trained, images)}
+    found = {"psnr_per_image": float(psnr(each["squared_error"]).mean())}
+    found |= {"ssim": float(each["ssim"].mean())} if "ssim" in each else {"no_ssim": too_small(images.shape[1:3])}
+    found |= of_code(trained, each, images.shape[1:])
     if samples:
         bounds = importance_weighted_bounds(trained, images, samples)
         found |= {"importance_samples": samples, "importance_weighted_bound": float(bounds.mean())}
     return found
 
 
-def of_images(trained, images):
-    """psnr_per_image and ssim of the reconstructions, or `no_ssim`, the reason for its absence."""
-    measures, missing = {"psnr_per_image": squared_error_of_each, "ssim": ssim_of_each}, {}
-    try:
-        structural_similarity(images.shape[1:])
-    except InputError as error:
-        del measures["ssim"]
-        missing["no_ssim"] = str(error)
-    each = of_reconstructions(trained, images, lambda *pair: [measure(*pair) for measure in measures.values()])
-    found = dict(zip(measures, each, strict=True))
-    found["psnr_per_image"] = psnr(found["psnr_per_image"])
-    return {name: float(values.mean()) for name, values in found.items()} | missing
-
-
-def of_posterior(trained, images):
+def of_code(trained, each, image_shape):
     """Rate, distortion, ELBO, bits per dimension, the KL of each dimension and, of a VAE, the active units.
 
     A model without an ELBO has `no_elbo` instead, the reason.
@@ -82,16 +107,16 @@ def of_posterior(trained, images):
     kind = posterior_kind(trained.model)
     if kind is None:
         return {"no_elbo": NONE}
-    means = rate_distortion(trained, images)
+    means = RateDistortion(*(each[name].astype(np.float64) for name in ("kl", "distortion")))
     elbo = float(means.elbo.mean())
     found = {
         "rate": float(means.rate.mean()),
         "distortion": float(means.distortion.mean()),
         "elbo": elbo,
-        "bits_per_dim": bits_per_dimension(elbo, trained.model.reconstruction, images.shape[1:]),
+        "bits_per_dim": bits_per_dimension(elbo, trained.model.reconstruction, image_shape),
     }
     if kind.gaussian:
-        found["active_units"] = int(active_units(trained.encode(images)).sum())
+        found["active_units"] = int(active_units(each["mean"]).sum())
     if kind.varies:
         found["kl_per_dimension"] = means.kl.mean(axis=0).tolist()
     return found

@@ -18,7 +18,7 @@ NEIGHBOURS = 8
 BLOCK = 256  # queries whose distances to all training vectors are in memory at a time
 
 
-def nearest(train, queries, k):
+def nearest(train, queries, k, in_threads=map):
     """(M, k) indices of the rows of train (N, D) nearest to each query (M, D), the nearest first.
 
     ‖query − row‖² = ‖query‖² − 2 ⟨query, row⟩ + ‖row‖²; the first summand is left out, as it is the same for all rows.
@@ -34,15 +34,16 @@ def nearest(train, queries, k):
     centre = np.rint(train.mean(axis=0))
     train, queries = train - centre, queries - centre
     norms = (train * train).sum(axis=1)
-    blocks = []
-    for start in range(0, len(queries), BLOCK):
+
+    def of_block(start):
         distances = norms - 2 * queries[start : start + BLOCK] @ train.T
         # partition finds the k-th distance without sorting all; the rows up to that distance are then sorted, stably
         bound = np.partition(distances, k - 1, axis=1)[:, k - 1 : k]
         distances[distances > bound] = np.inf
-        blocks.append(np.stack([near[np.argsort(row[near], kind="stable")][:k]
-                                for row in distances for near in [np.flatnonzero(np.isfinite(row))]]))
-    return np.concatenate(blocks)
+        return np.stack([near[np.argsort(row[near], kind="stable")][:k]
+                         for row in distances for near in [np.flatnonzero(np.isfinite(row))]])
+
+    return np.concatenate(list(in_threads(of_block, range(0, len(queries), BLOCK))))
 
 
 def votes(neighbours):
@@ -51,12 +52,12 @@ def votes(neighbours):
     return neighbours[np.arange(len(neighbours)), same.argmax(axis=1)]
 
 
-def retrieval(vectors, data):
+def retrieval(vectors, data, in_threads=map):
     """{factor: {"precision_at_1", "precision_at_8", "knn_accuracy"}} for all factors of the data that are classes.
 
     Raises InputError where the data have no labels, or fewer than 8 training images.
     """
-    found = nearest(vectors.train, vectors.held_out, NEIGHBOURS)
+    found = nearest(vectors.train, vectors.held_out, NEIGHBOURS, in_threads)
     scores = {}
     for name, (known, asked) in labels(data).items():
         same = known[found] == asked[:, None]

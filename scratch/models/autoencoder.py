@@ -3,6 +3,8 @@
 assemble.py puts the parts together.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from data_utils import to_float
@@ -19,6 +21,28 @@ def weighted_sum(*terms_and_weights):
     count = len(terms_and_weights) // 2
     terms, weights = terms_and_weights[:count], terms_and_weights[count:]
     return sum(weight * term for term, weight in zip(terms, weights, strict=True))
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What an evaluation of images x computed, for whatever measures it.
+
+    features         the encoder's, of x
+    noise            the bottleneck's, of the latents that the loss drew
+    output           the decoder's, of these latents; with a corruption they are those of the corrupted images
+    reconstruction   reconstruct(x)
+    """
+
+    features: object
+    noise: object
+    output: object
+    reconstruction: object
+
+
+def squared_errors(model, x, passes):
+    """[(N,)]: the squared error of each image's deterministic reconstruction, summed over its numbers."""
+    error = passes.reconstruction - x
+    return [(error * error).reshape(len(x), -1).sum(axis=1)]
 
 
 class Autoencoder(Model):
@@ -83,7 +107,10 @@ class Autoencoder(Model):
 
     def loss(self, x, noise=None):
         """(loss, terms): scalars that stay on the device."""
-        output, terms = self.forward(x, noise)
+        return self.loss_of(*self.forward(x, noise), x)
+
+    def loss_of(self, output, terms, x):
+        """The same from what `forward` returned."""
         terms = {"reconstruction": self.reconstruction.loss(output, x), **terms}
         return self.total(*terms.values(), *(self.weights[name] for name in terms)), terms
 
@@ -135,9 +162,22 @@ class Autoencoder(Model):
     def update(self, choices=None):
         self.bottleneck.update(choices)
 
-    def squared_errors(self, x):
-        error = self.reconstruct(x) - x
-        return (error * error).reshape(len(x), -1).sum(axis=1)
+    def evaluate(self, x, noise=None, measure=squared_errors):
+        """(loss, terms, measured) of images, of a model in evaluation mode.
+
+        `measured` is a list of arrays (N, …) that measure(model, x, Passes) returns. No part of the model sees the same
+        twice: where nothing is random, the loss is that of the deterministic reconstruction.
+        """
+        seen, noise = self.corrupted(x, noise)
+        h = self.encoder.forward(seen)
+        y, terms = self.bottleneck.forward(h, noise)
+        output = self.decoder.forward(y)
+        if self.random:
+            h = h if self.corruption is None else self.encoder.forward(x)
+            reconstruction = self.decode(self.bottleneck.encode(h))
+        else:
+            reconstruction = self.reconstruction.mean(output)
+        return *self.loss_of(output, terms, x), measure(self, x, Passes(h, noise, output, reconstruction))
 
     def encode(self, x):
         """The latent of each image: the AE's z (N, Z), the VAE's mean μ (N, Z), code indices (N, I, J) of the VQ-VAE

@@ -55,9 +55,10 @@ class Model(Module):
     def update(self, choices=None):
         """After the optimiser's step: change what gradients do not change, such as averaged codes."""
 
-    def squared_errors(self, x):
-        """(N,): the squared error of each image's deterministic reconstruction; None if examples are not images."""
-        return None
+    def evaluate(self, x, noise=None, measure=None):
+        """(loss, terms, measured) of examples, of a model in evaluation mode. `measured` is None unless examples are
+        images; see Autoencoder.evaluate."""
+        return *self.loss(x, noise), None
 
     @contextmanager
     def evaluating(self):

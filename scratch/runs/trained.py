@@ -1,5 +1,6 @@
 """A finished run with its model."""
 
+import itertools
 import math
 from contextlib import contextmanager
 from functools import cached_property
@@ -7,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from data_utils import DataError, Tokenizer, as_images, printable, to_float
+from scratch.accelerate.ranks.world import World
 from scratch.arrays import device_module, each, generator, is_integer, to_device, to_host, unwarned
 from scratch.models.choosing import GUIDANCE, TEMPERATURE, TOP_K, TOP_P, chooser, guided
 from scratch.models.code_rows import caption_tokens
@@ -15,10 +17,9 @@ from scratch.options.errors import InputError
 from scratch.options.option import Option, Whole, shown
 from scratch.runs.references import check_references
 from scratch.runs.run import Run
-from scratch.training.held_out import held_out_metrics
-from scratch.training.make import make_model
+from scratch.training.held_out import held_out
+from scratch.training.make import make_evaluator, make_model, make_threads
 from scratch.training.progress import Diverged
-from scratch.training.trainer import Trainer
 
 PRIOR_IMAGES = 5000  # training images whose latents a prior is fitted to
 COUNT = Option("count", Whole(1), 1, "how many images")
@@ -54,7 +55,13 @@ class Trained:
     which             of the weights in a folder: the "last", or the "best" where training kept them
     model             as training left it; None: it is read from the folder
     training_images   those that `sample` may need, where they are at hand
+
+    `on_batch` is called after each batch of what goes through the model, to show how far that is. `ranks` are the
+    processes that share batches out among themselves; all of them have to call the same methods.
     """
+
+    on_batch = staticmethod(lambda: None)
+    ranks = World()
 
     def __init__(self, run, device="cpu", model=None, training_images=None, which="last"):
         self.run, self.options, self.device = run, run.options, device
@@ -64,6 +71,7 @@ class Trained:
             model = run.load_weights(make_model({**self.options, "device": device}, self.shape), which)
         self.model, self.training_images = model, training_images
         self.dtype = np.dtype(self.options["dtype"])
+        self.threads = make_threads(self.options, device)
 
     def metrics(self):
         """[{name: value}], an entry an epoch."""
@@ -80,24 +88,39 @@ class Trained:
             raise InputError(f"{what} is about images, and {printable(self.run.folder)} is a run of "
                              f"{self.options['model']}: name another run.")
 
-    def in_batches(self, function, inputs):
+    def in_batches(self, function, inputs, draw=None):
         """function(batch on the device), put together on the host. Stored images (uint8) become floats by the batch.
 
-        Inputs and outputs are arrays or, as the latents of several levels are, lists of arrays.
+        Inputs and outputs are arrays or, as the latents of several levels are, lists of arrays. The model is in
+        evaluation mode, and the batches are shared out among threads: the function may keep nothing from one to the
+        next. What it needs beside a batch, such as noise, comes from `draw`, a function of the number of examples that
+        is called for one batch after the other: then it is function(batch, drawn).
         """
-        size, outputs = self.options["batch_size"], []
+        size = self.options["batch_size"]
         count = len(inputs[0]) if isinstance(inputs, list) else len(inputs)
-        with computing_batches(size):
-            for start in range(0, max(count, 1), size):
-                batch = each(lambda array, start=start: self.prepared(array[start : start + size]), inputs)
-                outputs.append(self.on_device(function, batch))
-        return each(lambda *parts: np.concatenate(parts), *outputs)
+        starts = range(0, max(count, 1), size)
+        drawn = ([draw(min(size, count - start))] if draw else [] for start in starts)
+
+        def of_batch(task):
+            start, beside = task
+            batch = each(lambda array: self.prepared(array[start : start + size]), inputs)
+            found = self.on_device(function, batch, *beside)
+            self.on_batch()
+            return found
+
+        ranks = self.ranks
+        with computing_batches(size), self.model.evaluating():
+            tasks = itertools.islice(zip(starts, drawn, strict=True), ranks.rank, None, ranks.size)
+            outputs = ranks.gather(self.threads.map(of_batch, tasks))
+        in_order = [outputs[number % ranks.size][number // ranks.size] for number in range(len(starts))]
+        return each(lambda *parts: np.concatenate(parts), *in_order)
 
     def on_device(self, function, *inputs):
         """function(inputs on the device), on the host. Raises InputError where a number is infinite or NaN: the weights
         of a run that diverged make numbers that overflow."""
         with unwarned():  # the result says it once
-            on_device = (each(lambda array: to_device(array, self.device), given) for given in inputs)
+            on_device = (given if given is None else each(lambda array: to_device(array, self.device), given)
+                         for given in inputs)
             outputs = function(*on_device)
         return each(self.finite, outputs)
 
@@ -128,14 +151,19 @@ class Trained:
     def evaluate(self, examples):
         """{held_out_…: value} over stored examples: every loss term, and of images the PSNR; see held_out_metrics.
         Raises InputError where a term overflows."""
+        return self.held_out(examples)[0]
+
+    def held_out(self, examples, *measure):
+        """(the same, the arrays (N, …) that a `measure` finds in the same passes); see training/held_out.py."""
         if self.model.has_images:
             examples = self.images(examples)
-        trainer = Trainer(self.model, None, self.options["seed"], self.device)
+        trainer = make_evaluator(self.options, self.model, self.device, self.ranks)
         try:
             with computing_batches(self.options["batch_size"]):
-                return held_out_metrics(trainer, examples, self.options["batch_size"], self.dtype)
+                metrics, measured = held_out(trainer, examples, self.options["batch_size"], self.dtype, "", *measure)
         except Diverged as error:
             raise self.diverged(error) from None
+        return metrics, [self.finite(array) for array in measured]
 
     def reconstruct(self, images):
         """(N, H, W, C): each image encoded and decoded, without chance."""

@@ -4,6 +4,7 @@ import numpy as np
 
 from scratch.accelerate import accelerate, accelerate_on_gpu, accelerate_optimizer, back_to_plain
 from scratch.accelerate.cpu.memory import retain_freed_memory
+from scratch.accelerate.cpu.threads import Threads
 from scratch.accelerate.cpu.workers import ParallelTrainer, sensible_workers
 from scratch.accelerate.gpu.check import choose_form
 from scratch.accelerate.ranks.trainer import RankedTrainer
@@ -62,6 +63,21 @@ def own_device(device):
     if ranks.size == 1 or device != "gpu":
         return device
     return f"gpu:{ranks.local_rank % device_module(device).cuda.runtime.getDeviceCount()}"
+
+
+def make_evaluator(options, model, device, ranks):
+    """A trainer without an optimiser, which can only evaluate, on the device where the model is. Of several `ranks`
+    each takes its share."""
+    workers, seed = number_of_workers(options) if device == options["device"] == "cpu" else 1, options["seed"]
+    if ranks.size > 1:
+        return RankedTrainer(model, None, seed, workers, ranks, device)
+    return ParallelTrainer(model, None, seed, workers) if workers > 1 else Trainer(model, None, seed, device)
+
+
+def make_threads(options, device):
+    """The Threads that share out the batches of a finished run: as many as it was trained with on a CPU, or else one
+    for each core, and a single one for plain forms or a GPU."""
+    return Threads(1 if options["plain"] or device != "cpu" else options["workers"])
 
 
 def by(shape):

@@ -8,10 +8,7 @@ import numpy as np
 from scratch.bottlenecks.bottleneck import level_name
 from scratch.bottlenecks.vector_quantizer import perplexity
 from scratch.schedules import Schedule
-
-
-class Diverged(Exception):
-    """A loss or a weight is no longer a finite number."""
+from scratch.training.errors import Diverged
 
 
 def perplexities(counts):

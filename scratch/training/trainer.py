@@ -69,17 +69,19 @@ class Trainer:
         self.model.backward(scale)
         return observed
 
-    def evaluate(self, examples, noise):
-        """(terms, {level: code counts}, squared error of each image's deterministic reconstruction, or None).
+    def evaluate(self, examples, noise, *measure):
+        """(terms, {level: code counts}, measured) of the model in evaluation mode. The terms are those of the corrupted
+        image, if the model has a corruption.
 
-        The terms are those of the corrupted image, if the model has a corruption; the reconstruction is that of the
-        image itself.
+        Of images `measured` is a list of arrays (N, …), which a `measure` returns, if one is given (see
+        Autoencoder.evaluate): by default the squared error of each image's deterministic reconstruction, alone. It is
+        None of other examples.
         """
         x = to_device(examples, self.device)
         noise = None if noise is None else each(lambda part: to_device(part, self.device), noise)
         with self.model.evaluating():
-            terms, counts = self.observe(*self.model.loss(x, noise))
-        return terms, counts, self.model.squared_errors(x)
+            loss, terms, measured = self.model.evaluate(x, noise, *measure)
+            return *self.observe(loss, terms), measured
 
     def observe(self, loss, terms):
         """({name: scalar} of the loss, its terms, the model's other reports and perplexities; {level: code counts})."""

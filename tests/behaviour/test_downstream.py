@@ -10,10 +10,12 @@ from scipy.optimize import approx_fprime
 from scipy.stats import mannwhitneyu
 
 from data_utils import Data, shapes
+from scratch.accelerate.cpu.threads import Threads
 from scratch.instruments import anomaly, probe, retrieval, vectors
 from scratch.instruments.anomaly import auroc
 from scratch.instruments.bits import code_bits, entropy_bits
 from scratch.instruments.vectors import Vectors, labels, latent_vectors
+from scratch.layers.softmax import log_softmax
 from scratch.options.errors import InputError
 from tests.support.tiny import images, new_model, train
 
@@ -78,6 +80,23 @@ def test_the_probe_s_gradient_is_that_of_finite_differences():
     np.testing.assert_allclose(gradient.ravel(), numeric, atol=1e-6)
 
 
+@pytest.mark.parametrize("block, part, parts", [(3, 1, 1), (9, 2, 3), (10**6, 4, 8)])
+def test_blocks_and_threads_change_no_loss_and_no_gradient(monkeypatch, block, part, parts):
+    """40 rows of 3 numbers: blocks of one row, of three, and one block. Threads add no rounding errors of their own."""
+    x, y, weights = drawn_problem(np.random.default_rng(3))
+    for name, value in {"BLOCK": block, "PART": part, "PARTS": parts}.items():
+        monkeypatch.setattr(probe, name, value)
+    log_p = log_softmax(x @ weights[:-1] + weights[-1])
+    expected = -log_p[np.arange(40), y].mean() + 0.15 * (weights[:-1] ** 2).sum()
+    loss, gradient = probe.loss_and_gradient(weights, x, y, 0.3)
+    assert loss == pytest.approx(expected, rel=1e-14)
+    numeric = approx_fprime(weights.ravel(), lambda flat: probe.loss_and_gradient(flat.reshape(4, 4), x, y, 0.3)[0])
+    np.testing.assert_allclose(gradient.ravel(), numeric, atol=1e-6)
+    for count in (1, 2, 3):
+        shared = probe.loss_and_gradient(weights, x, y, 0.3, Threads(count).map)
+        assert shared[0] == loss and np.array_equal(shared[1], gradient)
+
+
 def test_the_loss_of_no_knowledge_and_the_penalty_of_all_weights_but_the_bias():
     x, y, weights = drawn_problem(np.random.default_rng(0))
     assert probe.loss_and_gradient(0 * weights, x, y, 1.0)[0] == pytest.approx(np.log(4))
@@ -135,7 +154,9 @@ def test_neighbours_are_those_of_the_whole_table_of_distances(monkeypatch, draw)
     rng = np.random.default_rng(0)
     train, queries = draw(rng, 50), draw(rng, 20)
     distances = ((queries[:, None] - train) ** 2).sum(axis=2)
-    np.testing.assert_array_equal(retrieval.nearest(train, queries, 6), distances.argsort(axis=1, kind="stable")[:, :6])
+    expected = distances.argsort(axis=1, kind="stable")[:, :6]
+    np.testing.assert_array_equal(retrieval.nearest(train, queries, 6), expected)
+    np.testing.assert_array_equal(retrieval.nearest(train, queries, 6, Threads(2).map), expected)
 
 
 def test_votes_go_to_the_most_and_of_equally_many_to_the_nearer():

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import re
 import signal
 import struct
@@ -21,6 +20,7 @@ from scratch.options.errors import InputError
 from scratch.training.progress import Diverged
 from scratch.training.trainer import Trainer
 from tests.support.command_line import caller
+from tests.support.terminal import environment, in_a_terminal
 
 ROOT = Path(__file__).parents[2]
 IMAGES = shapes(40, size=16)[0]  # uint8 (40, 16, 16, 3)
@@ -612,10 +612,6 @@ EPOCH = re.compile(r"epoch \d: loss [\d.]+ = reconstruction [\d.]+  \| held out:
                    r"[\d.]+ s, \d+ images/s")
 
 
-def environment(*folders):
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*folders, ROOT]))}
-
-
 def test_a_line_an_epoch_where_the_output_is_no_terminal():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment())
     assert (done.returncode, done.stderr) == (0, "")
@@ -625,39 +621,15 @@ def test_a_line_an_epoch_where_the_output_is_no_terminal():
 
 def test_progress_false_prints_nothing():
     script = SCRIPT.replace("epochs=2", "epochs=2, progress=False")
-    assert in_a_terminal(script).strip() == ""
+    assert in_a_terminal("-c", script).strip() == ""
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a terminal of its own is POSIX's")
 def test_a_terminal_shows_a_bar_within_an_epoch_and_a_line_after_it():
-    shown = in_a_terminal(SCRIPT)
+    shown = in_a_terminal("-c", SCRIPT)
     assert "epoch 1/2:   0%|" in shown and "/9 [" in shown
     lines = [line.rpartition("\r")[2] for line in shown.replace("\r\n", "\n").splitlines()]
     assert len([line for line in lines if EPOCH.fullmatch(line)]) == 2
-
-
-def in_a_terminal(script):
-    """What a script prints to a terminal of 100 columns."""
-    import fcntl
-    import termios
-
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    process = subprocess.Popen([sys.executable, "-c", script], stdin=theirs, stdout=theirs, stderr=theirs,
-                               env=environment())
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            part = os.read(ours, 4096)
-        except OSError:  # the other end is closed
-            break
-        if not part:
-            break
-        shown += part
-    os.close(ours)
-    assert process.wait() == 0, shown.decode()
-    return shown.decode()
 
 
 def test_a_notebook_without_widgets_prints_a_line_an_epoch(tmp_path):

@@ -69,6 +69,33 @@ def test_evaluation_leaves_training_mode_and_saved_values_as_they_should_be(mode
     model.train()
 
 
+@pytest.mark.parametrize("corruption", [None, "masking:0.3"])
+@pytest.mark.parametrize("name", NAMES)
+def test_an_evaluation_shares_passes_and_finds_what_separate_ones_find(name, corruption):
+    """Bit for bit, and in as few passes as possible: two of the encoder with a corruption, else one; two of the decoder
+    where anything is random, else one."""
+    model, x = new_model(name, corruption=corruption), images(4)
+    noise = model.draw_noise(4, np.random.default_rng(0))
+    passes = {part: 0 for part in (model.encoder, model.decoder)}
+    with model.evaluating():
+        expected_loss, expected_terms = model.loss(x, noise)
+        expected = ((model.reconstruct(x) - x) ** 2).reshape(4, -1).sum(axis=1)
+        for part in passes:
+            part.forward = counted(part, passes)
+        loss, terms, [errors] = model.evaluate(x, noise)
+    assert loss == expected_loss and terms == expected_terms
+    np.testing.assert_array_equal(errors, expected)
+    assert list(passes.values()) == [1 + bool(corruption), 1 + model.random]
+
+
+def counted(part, passes):
+    def forward(x):
+        passes[part] += 1
+        return type(part).forward(part, x)
+
+    return forward
+
+
 def test_a_vae_reconstructs_from_its_mean():
     vae = new_model("vae")
     x = images(4)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from data_utils import shapes
+from scratch.accelerate.cpu.threads import Threads
 from scratch.instruments.mutual_information import LEVELS, discrete_factors, mutual_information
 
 N, VALUES = 4000, 10
@@ -40,6 +41,12 @@ def test_two_dimensions_with_both_factors_in_each(factors):
     assert found.mig < 0.02 and found.nats.min() > 0.2
     twice = of(np.concatenate([axes(factors)] * 2, axis=1), factors)
     assert twice.mig == 0 and twice.nats[0, 0] == pytest.approx(np.log(VALUES), rel=1e-2)
+
+
+def test_threads_change_no_digit(factors):
+    noise = np.random.default_rng(1).standard_normal((N, 3))
+    alone, shared = (mutual_information(noise, 0 * noise, factors, *more) for more in ((), (Threads(3).map,)))
+    np.testing.assert_array_equal(alone.nats, shared.nats)
 
 
 def test_noise_says_nothing_but_the_bias(factors):

@@ -15,6 +15,7 @@ from scratch.runs.run import Run
 from scratch.runs.trained import Trained
 from tests.cli.test_errors import assert_one_sentence
 from tests.support.command_line import MODELS, SMALL
+from tests.support.terminal import in_a_terminal
 
 NUMBERS = {"ae": 6, "vae": 6, "vqvae": 16 * 8, "vqvae2": 80 * 8, "dvae": 16 * 8}  # of an image's code
 SCORES = {
@@ -50,6 +51,14 @@ def test_probe_and_retrieve(scratch, trained, model):
     width, height = size_of(Path(folder, "neighbours.png"))
     scratch("retrieve", folder, "--count", 3, "--out", "three.png")
     assert size_of("three.png")[1] > height
+
+
+def test_a_terminal_shows_how_far_the_probes_are_and_a_pipe_does_not(scratch, trained):
+    folder = trained("vae")
+    for command, total in (("probe", 21), ("downstream", 21), ("mig", 3)):
+        shown = in_a_terminal("-m", "scratch", command, folder, "--json")
+        assert f"{command}: " in shown and f"{total}/{total} [" in shown
+        assert scratch(command, folder, "--json").err == ""
 
 
 @pytest.mark.parametrize("model", SCORES)

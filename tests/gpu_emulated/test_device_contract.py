@@ -161,7 +161,7 @@ def test_evaluation_of_a_denoising_model_is_that_of_numpy_and_moves_the_batch_an
         trainer = new_trainer(name, device, **changes)
         noise = trainer.draw_noise(len(x), *held_out_generators())
         with counting() as during:
-            terms, _, errors = trainer.evaluate(x, noise)
+            terms, _, [errors] = trainer.evaluate(x, noise)
         values = dict(zip(terms, trainer.read(list(terms.values())), strict=True))
         results.append({**values, "errors": trainer.read_array(errors)})
     assert_same(results[1], results[0], rtol=1e-5)
@@ -260,7 +260,7 @@ def test_evaluation_is_that_of_numpy_and_moves_the_batch_and_the_noise(cupy, nam
         trainer = new_trainer(name, device)
         noise = trainer.draw_noise(len(x), np.random.default_rng(0))
         with counting() as during:
-            terms, codes, errors = trainer.evaluate(x, noise)
+            terms, codes, [errors] = trainer.evaluate(x, noise)
         values = dict(zip(terms, trainer.read(list(terms.values())), strict=True))
         results.append({**values, "errors": trainer.read_array(errors)})
     assert_same(results[1], results[0], rtol=1e-5)

@@ -1,5 +1,8 @@
 """The accelerated forms against the plain ones that define them."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +14,7 @@ from scratch.accelerate.cpu.attention import ColumnwiseAttention
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
 from scratch.accelerate.cpu.elementwise import BlockwiseGELU, LayerNormByProducts
 from scratch.accelerate.cpu.filtering import FILTERINGS, both_ways
+from scratch.accelerate.cpu.threads import Threads
 from scratch.accelerate.cpu.winograd import WinogradConv2d, WinogradConvTranspose2d
 from scratch.accelerate.cpu.workers import ParallelTrainer, replica, sensible_workers
 from scratch.layers import GELU, Conv2d, ConvTranspose2d, LayerNorm, MultiheadAttention
@@ -258,12 +262,12 @@ def test_several_workers_learn_what_one_learns(name, workers):
         np.testing.assert_allclose(several.read(terms_several.values()), one.read(terms.values()), rtol=1e-9)
         assert_same_counts(counts_several, counts)
     x, noise = examples_of(name, 7), one.draw_noise(7, np.random.default_rng(0))
-    (terms, counts, errors), other = one.evaluate(x, noise), several.evaluate(x, noise)
+    (terms, counts, measured), other = one.evaluate(x, noise), several.evaluate(x, noise)
     np.testing.assert_allclose(several.read(other[0].values()), one.read(terms.values()), rtol=1e-9)
     assert_same_counts(other[1], counts)
-    assert (other[2] is None) == (errors is None) == (name == "prior")
-    if errors is not None:
-        np.testing.assert_allclose(other[2], errors, rtol=1e-9)
+    assert (other[2] is None) == (measured is None) == (name == "prior")
+    if measured is not None:
+        np.testing.assert_allclose(other[2], measured, rtol=1e-9)
     (weights, moments, steps), (weights_several, moments_several, steps_several) = one.state(), several.state()
     assert steps == steps_several == 4
     assert_all_close(weights_several, weights, 1e-9)
@@ -330,6 +334,26 @@ def test_an_error_in_one_worker_ends_those_that_wait_for_its_sums_and_the_next_s
             learner.step(examples_of("ae", 9), 1, 0)
     terms, _ = learner.step(examples_of("ae", 9), 1, 0)
     assert np.isfinite(learner.read(terms.values())).all()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_threads_answer_in_order_and_take_their_inputs_in_order(count):
+    taken = []
+
+    def inputs():
+        for number in range(40):
+            taken.append(number)
+            yield number
+
+    def answer(number):
+        time.sleep(0.002 * (number % 3))
+        assert np.geterr()["over"] == "raise" and len(taken) <= number + 3 * count + 2  # drawn when they are needed
+        return number, threading.current_thread() is threading.main_thread()
+
+    with np.errstate(over="raise"):
+        found = Threads(count).map(answer, inputs())
+    assert [number for number, _ in found] == taken == list(range(40))
+    assert {in_main for _, in_main in found} == {count == 1}
 
 
 def test_a_sensible_number_of_workers(monkeypatch):

@@ -137,7 +137,7 @@ def test_what_a_trained_model_is_asked_for(cure):
     pairs = b.interpolate(to_torch(x[:3]), to_torch(x[3:6]), 4).numpy().transpose(0, 1, 3, 4, 2)
     assert_close(a.interpolate(x[:3], x[3:6], 4), pairs, 1e-12, "interpolation")
     before = ours.state()[0]
-    (terms, counts, errors), (terms_torch, counts_torch, errors_torch) = (
+    (terms, counts, [errors]), (terms_torch, counts_torch, [errors_torch]) = (
         side.evaluate(x, None) for side in (ours, theirs))
     assert_close(errors, errors_torch.numpy(), 1e-12, "errors")
     np.testing.assert_allclose(ours.read(list(terms.values())), theirs.read(list(terms_torch.values())), rtol=1e-9)

@@ -106,7 +106,7 @@ def test_evaluation(rate):
     """Every schedule is at its end on both sides."""
     ours, theirs = trainers(rate)
     x, noise = some_images(), ours.draw_noise(16, np.random.default_rng(0))
-    (terms, _, errors), (terms_torch, _, errors_torch) = (side.evaluate(x, noise) for side in (ours, theirs))
+    (terms, _, [errors]), (terms_torch, _, [errors_torch]) = (side.evaluate(x, noise) for side in (ours, theirs))
     np.testing.assert_allclose(ours.read(list(terms.values())), theirs.read(list(terms_torch.values())), rtol=1e-9)
     assert_close(errors, errors_torch.numpy(), 1e-12, "errors")
 

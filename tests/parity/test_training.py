@@ -213,14 +213,15 @@ def some_images(count, dtype=np.float64):
 
 
 def compare_answers(ours, theirs, ours_answer, theirs_answer):
-    (terms, counts, *errors), (terms_torch, counts_torch, *errors_torch) = ours_answer, theirs_answer
+    """The answers are those of `step`, or of `evaluate`, which has a list with the squared errors as well."""
+    (terms, counts, *measured), (terms_torch, counts_torch, *measured_torch) = ours_answer, theirs_answer
     assert list(terms) == list(terms_torch)
     np.testing.assert_allclose(ours.read(list(terms.values())), theirs.read(list(terms_torch.values())), rtol=1e-9)
     assert list(counts) == list(counts_torch)
     for level, used in counts.items():
         np.testing.assert_array_equal(ours.read_array(used), theirs.read_array(counts_torch[level]))
-    for error, error_torch in zip(errors, errors_torch, strict=True):
-        assert_close(ours.read_array(error), theirs.read_array(error_torch), 1e-9, "squared error")
+    for [errors], [errors_torch] in zip(measured, measured_torch, strict=True):
+        assert_close(ours.read_array(errors), theirs.read_array(errors_torch), 1e-9, "squared error")
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -315,8 +316,8 @@ def test_evaluation_changes_nothing_and_its_squared_error_is_of_the_mean():
     x = some_images(8)
     before = trainer.state()
     rng = np.random.default_rng(0)
-    terms_a, _, error_a = trainer.evaluate(x, trainer.draw_noise(8, rng))
-    terms_b, _, error_b = trainer.evaluate(x, trainer.draw_noise(8, rng))
+    terms_a, _, [error_a] = trainer.evaluate(x, trainer.draw_noise(8, rng))
+    terms_b, _, [error_b] = trainer.evaluate(x, trainer.draw_noise(8, rng))
     assert trainer.read([terms_a["reconstruction"]]) != trainer.read([terms_b["reconstruction"]])
     assert trainer.read([terms_a["kl"]]) == trainer.read([terms_b["kl"]])
     np.testing.assert_array_equal(error_a, error_b)

@@ -34,7 +34,7 @@ def started(ranks, *arguments, folder=ROOT):
 def ended(process):
     """(exit status, standard output, lines of standard error)."""
     try:
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=120)
     finally:
         process.kill()
     return process.returncode, out, err.splitlines()
@@ -94,6 +94,29 @@ def test_ranks_repeat_bit_for_bit(tmp_path):
         assert train(tmp_path, 2, *options, "--out", name, model="vqvae")[0] == 0
     first, second = ((tmp_path / name / "checkpoint.safetensors").read_bytes() for name in ("first", "second"))
     assert first == second
+
+
+def test_evaluate_and_encode_share_their_batches_among_ranks(tmp_path):
+    """The batches are the same ones, so the numbers are, but for sums over the ranks."""
+    assert train(tmp_path, 1, "--epochs", "1", "--out", "run", "--corruption", "gaussian:0.1")[0] == 0
+    found = {}
+    for ranks in (1, 3):
+        evaluate = ["-m", "scratch", "evaluate", "run", "--json", "--importance-samples", "3"]
+        status, out, err = ended(started(ranks, *evaluate, folder=tmp_path))
+        assert (status, err) == (0, []) and len(out.splitlines()) == 1
+        found[ranks] = json.loads(out)
+        encode = ["-m", "scratch", "encode", "run", "--out", f"codes{ranks}.npz"]
+        status, out, err = ended(started(ranks, *encode, folder=tmp_path))
+        assert (status, err) == (0, []) and out.startswith("wrote codes")
+    one, three = found[1], found[3]
+    assert one.keys() == three.keys() and "importance_weighted_bound" in one and "denoising_gain" in one
+    for name, value in one.items():
+        if isinstance(value, str):
+            assert three[name] == value
+        else:
+            np.testing.assert_allclose(three[name], value, rtol=1e-9, err_msg=name)
+    latents = [np.load(tmp_path / f"codes{ranks}.npz")["latents"] for ranks in (1, 3)]
+    np.testing.assert_array_equal(*latents)
 
 
 def test_a_sweep_shares_its_runs_among_ranks(tmp_path):

@@ -1,30 +1,21 @@
 """Several threads, each with its share of a batch: data parallelism on the CPU.
 
-NumPy releases Python's lock while it computes, so the threads run in parallel. They share all of a step's work; the
-threads of a BLAS share only its matrix products.
+The threads (threads.py) share all of a step's work; the threads of a BLAS share only its matrix products.
 """
 
-import contextvars
 import copy
-import os
-from concurrent.futures import ThreadPoolExecutor
 from threading import BrokenBarrierError
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from scratch.accelerate.cpu import blockwise_optim
 from scratch.accelerate.cpu.exchange import Exchange, Share
+from scratch.accelerate.cpu.threads import Threads, cores
 from scratch.arrays import each, to_device
 from scratch.training.progress import perplexities
 from scratch.training.trainer import Trainer
 
 LEAST_SHARE = 16  # images; with shares of 8 the VQ-VAE gained a little, but the AE with its many weights was slower
-
-
-def cores():
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def sensible_workers(batch_size, processes=1):
@@ -66,11 +57,10 @@ class ParallelTrainer(Trainer):
 
     def __init__(self, model, optimizer, seed, workers, device="cpu"):
         super().__init__(model, optimizer, seed, device)
-        if device == "cpu":
+        if device == "cpu" and optimizer is not None:  # without one it can only evaluate
             optimizer.__class__ = blockwise_optim.FORMS.get(type(optimizer), type(optimizer))
         self.workers = [Trainer(replica(model), None, seed, device) for _ in range(workers)]
-        self.pool = ThreadPoolExecutor(workers)
-        self.blas = ThreadpoolController()
+        self.threads = Threads(workers)
 
     def step(self, images, epoch, step, count=None):
         count = count or len(images)
@@ -97,10 +87,10 @@ class ParallelTrainer(Trainer):
         self.optimizer.steps += 1
         shares = self.shares_of_blocks()
         if self.optimizer.clip_norm is not None:
-            self.in_threads(lambda share: [add(parts) for _, _, parts in share], shares)
+            self.threads.map(lambda share: [add(parts) for _, _, parts in share], shares)
             shares = [[(name, block, parts[:1]) for name, block, parts in share] for share in shares]
             self.optimizer.clip([parts[0] for share in shares for _, _, parts in share])  # the length is that of all
-        self.in_threads(self.update_share, shares)
+        self.threads.map(self.update_share, shares)
 
     def update_share(self, share):
         """One worker's share of the update."""
@@ -129,15 +119,16 @@ class ParallelTrainer(Trainer):
             found[name] = [part.grad for part in own if part.grad is not None] or [own[0].gradient()]
         return found
 
-    def evaluate(self, images, noise):
-        return self.evaluate_own(images, noise, len(images))
+    def evaluate(self, images, noise, *measure):
+        return self.evaluate_own(images, noise, len(images), *measure)
 
-    def evaluate_own(self, images, noise, count):
+    def evaluate_own(self, images, noise, count, *measure):
         """What `evaluate` returns of this trainer's images of a batch of `count`, whose noise is that of all."""
-        answers = self.share_out(lambda worker, x, noise, share: worker.evaluate(x, noise), images, noise, count)
+        answers = self.share_out(lambda worker, x, noise, part: worker.evaluate(x, noise, *measure),
+                                 images, noise, count)
         terms, counts = self.put_together([(share, answer[:2]) for share, answer in answers])
-        errors = [errors for _, (_, _, errors) in answers]
-        return terms, counts, None if errors[0] is None else np.concatenate(errors)
+        measured = [measured for _, (_, _, measured) in answers]
+        return terms, counts, None if measured[0] is None else each(lambda *parts: np.concatenate(parts), *measured)
 
     def bounds(self, count):
         """Where the share of each worker begins in a batch of `count` examples, and where that of the last one ends."""
@@ -183,15 +174,9 @@ class ParallelTrainer(Trainer):
                 raise
 
         try:
-            return self.in_threads(run, list(enumerate(tasks)))
+            return self.threads.map(run, enumerate(tasks))
         except BrokenBarrierError:  # a thread waited for one that had ended with an error
             raise errors[0] from None
-
-    def in_threads(self, function, inputs):
-        """[function(input)], each in a thread of its own, with one BLAS thread and the caller's np.errstate in each."""
-        tasks = [(contextvars.copy_context(), given) for given in inputs]
-        with self.blas.limit(limits=1, user_api="blas"):
-            return list(self.pool.map(lambda task: task[0].run(function, task[1]), tasks))
 
     def exchange(self, tasks):
         """Where the workers of these tasks leave values for each other."""

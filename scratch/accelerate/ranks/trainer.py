@@ -5,7 +5,7 @@ import numpy as np
 from scratch.accelerate.cpu.exchange import Exchange
 from scratch.accelerate.cpu.workers import ParallelTrainer
 from scratch.accelerate.ranks.gradients import GradientSums
-from scratch.arrays import to_device
+from scratch.arrays import to_device, to_host
 
 
 class RankExchange(Exchange):
@@ -77,13 +77,13 @@ class RankedTrainer(ParallelTrainer):
             self.optimizer.parameters[name].grad = to_device(gradient, self.device)
         self.optimizer.step()
 
-    def evaluate(self, images, noise):
-        terms, counts, errors = self.evaluate_own(self.own(images), noise, len(images))
-        if errors is not None:
-            bounds, every = self.bounds(len(images)), np.zeros(len(images), errors.dtype)
-            every[bounds[0] : bounds[-1]] = errors[: bounds[-1] - bounds[0]]
-            (errors,) = self.world.total(every)
-        return terms, counts, errors
+    def evaluate(self, images, noise, *measure):
+        terms, counts, measured = self.evaluate_own(self.own(images), noise, len(images), *measure)
+        if measured is not None:
+            bounds = self.bounds(len(images))
+            own = [to_host(array)[: bounds[-1] - bounds[0]] for array in measured]
+            measured = [np.concatenate(parts) for parts in zip(*self.world.gather(own), strict=True)]
+        return terms, counts, measured
 
     def exchange(self, tasks):
         workers = len(self.workers)
