@@ -17,7 +17,7 @@ from scratch.arrays import array_module
 from scratch.layers import Conv2d, ConvTranspose2d
 from scratch.layers.checks import check_input
 
-CACHED = 2**20  # bytes of tiles that are transformed at a time; with fewer, the threads wait for each other
+CACHED = 2**20  # bytes of tiles that are transformed at a time; half or twice as many made no difference
 KERNEL_ROWS = 40  # the kernel's maps take about as long as so many more rows in each product (measured)
 LEAST_CHANNELS = {Conv2d: 4, ConvTranspose2d: 3}  # of the image; the first convolution's 3 take longer (measured)
 
