@@ -21,8 +21,8 @@ import numpy as np
 
 from scratch.arrays import array_module
 
-# A point b/c is written (b, c), and (1, 0) is infinity. A map's numbers grow with a point's powers, and rounding errors
-# grow with them. They stay smallest for points whose directions (b, c) divide the half circle evenly.
+# A point b/c is written (b, c), and (1, 0) is infinity. The choice decides how much rounding errors grow: little where
+# the directions (b, c) divide the half circle evenly, as these nearly do (docs/reference/minimal_filtering.md).
 INFINITY = (1, 0)
 POINTS = {
     3: ((2, 3), (-2, 3), INFINITY),

@@ -36,7 +36,8 @@ def tiles_along(positions, outputs):
 def best_filtering(taps, images, positions):
     """The filtering with the least work: P² products, each with a row for every tile and KERNEL_ROWS more.
 
-    Larger tiles have fewer products for an output, but more for the kernel, and more of them may lie beyond the image.
+    Larger tiles have fewer products for an output, but more in all for the kernel, and more of a tile may lie beyond
+    the image.
     """
     def work(filtering):
         T, S = tiles_along(positions, filtering.outputs)
