@@ -22,11 +22,13 @@ from scratch.layers.patches import Window
 
 CONVOLUTIONS = {Conv2d: winograd.WinogradConv2d, ConvTranspose2d: winograd.WinogradConvTranspose2d}
 OF_TOKENS = {GELU: BlockwiseGELU, LayerNorm: LayerNormByProducts, MultiheadAttention: ColumnwiseAttention}
-LEAST_CHANNELS = 16  # of a convolution; with 8 channels nothing was gained, with 3 it was slower
 
 
-def accelerate(module, least_channels=LEAST_CHANNELS):
-    """Change each part of the module to its faster form for the CPU, if there is one. Returns the module."""
+def accelerate(module, least_channels=None):
+    """Change each part of the module to its faster form for the CPU, if there is one. Returns the module.
+
+    least_channels: of a convolution's image. None for what was measured.
+    """
     for part in module.modules():
         window = getattr(part, "window", None)
         if type(part) in CONVOLUTIONS and winograd.fits(part, least_channels):

@@ -9,20 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scratch.accelerate import accelerate, back_to_plain
-from scratch.accelerate.cpu import blockwise_optim, elementwise, winograd
+from scratch.accelerate.cpu import blockwise_optim, elementwise
 from scratch.accelerate.cpu.attention import ColumnwiseAttention
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
 from scratch.accelerate.cpu.elementwise import BlockwiseGELU, LayerNormByProducts
-from scratch.accelerate.cpu.filtering import FILTERINGS, both_ways
 from scratch.accelerate.cpu.threads import Threads
-from scratch.accelerate.cpu.winograd import WinogradConv2d, WinogradConvTranspose2d
 from scratch.accelerate.cpu.workers import ParallelTrainer, replica, sensible_workers
-from scratch.layers import GELU, Conv2d, ConvTranspose2d, LayerNorm, MultiheadAttention
+from scratch.layers import GELU, LayerNorm, MultiheadAttention
 from scratch.layers.patches import Window
 from scratch.optim import Adam
 from scratch.training.trainer import Trainer
 from tests.support.beside_torch import assert_all_close, assert_close
 from tests.support.coupled import CLIPPED, COUNTS, SYSTEMS, examples_of, model_of
+from tests.support.forms import both_forms
 
 pairs = {least: st.tuples(st.integers(least, 4), st.integers(least, 4)) for least in (0, 1)}
 drawn = settings(derandomize=True, deadline=None, max_examples=100)
@@ -40,123 +39,6 @@ def test_col2im_by_blocks_is_col2im(kernel, stride, padding, beyond, positions, 
         return  # all of the image would be padding
     p = np.random.default_rng(0).standard_normal((2, *positions, *kernel, channels))
     assert_close(blockwise.col2im(p, size), plain.col2im(p, size), 1e-14)
-
-
-# --- nine products for sixteen, sixteen for thirty-six ----------------------------------------------------------------
-
-
-def inner(a, b):
-    return float((a * b).sum())
-
-
-@pytest.mark.parametrize("positions", [(4, 6), (3, 5), (1, 2)])
-@pytest.mark.parametrize("filtering", FILTERINGS.values())
-def test_the_transforms_are_each_other_s_adjoint(filtering, positions):
-    """⟨A x, y⟩ = ⟨x, Aᵀ y⟩ for the transforms of image, positions and kernel, also for odd numbers of positions."""
-    rng = np.random.default_rng(0)
-    K, P = filtering.taps, filtering.products
-    window = Window((2 * K, 3 * K), (2, 3), (1, 2))
-    size = window.image_size(positions, (1, 2))
-    tiles = winograd.Tiles(window, (3, *size, 2), positions)
-    x, V = rng.standard_normal((3, *size, 2)), rng.standard_normal((P * P, 3 * tiles.T * tiles.S, 12))
-    assert inner(tiles.from_image(x), V) == pytest.approx(inner(x, tiles.to_image(V)), rel=1e-12)
-    y, m = rng.standard_normal((3, *positions, 5)), rng.standard_normal((P * P, 3 * tiles.T * tiles.S, 5))
-    assert inner(tiles.from_positions(y), m) == pytest.approx(inner(y, tiles.to_positions(m)), rel=1e-12)
-    g, U = rng.standard_normal((K, K, 7)), rng.standard_normal((P, P, 7))
-    there, back = both_ways(filtering.kernel, g, np.empty_like(U)), both_ways(filtering.kernel_transposed, U, 0 * g)
-    assert inner(there, U) == pytest.approx(inner(g, back), rel=1e-12)
-
-
-@pytest.mark.parametrize("filtering", FILTERINGS.values())
-def test_two_outputs_by_fewer_products(filtering):
-    """y = Aᵀ (D d · G g) is the correlation of d with g."""
-    rng = np.random.default_rng(0)
-    d, g = rng.standard_normal((filtering.taps + 1, 1)), rng.standard_normal((filtering.taps, 1))
-    m, u, y = np.empty((filtering.products, 1, 1)), np.empty((filtering.products, 1)), np.empty((2, 1, 1))
-    filtering.image(d, 0, m)
-    filtering.kernel(g, u)
-    filtering.outputs(m * u[:, None], y)
-    np.testing.assert_allclose(y.ravel(), np.correlate(d.ravel(), g.ravel(), mode="valid"), rtol=1e-13)
-
-
-def both_forms(layer, x, rng):
-    """(plain, accelerated): the layer's results in each form, for the same input and upstream gradient."""
-    y = layer.forward(x)
-    dy = rng.standard_normal(y.shape).astype(y.dtype)
-    plain = {"y": y, "dx": layer.backward(dy), **layer.grad_dict()}
-    layer.zero_grad()
-    accelerate(layer, least_channels=1)
-    return plain, {"y": layer.forward(x), "dx": layer.backward(dy), **layer.grad_dict()}
-
-
-@drawn
-@given(st.sampled_from(sorted(FILTERINGS)), pairs[1], pairs[0], pairs[0], pairs[1], st.booleans(), st.booleans())
-def test_fewer_products_are_the_convolution(taps, stride, padding, beyond, positions, transposed, bias):
-    """Any stride, padding, odd or even numbers of positions, and rows that no window reaches."""
-    rng = np.random.default_rng(0)
-    kernel = tuple(taps * s for s in stride)
-    extra = tuple(min(b, s - 1) for b, s in zip(beyond, stride, strict=True))
-    try:
-        size = Window(kernel, stride, padding).image_size(positions, extra)
-    except ValueError:
-        return
-    settings = dict(bias=bias, dtype=np.float64, rng=rng)
-    if transposed:
-        layer = ConvTranspose2d(3, 2, kernel, stride, padding, extra, **settings)
-        x = rng.standard_normal((2, *positions, 3))
-    else:
-        layer = Conv2d(3, 2, kernel, stride, padding, **settings)
-        x = rng.standard_normal((2, *size, 3))
-    plain, fast = both_forms(layer, x, rng)
-    assert type(layer) is (WinogradConvTranspose2d if transposed else WinogradConv2d)
-    assert_all_close(fast, plain, 1e-13)
-
-
-def test_a_batch_that_is_cut_into_blocks(monkeypatch):
-    monkeypatch.setattr(winograd, "CACHED", 3 * 10 * 10 * 2 * 8)  # three images of 8 × 8, padded, at a time
-    rng = np.random.default_rng(0)
-    for layer, x in ((Conv2d(2, 3, 4, 2, 1, dtype=np.float64, rng=rng), rng.standard_normal((7, 8, 8, 2))),
-                     (ConvTranspose2d(3, 2, 4, 2, 1, dtype=np.float64, rng=rng), rng.standard_normal((7, 4, 4, 3))),
-                     (Conv2d(2, 3, 3, 1, 1, dtype=np.float64, rng=rng), rng.standard_normal((7, 8, 8, 2)))):
-        plain, fast = both_forms(layer, x, rng)
-        assert_all_close(fast, plain, 1e-13)
-
-
-@pytest.mark.parametrize("kernel", [dict(kernel_size=4, stride=2), dict(kernel_size=3)])
-def test_float32_stays_float32_and_close(kernel):
-    """Fewer products mean more additions before them, so twice the rounding of the plain form is allowed."""
-    rng = np.random.default_rng(0)
-    layer = Conv2d(64, 32, padding=1, **kernel, rng=rng)
-    plain, fast = both_forms(layer, rng.standard_normal((4, 16, 16, 64), dtype=np.float32), rng)
-    assert_all_close(fast, plain, 2e-6)
-
-
-def test_which_layer_takes_which_form():
-    def form(layer, **settings):
-        return type(accelerate(layer, **settings))
-
-    assert form(Conv2d(16, 16, 4, 2, 1)) is WinogradConv2d
-    assert form(ConvTranspose2d(16, 16, (4, 2), (2, 1))) is WinogradConvTranspose2d
-    assert form(Conv2d(16, 16, 3, 1, 1)) is form(Conv2d(16, 16, (6, 3), (2, 1))) is WinogradConv2d
-    assert form(Conv2d(16, 3, 3)) is WinogradConv2d and form(ConvTranspose2d(3, 16, 3)) is WinogradConvTranspose2d
-    for layer in (Conv2d(3, 16, 4, 2, 1), Conv2d(16, 16, 3, 2, 1), Conv2d(16, 16, (4, 3), (2, 1)), Conv2d(16, 16, 1),
-                  Conv2d(3, 16, 3),
-                  ConvTranspose2d(16, 3, 4, 2, 1)):
-        assert form(layer) in (Conv2d, ConvTranspose2d) and type(layer.window) is BlockwiseWindow
-    dilated = Conv2d(16, 16, 4, 2, 1, dilation=2)
-    assert form(dilated) is Conv2d and type(dilated.window) is Window
-    assert form(Conv2d(3, 16, 4, 2, 1), least_channels=3) is WinogradConv2d
-
-
-def test_wrong_shapes_are_refused_as_the_plain_form_refuses_them():
-    for layer in (Conv2d(16, 16, 4, 2, 1), ConvTranspose2d(16, 16, 4, 2, 1)):
-        accelerate(layer)
-        with pytest.raises(ValueError, match=r"takes an input of shape \(N, H, W, 16\)"):
-            layer.forward(np.zeros((1, 8, 8, 3), np.float32))
-        with pytest.raises(TypeError, match="float32 weights, got a float64"):
-            layer.forward(np.zeros((1, 8, 8, 16)))
-        with pytest.raises(RuntimeError, match="needs a forward"):
-            layer.backward(np.zeros((1, 4, 4, 16), np.float32))
 
 
 # --- layers of tokens -------------------------------------------------------------------------------------------------

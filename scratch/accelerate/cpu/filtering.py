@@ -1,134 +1,89 @@
-"""Two neighbouring outputs of a convolution in one direction, with fewer products than the formula takes.
+"""Neighbouring outputs of a convolution in one direction, with fewer products than the formula takes.
 
-With two taps, y₀ = d₀g₀ + d₁g₁ and y₁ = d₁g₀ + d₂g₁ are four products. Three are enough:
+Q outputs of a kernel with K taps, y_k = Σⱼ d_{k+j} gⱼ, are Q·K products. P = Q + K − 1 are enough. Take the taps as the
+polynomial g(x) = Σⱼ gⱼ xʲ. The coefficients of xᵏ g(x) are the taps, moved by k. So y_k is their inner product with d.
+A polynomial with P coefficients is known from its values at P points aᵢ:
 
-    m₀ = (d₀ − d₁) g₀        m₁ = d₁ (g₀ + g₁)        m₂ = (d₂ − d₁) g₁
-    y₀ = m₀ + m₁             y₁ = m₁ + m₂
+    s(x) = Σᵢ s(aᵢ) nᵢ(x) / nᵢ(aᵢ)      with nᵢ(x) = Π_{j≠i} (x − aⱼ)      (Lagrange)
 
-With three taps, y₀ = d₀g₀ + d₁g₁ + d₂g₂ and y₁ = d₁g₀ + d₂g₁ + d₃g₂ are six, and four are enough:
+For s = xᵏ g the value at aᵢ is aᵢᵏ g(aᵢ). With ⟨nᵢ, d⟩ for the inner product of nᵢ's coefficients with d,
 
-    m₀ = (d₀ − d₂) g₀        m₁ = (d₁ + d₂) (g₀ + g₁ + g₂)/2        m₂ = (d₂ − d₁) (g₀ − g₁ + g₂)/2
-    m₃ = (d₁ − d₃) g₂        y₀ = m₀ + m₁ + m₂                      y₁ = m₁ − m₂ − m₃
+    y_k = Σᵢ aᵢᵏ · ⟨nᵢ, d⟩ · g(aᵢ) / nᵢ(aᵢ)
 
-Both consist of three linear maps, D of the image, G of the kernel and Aᵀ of the products: y = Aᵀ (D d · G g). Each
-class below has these maps and their transposes, which write their results to `out`. (Winograd 1980, Arithmetic
-complexity of computations; for networks: Lavin & Gray 2015, arXiv:1509.09308)
+which is y = Aᵀ (D d · G g), P products between three linear maps. (Winograd 1980, Arithmetic complexity of
+computations; Toom 1963 and Cook 1966 for products of polynomials; for networks: Lavin & Gray 2015, arXiv:1509.09308)
 """
+
+import math
+from functools import reduce
+
+import numpy as np
 
 from scratch.arrays import array_module
 
+# A point b/c is written (b, c), and (1, 0) is infinity. The choice decides how much rounding errors grow: little where
+# the directions (b, c) divide the half circle evenly, as these nearly do (docs/reference/minimal_filtering.md).
+INFINITY = (1, 0)
+POINTS = {
+    3: ((2, 3), (-2, 3), INFINITY),
+    4: ((0, 1), (1, 1), (-1, 1), INFINITY),
+    5: ((1, 3), (-1, 3), (4, 3), (-4, 3), INFINITY),
+    6: ((0, 1), (2, 3), (-2, 3), (3, 2), (-3, 2), INFINITY),
+}
 
-def both_ways(transform, a, out):
-    """A transform (k, ...) → (p, ...) along the first two axes: a (k, k, ...) → out (p, p, ...)."""
-    rows = array_module(a).empty((len(out), *a.shape[1:]), a.dtype)
-    transform(a, rows)
-    transform(rows.swapaxes(0, 1), out.swapaxes(0, 1))
+
+class Filtering:
+    """F(Q, K): the maps for Q outputs of a kernel with K taps.
+
+        image    D (P, P)   Dᵢₗ = the coefficient of xˡ in nᵢ(x) = Π_{j≠i} (cⱼ x − bⱼ)
+        kernel   G (P, K)   Gᵢⱼ = bᵢʲ cᵢᴷ⁻¹⁻ʲ / Π_{j≠i} (cⱼ bᵢ − bⱼ cᵢ)
+        output   A (P, Q)   Aᵢₖ = bᵢᵏ cᵢ^{Q−1−k}
+
+    With points as fractions b/c, all numbers of D and A are integers. The powers of c that this multiplies them by are
+    divided out in G. At infinity, nᵢ and g have their highest coefficients for values.
+    """
+
+    def __init__(self, outputs, taps, points=None):
+        self.outputs, self.taps, self.products = outputs, taps, outputs + taps - 1
+        points, rows = points or POINTS[self.products], range(self.products)
+        others = [points[:i] + points[i + 1 :] for i in rows]
+        values = [math.prod(c * points[i][0] - b * points[i][1] for b, c in others[i]) for i in rows]
+        self.image = np.array([reduce(np.convolve, [(-b, c) for b, c in others[i]]) for i in rows], float)
+        self.kernel = powers(points, taps) / np.array(values, float)[:, None]
+        self.output = powers(points, outputs)
+
+    def __repr__(self):
+        return f"F({self.outputs}, {self.taps})"
+
+
+def powers(points, count):
+    """bᵏ c^{count−1−k} for each point (b, c) and each k: (points, count)."""
+    return np.array([[b**k * c ** (count - 1 - k) for k in range(count)] for b, c in points], float)
+
+
+def both_ways(matrix, a, out=None):
+    """A matrix (p, k) along the first two axes: a (k, k, X) → out (p, p, X)."""
+    xp = array_module(a)
+    matrix = xp.asarray(matrix, a.dtype)
+    if out is None:
+        out = xp.empty((len(matrix), len(matrix), a.shape[2]), a.dtype)
+    xp.matmul(matrix, xp.matmul(matrix, a).swapaxes(0, 1), out=out.swapaxes(0, 1))
     return out
 
 
-class TwoTaps:
-    """All constants are 0 and ±1."""
+def add_overlapping(tiles, cells, step):
+    """cells[step·t + k] = Σ tiles[k, t]. Each tile has P cells, and the next one begins `step` < P cells later.
 
-    taps, products = 2, 3
-
-    @staticmethod
-    def image(d, axis, out):
-        """out = D d: (d₀ − d₁, d₁, d₂ − d₁) of every pair of cells. Along `axis` d has 2T + 1 cells, out[k] T."""
-        xp = array_module(d)
-        d, out = xp.moveaxis(d, axis, 0), xp.moveaxis(out, axis + 1, 1)
-        first, middle, last = d[:-1:2], d[1::2], d[2::2]
-        xp.subtract(first, middle, out=out[0])
-        out[1] = middle
-        xp.subtract(last, middle, out=out[2])
-
-    @staticmethod
-    def image_transposed(m, axis, out):
-        """out = Dᵀ m: d₀ = m₀, d₁ = m₁ − m₀ − m₂, and d₂ = m₂ plus the next pair's m₀."""
-        xp = array_module(m)
-        m, out = xp.moveaxis(m, axis + 1, 1), xp.moveaxis(out, axis, 0)
-        out[:-1:2] = m[0]
-        out[-1] = 0
-        out[2::2] += m[2]
-        middle = out[1::2]
-        xp.subtract(m[1], m[0], out=middle)
-        middle -= m[2]
-
-    @staticmethod
-    def kernel(g, out):
-        """out = G g: (g₀, g₀ + g₁, g₁)."""
-        out[0] = g[0]
-        array_module(g).add(g[0], g[1], out=out[1])
-        out[2] = g[1]
-
-    @staticmethod
-    def kernel_transposed(m, out):
-        """out = Gᵀ m: (m₀ + m₁, m₁ + m₂)."""
-        array_module(m).add(m[:2], m[1:], out=out)
-
-    outputs, outputs_transposed = kernel_transposed, kernel  # here A = G
+    Shapes: tiles (P, T, ...), cells (step·T + P − step, ...).
+    """
+    P, T = tiles.shape[:2]
+    cells[step * T :] = 0
+    for k in range(P):
+        part = cells[k : k + step * T : step]
+        if k < step:
+            part[...] = tiles[k]
+        else:
+            part += tiles[k]
 
 
-class ThreeTaps:
-    """All constants are 0, ±1 and ±½."""
-
-    taps, products = 3, 4
-
-    @staticmethod
-    def image(d, axis, out):
-        """out = D d: (d₀ − d₂, d₁ + d₂, d₂ − d₁, d₁ − d₃) of every pair. Along `axis` d has 2T + 2 cells, out[k] T."""
-        xp = array_module(d)
-        d, out = xp.moveaxis(d, axis, 0), xp.moveaxis(out, axis + 1, 1)
-        d0, d1, d2, d3 = d[:-2:2], d[1:-1:2], d[2::2], d[3::2]
-        xp.subtract(d0, d2, out=out[0])
-        xp.add(d1, d2, out=out[1])
-        xp.subtract(d2, d1, out=out[2])
-        xp.subtract(d1, d3, out=out[3])
-
-    @staticmethod
-    def image_transposed(m, axis, out):
-        """out = Dᵀ m: d₀ = m₀ and d₁ = m₁ − m₂ + m₃, plus the pair before's d₂ = m₁ + m₂ − m₀ and d₃ = −m₃."""
-        xp = array_module(m)
-        m, out = xp.moveaxis(m, axis + 1, 1), xp.moveaxis(out, axis, 0)
-        even, odd = out[::2], out[1::2]
-        even[:-1] = m[0]
-        even[-1] = 0
-        even[1:] += m[1]
-        even[1:] += m[2]
-        even[1:] -= m[0]
-        xp.subtract(m[1], m[2], out=odd[:-1])
-        odd[:-1] += m[3]
-        odd[-1] = 0
-        odd[1:] -= m[3]
-
-    @staticmethod
-    def kernel(g, out):
-        """out = G g: (g₀, (g₀ + g₁ + g₂)/2, (g₀ − g₁ + g₂)/2, g₂)."""
-        ends, middle = (g[0] + g[2]) / 2, g[1] / 2
-        out[0], out[1], out[2], out[3] = g[0], ends + middle, ends - middle, g[2]
-
-    @staticmethod
-    def kernel_transposed(m, out):
-        """out = Gᵀ m: (m₀ + (m₁ + m₂)/2, (m₁ − m₂)/2, m₃ + (m₁ + m₂)/2)."""
-        ends = (m[1] + m[2]) / 2
-        out[0], out[1], out[2] = m[0] + ends, (m[1] - m[2]) / 2, m[3] + ends
-
-    @staticmethod
-    def outputs(m, out):
-        """out = Aᵀ m: (m₀ + m₁ + m₂, m₁ − m₂ − m₃)."""
-        xp = array_module(m)
-        xp.add(m[0], m[1], out=out[0])
-        out[0] += m[2]
-        xp.subtract(m[1], m[2], out=out[1])
-        out[1] -= m[3]
-
-    @staticmethod
-    def outputs_transposed(y, out):
-        """out = A y: (y₀, y₀ + y₁, y₀ − y₁, −y₁)."""
-        xp = array_module(y)
-        out[0] = y[0]
-        xp.add(y[0], y[1], out=out[1])
-        xp.subtract(y[0], y[1], out=out[2])
-        xp.negative(y[1], out=out[3])
-
-
-FILTERINGS = {filtering.taps: filtering for filtering in (TwoTaps, ThreeTaps)}
+FILTERINGS = {taps: [Filtering(outputs, taps) for outputs in (2, 3, 4)] for taps in (2, 3)}
