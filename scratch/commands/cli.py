@@ -11,11 +11,11 @@ import traceback
 
 import scratch
 from data_utils import DataError, printable
-from scratch.accelerate.ranks.world import World, world
 from scratch.commands.shortages import shortage
 from scratch.options.errors import InputError
 from scratch.options.option import nearest
 from scratch.training.errors import Diverged
+from scratch.training.world import World, world
 
 
 class Parser(argparse.ArgumentParser):

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from data_utils import printable
-from scratch.accelerate.ranks.world import World
 from scratch.commands.cli import say, say_json
 from scratch.commands.options import whole
 from scratch.commands.shared import (
@@ -34,6 +33,7 @@ from scratch.runs.latents import read_latents, write_latents, write_npz
 from scratch.runs.references import reference
 from scratch.runs.run import Run
 from scratch.runs.trained import Trained
+from scratch.training.world import World
 
 WAYS = {"fixed": "equally many bits for each code", "entropy": "codes by frequency", "prior": "codes by the prior"}
 

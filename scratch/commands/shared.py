@@ -9,7 +9,6 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from data_utils import printable
-from scratch.accelerate.ranks.world import world
 from scratch.commands.cli import say
 from scratch.commands.options import add_data_options, read_one, whole
 from scratch.instruments.baseline import mean_image_error
@@ -26,6 +25,7 @@ from scratch.runs.trained import NotFinite, Trained
 from scratch.training.errors import Diverged
 from scratch.training.loop import BAR
 from scratch.training.progress import epoch_line
+from scratch.training.world import world
 
 CORRUPTION_HELP = ("also measure how much of this noise the run removes: gaussian:SIGMA, masking:P or "
                    "salt_and_pepper:P")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_utils import DataError, printable
-from scratch.accelerate.ranks.world import alone, world
 from scratch.commands.cli import finite, in_words, say
 from scratch.commands.options import add_train_options, every_option, given, read
 from scratch.commands.shared import report_epoch, save_picture, save_pictures
@@ -32,6 +31,7 @@ from scratch.runs.session import begin, resume
 from scratch.runs.trained import Trained
 from scratch.training.loop import Interrupted, fit, steps_to_do
 from scratch.training.progress import Diverged, Progress, gave_up
+from scratch.training.world import alone, world
 
 MEASURES_VERSION = 1  # of evaluation.json: where the file has another, the run is measured again
 PICTURES = ("rate_distortion.png", "figures.png")

@@ -4,7 +4,6 @@ import shlex
 from functools import partial
 
 from data_utils import printable
-from scratch.accelerate.ranks.world import world
 from scratch.commands.cli import say
 from scratch.commands.options import add_help_of_model, add_train_options, given, read
 from scratch.commands.shared import command_of, report_epoch, save_pictures, verdict_of
@@ -20,6 +19,7 @@ from scratch.runs.trained import Trained
 from scratch.training.loop import Interrupted, fit
 from scratch.training.make import make_trainer
 from scratch.training.progress import gave_up, lowest
+from scratch.training.world import world
 
 
 def add(subparsers):

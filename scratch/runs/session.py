@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_utils import printable
-from scratch.accelerate.ranks.world import world
 from scratch.options.errors import InputError
 from scratch.options.resolve import resolve_resumed
 from scratch.runs.examples import completed, load_examples
@@ -15,6 +14,7 @@ from scratch.runs.run import Run, describe_data, progress_at, versions
 from scratch.training.loop import Unsaved, prepare, steps_to_do
 from scratch.training.make import make_trainer
 from scratch.training.progress import Progress
+from scratch.training.world import world
 
 ARRAY = "array"  # the option `data` of a run on an array of images, which a run does not keep
 

@@ -8,7 +8,6 @@ from functools import cached_property
 import numpy as np
 
 from data_utils import DataError, Tokenizer, as_images, printable, to_float
-from scratch.accelerate.ranks.world import World
 from scratch.arrays import device_module, each, generator, is_integer, to_device, to_host, unwarned
 from scratch.models.choosing import GUIDANCE, TEMPERATURE, TOP_K, TOP_P, chooser, guided
 from scratch.models.code_rows import caption_tokens
@@ -20,6 +19,7 @@ from scratch.runs.run import Run
 from scratch.training.held_out import held_out
 from scratch.training.make import make_evaluator, make_model, make_threads
 from scratch.training.progress import Diverged
+from scratch.training.world import World
 
 PRIOR_IMAGES = 5000  # training images whose latents a prior is fitted to
 COUNT = Option("count", Whole(1), 1, "how many images")

@@ -8,12 +8,12 @@ from scratch.accelerate.cpu.threads import Threads
 from scratch.accelerate.cpu.workers import ParallelTrainer, sensible_workers
 from scratch.accelerate.gpu.check import choose_form
 from scratch.accelerate.ranks.trainer import RankedTrainer
-from scratch.accelerate.ranks.world import world
 from scratch.arrays import device_module
 from scratch.models.build import build_resolved
 from scratch.optim import make_optimizer
 from scratch.options.errors import InputError
 from scratch.training.trainer import Trainer
+from scratch.training.world import world
 
 
 def make_model(options, shape, rng=None, model=None):

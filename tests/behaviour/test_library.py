@@ -149,7 +149,9 @@ def test_an_array_in_another_memory_order_or_byte_order_is_the_same_array():
     swapped = to_float(IMAGES, np.float32).astype(">f4")
     assert np.array_equal(run.reconstruct(swapped), run.reconstruct(IMAGES))
     backwards = IMAGES[::-1]
-    assert np.array_equal(run.reconstruct(backwards), run.reconstruct(IMAGES)[::-1])
+    assert np.array_equal(run.reconstruct(backwards), run.reconstruct(backwards.copy()))
+    # an image at another place in a batch is computed with another rounding
+    np.testing.assert_allclose(run.reconstruct(backwards), run.reconstruct(IMAGES)[::-1], rtol=1e-5)
 
 
 # --- held-out images, batch size, seed --------------------------------------------------------------------------------

@@ -131,8 +131,8 @@ def test_the_lines_of_steps_are_means_over_updates(scratch, monkeypatch, network
     """The means are over updates, not over examples: every third batch here is a half one and has the same weight."""
     seen, step = [], Trainer.step
 
-    def watched(self, images, epoch, number):
-        terms, counts = step(self, images, epoch, number)
+    def watched(self, images, epoch, number, count):
+        terms, counts = step(self, images, epoch, number, count)
         seen.append({name: float(value) for name, value in terms.items()})
         return terms, counts
 
@@ -321,10 +321,10 @@ def test_ctrl_c_inside_an_epoch_keeps_its_running_averages(scratch, monkeypatch,
     scratch("train", *options, "--out", "whole")
     step = Trainer.step
 
-    def interrupted(self, images, epoch, number):
+    def interrupted(self, images, epoch, number, count):
         if (epoch, number) == (2, 1):
             os.kill(os.getpid(), signal.SIGINT)
-        return step(self, images, epoch, number)
+        return step(self, images, epoch, number, count)
 
     monkeypatch.setattr(Trainer, "step", interrupted)
     assert scratch("train", *options, "--out", "cut").status == 130
@@ -340,8 +340,8 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(scrat
     scratch("train", *options, "--epochs", 1, "--out", "good")
     step = Trainer.step
 
-    def poisoned(self, images, epoch, number):
-        terms, counts = step(self, images, epoch, number)
+    def poisoned(self, images, epoch, number, count):
+        terms, counts = step(self, images, epoch, number, count)
         return {**terms, "kl": terms["kl"] * np.nan} if (epoch, number) == (2, 1) else terms, counts
 
     monkeypatch.setattr(Trainer, "step", poisoned)

@@ -9,11 +9,11 @@ import pytest
 from scratch.accelerate import accelerate_on_gpu, accelerate_optimizer
 from scratch.accelerate.cpu.exchange import Exchange
 from scratch.accelerate.ranks.trainer import RankedTrainer
-from scratch.accelerate.ranks.world import World, as_given
 from scratch.arrays import to_host
 from scratch.optim import Adam
 from scratch.training import make
 from scratch.training.trainer import Trainer
+from scratch.training.world import World, as_given
 from tests.gpu_emulated.stand_in import DeviceArray
 from tests.support.closeness import assert_all_close
 from tests.support.coupled import CLIPPED, COUNTS, SYSTEMS, examples_of, model_of

@@ -14,7 +14,7 @@ import pytest
 
 from scratch.accelerate.ranks import gradients
 from scratch.accelerate.ranks.gradients import GradientSums
-from scratch.accelerate.ranks.world import World
+from scratch.training.world import World
 from tests.support.command_line import MODELS, SMALL, read_metrics, without_times
 from tests.support.coupled import SYSTEMS, examples_of, model_of
 
@@ -222,7 +222,7 @@ def test_an_error_in_one_rank_ends_all_with_its_message_alone(rank, error, statu
 import sys
 from scratch.__main__ import build_parser
 from scratch.accelerate.ranks.trainer import RankedTrainer
-from scratch.accelerate.ranks.world import world
+from scratch.training.world import world
 from scratch.commands.cli import main
 plain = RankedTrainer.own
 def own(self, batch):

@@ -13,9 +13,9 @@ import numpy as np
 
 from scratch.accelerate import accelerate
 from scratch.accelerate.ranks.trainer import RankedTrainer
-from scratch.accelerate.ranks.world import world
 from scratch.optim import Adam
 from scratch.training.trainer import Trainer
+from scratch.training.world import world
 from tests.support.coupled import CLIPPED, COUNTS, SYSTEMS, examples_of, model_of
 
 

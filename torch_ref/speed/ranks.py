@@ -21,10 +21,10 @@ from data_utils import load, to_float
 from scratch.accelerate import accelerate, accelerate_optimizer
 from scratch.accelerate.cpu.memory import retain_freed_memory
 from scratch.accelerate.ranks.trainer import RankedTrainer
-from scratch.accelerate.ranks.world import world
 from scratch.models.build import build_resolved
 from scratch.optim import make_optimizer
 from scratch.training.trainer import Trainer
+from scratch.training.world import world
 from torch_ref.speed.options import options_of
 
 ROWS = {  # name: (model, options)
