@@ -86,6 +86,7 @@ class Run:
     """
 
     began_anew = False  # True if `create` found a run that was never saved
+    history = None  # of a run in training: the metrics of its epochs, also of those since the last save
     lock = None
 
     def __init__(self, folder, config):
@@ -131,6 +132,7 @@ class Run:
         with run.closed_on_error():
             run.began_anew = run.make_room()
             run.write_config()
+            run.history = []
         return run
 
     def make_room(self):
@@ -169,8 +171,12 @@ class Run:
         CONFIG.write(self.folder / "config.json", self.config)
 
     def metrics(self):
-        """The metrics written so far, one dict for each epoch."""
-        return self.read_lines("metrics.jsonl")
+        """The metrics so far, one dict for each epoch."""
+        return self.read_lines("metrics.jsonl") if self.history is None else list(self.history)
+
+    def add_metrics(self, line):
+        """Add the metrics of an epoch, which the next save writes. They replace those of the same epoch, unfinished."""
+        self.history = [*(earlier for earlier in self.history if earlier["epoch"] < line["epoch"]), line]
 
     def read_lines(self, name):
         """The JSON objects of metrics.jsonl or steps.jsonl; an empty list if the file does not exist."""
@@ -186,8 +192,8 @@ class Run:
         self.hold()
         STEPS.append_line(self.folder / "steps.jsonl", line)
 
-    def save(self, trainer, progress, metrics=None):
-        """Save the state of training and the metrics of a finished epoch. Raises Diverged if a weight is not finite."""
+    def save(self, trainer, progress):
+        """Save the state of training and the metrics so far. Raises Diverged if a weight is not finite."""
         weights, moments, steps = trainer.state()
         for name, value in weights.items():
             if not np.isfinite(value).all():
@@ -206,9 +212,8 @@ class Run:
         metadata = {
             "format": described.RESUME_FORMAT, "config": json.dumps(self.config), "position": json.dumps(position)}
         self.hold()
-        if metrics is not None:
-            earlier = [m for m in self.metrics() if m["epoch"] < metrics["epoch"]]
-            self.write_lines("metrics.jsonl", [*earlier, metrics])
+        if self.history:
+            self.write_lines("metrics.jsonl", self.history)
         write_atomically(self.folder / "resume.safetensors", save(tensors, metadata=metadata))
         self.write_weights(weights, best)
 
@@ -257,6 +262,7 @@ class Run:
         remove_leftovers(self.folder)
         best = Best(**position["best"], weights=parts["best"]) if "best" in position else None
         self.write_weights(parts["model"], best)
+        self.history = metrics
         self.write_lines("metrics.jsonl", metrics)
         if steps or present(self.folder / "steps.jsonl"):
             self.write_lines("steps.jsonl", steps)

@@ -65,8 +65,8 @@ def test_an_interrupted_sweep_goes_on_bit_for_bit(scratch, monkeypatch):
     scratch(*TWO, "--epochs", 2, "--out", "whole")
     save, saved = Run.save, []
 
-    def stop_in_the_second_run(self, trainer, progress, metrics=None):
-        save(self, trainer, progress, metrics)
+    def stop_in_the_second_run(self, trainer, progress):
+        save(self, trainer, progress)
         saved.append(self.folder.name)
         if len(saved) == 3:
             raise Interrupted
