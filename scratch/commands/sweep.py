@@ -27,6 +27,7 @@ from scratch.runs.files import check_writable, make_folder, present
 from scratch.runs.lock import Lock
 from scratch.runs.run import Run, read_position
 from scratch.runs.session import begin, resume
+from scratch.runs.tensorboard import check_tensorboard
 from scratch.runs.trained import Trained
 from scratch.training.loop import Interrupted, fit, steps_to_do
 from scratch.training.progress import Diverged, Progress, gave_up
@@ -70,6 +71,7 @@ def sweep(arguments):
     plans = plan(arguments, axes)
     for planned in plans:
         check_same_run(planned)
+        check_tensorboard(planned.options)
     make_folder(arguments.out)
     with Lock(arguments.out):
         return swept(arguments, axes, plans)

@@ -87,6 +87,8 @@ def next_commands(trained, program):
         f"python -m scratch evaluate {folder}": "every measure on held-out examples",
         f"python -m {program} train --resume {folder} --{end} {2 * options[end]}": "train twice as long",
     }
+    if options["tensorboard"]:
+        found[f"tensorboard --logdir {folder}"] = "its curves in a browser, also while it trains"
     if options["keep"] == "best":
         found[f"python -m scratch evaluate {folder} --which best"] = "the same with the weights of the best epoch"
     if not trained.model.has_images:

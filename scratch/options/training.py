@@ -34,6 +34,8 @@ TRAINING = (
            f"every {UPDATES_BETWEEN} updates", may_change=True, optional=True),
     Option("steps", Whole(1), None, "updates in all, in place of epochs", may_change=True),
     Option("log_steps", Whole(1), None, "write the means over every N updates to steps.jsonl"),
+    Option("tensorboard", Flag(), False, "write what metrics.jsonl and steps.jsonl hold to an event file, too; needs "
+           "the package tensorboard", may_change=True),
     Option("batch_size", Whole(1), 64, "images in a batch"),
     LR,
     OPTIMIZER,

@@ -101,6 +101,8 @@ def begun(model, images, held_out, out, given):
     options = long_enough(options, given, len(data.train)) | {"data": data.name}
     if folder is None and options["keep"] == "best":
         raise InputError("is best, and the best weights are kept in a folder: give one as out.", "keep")
+    if folder is None and options["tensorboard"]:
+        raise InputError("is True, and TensorBoard reads from a folder: give one as out.", "tensorboard")
     return begin(options, data, folder, make_trainer=maker)
 
 

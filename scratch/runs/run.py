@@ -37,6 +37,7 @@ from scratch.runs.files import (
 from scratch.runs.lock import Lock
 from scratch.runs.migrate import migrated, migrated_position
 from scratch.runs.schema import Mismatch
+from scratch.runs.tensorboard import EventFile, remove_events
 from scratch.training.progress import Best, Diverged, Progress, StepMeans, Totals
 
 LINES = {"metrics.jsonl": METRICS, "steps.jsonl": STEPS}
@@ -88,6 +89,7 @@ class Run:
     began_anew = False  # True if `create` found a run that was never saved
     history = None  # of a run in training: the metrics of its epochs, also of those since the last save
     lock = None
+    events = None  # the EventFile of a run in training, with the option tensorboard
 
     def __init__(self, folder, config):
         self.folder, self.config = Path(folder), config
@@ -132,6 +134,7 @@ class Run:
         with run.closed_on_error():
             run.began_anew = run.make_room()
             run.write_config()
+            run.begin_events()
             run.history = []
         return run
 
@@ -151,6 +154,7 @@ class Run:
         for name in LINES.keys() & set(names):
             os.unlink(self.folder / name)
         remove_leftovers(self.folder)
+        remove_events(self.folder)
         return own
 
     @staticmethod
@@ -176,7 +180,15 @@ class Run:
 
     def add_metrics(self, line):
         """Add the metrics of an epoch, which the next save writes. They replace those of the same epoch, unfinished."""
-        self.history = [*(earlier for earlier in self.history if earlier["epoch"] < line["epoch"]), line]
+        ended = [earlier for earlier in self.history if earlier["epoch"] < line["epoch"]]
+        if len(ended) < len(self.history):
+            self.begin_events(self.read_lines("steps.jsonl"), ended)
+        self.history = [*ended, line]
+
+    def begin_events(self, steps=(), metrics=(), updates=None):
+        """Begin the event file anew with these lines, if the run is to have one."""
+        if self.options.get("tensorboard"):
+            self.events = EventFile(self, steps, metrics, updates)
 
     def read_lines(self, name):
         """The JSON objects of metrics.jsonl or steps.jsonl; an empty list if the file does not exist."""
@@ -191,6 +203,8 @@ class Run:
         """Add an object to steps.jsonl."""
         self.hold()
         STEPS.append_line(self.folder / "steps.jsonl", line)
+        if self.events:
+            self.events.add_steps(line)
 
     def save(self, trainer, progress):
         """Save the state of training and the metrics so far. Raises Diverged if a weight is not finite."""
@@ -214,6 +228,8 @@ class Run:
         self.hold()
         if self.history:
             self.write_lines("metrics.jsonl", self.history)
+        if self.events:
+            self.events.add_epochs(self.history, steps)
         write_atomically(self.folder / "resume.safetensors", save(tensors, metadata=metadata))
         self.write_weights(weights, best)
 
@@ -266,6 +282,7 @@ class Run:
         self.write_lines("metrics.jsonl", metrics)
         if steps or present(self.folder / "steps.jsonl"):
             self.write_lines("steps.jsonl", steps)
+        self.begin_events(steps, metrics, position["updates"])
         totals = Totals(**position["totals"], counts=parts["counts"])
         return Progress(position["epoch"], position["step"], totals, StepMeans(**position["step_means"]), best)
 
