@@ -95,6 +95,7 @@ def test_training_goes_on_as_it_went_on_then(old, scratch, capsys):
     assert_same_figures(json.loads(shown.out), expected["evaluate_resumed"], dtype)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_that_went_on_holds_every_option(old, capsys):
     resume(old, capsys)
     options = options_of(old)

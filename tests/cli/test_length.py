@@ -19,6 +19,7 @@ from scratch.training.trainer import Trainer
 from tests.cli.test_torch_ref import torch_ref  # noqa: F401  (a fixture)
 from tests.support.command_line import read_metrics, without_times
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
 TINY = ["--network", "linear", "--latent-dim", 2, "--image-size", 4]
 FOLDER = ["train", "ae", *TINY, "--data", "folder:pictures"]
 FORTY = [*FOLDER, "--epochs", 40, "--workers", 1]

@@ -16,6 +16,7 @@ from tests.cli.test_errors import assert_one_sentence
 from tests.cli.test_torch_ref import torch_ref  # noqa: F401  (a fixture)
 from tests.support.command_line import MODELS, SMALL, read_metrics
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
 TRAIN = ["train", "ae", *SMALL, *MODELS["ae"], "--epochs", 3, "--log-steps", 2, "--tensorboard", "--out", "run"]
 AN_EPOCH = 3  # updates: 40 images in batches of 16
 IMAGES = np.random.default_rng(0).integers(0, 256, (44, 16, 16, 3), dtype=np.uint8)
