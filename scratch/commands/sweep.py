@@ -25,7 +25,8 @@ from scratch.runs.descriptions import EVALUATION, SWEEP
 from scratch.runs.examples import load_examples
 from scratch.runs.files import check_writable, make_folder, present
 from scratch.runs.lock import Lock
-from scratch.runs.run import Run, read_position
+from scratch.runs.opening import read_position
+from scratch.runs.run import Run
 from scratch.runs.session import begin, resume
 from scratch.runs.tensorboard import check_tensorboard
 from scratch.runs.trained import Trained

@@ -14,7 +14,8 @@ from scratch.options.errors import InputError
 from scratch.options.option import listed
 from scratch.options.resolve import long_enough, resolve
 from scratch.runs.examples import load_examples
-from scratch.runs.run import AlreadyARun, NeverSaved, Run
+from scratch.runs.opening import NeverSaved
+from scratch.runs.run import AlreadyARun, Run
 from scratch.runs.session import ARRAY, begin, is_finished, make_free_folder, resume
 from scratch.runs.trained import Trained
 from scratch.training.loop import Interrupted, fit

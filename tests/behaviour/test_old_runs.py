@@ -148,4 +148,4 @@ def test_what_older_folders_lack_is_added_in_one_place():
                for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
                if isinstance(node, ast.Call) and getattr(node.func, "id", "") in vars(migrate)
                and inspect.getmodule(getattr(migrate, node.func.id)) is migrate}
-    assert callers == {"runs/run.py"}
+    assert callers == {"runs/opening.py"}
