@@ -42,7 +42,8 @@ def train(model, images, *, held_out=None, out=None, progress=True, **options):
     held_out   images of the same shape and type that are never trained on, or how many of `images` to hold out, chosen
                by the seed; None: a tenth
     out        the folder of the run; None: nothing is written
-    progress   print a line an epoch, and within an epoch show a bar in a terminal or a notebook
+    progress   print a line an epoch (of more than 20 epochs, one every 25 updates), and within an epoch show a bar in
+               a terminal or a notebook
     options    those of training and of the model: epochs, batch_size, lr, seed, device, preset, codes, …
                (docs/reference/options.md); for a model that is built already, those of training; for a run, those that
                may change, such as epochs, which counts all epochs of the run. What is not given has the preset's value.

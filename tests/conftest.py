@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from scratch.accelerate import accelerate
 from scratch.accelerate.cpu.workers import cores
+from scratch.commands import sweep, train
 from tests.gpu_emulated.stand_in import installed
 
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
@@ -33,6 +34,14 @@ def cupy():
     """A pretended GPU: `--device gpu` and `import cupy` find the stand-in."""
     with installed() as module:
         yield module
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """`train` and `sweep` draw no pictures of their runs, which take longer than training a tiny model does. Tests in
+    test_train.py, test_edges.py, test_variants.py, test_prior.py and test_figures.py look at the pictures."""
+    for command in (train, sweep):
+        monkeypatch.setattr(command, "pictures_of", lambda *_: [])
 
 
 @pytest.fixture(scope="module", params=["plain", "accelerated"])

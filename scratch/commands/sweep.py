@@ -21,13 +21,15 @@ from scratch.instruments.report import measure_all
 from scratch.models.system import find_system, systems
 from scratch.options.errors import InputError
 from scratch.options.option import listed, nearest
-from scratch.options.resolve import resolve, run_options
+from scratch.options.resolve import long_enough, resolve, run_options
 from scratch.runs.descriptions import EVALUATION, SWEEP
 from scratch.runs.examples import load_examples
 from scratch.runs.files import check_writable, make_folder, present
 from scratch.runs.lock import Lock
-from scratch.runs.run import Run, read_position
+from scratch.runs.opening import read_position
+from scratch.runs.run import Run
 from scratch.runs.session import begin, resume
+from scratch.runs.tensorboard import check_tensorboard
 from scratch.runs.trained import Trained
 from scratch.training.loop import Interrupted, fit, steps_to_do
 from scratch.training.progress import Diverged, Progress, gave_up
@@ -49,11 +51,17 @@ def add(subparsers):
 
 @dataclass
 class Planned:
-    """One run of a sweep: `settings`, the varied options as text, its folder, and the value of every option."""
+    """One run of a sweep: `settings`, the varied options as text, its folder, the options that were `given`, and the
+    value of every option."""
 
     settings: dict
     folder: Path
+    given: dict
     options: dict
+
+    def options_for(self, images):
+        """The options of a run on so many training images."""
+        return long_enough(self.options, self.given, images)
 
     @property
     def name(self):
@@ -66,6 +74,7 @@ def sweep(arguments):
     plans = plan(arguments, axes)
     for planned in plans:
         check_same_run(planned)
+        check_tensorboard(planned.options)
     make_folder(arguments.out)
     with Lock(arguments.out) if world().rank == 0 else nullcontext():
         check_room(Path(arguments.out), plans)
@@ -120,11 +129,13 @@ def outcome(arguments, plans, number):
 def train(planned, download):
     """Begin a run of the sweep, or go on with it."""
     if (planned.folder / "resume.safetensors").exists():
-        may_change = {name for name, option in run_options(find_system(planned.options["model"])).items()
-                      if option.may_change and planned.options[name] is not None}
-        session = resume(planned.folder, {name: planned.options[name] for name in may_change}, download=download)
+        options = planned.options_for(Run.open_config(planned.folder)["data"]["training_images"])
+        may_change = {name for name, option in run_options(find_system(options["model"])).items()
+                      if option.may_change and options[name] is not None}
+        session = resume(planned.folder, {name: options[name] for name in may_change}, download=download)
     else:
-        session = begin(planned.options, load_examples(planned.options, download), planned.folder)
+        data = load_examples(planned.options, download)
+        session = begin(planned.options_for(len(data.train)), data, planned.folder)
     with session.run as run:
         fit(session.trainer, session.data, run, session.progress, on_epoch=report_epoch)
         trained = Trained(run, planned.options["device"])
@@ -186,10 +197,11 @@ def plan(arguments, axes):
     for values in itertools.product(*axes.values()):
         settings = dict(zip(axes, values, strict=True))
         texts = {**given(arguments), **settings}
-        options = resolve(arguments.model, read(arguments.model, texts))
+        asked = read(arguments.model, texts)
+        options = resolve(arguments.model, asked)
         name = "_".join(f"{option}={value}" for option, value in settings.items())
         folder = Path(arguments.out) / name.replace(":", "-").replace("/", "-")  # a folder's name has neither
-        plans.append(Planned(settings, folder, options))
+        plans.append(Planned(settings, folder, asked, options))
     return plans
 
 
@@ -222,8 +234,8 @@ def finished(planned):
     if not (planned.folder / "resume.safetensors").exists():
         return False
     config, position = read_position(planned.folder / "resume.safetensors")
-    progress = Progress(position["epoch"], position["step"])
-    return (not steps_to_do(progress, planned.options, config["data"]["training_images"])
+    progress, images = Progress(position["epoch"], position["step"]), config["data"]["training_images"]
+    return (not steps_to_do(progress, planned.options_for(images), images)
             or gave_up(Run.open(planned.folder).metrics(), planned.options["patience"]))
 
 

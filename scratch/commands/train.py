@@ -11,9 +11,10 @@ from scratch.commands.shortages import runs_with
 from scratch.models.system import systems
 from scratch.options.errors import InputError
 from scratch.options.option import listed
-from scratch.options.resolve import resolve
+from scratch.options.resolve import long_enough, resolve
 from scratch.runs.examples import load_examples
-from scratch.runs.run import AlreadyARun, NeverSaved, Run
+from scratch.runs.opening import NeverSaved
+from scratch.runs.run import AlreadyARun, Run
 from scratch.runs.session import ARRAY, begin, is_finished, make_free_folder, resume
 from scratch.runs.trained import Trained
 from scratch.training.loop import Interrupted, fit
@@ -104,6 +105,8 @@ def next_commands(trained, program):
         f"python -m scratch evaluate {folder}": "every measure on held-out examples",
         f"python -m {program} train --resume {folder} --{end} {2 * options[end]}": "train twice as long",
     }
+    if options["tensorboard"]:
+        found[f"tensorboard --logdir {folder}"] = "its curves in a browser, also while it trains"
     if options["keep"] == "best":
         found[f"python -m scratch evaluate {folder} --which best"] = "the same with the weights of the best epoch"
     if not trained.model.has_images:
@@ -115,17 +118,14 @@ def next_commands(trained, program):
     return found
 
 
-def new_options(arguments):
-    """Every option of the run that the command line asks for. Raises InputError."""
-    if arguments.model is None:
-        raise InputError(f"train needs a model ({listed(systems(), 'or')}), or --resume RUN.")
-    return resolve(arguments.model, read(arguments.model, given(arguments)))
-
-
 def begin_run(arguments, make_trainer, program):
     """The Session of a new run."""
-    options = new_options(arguments)
+    if arguments.model is None:
+        raise InputError(f"train needs a model ({listed(systems(), 'or')}), or --resume RUN.")
+    asked = read(arguments.model, given(arguments))
+    options = resolve(arguments.model, asked)
     data = load_examples(options, arguments.download)
+    options = long_enough(options, asked, len(data.train))
 
     def announce(run):
         runs_with(arguments, options)

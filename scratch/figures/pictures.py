@@ -18,6 +18,10 @@ def png(figure):
     """A figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     with any_letter(), unwarned():  # axes of numbers near the largest that a float holds
+        if layout := figure.get_layout_engine():  # once: savefig would draw the whole figure a first time for it
+            figure.set_dpi(DPI)
+            layout.execute(figure)
+            figure.set_layout_engine(None)
         figure.savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()
 

@@ -4,11 +4,13 @@ Nothing that is given is ignored. An unknown name, a value of another kind and a
 others raise InputError, which names what was given and what exists.
 """
 
+import math
+
 from scratch.models.system import find_system, systems
 from scratch.options.errors import InputError
 from scratch.options.option import Choice, Option, listed, nearest
 from scratch.options.presets import PRESETS, preset_for
-from scratch.options.training import MACHINE, TRAINING
+from scratch.options.training import LEAST_UPDATES, MACHINE, TRAINING
 
 PRESET = Option("preset", Choice(PRESETS), "small", "the recipe: the values of all options that are not given",
                 group="training")
@@ -94,6 +96,15 @@ def resolve(model, given, known=run_options):
     check_dependent(found, given, options)
     system.check(found, given)
     return {"model": model, **found, "preset": preset}
+
+
+def long_enough(options, given, images):
+    """The options of a new run on so many training images. Where neither epochs nor steps were given and the default
+    epochs make fewer than LEAST_UPDATES updates, as with a small folder of pictures, there are more of them."""
+    if options["epochs"] is None or any(given.get(name) is not None for name in ("epochs", "steps")):
+        return options
+    an_epoch = math.ceil(images / options["batch_size"])
+    return {**options, "epochs": max(options["epochs"], math.ceil(LEAST_UPDATES / an_epoch))}
 
 
 def resolve_model(model, given):

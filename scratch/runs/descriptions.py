@@ -10,6 +10,8 @@
     evaluation.json         EVALUATION: what `sweep` measured of the run
     sweep.json              SWEEP, in the folder above the runs
 
+The event file of TensorBoard holds the numbers of two of them again (tensorboard.py), and nothing reads it here.
+
 Reading, writing and the messages about files that do not match all follow these descriptions.
 """
 

@@ -15,7 +15,7 @@ from scratch.models.summary import summary
 from scratch.models.system import find_system
 from scratch.options.errors import InputError
 from scratch.options.option import Choice, Flag, Option, Text
-from scratch.options.resolve import model_options, resolve
+from scratch.options.resolve import long_enough, model_options, resolve
 from scratch.options.training import IMAGES, MACHINE, TRAINING
 from scratch.runs.descriptions import WEIGHTS
 from scratch.runs.run import Run
@@ -98,9 +98,11 @@ def begun(model, images, held_out, out, given):
         raise InputError(f"train takes images, and {options['model']} learns from other examples: train it with "
                          f"python -m scratch.")
     data = as_data(images, held_out, options["seed"])
-    options["data"] = data.name
+    options = long_enough(options, given, len(data.train)) | {"data": data.name}
     if folder is None and options["keep"] == "best":
         raise InputError("is best, and the best weights are kept in a folder: give one as out.", "keep")
+    if folder is None and options["tensorboard"]:
+        raise InputError("is True, and TensorBoard reads from a folder: give one as out.", "tensorboard")
     return begin(options, data, folder, make_trainer=maker)
 
 

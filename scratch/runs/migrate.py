@@ -10,7 +10,7 @@ LATER = (
     "data_variance", "widths", "hidden", "residual_blocks", "residual_channels", "halvings", "optimizer", "momentum",
     "weight_decay", "decay", "clip_norm", "patch", "width", "heads",
     "blocks", "code_groups", "workers", "plain", "steps", "log_steps", "image_size", "limit", "drawn", "without",
-    "skip_unreadable", "keep", "patience",
+    "skip_unreadable", "keep", "patience", "tensorboard",
 )
 
 

@@ -19,7 +19,6 @@ import numpy as np
 from safetensors.numpy import save
 
 from data_utils import printable
-from scratch.models.system import find_system
 from scratch.options.errors import InputError
 from scratch.runs import descriptions as described
 from scratch.runs.descriptions import CONFIG, METRICS, POSITION, STEPS
@@ -27,16 +26,15 @@ from scratch.runs.files import (
     check_writable,
     make_folder,
     names_in,
-    parsed,
     present,
-    read_header,
     read_tensors,
     remove_leftovers,
     write_atomically,
 )
 from scratch.runs.lock import Lock
-from scratch.runs.migrate import migrated, migrated_position
+from scratch.runs.opening import checked_config, checked_resume, is_config, read_position
 from scratch.runs.schema import Mismatch
+from scratch.runs.tensorboard import EventFile, remove_events
 from scratch.training.progress import Best, Diverged, Progress, StepMeans, Totals
 
 LINES = {"metrics.jsonl": METRICS, "steps.jsonl": STEPS}
@@ -44,14 +42,6 @@ LINES = {"metrics.jsonl": METRICS, "steps.jsonl": STEPS}
 
 class AlreadyARun(InputError):
     """The folder for a new run already holds a run that was saved."""
-
-
-class NeverSaved(InputError):
-    """The folder holds the config of a run, in `config`, but nothing to continue from."""
-
-    def __init__(self, message, config):
-        super().__init__(message)
-        self.config = config
 
 
 def versions():
@@ -86,7 +76,9 @@ class Run:
     """
 
     began_anew = False  # True if `create` found a run that was never saved
+    history = None  # of a run in training: the metrics of its epochs, also of those since the last save
     lock = None
+    events = None  # the EventFile of a run in training, with the option tensorboard
 
     def __init__(self, folder, config):
         self.folder, self.config = Path(folder), config
@@ -131,6 +123,8 @@ class Run:
         with run.closed_on_error():
             run.began_anew = run.make_room()
             run.write_config()
+            run.begin_events()
+            run.history = []
         return run
 
     def make_room(self):
@@ -149,6 +143,7 @@ class Run:
         for name in LINES.keys() & set(names):
             os.unlink(self.folder / name)
         remove_leftovers(self.folder)
+        remove_events(self.folder)
         return own
 
     @staticmethod
@@ -169,8 +164,20 @@ class Run:
         CONFIG.write(self.folder / "config.json", self.config)
 
     def metrics(self):
-        """The metrics written so far, one dict for each epoch."""
-        return self.read_lines("metrics.jsonl")
+        """The metrics so far, one dict for each epoch."""
+        return self.read_lines("metrics.jsonl") if self.history is None else list(self.history)
+
+    def add_metrics(self, line):
+        """Add the metrics of an epoch, which the next save writes. They replace those of the same epoch, unfinished."""
+        ended = [earlier for earlier in self.history if earlier["epoch"] < line["epoch"]]
+        if len(ended) < len(self.history):
+            self.begin_events(self.read_lines("steps.jsonl"), ended)
+        self.history = [*ended, line]
+
+    def begin_events(self, steps=(), metrics=(), updates=None):
+        """Begin the event file anew with these lines, if the run is to have one."""
+        if self.options.get("tensorboard"):
+            self.events = EventFile(self, steps, metrics, updates)
 
     def read_lines(self, name):
         """The JSON objects of metrics.jsonl or steps.jsonl; an empty list if the file does not exist."""
@@ -185,9 +192,11 @@ class Run:
         """Add an object to steps.jsonl."""
         self.hold()
         STEPS.append_line(self.folder / "steps.jsonl", line)
+        if self.events:
+            self.events.add_steps(line)
 
-    def save(self, trainer, progress, metrics=None):
-        """Save the state of training and the metrics of a finished epoch. Raises Diverged if a weight is not finite."""
+    def save(self, trainer, progress):
+        """Save the state of training and the metrics so far. Raises Diverged if a weight is not finite."""
         weights, moments, steps = trainer.state()
         for name, value in weights.items():
             if not np.isfinite(value).all():
@@ -206,9 +215,10 @@ class Run:
         metadata = {
             "format": described.RESUME_FORMAT, "config": json.dumps(self.config), "position": json.dumps(position)}
         self.hold()
-        if metrics is not None:
-            earlier = [m for m in self.metrics() if m["epoch"] < metrics["epoch"]]
-            self.write_lines("metrics.jsonl", [*earlier, metrics])
+        if self.history:
+            self.write_lines("metrics.jsonl", self.history)
+        if self.events:
+            self.events.add_epochs(self.history, steps)
         write_atomically(self.folder / "resume.safetensors", save(tensors, metadata=metadata))
         self.write_weights(weights, best)
 
@@ -252,9 +262,11 @@ class Run:
         progress, weights = progress_at(trainer, tensors, position)
         remove_leftovers(self.folder)
         self.write_weights(weights, progress.best)
+        self.history = metrics
         self.write_lines("metrics.jsonl", metrics)
         if steps or present(self.folder / "steps.jsonl"):
             self.write_lines("steps.jsonl", steps)
+        self.begin_events(steps, metrics, position["updates"])
         return progress
 
     def load_weights(self, model, which="last"):
@@ -295,61 +307,3 @@ def progress_at(trainer, tensors, position):
 def same_file(path, other):
     """Do two paths name one file, which need not exist?"""
     return os.path.realpath(path) == os.path.realpath(other)
-
-
-def is_config(path):
-    """Did train write this config.json?"""
-    try:
-        CONFIG.read(path)
-    except InputError:
-        return False
-    return True
-
-
-def checked_config(config, path):
-    """The config of a run, described as CONFIG, with every option of its model. `path` says where it stands."""
-    try:
-        config = migrated(config)
-        described.check_shape(config["data"]["image_shape"], find_system(config["options"]["model"]).axes)
-        return config
-    except Mismatch as mismatch:
-        raise InputError(f"{printable(path)}: {mismatch}: {CONFIG.advice}.") from None
-    except InputError as error:
-        where = f"options.{error.option}" if error.option else "options:"
-        text = printable(error.message).removesuffix(".")
-        raise InputError(f"{printable(path)}: {where} {text}{' To mend it' if text.endswith('?') else ''}: "
-                         f"{CONFIG.advice}."
-                         ) from None
-
-
-def checked_resume(folder):
-    """The path of a run's resume.safetensors. Raises InputError, or its subclass NeverSaved, if there is none."""
-    path = Path(folder) / "resume.safetensors"
-    if not present(path):
-        raise nothing_to_resume(Path(folder))
-    return path
-
-
-def nothing_to_resume(folder):
-    """The InputError for a folder without a resume.safetensors."""
-    path = folder / "config.json"
-    if present(path) and not present(folder / "checkpoint.safetensors"):
-        config = checked_config(CONFIG.read(path), path)
-        return NeverSaved(f"{printable(folder)} holds a run that was never saved: begin it anew.", config)
-    return InputError(f"{printable(folder / 'resume.safetensors')} does not exist: name a run that train has saved.")
-
-
-def read_position(path):
-    """(config, position) of a resume.safetensors, from its header alone."""
-    metadata = read_header(path)
-    if metadata.get("format") != described.RESUME_FORMAT or not {"config", "position"} <= metadata.keys():
-        raise InputError(f"{printable(path)} was not written by train: name a run that it wrote.")
-    config = checked_config(CONFIG.checked(metadata["config"], f"{path}, config"), f"{path}, config")
-    place = f"{printable(path)}, position"
-    try:
-        position = migrated_position(parsed(metadata["position"]))
-    except ValueError as error:
-        raise InputError(f"{place} is not JSON ({printable(error)}): {POSITION.advice}.") from None
-    POSITION.check(position, place)
-    described.check_position(position, config, place)
-    return config, position

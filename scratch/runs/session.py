@@ -11,6 +11,7 @@ from scratch.runs.examples import completed, load_examples
 from scratch.runs.files import make_folder, reason
 from scratch.runs.references import check_references, references_of
 from scratch.runs.run import Run, describe_data, progress_at, versions
+from scratch.runs.tensorboard import check_tensorboard
 from scratch.training.loop import Unsaved, prepare, steps_to_do
 from scratch.training.make import make_trainer
 from scratch.training.progress import Progress
@@ -54,6 +55,7 @@ def begin(options, data, folder=None, *, program="scratch", make_trainer=make_tr
     on_ready   called with the run before its model sees the first images
     """
     options = completed(options, data)
+    check_tensorboard(options)
     trainer, parameters = make_trainer(options, data.train.shape[1:])
     check_last_batch(trainer, data, options)
     config = {
@@ -106,6 +108,7 @@ def continued(run, tensors, position, given, program, make_trainer, download, da
     if run.config["program"] != program:
         raise InputError(f"{run.folder} was trained by {run.config['program']}: continue it there.")
     run.config["options"] = resolve_resumed(run.options, given)
+    check_tensorboard(run.options)
     check_references(run)
     if references := references_of(run.options):
         run.config["references"] = references

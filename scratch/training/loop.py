@@ -1,7 +1,7 @@
 """The loop over epochs and steps, which saves metrics and checkpoints. It calls a trainer (trainer.py), never a model.
 
-A run is anything with `options`, `save(trainer, progress, metrics=None)` and `append_steps(line)`: a folder
-(runs/run.py), or Unsaved, which writes nothing.
+A run is anything with `options`, `metrics()`, `add_metrics(line)`, `append_steps(line)` and `save(trainer, progress)`:
+a folder (runs/run.py), or Unsaved, which writes nothing.
 """
 
 import itertools
@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from data_utils import batches
 from scratch.arrays import unwarned
+from scratch.options.training import FEW_EPOCHS, UPDATES_BETWEEN
 from scratch.training.held_out import held_out_metrics
 from scratch.training.progress import Best, Totals, gave_up, shares_of_loss
 
@@ -49,9 +50,11 @@ class Unsaved:
     def __exit__(self, *exception):
         """Nothing has to be closed."""
 
-    def save(self, trainer, progress, metrics=None):
-        if metrics is not None:
-            self.history.append(metrics)
+    def add_metrics(self, line):
+        self.history.append(line)
+
+    def save(self, trainer, progress):
+        """Nothing is written."""
 
     def append_steps(self, line):
         """The line is not kept."""
@@ -86,9 +89,10 @@ class StopRequest:
 def fit(trainer, data, run, progress, *, on_epoch=lambda metrics, shares: None, bar=True):
     """Train from `progress` up to the run's number of epochs or of steps, saving after each epoch.
 
+    Of many short epochs not each is saved: see epochs_between_saves. Every epoch has its line of metrics all the same.
     With `patience` N it stops earlier, after N epochs in which the held-out loss was not below its lowest.
 
-    on_epoch  called with the metrics of each epoch and {term: its share of the loss} (progress.py)
+    on_epoch  called with the metrics of each epoch that is saved and {term: its share of the loss} (progress.py)
     bar       show how far an epoch is, where the output is a terminal or a notebook
 
     If the steps end within an epoch, the epoch gets its line of metrics as well and stays open: a run continued with
@@ -97,18 +101,25 @@ def fit(trainer, data, run, progress, *, on_epoch=lambda metrics, shares: None, 
     Raises Diverged if a number is no longer finite; what was saved before stays. Raises Interrupted, after saving, if
     Ctrl-C or SIGTERM asked to stop.
     """
-    options = run.options
+    options, between = run.options, epochs_between_saves(run.options, len(data.train))
+
+    def is_over():
+        return not steps_to_do(progress, options, len(data.train)) or gave_up(run.metrics(), options["patience"])
+
     with StopRequest() as stop:
-        while steps_to_do(progress, options, len(data.train)) and not gave_up(run.metrics(), options["patience"]):
+        while not is_over():
             whole = train_epoch(trainer, data, run, progress, stop, bar)
             metrics = finish_epoch(trainer, data, run, progress)
             if options["keep"] == "best":
                 progress.best = better(progress.best, trainer, metrics)
             if whole:
                 progress.epoch, progress.step, progress.totals = progress.epoch + 1, 0, Totals()
-            run.save(trainer, progress, metrics)
-            on_epoch(metrics, shares_of_loss(metrics, trainer.model))
-            if trainer.agree(stop.asked)[0]:
+            run.add_metrics(metrics)
+            asked = trainer.agree(stop.asked)[0]
+            if metrics["epoch"] % between == 0 or asked or is_over():
+                run.save(trainer, progress)
+                on_epoch(metrics, shares_of_loss(metrics, trainer.model))
+            if asked:
                 raise Interrupted
 
 
@@ -125,6 +136,14 @@ def steps_to_do(progress, options, images):
     an_epoch = math.ceil(images / options["batch_size"])
     steps = options["steps"] or options["epochs"] * an_epoch
     return max(0, steps - (progress.epoch - 1) * an_epoch - progress.step)
+
+
+def epochs_between_saves(options, images):
+    """Every so many epochs a run is saved and shown. It is 1 in a run of at most 20 epochs; in a longer one as many as
+    make 25 updates, so that saving takes little of the time."""
+    an_epoch = math.ceil(images / options["batch_size"])
+    epochs = options["epochs"] or options["steps"] / an_epoch
+    return 1 if epochs <= FEW_EPOCHS else math.ceil(UPDATES_BETWEEN / an_epoch)
 
 
 def log_steps(run, data, progress, read):

@@ -197,6 +197,7 @@ def test_train_ends_after_steps():
     assert len(train("ae", epochs=None, steps=4).metrics()) == 2  # 3 updates an epoch
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("model", SYSTEMS)
 def test_it_trains_as_the_command_line_does(model, capsys):
     data = load("shapes", limit=40, image_size=16)

@@ -95,6 +95,7 @@ def test_training_goes_on_as_it_went_on_then(old, scratch, capsys):
     assert_same_figures(json.loads(shown.out), expected["evaluate_resumed"], dtype)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_that_went_on_holds_every_option(old, capsys):
     resume(old, capsys)
     options = options_of(old)
@@ -147,4 +148,4 @@ def test_what_older_folders_lack_is_added_in_one_place():
                for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
                if isinstance(node, ast.Call) and getattr(node.func, "id", "") in vars(migrate)
                and inspect.getmodule(getattr(migrate, node.func.id)) is migrate}
-    assert callers == {"runs/run.py"}
+    assert callers == {"runs/opening.py"}

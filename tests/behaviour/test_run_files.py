@@ -281,7 +281,7 @@ def trainer_for(run):
 
 
 @pytest.fixture
-def stopped(scratch):  # noqa: F811
+def stopped(scratch, no_pictures):  # noqa: F811
     """A run that was stopped inside an epoch; its file holds sums, code counts and means over steps."""
     command = ["train", "vqvae", *SMALL, *MODELS["vqvae"], "--steps", 4, "--log-steps", 3, "--workers", 1]
     assert scratch(*command, "--out", "stopped").status == 0

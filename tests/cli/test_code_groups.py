@@ -50,6 +50,7 @@ def test_bits_samples_and_completions(scratch, grouped):
     assert library.load(run).decode(library.load(prior).write(2)).shape == (2, 16, 16, 3)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_codes_go_to_a_file_and_back(scratch, grouped):
     run, _ = grouped("vqvae")
     assert "codes (40, 4, 4, 2) uint8" in scratch("encode", run, "--out", "c.npz").out
@@ -62,6 +63,7 @@ def test_codes_go_to_a_file_and_back(scratch, grouped):
         np.testing.assert_array_equal(file["images"], np.rint(255 * trained.reconstruct(images)).astype(np.uint8))
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("model, cures", [
     ("vqvae", []), ("vqvae2", ["--codebook-update", "ema", "--restart-after", 2, "--codebook-init", "kmeans"])])
 def test_it_resumes_bit_for_bit(scratch, grouped, model, cures):
@@ -75,6 +77,7 @@ def test_it_resumes_bit_for_bit(scratch, grouped, model, cures):
     assert grids == ("4x4x2,8x8x2" if model == "vqvae2" else "4x4x2")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_two_workers_learn_the_same(scratch):
     for workers in (1, 2):
         result = scratch("train", "vqvae", *GROUPED, "--epochs", 2, "--dtype", "float64", "--workers", workers,
@@ -85,6 +88,7 @@ def test_two_workers_learn_the_same(scratch):
     assert two["codes_used_group_2"] == one["codes_used_group_2"] >= 1
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("model, more", [("vqvae", ["--given", "caption"]), ("vqvae2", [])])
 def test_both_sides_of_the_prior_are_compared(torch_ref, grouped, model, more):  # noqa: F811
     grouped(model)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scratch.commands import train as commands
 from tests.support.command_line import MODELS, SMALL, caller, read_metrics, without_times
 from torch_ref.commands import build_parser
 
@@ -20,12 +19,6 @@ CURED = {
     "reversed": ["--straight-through", "reversed"],
 }
 TRAIN = ["train", "vqvae", *SMALL, *MODELS["vqvae"]]
-
-
-@pytest.fixture
-def no_pictures(monkeypatch):
-    """The pictures that follow a training. They take longer than the training itself."""
-    monkeypatch.setattr(commands, "pictures_of", lambda *_: [])
 
 
 @pytest.mark.usefixtures("no_pictures")

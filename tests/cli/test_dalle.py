@@ -48,6 +48,7 @@ def test_from_nothing_to_a_page(scratch):
     assert found["diversity"]["real"] > 0 and found["diversity"]["generated"] >= 0
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.usefixtures("small_dalle")
 def test_a_page_that_was_begun_goes_on(scratch, monkeypatch):
     assert scratch("dalle", "--out", "whole").status == 0
@@ -60,6 +61,7 @@ def test_a_page_that_was_begun_goes_on(scratch, monkeypatch):
     assert same_weights("whole/prior", "parts/prior") and same_weights("whole/codes", "parts/codes")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_what_the_judge_refuses(scratch, trained):
     trained("vqvae")
     scratch("train", "judge", "--channels", "4", "--image-size", 16, *TINY, "--epochs", 1, "--out", "j")

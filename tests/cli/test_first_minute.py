@@ -45,6 +45,7 @@ def test_an_option_without_a_command_is_refused(scratch):
 # --- what training prints ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("more", [
     *([model] for model in MODELS), ["vae", "--beta", "linear:0:1:5"], ["vqvae", "--codebook-update", "ema"],
     ["ae", "--sparsity", "0.1"], ["vae", "--free-bits", "0.5"]], ids=" ".join)

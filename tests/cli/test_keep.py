@@ -15,6 +15,7 @@ from tests.cli.test_errors import assert_one_sentence
 from tests.cli.test_torch_ref import torch_ref  # noqa: F401  (a fixture)
 from tests.support.command_line import MODELS, SMALL, read_metrics
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
 WORSE = ["--lr", "linear:1e-2:3:12"]  # a learning rate that rises until the loss does
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
 

@@ -49,6 +49,7 @@ def test_it_learns_the_codes_of_a_run(scratch, prior, model, grids):
     assert found["bits_by_frequency"] == pytest.approx(by_frequency["entropy"])
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_it_resumes_bit_for_bit(scratch, prior):
     whole = prior("vqvae")
     scratch("train", "prior", "--of", "vqvae", *SIZES, "--epochs", 1, "--out", "parts")
@@ -58,6 +59,7 @@ def test_it_resumes_bit_for_bit(scratch, prior):
     assert without_times(read_metrics(whole)) == without_times(read_metrics("parts"))
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_two_workers_learn_the_same(scratch, prior):
     one = prior("vqvae", "--dtype", "float64", "--workers", 1)
     result = scratch("train", "prior", "--of", "vqvae", *SIZES, "--epochs", 2, "--dtype", "float64", "--workers", 2,
@@ -66,6 +68,7 @@ def test_two_workers_learn_the_same(scratch, prior):
     assert read_metrics("two")[-1]["held_out_loss"] == pytest.approx(read_metrics(one)[-1]["held_out_loss"], rel=1e-10)
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("model", ["vqvae", "vqvae2", "dvae"])
 def test_the_library_draws_new_images(prior, model):
     run = library.load(prior(model))
@@ -125,6 +128,7 @@ def test_each_label_has_as_many_images_as_were_asked_for(scratch, prior, monkeyp
         assert [len(images) for _, images in drawn.pop()] == rows * library.load(folder).model.labels
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_the_codes_of_a_run_that_has_moved(scratch, prior):
     folder = prior("vqvae")
     Path("vqvae").rename("moved")
@@ -135,6 +139,7 @@ def test_the_codes_of_a_run_that_has_moved(scratch, prior):
     assert_one_sentence(scratch("sample", "moved", "--codes-from", "moved"), "vqvae has no such option")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_an_image_is_continued_and_its_codes_are_priced(scratch, prior):
     folder = prior("vqvae")
     result = scratch("complete", folder, "--rows", 2, "--index", 0, 3, "--count", 2)
@@ -155,6 +160,7 @@ def test_an_image_is_continued_and_its_codes_are_priced(scratch, prior):
         assert_one_sentence(scratch(*command), command[0], "learned priors", "vqvae")
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("model", ["vqvae", "vqvae2", "dvae"])
 def test_the_bits_of_codes_three_ways(scratch, prior, model):
     folder = prior(model)
@@ -165,6 +171,7 @@ def test_the_bits_of_codes_three_ways(scratch, prior, model):
     assert "prior" not in json.loads(scratch("bits", model, "--json").out)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_the_bits_by_the_prior_of_another_run_are_refused(scratch, prior, trained):
     folder = prior("vqvae")
     trained("dvae")
@@ -173,6 +180,7 @@ def test_the_bits_by_the_prior_of_another_run_are_refused(scratch, prior, traine
     assert_one_sentence(scratch("bits", "vqvae", "--prior", folder, "--data", "shapes:pill"), "--prior", "leave other")
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("model", ["vqvae", "vqvae2", "dvae"])
 def test_codes_and_pixels_are_written_as_a_file(scratch, model):
     pytest.importorskip("constriction")
@@ -189,6 +197,7 @@ def test_codes_and_pixels_are_written_as_a_file(scratch, model):
     assert "codes and pixels, codes by the prior" in printed and "bit for bit" in printed
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_what_the_coder_refuses(scratch, prior):
     folder = prior("vqvae")
     assert_one_sentence(scratch("bits", "vqvae", "--coder", 1), "--coder", "--prior")
@@ -196,10 +205,12 @@ def test_what_the_coder_refuses(scratch, prior):
                         "--likelihood discretized_logistic")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_two_levels_are_not_continued(scratch, prior):
     assert_one_sentence(scratch("complete", prior("vqvae2"), "--rows", 2), "learns several grids")
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("model", ["vqvae", "vqvae2"])
 def test_both_sides_are_compared(torch_ref, prior, model):  # noqa: F811
     prior(model)
@@ -264,12 +275,14 @@ def test_text_says_what_is_drawn(scratch, prior):
     assert_one_sentence(scratch("sample", "vqvae", "--text", "x"), "--text is an option of learned priors")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_any_text_has_tokens(prior):
     run = library.load(prior("vqvae", "--given", "caption"))
     tokens = run.tokens_of(["é→"])  # two and three bytes, and no space
     assert run.text_of(tokens[0]) == "é→" and (tokens < 256).sum() == 5
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_what_text_is_refused(scratch, prior, trained):
     prior("vqvae")
     assert_one_sentence(scratch("sample", "prior", "--text", "a"), "trained without captions", "given captions")
@@ -285,6 +298,7 @@ def test_what_text_is_refused(scratch, prior, trained):
     assert_one_sentence(result, "the pair 1 of the tokenizer", "restore its config.json")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_prior_of_captions_resumes_bit_for_bit(scratch, prior):
     whole = prior("vqvae", "--given", "caption")
     scratch("train", "prior", "--of", "vqvae", *SIZES, "--given", "caption", "--epochs", 1, "--out", "parts")
@@ -293,6 +307,7 @@ def test_a_prior_of_captions_resumes_bit_for_bit(scratch, prior):
     assert same_weights(whole, "parts")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_more_shapes_are_drawn_for_the_prior(scratch, prior):
     run = library.load(prior("vqvae", "--given", "caption", "--drawn", 50, "--without", "red"))
     examples = load_examples(run.options)

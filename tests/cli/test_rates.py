@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from scratch.commands import train as commands
 from tests.support.command_line import MODELS, SMALL, caller, read_metrics, without_times
 from torch_ref.commands import build_parser
 
@@ -16,13 +15,8 @@ ASKED = {  # options, and the metrics that a run has for them
     "gaussian": (["--likelihood", "gaussian"], {"kl", "sigma"}),
 }
 TRAIN = ["train", "vae", *SMALL, *MODELS["vae"]]
+pytestmark = pytest.mark.usefixtures("no_pictures")
 each_one = pytest.mark.parametrize("asked", ASKED)
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
-    """The pictures that follow a training. They take longer than the training itself."""
-    monkeypatch.setattr(commands, "pictures_of", lambda *_: [])
 
 
 @each_one

@@ -48,6 +48,7 @@ def test_every_combination_is_trained_judged_and_drawn(scratch):
     assert size("s/rate_distortion.png")[0] > 500 and size("s/figures.png")[0] > 500
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_finished_sweep_trains_and_measures_nothing_again(scratch, monkeypatch):
     first = scratch(*TWO)
     before, table = runs(), first.out[first.out.index("beta "):]
@@ -61,12 +62,13 @@ def test_a_finished_sweep_trains_and_measures_nothing_again(scratch, monkeypatch
     assert again.status == 0 and again.out.endswith(table) and runs() == before
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_an_interrupted_sweep_goes_on_bit_for_bit(scratch, monkeypatch):
     scratch(*TWO, "--epochs", 2, "--out", "whole")
     save, saved = Run.save, []
 
-    def stop_in_the_second_run(self, trainer, progress, metrics=None):
-        save(self, trainer, progress, metrics)
+    def stop_in_the_second_run(self, trainer, progress):
+        save(self, trainer, progress)
         saved.append(self.folder.name)
         if len(saved) == 3:
             raise Interrupted
@@ -83,6 +85,7 @@ def test_an_interrupted_sweep_goes_on_bit_for_bit(scratch, monkeypatch):
     assert runs("whole") == runs("s")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_more_epochs_and_more_values_train_on(scratch):
     scratch(*TWO)
     before = {run["name"]: run["elbo"] for run in runs()}
@@ -103,6 +106,7 @@ def test_schedules_flags_and_models_without_a_rate(scratch):
     assert scratch("pca", "sizes/latent_dim=2", "sizes/latent_dim=4").status == 0
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_that_diverges_is_named_and_left_out(scratch, monkeypatch):
     train = sweeping.train
 

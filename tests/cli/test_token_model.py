@@ -185,6 +185,7 @@ def test_a_run_says_what_it_refers_to(scratch, run):
     assert metrics[1]["held_out_bits"] == pytest.approx(metrics[1]["held_out_loss"] / 15 / math.log(2), rel=1e-5)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_it_resumes_bit_for_bit_after_an_epoch_and_within_one(scratch, run):
     for name, first in (("epochs", 1), ("steps", 4)):
         whole = 2 if name == "epochs" else 6
@@ -196,6 +197,7 @@ def test_it_resumes_bit_for_bit_after_an_epoch_and_within_one(scratch, run):
         assert without_times(read_metrics(f"whole {name}")) == without_times(read_metrics(f"parts {name}"))
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_two_workers_learn_the_same(scratch, run):
     assert scratch("train", *WORDS, "--epochs", 2, "--dtype", "float64", "--workers", 2, "--out", "two").status == 0
     assert scratch("train", *WORDS, "--epochs", 2, "--dtype", "float64", "--workers", 1, "--out", "one").status == 0
@@ -242,12 +244,14 @@ def test_the_library_loads_it(run):
             library.train(model, np.zeros((20, 16, 16, 3), np.uint8))
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("command", IMAGE_COMMANDS)
 def test_commands_about_images_refuse_it(scratch, run, command):
     name, *rest = command.split()
     assert_one_sentence(scratch(name, *(rest or ["run"])), name, "about images", "run", "words")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_what_else_is_refused(scratch, run):
     assert_one_sentence(scratch("train", "words"), "--of is missing", "folder of a finished run")
     assert_one_sentence(scratch("train", "words", "--of", "nowhere"), "nowhere", "config.json")
@@ -258,6 +262,7 @@ def test_what_else_is_refused(scratch, run):
     assert_one_sentence(scratch("evaluate", run, "--importance-samples", 3), "words")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_what_it_refers_to_has_moved(scratch, run):
     shutil.move("vqvae", "moved")
     for command in (["evaluate", run], ["train", "--resume", run, "--epochs", 3]):
@@ -267,6 +272,7 @@ def test_what_it_refers_to_has_moved(scratch, run):
     assert config_of(run)["references"]["of"]["folder"] == "moved" and scratch("evaluate", run).status == 0
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_what_it_refers_to_has_other_weights(scratch, run):
     before = config_of(run)
     scratch("train", "--resume", "vqvae", "--epochs", 3)
@@ -277,6 +283,7 @@ def test_what_it_refers_to_has_other_weights(scratch, run):
     assert config_of(run) == before
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("references", [
     {}, {"by": {"folder": "vqvae", "fingerprint": "0"}}, {"of": {"folder": "vqvae"}}, {"of": 3}, None])
 def test_damaged_references(scratch, run, references):
@@ -288,6 +295,7 @@ def test_damaged_references(scratch, run, references):
 # --- the oracle -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_both_sides_are_compared(torch_ref, run):  # noqa: F811
     found = json.loads(torch_ref("compare", "words", "--of", "vqvae", "--steps", 8, "--batch-size", 16, "--json").out)
     assert found["ok"] and found["image_shape"] == [16] and found["data"] == "codes of shapes"
@@ -296,12 +304,14 @@ def test_both_sides_are_compared(torch_ref, run):  # noqa: F811
     assert_one_sentence(torch_ref("compare", "words", "--of", "vqvae", "--speed"), "--speed", "words")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_wrong_backward_breaks_the_bounds(torch_ref, run, monkeypatch):  # noqa: F811
     correct = CrossEntropy.backward
     monkeypatch.setattr(CrossEntropy, "backward", lambda self, dL: correct(self, dL) * (1 + 1e-9))
     assert torch_ref("compare", "words", "--of", "vqvae", "--steps", 2).status == 1
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_the_oracle_trains_it_and_scratch_evaluates_that_run(torch_ref, scratch, run):  # noqa: F811
     torch_ref("train", *WORDS, "--epochs", 2, "--out", "whole")
     torch_ref("train", *WORDS, "--epochs", 1, "--out", "parts")

@@ -32,6 +32,7 @@ def test_a_run_of_the_oracle_is_a_run(torch_ref, scratch, trained, model):
         assert ours_of_theirs[name] == pytest.approx(last[f"held_out_{name}"], rel=1e-4)
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("options", [
     ["vae", "--preset", "mlp", *SMALL[2:], "--widths", "20,10", *MODELS["vae"]],
     ["vqvae", "--network", "pooling", "--norm", "batch", "--codebook-init", "kmeans", *SMALL, *MODELS["vqvae"]],
@@ -46,6 +47,7 @@ def test_other_networks_of_the_oracle_resume_exactly_and_scratch_takes_their_run
         assert ours[name] == pytest.approx(last[f"held_out_{name}"], rel=1e-4)
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_the_oracle_resumes_exactly_too(torch_ref, optimizer):
     options = ["vae", *SMALL, *MODELS["vae"], "--optimizer", optimizer, "--lr", 1e-3 if optimizer == "adam" else 1e-5]
@@ -56,6 +58,7 @@ def test_the_oracle_resumes_exactly_too(torch_ref, optimizer):
     assert without_times(read_metrics("whole")) == without_times(read_metrics("parts"))
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_the_oracle_trains_the_published_preset_by_steps_and_resumes(torch_ref, scratch):
     options = ["vqvae", "--preset", "published", "--hidden", 8, "--residual-channels", 4, *MODELS["vqvae"],
                "--image-size", 16, "--limit", 70, "--log-steps", 2]

@@ -75,6 +75,7 @@ def test_epoch_figures_average_over_examples_not_batches():
     assert totals.means() == {"loss": 2.0}
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_output_names_every_epoch_and_its_terms(scratch):
     result = scratch("train", "vae", *SMALL, *MODELS["vae"], "--epochs", 2)
     lines = [line for line in result.out.splitlines() if line.startswith("epoch")]
@@ -84,6 +85,7 @@ def test_output_names_every_epoch_and_its_terms(scratch):
     assert Path("runs/vae-small-shapes-2/config.json").exists()
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_the_same_command_gives_the_same_bytes_and_another_seed_does_not(scratch):
     options = ["vae", *SMALL, *MODELS["vae"], "--epochs", 1]
     for out, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -92,6 +94,7 @@ def test_the_same_command_gives_the_same_bytes_and_another_seed_does_not(scratch
     assert a == b != c
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("speed", [["--workers", 1], ["--workers", 2], ["--plain"]], ids=str)
 @pytest.mark.parametrize("model", MODELS)
 def test_resuming_equals_never_having_stopped(scratch, model, speed):
@@ -112,6 +115,7 @@ def read_steps(folder):
 BY_STEPS = ["vqvae", *SMALL, *MODELS["vqvae"], "--log-steps", 2]  # an epoch has three steps
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_steps_end_training_in_the_middle_of_an_epoch(scratch):
     """Seven updates are two epochs and a third of another one, which gets its line of metrics too."""
     result = scratch("train", *BY_STEPS, "--steps", 7, "--out", "run")
@@ -126,6 +130,7 @@ def test_steps_end_training_in_the_middle_of_an_epoch(scratch):
     assert without_times(read_metrics("whole")) == without_times(read_metrics("run"))[:2]
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("network", [[], ["--network", "residual", "--hidden", 8, "--data-variance", 0.05]], ids=len)
 def test_the_lines_of_steps_are_means_over_updates(scratch, monkeypatch, network):
     """The means are over updates, not over examples: every third batch here is a half one and has the same weight."""
@@ -151,6 +156,7 @@ def test_the_lines_of_steps_are_means_over_updates(scratch, monkeypatch, network
         assert line["loss"] == pytest.approx(parts, rel=1e-5)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_there_is_no_squared_error_of_a_bernoulli_model_and_no_file_unasked(scratch):
     options = ["ae", *SMALL, *MODELS["ae"], "--steps", 2]
     scratch("train", *options, "--likelihood", "bernoulli", "--log-steps", 1, "--out", "bernoulli")
@@ -159,6 +165,7 @@ def test_there_is_no_squared_error_of_a_bernoulli_model_and_no_file_unasked(scra
     assert not Path("silent/steps.jsonl").exists()
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("first, then", [(1, 8), (4, 8), (3, 8), (7, 8)])
 def test_resuming_by_steps_equals_never_having_stopped(scratch, first, then):
     """The run is stopped at a line of steps.jsonl or between two lines, in an epoch or at its end."""
@@ -176,6 +183,7 @@ def test_resuming_by_steps_equals_never_having_stopped(scratch, first, then):
     assert read_steps("whole") == read_steps("parts")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_by_epochs_goes_on_by_steps_and_back(scratch):
     options = ["ae", *SMALL, *MODELS["ae"]]
     scratch("train", *options, "--epochs", 3, "--out", "whole")
@@ -235,6 +243,7 @@ def test_a_run_from_before_there_were_networks_and_norms_opens(scratch, trained)
     assert scratch("evaluate", folder, "--json").out == now
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_plain_accelerated_and_shared_out_learn_the_same(scratch):
     options = ["vae", *SMALL, "--channels", "16,16", *MODELS["vae"], "--epochs", 1, "--dtype", "float64"]
     for out, speed in (("plain", ["--plain"]), ("one", ["--workers", 1]), ("three", ["--workers", 3])):
@@ -247,6 +256,7 @@ def test_plain_accelerated_and_shared_out_learn_the_same(scratch):
             np.testing.assert_allclose(other[name], value, rtol=1e-9, atol=1e-9 * np.abs(value).max())
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_goes_on_with_other_workers_and_says_so(scratch, trained):
     result = scratch("train", "--resume", trained("ae"), "--epochs", 3, "--workers", 2)
     assert result.status == 0 and "Note: workers was 1, is now 2" in result.out
@@ -254,6 +264,7 @@ def test_a_run_goes_on_with_other_workers_and_says_so(scratch, trained):
     assert result.status == 0 and "Note: workers was 2, is now 1" in result.out
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_resume_needs_its_one_file_alone_and_cuts_the_metrics_back(scratch, trained):
     folder = Path(trained("ae"))
     (folder / "config.json").unlink()
@@ -273,6 +284,7 @@ def test_resume_needs_its_one_file_alone_and_cuts_the_metrics_back(scratch, trai
     assert set(folder.glob(".*")) == {living, backup}
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_resume_says_when_the_blas_differs(scratch, trained, monkeypatch):
     folder = trained("ae")
     monkeypatch.setattr(Trainer, "environment", lambda self: {"device": "cpu", "BLAS": "another"})
@@ -295,6 +307,7 @@ def wait_for(condition, process):
 LONGER = [*SMALL, *MODELS["vae"], "--limit", 640, "--epochs", 6]  # the later --limit counts
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_in_the_middle_and_resumed_equals_uninterrupted(scratch, tmp_path, how):
     scratch("train", "vae", *LONGER, "--out", tmp_path / "whole")
@@ -314,6 +327,7 @@ def test_stopped_in_the_middle_and_resumed_equals_uninterrupted(scratch, tmp_pat
     assert without_times(read_metrics(tmp_path / "cut")) == without_times(read_metrics(tmp_path / "whole"))
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("model", ["vqvae", "vqvae2"])
 def test_ctrl_c_inside_an_epoch_keeps_its_running_averages(scratch, monkeypatch, model):
     """The counts of codes are continued too, level by level."""
@@ -335,6 +349,7 @@ def test_ctrl_c_inside_an_epoch_keeps_its_running_averages(scratch, monkeypatch,
     assert without_times(read_metrics("cut")) == without_times(read_metrics("whole"))
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(scratch, monkeypatch):
     options = ["vae", *SMALL, *MODELS["vae"]]
     scratch("train", *options, "--epochs", 1, "--out", "good")
@@ -404,6 +419,7 @@ def leave_unsaved(scratch, monkeypatch, *options):
         file.write('{"epoch": 1, "loss": 1}\n')
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_that_was_never_saved_begins_anew(scratch, monkeypatch):
     """It keeps no lines of its predecessor. An attempt to continue it names the command that starts it again."""
     options = [*BY_STEPS, "--steps", 4, "--lr", "cosine:1e-3:1e-4:9", "--data", "shapes:pill,plus"]
@@ -423,6 +439,7 @@ def test_a_run_that_was_never_saved_begins_anew(scratch, monkeypatch):
     assert own == expected
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_kill_between_the_files_of_a_save_leaves_a_run_to_continue(scratch, trained):
     """resume.safetensors is there and the checkpoint is not, or is an older one: resuming writes it."""
     folder = Path(trained("ae"))

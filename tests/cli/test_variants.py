@@ -29,8 +29,9 @@ def height(path):
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(scratch, run):
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(scratch, run, request):
     assert scratch("train", *RUNS[run], "--epochs", 2, "--out", "whole").status == 0
+    request.getfixturevalue("no_pictures")  # the whole run has its pictures
     scratch("train", *RUNS[run], "--epochs", 1, "--out", "parts")
     assert scratch("train", "--resume", "parts", "--epochs", 2).status == 0
     assert Path("whole/checkpoint.safetensors").read_bytes() == Path("parts/checkpoint.safetensors").read_bytes()
@@ -43,6 +44,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(scratch, run):
     assert ("denoising_gain" in printed) == run.startswith("denoising")
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("run", RUNS)
 def test_a_run_of_the_oracle_has_the_same_figures(scratch, torch_ref, run):  # noqa: F811
     assert torch_ref("train", *RUNS[run], "--epochs", 1, "--out", "theirs").status == 0
@@ -65,6 +67,7 @@ def test_what_a_denoising_run_shows(scratch, trained):
     assert height("denoising/reconstructions.png") > height(f"{trained('ae')}/reconstructions.png")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_runs_that_are_older_than_these_options_still_open_and_go_on(scratch, trained):
     folder = Path(trained("ae"))
     expected = scratch("evaluate", folder, "--json").out
@@ -93,6 +96,7 @@ def test_pca_beside_runs(scratch, trained):
     assert scratch("pca", ae).status == 0 and Path(ae, "pca.png").exists()
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_pca_beside_a_linear_vae_says_what_water_filling_asks_for(scratch):
     options = [*RUNS["linear"][1:], "--epochs", 30, "--lr", "1e-2", "--beta", 0.02, "--out", "linear"]
     assert scratch("train", "vae", *options).status == 0
