@@ -116,10 +116,10 @@ def test_ctrl_c_between_two_saves_loses_nothing(scratch, pictures, monkeypatch):
     scratch(*FORTY, "--log-steps", 2, "--keep", "best", "--out", "whole")
     step = Trainer.step
 
-    def interrupted(self, images, epoch, number):
+    def interrupted(self, images, epoch, number, count):
         if epoch == 33:
             os.kill(os.getpid(), signal.SIGINT)
-        return step(self, images, epoch, number)
+        return step(self, images, epoch, number, count)
 
     monkeypatch.setattr(Trainer, "step", interrupted)
     stopped = scratch(*FORTY, "--log-steps", 2, "--keep", "best", "--out", "cut")
@@ -134,10 +134,10 @@ def test_a_kill_between_two_saves_costs_only_the_time(scratch, pictures, monkeyp
     scratch(*FORTY, "--log-steps", 2, "--keep", "best", "--out", "whole")
     step = Trainer.step
 
-    def killed(self, images, epoch, number):
+    def killed(self, images, epoch, number, count):
         if epoch == 33:
             raise KeyboardInterrupt
-        return step(self, images, epoch, number)
+        return step(self, images, epoch, number, count)
 
     monkeypatch.setattr(Trainer, "step", killed)
     scratch(*FORTY, "--log-steps", 2, "--keep", "best", "--out", "cut")

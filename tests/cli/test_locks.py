@@ -59,11 +59,11 @@ def test_two_trainings_of_one_process_do_not_mix(scratch, monkeypatch):
     assert scratch("train", *OPTIONS, "--out", "alone").status == 0
     step, refusals = Trainer.step, []
 
-    def beside(self, images, epoch, number):
+    def beside(self, images, epoch, number, count):
         if (epoch, number) == (2, 0) and not refusals:
             refusals.extend([scratch("train", *OPTIONS, "--out", "run"), scratch("train", "--resume", "run")])
             refusals.append(scratch("evaluate", "run"))
-        return step(self, images, epoch, number)
+        return step(self, images, epoch, number, count)
 
     monkeypatch.setattr(Trainer, "step", beside)
     assert scratch("train", *OPTIONS, "--out", "run").status == 0

@@ -88,12 +88,12 @@ def test_a_sweep_writes_them_for_each_run(scratch):
 def test_a_stopped_run_goes_on_without_a_point_lost_or_twice(scratch, monkeypatch, how):
     step = Trainer.step
 
-    def stopped(self, images, epoch, number):
+    def stopped(self, images, epoch, number, count):
         if (epoch, number) == (2, 2):
             if how == "kill":
                 raise KeyboardInterrupt
             os.kill(os.getpid(), signal.SIGINT)
-        return step(self, images, epoch, number)
+        return step(self, images, epoch, number, count)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", stopped)
