@@ -3,15 +3,17 @@
     mpiexec -n 2 python -m torch_ref.speed.ranks [--steps 20]
 
 Each rank has one worker with one BLAS thread. The sides take turns: rank 0 trains alone, with one worker and the whole
-batch, while the other ranks sleep; then all ranks train together, each with its share. Rank 0 prints two tables in
-Markdown.
+batch, while the other ranks sleep; it trains alone with its share of the batch; then all ranks train together, each
+with its share. Rank 0 prints three tables in Markdown.
 
-The first fits the time of a sum over the ranks as α + n/β for n bytes. The second has, beside the times, the bytes that
-a rank adds up in a step, the number of sums over the batch (those of BatchNorm2d and its like, of terms and flags), and
-how long a rank waits for sums of gradients once its backward has ended.
+The first fits the time of a sum over the ranks as latency + bytes / bandwidth. The second has, beside the times, the
+bytes that a rank adds up in a step, the number of sums over the batch (those of BatchNorm2d and its like, and of the
+terms), and how long a rank waits for sums of gradients once its backward has ended. The third works out a step of many
+ranks, each with a batch of its own, on networks that are assumed.
 """
 
 import argparse
+import itertools
 import time
 
 import numpy as np
@@ -35,6 +37,9 @@ ROWS = {  # name: (model, options)
     "ae, small, batch norm": ("ae", dict(preset="small", norm="batch", batch_size=64)),
     "prior, 64 codes of 256": ("prior", dict(preset="small", grids="8x8", codes=256, labels=0, batch_size=64)),
 }
+NETWORKS = {"10 Gbit/s": (30e-6, 1.25e9), "100 Gbit/s": (3e-6, 12.5e9)}  # assumed: seconds, bytes a second
+MANY = (8, 1000)  # ranks
+BACKWARD = 2 / 3  # of a step's work: its products are twice those of forward
 TURN = 5  # steps of a side before the other's turn
 PAUSE = 0.3  # seconds between turns
 
@@ -78,11 +83,11 @@ def sums(ranks, repetitions=30):
 
 
 def fitted(measured):
-    """(α in seconds, β in bytes a second) of seconds ≈ α + bytes / β, each sum weighed by its relative error."""
+    """(latency in seconds, bandwidth in bytes a second) that fit the times, by their relative errors."""
     size, seconds = np.array(measured).T
     columns = np.stack([1 / seconds, size / seconds], axis=1)
-    alpha, per_byte = np.linalg.lstsq(columns, np.ones(len(size)), rcond=None)[0]
-    return alpha, 1 / per_byte
+    latency, seconds_a_byte = np.linalg.lstsq(columns, np.ones(len(size)), rcond=None)[0]
+    return latency, 1 / seconds_a_byte
 
 
 def trainers(model, given, counted):
@@ -112,7 +117,7 @@ def steps(ranks, name, count):
     """The measures of one row, as a dict."""
     counted = Counted(ranks)
     alone, together, x = trainers(*ROWS[name][:1], ROWS[name][1], counted)
-    own, times = together.own(x), {"alone": [], "together": []}
+    own, times = together.own(x), {"alone": [], "share": [], "together": []}
 
     def step_together(number):
         together.step(own, 1, number, len(x))
@@ -121,8 +126,12 @@ def steps(ranks, name, count):
         if ranks.rank == 0:
             alone.step(x, 1, number)
 
+    def step_share(number):
+        if ranks.rank == 0:
+            alone.step(own, 1, number)
+
     for turn in range(-1, -(-count // TURN)):  # the first turn warms up
-        for side, step in (("alone", step_alone), ("together", step_together)):
+        for side, step in (("alone", step_alone), ("share", step_share), ("together", step_together)):
             time.sleep(PAUSE)
             ranks.total(0)
             counted.bytes = counted.totals = counted.waited = 0
@@ -133,7 +142,24 @@ def steps(ranks, name, count):
                     times[side].append(1e3 * (time.perf_counter() - started))
             ranks.total(0)
     return {**times, "bytes": counted.bytes / TURN, "totals": counted.totals / TURN,
-            "waited": 1e3 * counted.waited / TURN, "parameters": together.model.parameter_count()}
+            "waited": 1e3 * counted.waited / TURN, "parameters": together.model.parameter_count(),
+            "parcels": len(together.sums.parcels), "share of batch": len(own) / len(x)}
+
+
+def worked_out(found, share_of_batch, ranks, latency, bandwidth):
+    """(seconds of a step of one rank, of `ranks` without overlap, with all of it) where each has a whole batch.
+
+    A step takes a fixed part (the update) and work for each image; both follow from the times of a batch and a share.
+    A sum of n bytes over R ranks takes 2 log₂R · latency + 2 (R − 1)/R · n / bandwidth, first scattered, then gathered
+    (Thakur, Rabenseifner & Gropp 2005, doi:10.1177/1094342005051521). Backward hides the sums of gradients as far as it
+    is long enough; sums over the batch are waited for.
+    """
+    whole, share = (np.median(found[side]) / 1e3 for side in ("alone", "share"))
+    work = (whole - share) / (1 - share_of_batch)
+    rounds = 2 * np.log2(ranks) * latency
+    sums = rounds * found["parcels"] + 2 * (ranks - 1) / ranks * found["bytes"] / bandwidth
+    waited = rounds * found["totals"]
+    return whole, whole + waited + sums, whole + waited + max(0.0, sums - BACKWARD * work)
 
 
 def with_quartiles(times):
@@ -148,19 +174,25 @@ def main():
     retain_freed_memory()
     with threadpool_limits(1, user_api="blas"):
         measured = sums(ranks)
-        alpha, beta = fitted(measured)
+        latency, bandwidth = fitted(measured)
         lines = ["| bytes | ms for their sum |", "|---:|---:|"]
         lines += [f"| {size:,} | {1e3 * seconds:.3f} |" for size, seconds in measured]
-        lines += ["", f"α = {1e6 * alpha:.0f} µs, β = {beta / 1e9:.2f} GB/s", ""]
-        lines += [f"| model | one rank, ms a step (quartiles) | {ranks.size} ranks | efficiency | parameters "
-                  "| bytes a step | sums over the batch | waits for gradients, ms |",
-                  "|---|---:|---:|---:|---:|---:|---:|---:|"]
-        for name in ROWS:
-            found = steps(ranks, name, count)
+        lines += ["", f"latency {1e6 * latency:.0f} µs, bandwidth {bandwidth / 1e9:.2f} GB/s", ""]
+        lines += [f"| model | one rank, ms a step (quartiles) | with its share of {ranks.size} | {ranks.size} ranks "
+                  "| efficiency | parameters | bytes a step | sums over the batch | waits for gradients, ms |",
+                  "|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
+        rows = {name: steps(ranks, name, count) for name in ROWS}
+        for name, found in rows.items():
             efficiency = np.median(found["alone"]) / np.median(found["together"]) / ranks.size
-            lines.append(f"| {name} | {with_quartiles(found['alone'])} | {with_quartiles(found['together'])} "
-                         f"| {efficiency:.2f} | {found['parameters']:,} | {found['bytes']:,.0f} "
+            times = " | ".join(with_quartiles(found[side]) for side in ("alone", "share", "together"))
+            lines.append(f"| {name} | {times} | {efficiency:.2f} | {found['parameters']:,} | {found['bytes']:,.0f} "
                          f"| {found['totals']:.0f} | {found['waited']:.1f} |")
+        lines += ["", "| model | network | ranks | one rank, ms | without overlap | with overlap | efficiency |",
+                  "|---|---|---:|---:|---:|---:|---:|"]
+        for (name, found), (network, speeds), many in itertools.product(rows.items(), NETWORKS.items(), MANY):
+            one, apart, hidden = worked_out(found, found["share of batch"], many, *speeds)
+            lines.append(f"| {name} | {network} | {many:,} | {1e3 * one:.0f} | {1e3 * apart:.0f} | {1e3 * hidden:.0f} "
+                         f"| {one / apart:.2f} – {one / hidden:.2f} |")
     if ranks.rank == 0:
         print("\n".join(lines))
 
