@@ -62,6 +62,7 @@ class Bottleneck(Module):
     codes = None  # K, the size of the codebook; None if the code is a vector of numbers
     measured = {}  # noqa: RUF012  {name: scalar} of the last forward that are not loss terms, averages over the batch
     random = False  # True if forward takes noise
+    decodes_latents = True  # False if in evaluation forward returns anything else than decode(latents)
     moves = False  # True if `update` does something
     chooses = False  # True if `update` makes random choices
     prepared_from = 0  # how many of the first batches `prepare` needs; 0 if it does nothing

@@ -32,8 +32,8 @@ class GroupedQuantizer(Module):
             quantizer(codes, code_dim // groups, init, dtype=dtype, rng=rng) for _ in range(groups)))
         self.code_dim = code_dim
         first = self.groups.layers[0]
-        self.codes, self.moves, self.chooses, self.prepared_from = (
-            first.codes, first.moves, first.chooses, first.prepared_from)
+        self.codes, self.moves, self.chooses, self.prepared_from, self.decodes_latents = (
+            first.codes, first.moves, first.chooses, first.prepared_from, first.decodes_latents)
 
     @property
     def indices(self):

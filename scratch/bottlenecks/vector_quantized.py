@@ -65,6 +65,10 @@ class QuantizedBottleneck(Bottleneck):
         return self.quantizers[0].codes
 
     @property
+    def decodes_latents(self):
+        return self.quantizers[0].decodes_latents
+
+    @property
     def moves(self):
         return self.quantizers[0].moves
 

@@ -134,6 +134,7 @@ class VectorQuantizer(Module):
     moves = False  # True if `update` does something (codebook/health.py)
     chooses = False  # True if `update` makes random choices
     prepared_from = 0  # how many batches `prepare` needs
+    decodes_latents = True  # False if q is not the code vectors
     formula, derivative = elementwise(squared_difference), elementwise(straight_through)
     offsets = elementwise(offsets)
 

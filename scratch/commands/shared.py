@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from data_utils import printable
 from scratch.commands.cli import say
 from scratch.commands.options import add_data_options, read_one, whole
+from scratch.figures.pictures import png
 from scratch.instruments.baseline import mean_image_error
 from scratch.losses import psnr
 from scratch.models.system import find_system
@@ -167,14 +168,6 @@ def check_other_file(path, read):
 def bar(total, title, unit):
     """How far a long command is, on the error stream; nothing where that is a file or a pipe."""
     return tqdm(total=total, desc=title, unit=unit, leave=False, disable=None, bar_format=BAR)
-
-
-def png(figure):
-    """A figure as the bytes of a PNG file. What draws is imported where something is drawn: Matplotlib takes longer to
-    import than a model to make its first step."""
-    from scratch.figures import pictures
-
-    return pictures.png(figure)
 
 
 def save_picture(figure, path, arguments=None):

@@ -8,6 +8,7 @@ from scratch.commands.cli import say
 from scratch.commands.options import add_help_of_model, add_train_options, given, read
 from scratch.commands.shared import command_of, report_epoch, save_pictures, verdict_of
 from scratch.commands.shortages import runs_with
+from scratch.figures.of_run import CAPTIONS, pictures_of
 from scratch.models.system import systems
 from scratch.options.errors import InputError
 from scratch.options.option import listed
@@ -50,24 +51,9 @@ def train(arguments, make_trainer=make_trainer, program="scratch"):
             return 130
         if (metrics := run.metrics()) and world().rank == 0:
             trained = Trained(run, run.options["device"] if program == "scratch" else "cpu")
-            save_pictures(run.folder, pictures_of(trained, metrics, session.data), captions())
+            save_pictures(run.folder, pictures_of(trained, metrics, session.data), CAPTIONS)
             say_afterwards(trained, session.data, metrics, program)
     return 0
-
-
-def pictures_of(trained, metrics, data):
-    """Yields (file name, figure) of all the pictures that training leaves. What draws them is imported after training:
-    nobody waits for Matplotlib before the first step."""
-    from scratch.figures import of_run
-
-    yield from of_run.pictures_of(trained, metrics, data)
-
-
-def captions():
-    """{file name: what the picture shows}."""
-    from scratch.figures.of_run import CAPTIONS
-
-    return CAPTIONS
 
 
 def say_skipped(data):

@@ -1,8 +1,8 @@
 """Pictures of a run's space of codes: where codes lie, what a grid of them decodes to, what they tell of factors."""
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from scratch.figures.canvas import new_figure
 from scratch.figures.pictures import GAP, tile
 from scratch.figures.text import fold, legend, title
 
@@ -12,7 +12,7 @@ def information_figure(found, rows=20):
     shares = found.nats / found.entropies
     order = np.argsort(-shares.max(axis=1), kind="stable")[:rows]
     F = len(found.names)
-    figure = Figure(figsize=(max(3.6, 0.75 * F + 1.2), 0.27 * len(order) + 1.3), layout="constrained")
+    figure = new_figure(figsize=(max(3.6, 0.75 * F + 1.2), 0.27 * len(order) + 1.3), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(shares[order], cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), share in np.ndenumerate(shares[order]):
@@ -33,7 +33,7 @@ def scatter_figure(space, colour, values, data_name, name_of=str):
     colour, values   the factor that colours the points, and its values; `name_of` gives a value its name
     """
     first, second = space.most_important(2)
-    figure = Figure(figsize=(6, 5.2), layout="constrained")
+    figure = new_figure(figsize=(6, 5.2), layout="constrained")
     axes = figure.add_subplot()
     style = dict(s=6, alpha=0.6, linewidths=0)
     if values is None:
@@ -68,7 +68,7 @@ def grid_figure(images, name, space):
 
 def image_grid(images, heading):
     """A figure of images (R, C, H, W, channels) in rows and columns without labels, under a heading."""
-    figure = Figure(figsize=(6, 6 * len(images) / len(images[0]) + 0.35), layout="constrained")
+    figure = new_figure(figsize=(6, 6 * len(images) / len(images[0]) + 0.35), layout="constrained")
     axes = figure.add_subplot()
     strips = [tile(row) for row in images]
     gap = np.ones((GAP, *strips[0].shape[1:]))

@@ -10,8 +10,6 @@ import io
 import re
 from dataclasses import dataclass, field
 
-import matplotlib
-
 from data_utils import printable
 from scratch.arrays import unwarned
 from scratch.figures.pictures import png
@@ -108,6 +106,8 @@ def is_number(cell):
 def svg(figure, name):
     """A figure as an <svg> element: black becomes the colour of the page's text, and nothing stands behind it. `name`
     keeps its parts apart from those of the page's other figures."""
+    import matplotlib  # only where something is drawn, see canvas.py
+
     buffer = io.StringIO()
     style = {"svg.hashsalt": name, "svg.fonttype": "none", "svg.id": name}
     style = {key: value for key, value in style.items() if key in matplotlib.rcParams}

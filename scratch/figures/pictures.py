@@ -3,11 +3,10 @@
 import io
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from data_utils import printable
 from scratch.arrays import unwarned
+from scratch.figures.canvas import new_figure, whole_numbers
 from scratch.figures.text import DPI, LINE, any_letter, fold, legend, lines, title, width_of
 from scratch.options.errors import InputError
 
@@ -50,7 +49,7 @@ def image_rows(rows, heading):
     heading = fold(heading, width - 0.2, 10)
     head = max(0.42, 0.11 + 10 * LINE * (heading.count("\n") + 1))
     height = len(rows) * 0.78 + head + 0.03
-    figure = Figure(figsize=(width, height))
+    figure = new_figure(figsize=(width, height))
     figure.suptitle(heading, fontsize=10, y=1 - 0.08 / height, va="top")
     for index, (label, images) in enumerate(rows):
         bottom = 1 - (head + (index + 1) * 0.78) / height
@@ -70,7 +69,7 @@ def loss_curves(metrics):
     names = [name for name in ours if not name.startswith("epoch_perplexity")]
     columns = min(3, len(names)) or 1
     depth = -(-len(names) // columns) or 1
-    figure = Figure(figsize=(3.6 * columns, 2.7 * depth), layout="constrained")
+    figure = new_figure(figsize=(3.6 * columns, 2.7 * depth), layout="constrained")
     epochs = [entry["epoch"] for entry in metrics]
     for index, name in enumerate(names):
         axes = figure.add_subplot(depth, columns, index + 1)
@@ -79,7 +78,7 @@ def loss_curves(metrics):
                 axes.plot(epochs, [entry[key] for entry in metrics], marker=".", label=label)
         title(axes, "PSNR (dB)" if name == "psnr" else name.replace("_", " "))
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_numbers(axes.xaxis)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     return figure
@@ -90,7 +89,7 @@ def run_curves(runs, names):
     """Metrics of several runs over their epochs. `runs` is {label: metrics}; each of the `names` has a panel."""
     columns = min(2, len(names))
     depth = -(-len(names) // columns)
-    figure = Figure(figsize=(5 * columns, 3 * depth), layout="constrained")
+    figure = new_figure(figsize=(5 * columns, 3 * depth), layout="constrained")
     for index, name in enumerate(names):
         axes = figure.add_subplot(depth, columns, index + 1)
         curves = [axes.plot([entry["epoch"] for entry in metrics], [entry[name] for entry in metrics], marker=".")[0]
@@ -99,7 +98,7 @@ def run_curves(runs, names):
             axes.set_yscale("log")
         title(axes, name.replace("_", " "))
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_numbers(axes.xaxis)
         axes.grid(alpha=0.3)
     legend(figure, curves, runs, inches=1.5 * columns, loc="outside right upper")
     return figure
@@ -107,7 +106,7 @@ def run_curves(runs, names):
 
 def codebook_use(counts_by_level):
     """The share of positions at which each code is used, the most frequent first: a curve for each {level: counts}."""
-    figure = Figure(figsize=(6, 3), layout="constrained")
+    figure = new_figure(figsize=(6, 3), layout="constrained")
     axes = figure.add_subplot()
     titles = []
     for level, counts in counts_by_level.items():
@@ -118,7 +117,7 @@ def codebook_use(counts_by_level):
         titles.append(f"{used} of {len(counts)} {level}".strip())
     if len(titles) > 1:
         axes.legend(fontsize=8)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes.xaxis)
     axes.set_yscale("log")
     axes.set_xlabel("code, by frequency")
     axes.set_ylabel("share of all positions")
@@ -128,10 +127,10 @@ def codebook_use(counts_by_level):
 
 def kl_per_dimension(kl):
     """The KL of each latent dimension, averaged over images, in falling order."""
-    figure = Figure(figsize=(6, 3), layout="constrained")
+    figure = new_figure(figsize=(6, 3), layout="constrained")
     axes = figure.add_subplot()
     axes.bar(np.arange(1, len(kl) + 1), np.sort(kl)[::-1], width=1.0 if len(kl) > 64 else 0.8)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes.xaxis)
     axes.set_xlabel("latent dimension, by its KL")
     axes.set_ylabel("KL to the prior (nats)")
     title(axes, f"rate: {np.sum(kl):.4g} nats, over {len(kl)} dimensions, on the held-out images")
@@ -143,7 +142,7 @@ def explained_variance(shares, points, data_name):
 
     points is {label: [(numbers in the code, share), …]}; a line joins the points of a label.
     """
-    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    figure = new_figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.add_subplot()
     curves = axes.plot(np.arange(1, len(shares) + 1), shares, color="0.5")
     for runs in points.values():
@@ -165,7 +164,7 @@ def score_histograms(pairs, areas, inside_label, outside_label):
     """
     columns = min(2, len(pairs))
     depth = -(-len(pairs) // columns)
-    figure = Figure(figsize=(4.5 * columns, 2.6 * depth + 0.4), layout="constrained")
+    figure = new_figure(figsize=(4.5 * columns, 2.6 * depth + 0.4), layout="constrained")
     for index, (name, sets) in enumerate(pairs.items()):
         axes = figure.add_subplot(depth, columns, index + 1)
         low, high = np.percentile(np.concatenate(sets), [0.5, 99.5])

@@ -3,10 +3,9 @@
 import math
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from scratch.arrays import unwarned
+from scratch.figures.canvas import new_figure, unmarked_between, whole_numbers
 from scratch.figures.text import fold, grow, legend, literal, title
 
 COLUMNS = {  # measure: (heading, format); a table has the columns that its runs have
@@ -56,7 +55,7 @@ def rate_distortion_curve(axes, rows):
     """Distortion over rate, a point a run. All points on a line of slope −1 have the same ELBO. (Alemi et al. 2018,
     arXiv:1711.00464)"""
     first = next(iter(axes))
-    figure = Figure(figsize=(7, 5), layout="constrained")
+    figure = new_figure(figsize=(7, 5), layout="constrained")
     plot = figure.add_subplot()
     groups = lines_of(axes, rows)
     curves = []
@@ -91,7 +90,7 @@ def over_option(axes, rows):
     names = names[:4] or ["loss"]
     columns = min(2, len(names))
     depth = -(-len(names) // columns)
-    figure = Figure(figsize=(4.5 * columns, 3.2 * depth + 0.4), layout="constrained")
+    figure = new_figure(figsize=(4.5 * columns, 3.2 * depth + 0.4), layout="constrained")
     (at, numeric), groups = positions(values), lines_of(axes, rows)
     ticks = [fold(value, 2, 8) for value in at]
     for index, name in enumerate(names):
@@ -106,9 +105,9 @@ def over_option(axes, rows):
             plot.set_ylim(bottom=min(0, plot.get_ylim()[0]))
         if numeric and min(at.values()) > 0 and max(at.values()) >= 4 * min(at.values()):
             plot.set_xscale("log")
-            plot.xaxis.set_minor_formatter(NullFormatter())
+            unmarked_between(plot.xaxis)
         if name == "active_units":
-            plot.yaxis.set_major_locator(MaxNLocator(integer=True))
+            whole_numbers(plot.yaxis)
         plot.set_xticks(list(at.values()), ticks, fontsize=8, **({} if numeric else dict(rotation=20, ha="right")))
         plot.set_xlabel(literal(first))
         plot.set_ylabel(ends)

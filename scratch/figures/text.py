@@ -6,13 +6,9 @@ legend entries that begin with an underscore, and cuts off a title that is wider
 
 import warnings
 from contextlib import contextmanager
-from functools import cache
-
-from matplotlib.backends.backend_agg import RendererAgg
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 
 from data_utils import printable
+from scratch.figures.canvas import font, renderer
 
 DPI = 120  # pixels to an inch in the pictures that are written
 LINE = 1.25 / 72  # inches from one line to the next, for each point of the font's size
@@ -40,7 +36,7 @@ def lines(text, inches, size):
 def width_of(line, size):
     """The width in inches of a printable line, in the default font at so many points."""
     with any_letter():
-        return _renderer().get_text_width_height_descent(line, FontProperties(size=size), ismath=False)[0] / DPI
+        return renderer(DPI).get_text_width_height_descent(line, font(size), ismath=False)[0] / DPI
 
 
 @contextmanager
@@ -68,7 +64,7 @@ def legend(place, handles, labels, inches, size=8, **style):
     drawn = place.legend([handle for handle, _ in entries], ["label"] * len(entries), fontsize=size, **style)
     for text, (_, label) in zip(drawn.get_texts(), entries, strict=True):
         text.set_text(label)
-    if isinstance(place, Figure):
+    if hasattr(place, "set_figheight"):
         grow(place, sum(label.count("\n") for _, label in entries), size)
     return drawn
 
@@ -76,11 +72,6 @@ def legend(place, handles, labels, inches, size=8, **style):
 def grow(figure, more_lines, size):
     """Make a figure higher by so many lines of text."""
     figure.set_figheight(figure.get_figheight() + more_lines * size * LINE)
-
-
-@cache
-def _renderer():
-    return RendererAgg(1, 1, DPI)
 
 
 def _folded(line, inches, size):

@@ -77,7 +77,9 @@ def mutual_information(mu, logvar, factors, in_threads=map):
 
     def of_block(start):
         block = slice(start, start + BLOCK)
-        mass = np.diff(ndtr((edges - mu[block, None]) / sigma[block, None]), axis=1)  # (B, BINS, Z)
+        below = edges - mu[block, None]  # (B, BINS + 1, Z)
+        below /= sigma[block, None]
+        mass = np.diff(ndtr(below, out=below), axis=1)  # (B, BINS, Z)
         return {name: [mass[v[block] == value].sum(axis=0) for value in range(len(joint[name]))]
                 for name, v in values.items()}
 

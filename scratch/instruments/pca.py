@@ -52,7 +52,7 @@ def principal_components(images):
         count = "all of them are the same" if len(images) > 1 else "this set has one"
         raise InputError(f"PCA needs training images that differ, and {count}: choose other images, or more.")
     mean = sum(block.sum(axis=0) for block in rows(images)) / len(images)
-    covariance = sum(centred.T @ centred for block in rows(images) for centred in [block - mean]) / len(images)
+    covariance = sum((block - mean).T @ (block - mean) for block in rows(images)) / len(images)
     variances, vectors = np.linalg.eigh(covariance)
     return PCA(mean, vectors.T[::-1], variances[::-1].clip(0))
 

@@ -22,7 +22,8 @@ from scratch.options.errors import InputError
 PENALTIES = (1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # falling: each fit begins at the one before
 FITS = len(PENALTIES) + 1  # of one probe
 STOPPED_AT = {"ftol": 1e-7, "maxiter": 300}  # L-BFGS stops at a smaller gain, or after so many steps
-BLOCK = 10**5  # numbers of x at a time, which stay in the cache of a core
+CACHED = 2**21  # numbers of an x that is small enough to be one block
+BLOCK = 10**5  # numbers of a larger x at a time, which stay in the cache of a core
 PART = 4  # blocks at least in each of the parts that threads share
 PARTS = 8  # at most
 VALIDATED = 5  # every fifth training image is left out while the penalty is chosen
@@ -31,22 +32,22 @@ VALIDATED = 5  # every fifth training image is left out while the penalty is cho
 def loss_and_gradient(weights, x, y, penalty, in_threads=map):
     """(L, [∂L/∂W; ∂L/∂b]) at weights (D + 1, O), whose last row is b.
 
-    The sums over n are taken block by block, so that x comes from memory once and not once for each product. in_threads
-    shares out parts of many blocks; the result does not depend on the number of threads.
+    The sums over n of a large x are taken block by block, so that it comes from memory once and not once for each
+    product. in_threads shares out parts of many blocks; the result does not depend on the number of threads.
     """
     W, N = weights[:-1], len(y)
-    size = max(1, BLOCK // x.shape[1])
+    size = N if x.size <= CACHED else max(1, BLOCK // x.shape[1])
     starts = np.arange(0, N, size)
     parts = np.array_split(starts, min(PARTS, max(1, len(starts) // PART)))
     share_out = in_threads if len(parts) > 1 else map
     losses, gradients = zip(*share_out(lambda part: of_blocks(weights, x, y, part, size), parts), strict=True)
-    gradient = sum(gradients) / N
+    gradient = sum(gradients)
     gradient[:-1] += penalty * W
     return sum(losses) / N + 0.5 * penalty * (W * W).sum(), gradient
 
 
 def of_blocks(weights, x, y, starts, size):
-    """(−Σₙ log p(labelₙ | xₙ), its gradient), over the n of the blocks of so many rows that begin at `starts`."""
+    """(−Σₙ log p(labelₙ | xₙ), its gradient / N), over the n of the blocks of so many rows that begin at `starts`."""
     W, b = weights[:-1], weights[-1]
     loss, gradient = 0.0, np.zeros_like(weights)
     for start in starts:
@@ -55,6 +56,7 @@ def of_blocks(weights, x, y, starts, size):
         loss -= log_p[each, labels].sum()
         error = np.exp(log_p)
         error[each, labels] -= 1
+        error /= len(y)
         gradient[:-1] += rows.T @ error
         gradient[-1] += error.sum(axis=0)
     return loss, gradient

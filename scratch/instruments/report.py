@@ -78,7 +78,7 @@ def measures_of(trained, examples):
 
 def of_posterior(model, q, x, passes):
     """[KL of each dimension (N, Z), distortion (N,)] of images x with the posterior q, z drawn as the loss drew it."""
-    if model.corruption:
+    if passes.output is None:
         return kl_and_distortion_of(model, q, x, passes.noise)
     return [q.kl(), model.reconstruction.negative_log_likelihood(passes.output, x)]
 

@@ -29,7 +29,8 @@ class Passes:
 
     features         the encoder's, of x
     noise            the bottleneck's, of the latents that the loss drew
-    output           the decoder's, of these latents; with a corruption they are those of the corrupted images
+    output           the decoder's, of these latents; None where they are not those of x (with a corruption), or where
+                     the decoder was given something else (bottleneck.decodes_latents)
     reconstruction   reconstruct(x)
     """
 
@@ -107,12 +108,13 @@ class Autoencoder(Model):
 
     def loss(self, x, noise=None):
         """(loss, terms): scalars that stay on the device."""
-        return self.loss_of(*self.forward(x, noise), x)
-
-    def loss_of(self, output, terms, x):
-        """The same from what `forward` returned."""
+        output, terms = self.forward(x, noise)
         terms = {"reconstruction": self.reconstruction.loss(output, x), **terms}
-        return self.total(*terms.values(), *(self.weights[name] for name in terms)), terms
+        return self.weighted(terms), terms
+
+    def weighted(self, terms):
+        """Σ weights[name] · term[name]."""
+        return self.total(*terms.values(), *(self.weights[name] for name in terms))
 
     def backward(self, scale=1.0):
         """Adds scale · ∂loss/∂parameter to the gradient of every parameter, for the loss last computed."""
@@ -165,19 +167,21 @@ class Autoencoder(Model):
     def evaluate(self, x, noise=None, measure=squared_errors):
         """(loss, terms, measured) of images, of a model in evaluation mode.
 
-        `measured` is a list of arrays (N, …) that measure(model, x, Passes) returns. No part of the model sees the same
-        twice: where nothing is random, the loss is that of the deterministic reconstruction.
+        `measured` is a list of arrays (N, …) that measure(model, x, Passes) returns. The encoder and the decoder see
+        nothing twice: where nothing is random, the loss is that of the deterministic reconstruction.
         """
         seen, noise = self.corrupted(x, noise)
         h = self.encoder.forward(seen)
         y, terms = self.bottleneck.forward(h, noise)
         output = self.decoder.forward(y)
-        if self.random:
+        terms = {"reconstruction": self.reconstruction.loss(output, x), **terms}
+        if self.random or not self.bottleneck.decodes_latents:
             h = h if self.corruption is None else self.encoder.forward(x)
             reconstruction = self.decode(self.bottleneck.encode(h))
         else:
             reconstruction = self.reconstruction.mean(output)
-        return *self.loss_of(output, terms, x), measure(self, x, Passes(h, noise, output, reconstruction))
+        drawn = output if self.corruption is None and self.bottleneck.decodes_latents else None
+        return self.weighted(terms), terms, measure(self, x, Passes(h, noise, drawn, reconstruction))
 
     def encode(self, x):
         """The latent of each image: the AE's z (N, Z), the VAE's mean μ (N, Z), code indices (N, I, J) of the VQ-VAE

@@ -84,7 +84,7 @@ def test_the_probe_s_gradient_is_that_of_finite_differences():
 def test_blocks_and_threads_change_no_loss_and_no_gradient(monkeypatch, block, part, parts):
     """40 rows of 3 numbers: blocks of one row, of three, and one block. Threads add no rounding errors of their own."""
     x, y, weights = drawn_problem(np.random.default_rng(3))
-    for name, value in {"BLOCK": block, "PART": part, "PARTS": parts}.items():
+    for name, value in {"CACHED": 0, "BLOCK": block, "PART": part, "PARTS": parts}.items():
         monkeypatch.setattr(probe, name, value)
     log_p = log_softmax(x @ weights[:-1] + weights[-1])
     expected = -log_p[np.arange(40), y].mean() + 0.15 * (weights[:-1] ** 2).sum()

@@ -88,6 +88,17 @@ def test_an_evaluation_shares_passes_and_finds_what_separate_ones_find(name, cor
     assert list(passes.values()) == [1 + bool(corruption), 1 + model.random]
 
 
+def test_an_evaluation_of_a_model_that_does_not_quantize_decodes_its_codes():
+    """Its loss is that of the unquantized latents."""
+    model, x = new_model("vqvae", straight_through="reversed"), images(4)
+    with model.evaluating():
+        loss, _, [errors] = model.evaluate(x)
+        assert loss == model.loss(x)[0]
+        seen = model.evaluate(x, None, lambda model, x, passes: [passes])[2][0]
+    assert seen.output is None
+    np.testing.assert_array_equal(errors, ((model.reconstruct(x) - x) ** 2).reshape(4, -1).sum(axis=1))
+
+
 def counted(part, passes):
     def forward(x):
         passes[part] += 1

