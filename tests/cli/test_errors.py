@@ -144,7 +144,7 @@ def test_no_pictures_or_unreadable_ones(scratch):
     assert_one_sentence(scratch("train", "ae", "--data", "folder:broken"), "b.png")
     Image.new("RGB", (8, 8)).save("broken/d.png")
     result = scratch("train", "ae", *SMALL, "--data", "folder:broken", "--image-size", 8, "--skip-unreadable",
-                     "--out", "run")
+                     "--epochs", 6, "--out", "run")
     assert result.status == 0, result.err
     assert "Passed over 1 picture(s):" in result.out and "b.png' cannot be read" in result.out
     assert "ae with" in result.out and "2 training and 1 held-out images" in result.out
