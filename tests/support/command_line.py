@@ -3,11 +3,14 @@
 import json
 import shutil
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
 from scratch.__main__ import build_parser
+from scratch.commands import train
 from scratch.commands.cli import main
+from scratch.figures.of_run import pictures_of
 
 SMALL = "--channels 4,8 --image-size 16 --limit 40 --batch-size 16".split()  # the last batch holds 8
 MODELS = {
@@ -38,14 +41,16 @@ def caller(parser, capsys):
 
 @pytest.fixture(scope="session")
 def finished_runs(tmp_path_factory):
-    """{model: folder of a run of two epochs}, trained when first asked for."""
+    """{model: folder of a run of two epochs}, trained when first asked for; with its pictures, also where the test that
+    asks draws none."""
     folder, runs = tmp_path_factory.mktemp("runs"), {}
 
     def run(model):
         if model not in runs:
             runs[model] = folder / model
             options = [*SMALL, *MODELS[model], "--epochs", "2", "--out", str(runs[model])]
-            assert main(build_parser(), ["train", model, *options]) == 0
+            with mock.patch.object(train, "pictures_of", pictures_of):
+                assert main(build_parser(), ["train", model, *options]) == 0
         return runs[model]
 
     return run
