@@ -112,7 +112,7 @@ def leave_to_the_first(ranks):
     """Wait a moment at a rank other than the first. An error that all ranks have is the first rank's to tell, and ends
     this one."""
     if ranks.rank:
-        time.sleep(1 + ranks.rank / 20)
+        time.sleep(min(1 + ranks.rank / 2, 10))
 
 
 def main(parser, argv=None):

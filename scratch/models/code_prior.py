@@ -200,7 +200,8 @@ class CodePrior(Model):
         shape = (count, self.length, self.width)
         return [rng.random(shape, dtype=self.dtype) for _ in range(2 * len(self.blocks.layers))]
 
-    def loss(self, x, noise=None):
+    def nats_by_term(self, x, noise=None):
+        """{term: (N,) nats of each row x}, the sum over the term's tokens of −log p of each after those before it."""
         xp, tokens = array_module(x), x[:, 1:]
         parts = [part.embed(tokens[:, stretch]) for part, stretch in self.stretches()]
         known = self.in_row(parts)[:, :-1]  # nothing follows the last token
@@ -208,9 +209,13 @@ class CodePrior(Model):
         for number, block in enumerate(self.blocks.layers):
             y = block.forward(y, (None, None) if noise is None else noise[2 * number : 2 * number + 2])
         y = self.norm.forward(y)
-        self.nats = dict.fromkeys(self.weights, 0)
+        found = dict.fromkeys(self.weights, 0)
         for part, stretch in self.stretches():
-            self.nats[self.term_of(part)] += part.nats(y[:, stretch], tokens[:, stretch])
+            found[self.term_of(part)] += part.nats(y[:, stretch], tokens[:, stretch])
+        return found
+
+    def loss(self, x, noise=None):
+        self.nats = self.nats_by_term(x, noise)
         terms = {name: nats.mean() for name, nats in self.nats.items()}
         return sum(self.weights[name] * term for name, term in terms.items()), terms
 
@@ -266,8 +271,7 @@ class CodePrior(Model):
     def nats_of(self, x):
         """(N,): −log p(codes | caption, label) of each row x."""
         with self.evaluating():
-            self.loss(x)
-            return self.nats["image"]
+            return self.nats_by_term(x)["image"]
 
     def pass_blocks(self, y, past):
         """The blocks' outputs (N, 1, E) for one more token, whose predecessors are in `past`."""

@@ -21,6 +21,7 @@ LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_WORLD_SIZE")  # in them mp
 PACKAGES = "pip install mpi4py mpich"
 PATIENT = 50  # how often a wait only yields the core, before it sleeps
 NAP = 5e-5  # seconds
+MOMENT = 0.3  # seconds in which mpiexec passes on what was printed; an end leaves it no time
 ALONE = []  # not empty within `alone`
 
 
@@ -95,6 +96,7 @@ class Ranks(World):
         return self.comm.allgather(value)
 
     def end(self, status):
+        time.sleep(MOMENT)
         self.comm.Abort(status)
 
 

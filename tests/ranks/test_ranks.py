@@ -200,7 +200,7 @@ def sentences(lines):
 
 @pytest.mark.parametrize("options, status, words", [
     (["train", "vae", *SMALL, "--lr", "1e30", "--out", "r"], 1, ["stopped:", "became", "--lr"]),
-    (["train", "vae", *SMALL, "--latent-dimm", "3"], 2, ["--latent-dimm", "--latent-dim?"]),
+    (["train", "vae", *SMALL, "--latent-dimm", "3"], 2, ["'--latent-dimm'", "'--latent-dim'?"]),
     (["train", "vae", *SMALL, "--out", "/proc/none"], 2, ["error:", "/proc/none"]),
     (["train", "--resume", "nowhere"], 2, ["nowhere"]),
     (["sample", "nowhere"], 2, ["sample runs in one process: start it without mpiexec."]),
