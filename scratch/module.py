@@ -12,7 +12,6 @@ import numpy as np
 
 from scratch.arrays import array_module, to_device, to_host
 from scratch.options.errors import InputError
-from scratch.whole_batch import WholeBatch
 
 
 class Parameter:
@@ -112,6 +111,32 @@ class elementwise(staticmethod):
 
 class Buffer(Parameter):
     """State that belongs to a model but is not trained by gradients, such as running statistics."""
+
+
+class WholeBatch:
+    """What a module whose output for one example depends on the others asks of its batch; here the share is the batch.
+
+    Replicas of a model may share a batch out among themselves (accelerate/cpu/workers.py). Each sees its own share, and
+    a statistic of the batch is a sum over the shares. In backward a share receives the gradient of the whole batch's
+    loss, so only the sums that forward or backward take have to be exchanged. Gradients of parameters are added up at
+    the end of the step.
+
+    writes    does this replica write the state that all replicas have in common, such as running statistics?
+    """
+
+    writes = True
+
+    def total(self, *values):
+        """For each value its sum over the shares."""
+        return values
+
+    def mean(self, value, count):
+        """The mean over the batch of what has the mean `value` over the `count` rows of this share."""
+        return value
+
+    def rows(self, rows, indices):
+        """The rows with these indices, counted through all shares: rows (M, D), indices (K,) → (K, D)."""
+        return rows[indices]
 
 
 class Module:

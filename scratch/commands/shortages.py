@@ -29,9 +29,9 @@ def missing_library(error):
 def shortage(error, arguments):
     """One sentence where the exception says that memory or a CUDA library is lacking, else None.
 
-    A smaller batch is advised only where batches were being computed: in training, of which `arguments.running` =
-    (batch size, device, what else to say) tells (`runs_with`), and in what an error marks with its `batch_size`
-    (`computing_batches` of runs/trained.py).
+    A smaller batch is advised only where batches were being computed. During training `runs_with` has left (batch size,
+    device, what else to say) in `arguments.running`. Elsewhere `computing_batches` (runs/trained.py) has given the
+    error its `batch_size`.
     """
     if is_exhausted(error):
         marked = getattr(error, "batch_size", None)

@@ -235,7 +235,7 @@ def of_length(module, arrays, upstream):
 
 
 def of_diagonal(module, arrays, upstream):
-    """A softmax of which only the diagonal of the Jacobian is taken, as if it were a sigmoid."""
+    """A softmax with only the diagonal of its Jacobian, as if it were a sigmoid."""
     a, u, temperature = arrays["logits"], upstream["y"], arrays["temperature"]
     y = np.exp((a + arrays["noise"] - (a + arrays["noise"]).max(-1, keepdims=True)) / temperature)
     y /= y.sum(-1, keepdims=True)

@@ -13,7 +13,7 @@ HELD = 2**20  # scores that attention holds at a time
 
 
 def blocks(M, I, J, held):
-    """Slices (heads of M, queries of I) of which each pair has at most `held` scores with J keys, or one row of J."""
+    """Pairs of slices (heads of M, queries of I). Each has at most `held` scores with J keys, or one row of J."""
     heads = max(1, held // (I * J))
     queries = min(I, max(1, held // J))
     for first in range(0, M, heads):

@@ -1,4 +1,4 @@
-"""Transformers: the image as a row of patches, each of which attends to all others."""
+"""Transformers: the image is a row of patches, and each patch attends to all others."""
 
 from scratch.layers import Conv2d, ConvTranspose2d, GridPositions, LayerNorm, ToGrid, ToTokens, TransformerBlock
 from scratch.module import Sequential

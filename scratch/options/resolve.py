@@ -74,7 +74,7 @@ def filled(system, known, given, preset):
 
 
 def with_one_end(options, chosen):
-    """The options with those that were chosen; a chosen `steps` replaces `epochs`, and the other way round."""
+    """The options with those that were chosen. `steps` replaces `epochs`, and `epochs` replaces `steps`."""
     chosen = {name: value for name, value in chosen.items() if value is not None or name not in ("steps", "epochs")}
     if {"steps", "epochs"} <= chosen.keys():
         raise InputError("steps and epochs both say when training ends: leave one of them out.")

@@ -1,4 +1,4 @@
-"""The error of a training that failed. It stands alone, so that whoever only names it imports no model."""
+"""The error that ends training. It has a file of its own, because naming it should not import the models."""
 
 
 class Diverged(Exception):

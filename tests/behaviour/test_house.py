@@ -12,7 +12,7 @@ from scratch.bottlenecks.bottleneck import Bottleneck
 from scratch.commands.parser import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
-TOP = {"__init__", "__main__", "arrays", "module", "losses", "optim", "schedules", "whole_batch"}
+TOP = {"__init__", "__main__", "arrays", "module", "losses", "optim", "schedules"}
 ROOMS = {"layers", "bottlenecks", "networks", "models", "options", "training", "runs", "instruments", "figures",
          "gradcheck", "accelerate", "commands", "learn"}
 FORMULAS = {"arrays", "module", "losses", "layers", "schedules", "options.errors", "options.option"}
@@ -24,8 +24,7 @@ ALLOWED = {
     "options.option": {"options.errors", "schedules"},
     "schedules": {"options.errors"},
     "arrays": {"options.errors"},
-    "whole_batch": set(),
-    "module": {"arrays", "options.errors", "whole_batch"},
+    "module": {"arrays", "options.errors"},
     "layers": {"arrays", "module", "options.errors", "options.option"},
     "losses": {"arrays", "module", "layers"},
     "optim": {"arrays", "module", "schedules", "options.errors", "options.option"},
@@ -33,7 +32,7 @@ ALLOWED = {
     "networks": FORMULAS,
     "models": FORMULAS | {"bottlenecks", "networks", "options", "data_utils"},
     "options": FORMULAS | {"optim", "models.system", "data_utils"},
-    "accelerate": FORMULAS | {"bottlenecks", "optim", "whole_batch", "training.progress", "training.trainer"},
+    "accelerate": FORMULAS | {"bottlenecks", "optim", "training.progress", "training.trainer"},
     "gradcheck": FORMULAS | {"bottlenecks", "accelerate", "models", "options"},
     "training": FORMULAS | {"bottlenecks", "models", "options", "optim", "data_utils"},
     "instruments": FORMULAS | {"bottlenecks", "models", "training.held_out", "data_utils"},

@@ -43,7 +43,7 @@ def gradients(trainer, name):
     if isinstance(trainer, RankedTrainer):
         for worker in trainer.workers:
             worker.model.zero_grad()
-        trainer.add_gradients(trainer.own(x), noise, 8)
+        trainer.forward_and_backward(trainer.tasks(trainer.own(x), noise, 8))
         return {name: found.copy() for name, (found,) in trainer.gradients().items()}
     trainer.model.zero_grad()
     trainer.add_gradients(x, noise)

@@ -10,7 +10,7 @@ import threading
 import numpy as np
 
 from scratch.arrays import array_module
-from scratch.whole_batch import WholeBatch
+from scratch.module import WholeBatch
 
 
 class Exchange:

@@ -64,23 +64,22 @@ class ParallelTrainer(Trainer):
 
     def step(self, images, epoch, step, count=None):
         count = count or len(images)
-        noise = self.noise_of_step(count, epoch, step)
+        tasks = self.tasks(images, self.noise_of_step(count, epoch, step), count)
         for worker in self.workers:
             worker.model.zero_grad()
             worker.model.at_step(self.optimizer.steps)
-        answers = self.add_gradients(images, noise, count)
+        answers = self.forward_and_backward(tasks)
         self.update()
         if self.model.moves:
-            self.together(lambda worker, *_: worker.model.update(worker.choices_of_step(epoch, step)),
-                          self.tasks(images, noise, count))
+            self.together(lambda worker, *_: worker.model.update(worker.choices_of_step(epoch, step)), tasks)
         return self.put_together(answers)
 
-    def add_gradients(self, images, noise, count):
-        """Forward and backward of all workers; [(share of the batch, what the worker observed)]."""
+    def forward_and_backward(self, tasks):
+        """[(part of the batch, what the worker observed)]; each worker has its gradients afterwards."""
         def of_worker(worker, x, noise, part):
             return worker.add_gradients(to_device(x, worker.device), noise, part)
 
-        return self.share_out(of_worker, images, noise, count)
+        return self.share_out(of_worker, tasks)
 
     def update(self):
         """The optimiser's step, from the sum of the workers' gradients."""
@@ -125,8 +124,8 @@ class ParallelTrainer(Trainer):
     def evaluate_own(self, images, noise, count, *measure):
         """What `evaluate` returns of this trainer's images of a batch of `count`, whose noise is that of all."""
         answers = self.share_out(lambda worker, x, noise, part: worker.evaluate(x, noise, *measure),
-                                 images, noise, count)
-        terms, counts = self.put_together([(share, answer[:2]) for share, answer in answers])
+                                 self.tasks(images, noise, count))
+        terms, counts = self.put_together([(part, answer[:2]) for part, answer in answers])
         measured = [measured for _, (_, _, measured) in answers]
         return terms, counts, None if measured[0] is None else each(lambda *parts: np.concatenate(parts), *measured)
 
@@ -145,14 +144,14 @@ class ParallelTrainer(Trainer):
 
     @staticmethod
     def task(worker, images, noise, share, first, part):
+        """A worker's task: its `share` is a slice of the batch, whose image number `first` is the first of `images`."""
         noise = noise if noise is None else each(lambda part: part[share], noise)
         return worker, images[share.start - first : share.stop - first], noise, part
 
-    def share_out(self, work, images, noise, count):
-        """[(part of the batch, what `work` returned)] for every worker that has images."""
+    def share_out(self, work, tasks):
+        """[(part of the batch, what `work` returned)] of the tasks."""
         for worker in self.workers:
             share_values(self.model, worker.model)
-        tasks = self.tasks(images, noise, count)
         return [(part, answer) for (*_, part), answer in zip(tasks, self.together(work, tasks), strict=True)]
 
     def together(self, work, tasks):

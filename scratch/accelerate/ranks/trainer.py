@@ -42,7 +42,7 @@ class RankedTrainer(ParallelTrainer):
     def __init__(self, model, optimizer, seed, workers, world, device="cpu"):
         super().__init__(model, optimizer, seed, workers, device)
         self.world = world
-        self.sums = GradientSums(world, [worker.model for worker in self.workers])
+        self.sums = optimizer and GradientSums(world, [worker.model for worker in self.workers])
 
     def prepare(self, batches):
         """All ranks prepare the model with the same batches, and take over the numbers of rank 0."""
@@ -61,10 +61,9 @@ class RankedTrainer(ParallelTrainer):
         own = super().tasks(images, noise, count)
         return own or [self.task(self.workers[0], images, noise, slice(0, 1), 0, 0.0)]
 
-    def add_gradients(self, images, noise, count):
-        tasks = self.tasks(images, noise, count)
-        self.sums.begin([self.workers.index(worker) for worker, *_ in tasks], counts(tasks))
-        return super().add_gradients(images, noise, count)
+    def forward_and_backward(self, tasks):
+        self.sums.begin([self.workers.index(worker) for worker, *_ in tasks], has_examples(tasks))
+        return super().forward_and_backward(tasks)
 
     def gradients(self):
         return {name: [gradient] for name, gradient in self.sums.finish().items()}
@@ -87,7 +86,8 @@ class RankedTrainer(ParallelTrainer):
 
     def exchange(self, tasks):
         workers = len(self.workers)
-        return RankExchange(len(tasks), self.world.rank * workers, self.world.size * workers, self.world, counts(tasks))
+        first, shares = self.world.rank * workers, self.world.size * workers
+        return RankExchange(len(tasks), first, shares, self.world, has_examples(tasks))
 
     def total(self, *values):
         return self.world.total(*values)
@@ -99,6 +99,6 @@ class RankedTrainer(ParallelTrainer):
         return {**super().environment(), "ranks": str(self.world.size)}
 
 
-def counts(tasks):
+def has_examples(tasks):
     """Do these tasks have a part of the batch?"""
     return any(part > 0 for *_, part in tasks)
