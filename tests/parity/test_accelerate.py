@@ -13,9 +13,10 @@ from scratch.accelerate.cpu import blockwise_optim, elementwise
 from scratch.accelerate.cpu.attention import ColumnwiseAttention
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
 from scratch.accelerate.cpu.elementwise import BlockwiseGELU, LayerNormByProducts
+from scratch.accelerate.cpu.factors import Factors, block_of, joined, keep_factors
 from scratch.accelerate.cpu.threads import Threads
 from scratch.accelerate.cpu.workers import ParallelTrainer, replica, sensible_workers
-from scratch.layers import GELU, LayerNorm, MultiheadAttention
+from scratch.layers import GELU, LayerNorm, Linear, MultiheadAttention
 from scratch.layers.patches import Window
 from scratch.optim import Adam
 from scratch.training.trainer import Trainer
@@ -173,11 +174,55 @@ def test_the_shares_of_an_update_are_all_blocks_and_about_equal(monkeypatch):
     learner = trainer("prior", 3)
     learner.step(examples_of("prior", 6), 1, 0)
     shares = learner.shares_of_blocks()
-    sizes = [sum(parts[0].size for _, _, parts in share) for share in shares]
+    sizes = [sum(block.stop - block.start for _, block, _ in share) for share in shares]
     assert sum(sizes) == learner.model.parameter_count() and max(sizes) - min(sizes) <= 2 * 50
     found = [(name, block.start) for share in shares for name, block, _ in share]
     assert found == [(name, block.start) for name in learner.optimizer.parameters
                      for block in learner.optimizer.blocks(name)]
+
+
+@pytest.mark.parametrize("name", ["ae, wide", "vae, wide and clipped"])
+def test_a_wide_dense_layer_leaves_factors_and_learns_what_it_learns_with_products(name, monkeypatch):
+    """A share without images leaves none, and blocks are whole rows, however long these are."""
+    monkeypatch.setattr(blockwise_optim, "BLOCK", 100)
+    factored = trainer(name, 3)
+    monkeypatch.setattr(ParallelTrainer, "factors", False)
+    multiplied = trainer(name, 3)
+    for step, count in enumerate(COUNTS):
+        for learner in (factored, multiplied):
+            learner.step(examples_of(name, count), 1, step)
+        left = {name for name, parts in factored.gradients().items() if any(isinstance(p, Factors) for p in parts)}
+        assert left == {name for name, p in factored.optimizer.parameters.items()
+                        if name.startswith("bottleneck") and p.value.ndim == 2}
+        assert not any(isinstance(p, Factors) for parts in multiplied.gradients().values() for p in parts)
+        for ours, theirs in zip(factored.state()[:2], multiplied.state()[:2], strict=True):
+            assert_all_close(ours, theirs, 1e-11)
+
+
+def test_factors_join_and_add_up_to_their_product():
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((7, 6)), rng.standard_normal((7, 5))
+    whole, parts = x.T @ dy, [Factors(x[a:b], dy[a:b]) for a, b in ((0, 3), (3, 3), (3, 5))]
+    parts.append(x[5:].T @ dy[5:])
+    assert parts[0].size == whole.size and parts[0].dtype == whole.dtype
+    together, rest = joined(parts)
+    for numbers in (slice(0, 30), slice(5, 15), slice(25, 30)):
+        found = block_of(together, numbers) + block_of(rest, numbers)
+        np.testing.assert_allclose(found, whole.reshape(-1)[numbers], atol=1e-14)
+    assert joined(parts[3:])[0] is parts[3]
+    total = parts[0]
+    total += parts[3]
+    np.testing.assert_allclose(total, x[:3].T @ dy[:3] + parts[3])
+
+
+def test_a_second_gradient_of_a_layer_is_added_to_its_factors():
+    layer, rng = keep_factors(Linear(8, 9, dtype=np.float64)), np.random.default_rng(0)
+    inputs, gradients = rng.standard_normal((2, 2, 8)), rng.standard_normal((2, 2, 9))
+    for x, dy in zip(inputs, gradients, strict=True):
+        layer.forward(x)
+        layer.backward(dy)
+    expected = sum(x.T @ dy for x, dy in zip(inputs, gradients, strict=True))
+    np.testing.assert_allclose(layer.weight.grad, expected, atol=1e-14)
 
 
 def test_a_step_in_float32_stays_in_float32():

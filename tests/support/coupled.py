@@ -29,11 +29,13 @@ SYSTEMS = {
     # σ has gradients from every share
     "vae, gaussian": ("vae", {"likelihood": "gaussian"}), "vqvae, gaussian": ("vqvae", {"likelihood": "gaussian"}),
     "vae, corrupted": ("vae", {"corruption": "gaussian:0.1"}),
+    # their dense layers have more weights than a share has numbers
+    "ae, wide": ("ae", {"latent_dim": 20}), "vae, wide and clipped": ("vae", {"latent_dim": 20}),
     "prior": ("prior", dict(grids="2x3", codes=5, width=8, heads=2, blocks=2, labels=0)),  # with dropout
     **COUPLED,
 }
 # A gradient of theirs is shortened at every step.
-CLIPPED = {"vae, gaussian": 0.1, "prior": 0.1}
+CLIPPED = {"vae, gaussian": 0.1, "vae, wide and clipped": 0.1, "prior": 0.1}
 COUNTS = (8, 7, 2, 1)  # examples of successive batches: shares differ in size, and some are empty
 
 

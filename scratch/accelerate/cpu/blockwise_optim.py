@@ -13,7 +13,7 @@ import numpy as np
 from scratch.arrays import array_module
 from scratch.optim import SGD, Adam, Optimizer
 
-BLOCK = 2**17  # elements updated at a time, so that a block's operands stay in the CPU's cache
+BLOCK = 2**17  # elements updated at a time, at most, so that a block's operands stay in the CPU's cache
 
 
 class Blockwise(Optimizer):
@@ -32,8 +32,11 @@ class Blockwise(Optimizer):
                 self.update_block(name, block, gradient[block])
 
     def blocks(self, name):
-        """Slices of a parameter, flattened, that an update takes one at a time."""
-        return [slice(start, start + BLOCK) for start in range(0, self.parameters[name].value.size, BLOCK)]
+        """Slices of a parameter, flattened, that an update takes one at a time. Each ends with a row, if it has any."""
+        value = self.parameters[name].value
+        row = value.shape[-1] if value.ndim > 1 else 1
+        count = max(BLOCK // row, 1) * row
+        return [slice(start, min(start + count, value.size)) for start in range(0, value.size, count)]
 
     def update_block(self, name, block, gradient):
         """Update one slice of a parameter from the same slice of its gradient."""

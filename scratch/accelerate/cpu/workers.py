@@ -10,6 +10,7 @@ import numpy as np
 
 from scratch.accelerate.cpu import blockwise_optim
 from scratch.accelerate.cpu.exchange import Exchange, Share
+from scratch.accelerate.cpu.factors import block_of, joined, keep_factors
 from scratch.accelerate.cpu.threads import Threads, cores
 from scratch.arrays import each, to_device
 from scratch.training.progress import perplexities
@@ -50,16 +51,22 @@ class ParallelTrainer(Trainer):
     """A Trainer on the CPU whose steps are shared out among `workers` threads.
 
     The noise of a step is drawn for the whole batch and then split. With n of N images a worker computes the gradient
-    of n/N times its own mean loss, and the gradients are added in the workers' order, so a run repeats bit for bit.
+    of n/N times its own mean loss, and the gradients are added in the workers' order, so a run repeats bit for bit. Of
+    large dense layers a worker leaves the factors of its gradient (factors.py), and the update multiplies them.
     Sums over the batch, such as those of BatchNorm2d, are taken over all workers (exchange.py). The optimiser gets its
     blockwise form, whose blocks the workers share.
     """
+
+    factors = True  # may a worker leave the factors of a gradient?
 
     def __init__(self, model, optimizer, seed, workers, device="cpu"):
         super().__init__(model, optimizer, seed, device)
         if device == "cpu" and optimizer is not None:  # without one it can only evaluate
             optimizer.__class__ = blockwise_optim.FORMS.get(type(optimizer), type(optimizer))
         self.workers = [Trainer(replica(model), None, seed, device) for _ in range(workers)]
+        if self.factors:
+            for worker in self.workers:
+                keep_factors(worker.model)
         self.threads = Threads(workers)
 
     def step(self, images, epoch, step, count=None):
@@ -85,29 +92,35 @@ class ParallelTrainer(Trainer):
         """The optimiser's step, from the sum of the workers' gradients."""
         self.optimizer.steps += 1
         shares = self.shares_of_blocks()
+        sums = [map(self.sum_of_block, share) for share in shares]  # each is taken when the update comes to its block
         if self.optimizer.clip_norm is not None:
-            self.threads.map(lambda share: [add(parts) for _, _, parts in share], shares)
-            shares = [[(name, block, parts[:1]) for name, block, parts in share] for share in shares]
-            self.optimizer.clip([parts[0] for share in shares for _, _, parts in share])  # the length is that of all
-        self.threads.map(self.update_share, shares)
+            sums = self.threads.map(list, sums)
+            self.optimizer.clip([part for share in sums for part in share])  # the length is that of all
+        self.threads.map(self.update_share, zip(shares, sums, strict=True))
 
     def update_share(self, share):
-        """One worker's share of the update."""
-        for name, block, parts in share:
-            self.optimizer.update_block(name, block, add(parts))
+        """One worker's share of the update: its blocks and, for each, the gradient of the batch."""
+        for (name, block, _), gradient in zip(*share, strict=True):
+            self.optimizer.update_block(name, block, gradient)
+
+    @staticmethod
+    def sum_of_block(entry):
+        """The gradient of the batch in one block of a parameter."""
+        _, block, parts = entry
+        return add([block_of(part, block) for part in parts])
 
     def shares_of_blocks(self):
-        """For each worker a list of (name, block of a parameter, that block of all workers' gradients). The shares are
-        about equal in size."""
+        """For each worker a list of (name, block of a parameter, gradients of that parameter whose sum is the batch's).
+        The shares are about equal in size."""
         found = []
         for name, parts in self.gradients().items():
-            found += [(name, block, [part.reshape(-1)[block] for part in parts])
-                      for block in self.optimizer.blocks(name)]
+            parts = joined(parts)
+            found += [(name, block, parts) for block in self.optimizer.blocks(name)]
         shares, before = [[] for _ in self.workers], 0
-        total = sum(parts[0].size for _, _, parts in found)
+        total = sum(block.stop - block.start for _, block, _ in found)
         for entry in found:
             shares[len(shares) * before // total].append(entry)
-            before += entry[2][0].size
+            before += entry[1].stop - entry[1].start
         return shares
 
     def gradients(self):

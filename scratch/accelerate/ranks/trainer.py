@@ -39,6 +39,8 @@ class RankedTrainer(ParallelTrainer):
     On a GPU a rank has one worker, and sums go through the memory of the host.
     """
 
+    factors = False  # what goes to the other ranks are sums
+
     def __init__(self, model, optimizer, seed, workers, world, device="cpu"):
         super().__init__(model, optimizer, seed, workers, device)
         self.world = world
