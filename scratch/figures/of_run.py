@@ -4,7 +4,7 @@ import numpy as np
 
 from scratch.bottlenecks.vector_quantizer import code_counts
 from scratch.figures import pictures as figures
-from scratch.instruments.denoising import corrupted
+from scratch.instruments.denoising import of_corrupted
 
 PICTURED = 10  # images in a row
 CAPTIONS = {  # what the pictures of `pictures_of` show
@@ -48,8 +48,8 @@ def reconstruction_figure(runs, images, data_name):
     for name, trained in zip(names, runs, strict=True):
         rows.append((name, trained.reconstruct(images)))
         if trained.model.corruption:
-            seen = np.concatenate([seen for _, seen in corrupted(trained, images)])
-            denoised = trained.in_batches(trained.model.reconstruct, seen)
+            model = trained.model
+            seen, denoised = of_corrupted(trained, images, lambda _, seen, model=model: [seen, model.reconstruct(seen)])
             rows += [(trained.options["corruption"], seen), ("denoised", denoised)]
     return figures.image_rows(rows, f"held-out images of {data_name} and their reconstructions")
 

@@ -4,22 +4,23 @@ import math
 
 import numpy as np
 
-from data_utils import batches
 from scratch.losses import psnr
 from scratch.models.corruption import CORRUPTIONS, read_corruption
 from scratch.training.held_out import held_out_generators
 
 
-def corrupted(trained, images, corruption=None):
-    """Yields (images, corrupted images) of stored images as floats, batch by batch.
+def of_corrupted(trained, images, read, corruption=None):
+    """read(images, corrupted images), an array (N, ...) or a list of them, of stored images, on the host.
 
     The corruption is the one given, or the run's own. The noise is that of the held-out loss where the images are the
     held-out ones from the first on.
     """
     corruption, (_, rng) = corruption or trained.model.corruption, held_out_generators()
-    for batch in batches(len(images), trained.options["batch_size"], 0, 0, shuffle=False):
-        x = trained.prepared(images[batch])
-        yield x, corruption.forward(x, corruption.draw_noise(len(x), rng))
+
+    def of_batch(x, noise):
+        return read(x, corruption.forward(x, noise))
+
+    return trained.in_batches(of_batch, images, lambda count: corruption.draw_noise(count, rng))
 
 
 def new_corruption(trained, text):
@@ -38,12 +39,12 @@ def denoising(trained, images, corruption=None):
     The corrupted images are measured as the encoder sees them. Gaussian noise leads out of [0, 1]; where clipping alone
     would remove it, as on a black background, part of the gain is easy.
     """
-    errors, count = np.zeros(2), 0
-    for x, seen in corrupted(trained, images, corruption):
-        denoised = trained.in_batches(trained.model.reconstruct, seen)  # trained.reconstruct refuses what leaves [0, 1]
-        for which, other in enumerate((seen, denoised)):
-            errors[which] += ((other - x).astype(np.float64) ** 2).sum()
-        count += x.size
-    before, after = (psnr(error / count) for error in errors)
+    def squared_errors(x, seen):
+        return [((other - x) ** 2).reshape(len(x), -1).sum(axis=1, dtype=np.float64)
+                for other in (seen, trained.model.reconstruct(seen))]
+
+    numbers = math.prod(images.shape)
+    errors = of_corrupted(trained, images, squared_errors, corruption)
+    before, after = (psnr(part.sum() / numbers) for part in errors)
     found = {"corrupted_psnr": before, "denoised_psnr": after}
     return {**found, "denoising_gain": after - before} if math.isfinite(before) else found
