@@ -73,4 +73,6 @@ def accelerate_optimizer(optimizer):
     own, values = type(optimizer), [parameter.value for parameter in optimizer.parameters.values()]
     on_cpu = all(array_module(value) is np for value in values)
     optimizer.__class__ = blockwise_optim.FORMS.get(own, own) if on_cpu else form_on_gpu(own)
+    if on_cpu and own in blockwise_optim.FORMS:
+        optimizer.share_among(1)
     return optimizer

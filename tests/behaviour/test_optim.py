@@ -78,8 +78,8 @@ def in_blocks(block, kind, settings, dtype=np.float64, steps=3):
     optimizer = kind({"w": parameter}, lr=0.1, **settings)
     with pytest.MonkeyPatch.context() as patch:
         if block:
-            accelerate_optimizer(optimizer)
             patch.setattr(blockwise_optim, "BLOCK", block)
+            accelerate_optimizer(optimizer)
         for _ in range(steps):
             gradient = rng.standard_normal((7, 5)).astype(dtype).T  # of the value's shape, in another memory order
             parameter.grad = gradient

@@ -174,11 +174,42 @@ def test_the_shares_of_an_update_are_all_blocks_and_about_equal(monkeypatch):
     learner = trainer("prior", 3)
     learner.step(examples_of("prior", 6), 1, 0)
     shares = learner.shares_of_blocks()
-    sizes = [sum(block.stop - block.start for _, block, _ in share) for share in shares]
+    sizes = [sum(block.arrays[0].size for block in share) for share in shares]
     assert sum(sizes) == learner.model.parameter_count() and max(sizes) - min(sizes) <= 2 * 50
-    found = [(name, block.start) for share in shares for name, block, _ in share]
-    assert found == [(name, block.start) for name in learner.optimizer.parameters
-                     for block in learner.optimizer.blocks(name)]
+    assert [block for share in shares for block in share] == learner.optimizer.blocks()
+    found = {name: [] for name in learner.optimizer.parameters}
+    for block in learner.optimizer.blocks():
+        assert 0 < block.arrays[0].size == sum(numbers.stop - numbers.start for _, numbers in block.pieces) <= 50
+        for name, numbers in block.pieces:
+            found[name] += range(numbers.start, numbers.stop)
+    assert all(found[name] == list(range(p.value.size)) for name, p in learner.optimizer.parameters.items())
+
+
+def test_a_parameter_that_is_assigned_a_new_array_trains_on():
+    """The optimiser keeps all weights in one array, and moves the new one into it."""
+    left, assigned = trainer("ae", 2), trainer("ae", 2)
+    for learner in (left, assigned):
+        learner.step(examples_of("ae", 6), 1, 0)
+    for parameter in list(assigned.model.named_parameters().values())[::2]:
+        parameter.value = parameter.value.copy()
+    for learner in (left, assigned):
+        learner.step(examples_of("ae", 6), 1, 1)
+    for ours, theirs in zip(assigned.state()[:2], left.state()[:2], strict=True):
+        assert_all_close(ours, theirs, 0)
+
+
+def test_what_a_model_writes_after_its_first_update_is_written_into_its_weights(monkeypatch):
+    """The update has moved the weights into one array."""
+    learner = trainer("vqvae, restart", 2)
+
+    def update(model, choices):
+        if model.bottleneck.quantizer.batch.writes:
+            model.bottleneck.quantizer.codebook.value[...] = 7
+
+    monkeypatch.setattr(type(learner.model), "moves", True)
+    monkeypatch.setattr(type(learner.model), "update", update)
+    learner.step(examples_of("vqvae, restart", 6), 1, 0)
+    assert (learner.model.bottleneck.quantizer.codebook.value == 7).all()
 
 
 @pytest.mark.parametrize("name", ["ae, wide", "vae, wide and clipped"])

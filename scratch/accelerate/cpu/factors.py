@@ -28,9 +28,11 @@ class Factors:
         return self.x.shape[1] * self.dy.shape[1]
 
     def block(self, numbers):
-        """These numbers of the product, flattened. The slice begins and ends with a row."""
+        """These numbers of the product, flattened, from a product of the rows in which they lie."""
         O = self.dy.shape[1]
-        return (self.x[:, numbers.start // O : -(-numbers.stop // O)].T @ self.dy).reshape(-1)
+        first, last = numbers.start // O, -(-numbers.stop // O)
+        rows = self.x[:, first:last].T @ self.dy
+        return rows.reshape(-1)[numbers.start - first * O : numbers.stop - first * O]
 
     def __iadd__(self, gradient):
         """The sum as an array."""
@@ -40,6 +42,23 @@ class Factors:
 def block_of(gradient, numbers):
     """These numbers of a gradient, flattened, whether it is an array or Factors."""
     return gradient.block(numbers) if isinstance(gradient, Factors) else gradient.reshape(-1)[numbers]
+
+
+def gradient_of(pieces, gradients):
+    """The gradient, flattened, of pieces [(name of a parameter, slice of its numbers)], one after the other.
+
+    gradients: {name: [arrays or Factors that add up to the parameter's]}; an array may be changed.
+    """
+    found = [add([block_of(part, numbers) for part in gradients[name]]) for name, numbers in pieces]
+    return found[0] if len(found) == 1 else np.concatenate(found)
+
+
+def add(parts):
+    """The sum of the arrays, in the first of them."""
+    total, *others = parts
+    for other in others:
+        total += other
+    return total
 
 
 def joined(gradients):

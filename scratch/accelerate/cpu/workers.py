@@ -10,7 +10,7 @@ import numpy as np
 
 from scratch.accelerate.cpu import blockwise_optim
 from scratch.accelerate.cpu.exchange import Exchange, Share
-from scratch.accelerate.cpu.factors import block_of, joined, keep_factors
+from scratch.accelerate.cpu.factors import gradient_of, joined, keep_factors
 from scratch.accelerate.cpu.threads import Threads, cores
 from scratch.arrays import each, to_device
 from scratch.training.progress import perplexities
@@ -38,14 +38,6 @@ def twins(model, replica):
     return list(zip(model.named_state().values(), replica.named_state().values(), strict=True))
 
 
-def add(parts):
-    """The sum of the arrays, in the first of them."""
-    total, *others = parts
-    for other in others:
-        total += other
-    return total
-
-
 class ParallelTrainer(Trainer):
     """A Trainer on the CPU whose steps are shared out among `workers` threads.
 
@@ -62,6 +54,7 @@ class ParallelTrainer(Trainer):
         super().__init__(model, optimizer, seed, device)
         if device == "cpu" and optimizer is not None:  # without one it can only evaluate
             optimizer.__class__ = blockwise_optim.FORMS.get(type(optimizer), type(optimizer))
+            optimizer.share_among(workers)
         self.workers = [Trainer(replica(model), None, seed, device) for _ in range(workers)]
         if self.factors:
             for worker in self.workers:
@@ -81,6 +74,7 @@ class ParallelTrainer(Trainer):
         answers = self.forward_and_backward(tasks)
         self.update()
         if self.model.moves:
+            self.share_values()  # the optimiser may have moved the weights into another array
             self.together(lambda worker, *_: worker.model.update(worker.choices_of_step(epoch, step)), tasks)
         return self.put_together(answers)
 
@@ -94,36 +88,27 @@ class ParallelTrainer(Trainer):
     def update(self):
         """The optimiser's step, from the sum of the workers' gradients."""
         self.optimizer.steps += 1
+        gradients = {name: joined(parts) for name, parts in self.gradients().items()}
         shares = self.shares_of_blocks()
-        sums = [map(self.sum_of_block, share) for share in shares]  # each is taken when the update comes to its block
+        # Each is computed when the update comes to its block, if no clipping needs the length of all before.
+        found = [(gradient_of(block.pieces, gradients) for block in share) for share in shares]
         if self.optimizer.clip_norm is not None:
-            sums = self.threads.map(list, sums)
-            self.optimizer.clip([part for share in sums for part in share])  # the length is that of all
-        self.threads.map(self.update_share, zip(shares, sums, strict=True))
+            found = self.threads.map(list, found)
+            self.optimizer.clip([gradient for share in found for gradient in share])
+        self.threads.map(self.update_share, zip(shares, found, strict=True))
 
     def update_share(self, share):
-        """One worker's share of the update: its blocks and, for each, the gradient of the batch."""
-        for (name, block, _), gradient in zip(*share, strict=True):
-            self.optimizer.update_block(name, block, gradient)
-
-    @staticmethod
-    def sum_of_block(entry):
-        """The gradient of the batch in one block of a parameter."""
-        _, block, parts = entry
-        return add([block_of(part, block) for part in parts])
+        """One worker's share of the update: (its blocks, their gradients)."""
+        for block, gradient in zip(*share, strict=True):
+            self.optimizer.update_block(block, gradient)
 
     def shares_of_blocks(self):
-        """For each worker a list of (name, block of a parameter, gradients of that parameter whose sum is the batch's).
-        The shares are about equal in size."""
-        found = []
-        for name, parts in self.gradients().items():
-            parts = joined(parts)
-            found += [(name, block, parts) for block in self.optimizer.blocks(name)]
-        shares, before = [[] for _ in self.workers], 0
-        total = sum(block.stop - block.start for _, block, _ in found)
-        for entry in found:
-            shares[len(shares) * before // total].append(entry)
-            before += entry[1].stop - entry[1].start
+        """For each worker its share of the optimiser's blocks. The shares are about equal in size."""
+        blocks, shares, before = self.optimizer.blocks(), [[] for _ in self.workers], 0
+        total = sum(block.arrays[0].size for block in blocks)
+        for block in blocks:
+            shares[len(shares) * before // total].append(block)
+            before += block.arrays[0].size
         return shares
 
     def gradients(self):
@@ -164,10 +149,14 @@ class ParallelTrainer(Trainer):
         noise = noise if noise is None else each(lambda part: part[share], noise)
         return worker, images[share.start - first : share.stop - first], noise, part
 
+    def share_values(self):
+        """Let the workers' parameters and buffers have the model's arrays."""
+        for own, copied in self.twins:
+            copied.value = own.value
+
     def share_out(self, work, tasks):
         """[(part of the batch, what `work` returned)] of the tasks."""
-        for own, copied in self.twins:  # the model's parameters may have been assigned new arrays
-            copied.value = own.value
+        self.share_values()  # the model's parameters may have been assigned new arrays
         return [(part, answer) for (*_, part), answer in zip(tasks, self.together(work, tasks), strict=True)]
 
     def together(self, work, tasks):
