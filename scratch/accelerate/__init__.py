@@ -12,16 +12,19 @@ from scratch.accelerate.cpu import blockwise_optim, winograd
 from scratch.accelerate.cpu.attention import ColumnwiseAttention
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
 from scratch.accelerate.cpu.elementwise import BlockwiseGELU, LayerNormByProducts
+from scratch.accelerate.cpu.pooling import DisjointMaxPool2d, UpsampleByRows, disjoint
 from scratch.accelerate.gpu.forms import form_on_gpu
 from scratch.accelerate.gpu.kernels import KernelWindow
 from scratch.accelerate.gpu.sums import column_sums
 from scratch.arrays import array_module
 from scratch.bottlenecks import VectorQuantizer
-from scratch.layers import GELU, Conv2d, ConvTranspose2d, LayerNorm, MultiheadAttention
+from scratch.layers import GELU, Conv2d, ConvTranspose2d, LayerNorm, MaxPool2d, MultiheadAttention, Upsample
 from scratch.layers.patches import Window
 
 CONVOLUTIONS = {Conv2d: winograd.WinogradConv2d, ConvTranspose2d: winograd.WinogradConvTranspose2d}
-OF_TOKENS = {GELU: BlockwiseGELU, LayerNorm: LayerNormByProducts, MultiheadAttention: ColumnwiseAttention}
+POOLING = {MaxPool2d: DisjointMaxPool2d}
+ALWAYS = {GELU: BlockwiseGELU, LayerNorm: LayerNormByProducts, MultiheadAttention: ColumnwiseAttention,
+          Upsample: UpsampleByRows}
 
 
 def accelerate(module, least_channels=None):
@@ -33,8 +36,10 @@ def accelerate(module, least_channels=None):
         window = getattr(part, "window", None)
         if type(part) in CONVOLUTIONS and winograd.fits(part, least_channels):
             part.__class__ = CONVOLUTIONS[type(part)]
-        elif type(part) in OF_TOKENS:
-            part.__class__ = OF_TOKENS[type(part)]
+        elif type(part) in POOLING and disjoint(part):
+            part.__class__ = POOLING[type(part)]
+        elif type(part) in ALWAYS:
+            part.__class__ = ALWAYS[type(part)]
         elif isinstance(part, VectorQuantizer):
             part.held = HELD_ON_CPU
         elif window is not None and window.dilation == (1, 1):
@@ -44,7 +49,7 @@ def accelerate(module, least_channels=None):
 
 def back_to_plain(module):
     """Give each part of the module that has a faster form its plain form again. Returns the module."""
-    plain = {fast: slow for slow, fast in (CONVOLUTIONS | OF_TOKENS).items()}
+    plain = {fast: slow for slow, fast in (CONVOLUTIONS | POOLING | ALWAYS).items()}
     for part in module.modules():
         part.__class__ = plain.get(type(part), getattr(type(part), "plain", type(part)))
         for name in ("held", "column_sums"):  # its class has the plain ones

@@ -13,9 +13,10 @@ from scratch.accelerate.cpu import blockwise_optim, elementwise
 from scratch.accelerate.cpu.attention import ColumnwiseAttention
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
 from scratch.accelerate.cpu.elementwise import BlockwiseGELU, LayerNormByProducts
+from scratch.accelerate.cpu.pooling import DisjointMaxPool2d, UpsampleByRows
 from scratch.accelerate.cpu.threads import Threads
 from scratch.accelerate.cpu.workers import ParallelTrainer, replica, sensible_workers
-from scratch.layers import GELU, LayerNorm, MultiheadAttention
+from scratch.layers import GELU, LayerNorm, MaxPool2d, MultiheadAttention, Upsample
 from scratch.layers.patches import Window
 from scratch.optim import Adam
 from scratch.training.trainer import Trainer
@@ -39,6 +40,63 @@ def test_col2im_by_blocks_is_col2im(kernel, stride, padding, beyond, positions, 
         return  # all of the image would be padding
     p = np.random.default_rng(0).standard_normal((2, *positions, *kernel, channels))
     assert_close(blockwise.col2im(p, size), plain.col2im(p, size), 1e-14)
+
+
+# --- pooling ----------------------------------------------------------------------------------------------------------
+
+
+@drawn
+@given(st.tuples(st.integers(2, 4), st.integers(2, 4)), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3),
+       st.sampled_from([np.float32, np.float64]), st.sampled_from([(), (np.inf, -np.inf), (np.nan, np.inf)]))
+def test_the_largest_of_windows_side_by_side(kernel, N, beyond, windows, dtype, also):
+    """Equal to the last bit. The numbers are few, so most windows have several largest ones."""
+    rng = np.random.default_rng(0)
+    size = [k * (windows + 1) + min(beyond, k - 1) for k in kernel]
+    x = rng.choice(np.array([-1, 0, 2, 3, *also], dtype), (N, *size, 3))
+    layer = MaxPool2d(kernel)
+    plain, fast = both_forms(layer, x, rng)
+    assert type(layer) is DisjointMaxPool2d
+    for name, array in plain.items():
+        assert fast[name].dtype == dtype
+        np.testing.assert_array_equal(fast[name], array)
+
+
+@pytest.mark.parametrize("settings", [
+    dict(kernel_size=3, stride=2), dict(kernel_size=2, stride=3), dict(kernel_size=2, padding=1),
+    dict(kernel_size=2, dilation=2), dict(kernel_size=(1, 2)), dict(kernel_size=2)])
+def test_which_pooling_has_a_form_of_its_own_and_it_goes_back(settings):
+    layer = accelerate(MaxPool2d(**settings))
+    assert type(layer) is (DisjointMaxPool2d if settings == dict(kernel_size=2) else MaxPool2d)
+    assert type(back_to_plain(layer)) is MaxPool2d
+
+
+@drawn
+@given(pairs[1], st.integers(0, 3), pairs[1], st.sampled_from([np.float32, np.float64]))
+def test_upsampling_adds_what_the_plain_form_adds(factor, N, size, dtype):
+    rng, layer = np.random.default_rng(0), Upsample(scale_factor=factor)
+    plain, fast = both_forms(layer, rng.standard_normal((N, *size, 3)).astype(dtype), rng)
+    assert type(layer) is UpsampleByRows and type(back_to_plain(layer)) is Upsample
+    for name, array in plain.items():
+        assert fast[name].dtype == dtype
+        np.testing.assert_allclose(fast[name], array, atol={np.float32: 1e-5, np.float64: 1e-14}[dtype])
+
+
+@pytest.mark.parametrize("layer", [MaxPool2d(2), Upsample(scale_factor=2)])
+def test_pooling_saves_nothing_in_evaluation_and_refuses_what_the_plain_forms_refuse(layer):
+    x = np.random.default_rng(0).standard_normal((2, 4, 5, 3), dtype=np.float32)
+    expected = layer.eval().forward(x)
+    np.testing.assert_array_equal(accelerate(layer).forward(x), expected)
+    assert layer.saved is None
+    layer.train()
+    with pytest.raises(RuntimeError, match="needs a forward"):
+        layer.backward(expected)
+    with pytest.raises(TypeError, match="takes floating-point numbers"):
+        layer.forward(x.astype(np.int64))
+    with pytest.raises(ValueError, match="takes an input of shape"):
+        layer.forward(x[0])
+    if isinstance(layer, MaxPool2d):
+        with pytest.raises(ValueError, match="does not fit into an image"):
+            layer.forward(x[:, :1])
 
 
 # --- layers of tokens -------------------------------------------------------------------------------------------------
