@@ -12,19 +12,29 @@ from scratch.accelerate.cpu import blockwise_optim, winograd
 from scratch.accelerate.cpu.attention import ColumnwiseAttention
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
 from scratch.accelerate.cpu.elementwise import BlockwiseGELU, LayerNormByProducts
+from scratch.accelerate.cpu.norms import BatchNormOfJoinedRows
 from scratch.accelerate.cpu.pooling import DisjointMaxPool2d, UpsampleByRows, disjoint
 from scratch.accelerate.gpu.forms import form_on_gpu
 from scratch.accelerate.gpu.kernels import KernelWindow
 from scratch.accelerate.gpu.sums import column_sums
 from scratch.arrays import array_module
 from scratch.bottlenecks import VectorQuantizer
-from scratch.layers import GELU, Conv2d, ConvTranspose2d, LayerNorm, MaxPool2d, MultiheadAttention, Upsample
+from scratch.layers import (
+    GELU,
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    LayerNorm,
+    MaxPool2d,
+    MultiheadAttention,
+    Upsample,
+)
 from scratch.layers.patches import Window
 
 CONVOLUTIONS = {Conv2d: winograd.WinogradConv2d, ConvTranspose2d: winograd.WinogradConvTranspose2d}
 POOLING = {MaxPool2d: DisjointMaxPool2d}
 ALWAYS = {GELU: BlockwiseGELU, LayerNorm: LayerNormByProducts, MultiheadAttention: ColumnwiseAttention,
-          Upsample: UpsampleByRows}
+          BatchNorm2d: BatchNormOfJoinedRows, Upsample: UpsampleByRows}
 
 
 def accelerate(module, least_channels=None):

@@ -1,5 +1,6 @@
 """The accelerated forms against the plain ones that define them."""
 
+import copy
 import threading
 import time
 
@@ -13,10 +14,11 @@ from scratch.accelerate.cpu import blockwise_optim, elementwise
 from scratch.accelerate.cpu.attention import ColumnwiseAttention
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
 from scratch.accelerate.cpu.elementwise import BlockwiseGELU, LayerNormByProducts
+from scratch.accelerate.cpu.norms import BatchNormOfJoinedRows
 from scratch.accelerate.cpu.pooling import DisjointMaxPool2d, UpsampleByRows
 from scratch.accelerate.cpu.threads import Threads
 from scratch.accelerate.cpu.workers import ParallelTrainer, replica, sensible_workers
-from scratch.layers import GELU, LayerNorm, MaxPool2d, MultiheadAttention, Upsample
+from scratch.layers import GELU, BatchNorm2d, LayerNorm, MaxPool2d, MultiheadAttention, Upsample
 from scratch.layers.patches import Window
 from scratch.optim import Adam
 from scratch.training.trainer import Trainer
@@ -97,6 +99,73 @@ def test_pooling_saves_nothing_in_evaluation_and_refuses_what_the_plain_forms_re
     if isinstance(layer, MaxPool2d):
         with pytest.raises(ValueError, match="does not fit into an image"):
             layer.forward(x[:, :1])
+
+
+# --- batch norm -------------------------------------------------------------------------------------------------------
+
+
+def batch_norm(channels, dtype, rng, **settings):
+    """With scales, shifts and running statistics that are not 1 and 0."""
+    layer = BatchNorm2d(channels, **settings, dtype=dtype)
+    for part in (layer.weight, layer.bias, layer.running_mean, layer.running_var):
+        part.value[...] = rng.uniform(0.5, 2, channels)
+    return layer
+
+
+@drawn
+@given(st.integers(2, 5), pairs[1], st.sampled_from([1, 3, 32, 600]), st.sampled_from([1e-5, 0.1]),
+       st.sampled_from([0, -3, 100]), st.sampled_from([np.float32, np.float64]))
+def test_batch_norm_of_joined_rows(N, size, channels, eps, mean, dtype):
+    """Rows that are joined, and odd numbers of rows, which are not."""
+    rng = np.random.default_rng(0)
+    layer = batch_norm(channels, dtype, rng, eps=eps)
+    x = (mean + rng.standard_normal((N, *size, channels))).astype(dtype)
+    x[0] += 1  # no channel's numbers are nearly equal
+    plain, fast = both_forms(layer, x, rng)
+    assert type(layer) is BatchNormOfJoinedRows and {array.dtype for array in fast.values()} == {np.dtype(dtype)}
+    assert_all_close(fast, plain, {np.float32: 1e-3, np.float64: 1e-11}[dtype])
+
+
+def test_batch_norm_of_joined_rows_moves_the_running_statistics_and_evaluates_with_them():
+    rng = np.random.default_rng(0)
+    plain = batch_norm(6, np.float64, rng)
+    fast, x = accelerate(copy.deepcopy(plain)), 5 + rng.standard_normal((3, 4, 4, 6))
+    for form in (plain, fast):
+        form.forward(x), form.forward(x[:1])
+    assert_all_close(fast.state_dict(), plain.state_dict(), 1e-13)
+    assert_close(fast.eval().forward(x), plain.eval().forward(x), 1e-13)
+    assert fast.saved is None
+    fast.train()
+    with pytest.raises(RuntimeError, match="needs a forward"):
+        fast.backward(x)
+    with pytest.raises(ValueError, match="a batch of a single pixel"):
+        fast.forward(x[:1, :1, :1])
+    with pytest.raises(ValueError, match="takes an input of shape"):
+        fast.forward(x[..., :3])
+    assert type(back_to_plain(fast)) is BatchNorm2d
+
+
+def test_batch_norm_of_no_images_of_equal_numbers_and_of_nan():
+    """With an eps of 0 equal numbers are divided by 0, as in the plain form."""
+    rng = np.random.default_rng(0)
+    layer, x = batch_norm(3, np.float32, rng, eps=0.0), np.full((4, 2, 2, 3), 0.1, np.float32)
+    plain, fast = both_forms(layer, x[:0], rng)
+    assert {name: array.shape for name, array in fast.items()} == {name: array.shape for name, array in plain.items()}
+    x[..., 1] = rng.standard_normal((4, 2, 2))
+    x[..., 2] = np.nan
+    with np.errstate(all="ignore"):
+        plain, fast = both_forms(back_to_plain(layer), x, rng)
+    for name, array in plain.items():
+        np.testing.assert_allclose(fast[name][..., 1], array[..., 1], rtol=1e-4, atol=1e-5)
+        assert np.isnan(fast[name][..., 2]).all() == np.isnan(array[..., 2]).all()
+
+
+def test_the_gradient_that_batch_norm_receives_is_not_changed():
+    layer, rng = accelerate(BatchNorm2d(32)), np.random.default_rng(0)
+    x, dy = (rng.standard_normal((2, 4, 4, 32), dtype=np.float32) for _ in range(2))
+    given = x.copy(), dy.copy()
+    layer.forward(x), layer.backward(dy)
+    np.testing.assert_array_equal((x, dy), given)
 
 
 # --- layers of tokens -------------------------------------------------------------------------------------------------
