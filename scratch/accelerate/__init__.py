@@ -13,6 +13,7 @@ from scratch.accelerate.cpu.attention import ColumnwiseAttention
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
 from scratch.accelerate.cpu.elementwise import BlockwiseGELU, LayerNormByProducts
 from scratch.accelerate.cpu.norms import BatchNormOfJoinedRows
+from scratch.accelerate.cpu.planes import ConvToFewChannels, to_few_channels
 from scratch.accelerate.cpu.pooling import DisjointMaxPool2d, UpsampleByRows, disjoint
 from scratch.accelerate.gpu.forms import form_on_gpu
 from scratch.accelerate.gpu.kernels import KernelWindow
@@ -40,11 +41,14 @@ ALWAYS = {GELU: BlockwiseGELU, LayerNorm: LayerNormByProducts, MultiheadAttentio
 def accelerate(module, least_channels=None):
     """Change each part of the module to its faster form for the CPU, if there is one. Returns the module.
 
-    least_channels: of a convolution's image. None for what was measured.
+    least_channels: of the image of a convolution in fewer products. None for what was measured, which also leaves some
+    convolutions to another form.
     """
     for part in module.modules():
         window = getattr(part, "window", None)
-        if type(part) in CONVOLUTIONS and winograd.fits(part, least_channels):
+        if type(part) is Conv2d and least_channels is None and to_few_channels(part):
+            part.__class__ = ConvToFewChannels
+        elif type(part) in CONVOLUTIONS and winograd.fits(part, least_channels):
             part.__class__ = CONVOLUTIONS[type(part)]
         elif type(part) in POOLING and disjoint(part):
             part.__class__ = POOLING[type(part)]
@@ -59,7 +63,7 @@ def accelerate(module, least_channels=None):
 
 def back_to_plain(module):
     """Give each part of the module that has a faster form its plain form again. Returns the module."""
-    plain = {fast: slow for slow, fast in (CONVOLUTIONS | POOLING | ALWAYS).items()}
+    plain = {fast: slow for slow, fast in (CONVOLUTIONS | POOLING | ALWAYS).items()} | {ConvToFewChannels: Conv2d}
     for part in module.modules():
         part.__class__ = plain.get(type(part), getattr(type(part), "plain", type(part)))
         for name in ("held", "column_sums"):  # its class has the plain ones

@@ -10,15 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scratch.accelerate import accelerate, back_to_plain
-from scratch.accelerate.cpu import blockwise_optim, elementwise
+from scratch.accelerate.cpu import blockwise_optim, elementwise, planes
 from scratch.accelerate.cpu.attention import ColumnwiseAttention
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
 from scratch.accelerate.cpu.elementwise import BlockwiseGELU, LayerNormByProducts
 from scratch.accelerate.cpu.norms import BatchNormOfJoinedRows
+from scratch.accelerate.cpu.planes import ConvToFewChannels
 from scratch.accelerate.cpu.pooling import DisjointMaxPool2d, UpsampleByRows
 from scratch.accelerate.cpu.threads import Threads
 from scratch.accelerate.cpu.workers import ParallelTrainer, replica, sensible_workers
-from scratch.layers import GELU, BatchNorm2d, LayerNorm, MaxPool2d, MultiheadAttention, Upsample
+from scratch.layers import GELU, BatchNorm2d, Conv2d, LayerNorm, MaxPool2d, MultiheadAttention, Upsample
 from scratch.layers.patches import Window
 from scratch.optim import Adam
 from scratch.training.trainer import Trainer
@@ -42,6 +43,50 @@ def test_col2im_by_blocks_is_col2im(kernel, stride, padding, beyond, positions, 
         return  # all of the image would be padding
     p = np.random.default_rng(0).standard_normal((2, *positions, *kernel, channels))
     assert_close(blockwise.col2im(p, size), plain.col2im(p, size), 1e-14)
+
+
+# --- convolutions to few channels -------------------------------------------------------------------------------------
+
+
+@drawn
+@given(pairs[1], pairs[0], pairs[1], st.integers(0, 5), st.tuples(st.integers(1, 4), st.integers(1, 3)), st.booleans(),
+       st.booleans(), st.sampled_from([1, 300, 2**19]), st.sampled_from([np.float32, np.float64]))
+def test_a_convolution_to_few_channels(kernel, padding, size, N, channels, bias, needed, held, dtype):
+    """Also with images that are smaller than the kernel, and with a padding of more than the kernel."""
+    (O, more), rng = channels, np.random.default_rng(0)
+    if kernel == (1, 1) or any(n + 2 * p < k for n, p, k in zip(size, padding, kernel, strict=True)):
+        return
+    plain = Conv2d(O + more, O, kernel, padding=padding, bias=bias, dtype=dtype, rng=rng)
+    plain.needs_input_gradient = needed
+    fast = accelerate(copy.deepcopy(plain))
+    assert type(fast) is ConvToFewChannels
+    x, found = rng.standard_normal((N, *size, O + more)).astype(dtype), []
+    dy = rng.standard_normal(plain.forward(x).shape).astype(dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planes, "HELD", held)
+        for form in (plain, fast):
+            y, dx = form.forward(x), form.backward(dy)
+            found.append({"y": y, **({"dx": dx} if needed else {}), **form.grad_dict()})
+            assert needed or dx is None
+    for name, array in found[0].items():
+        assert found[1][name].dtype == dtype and found[1][name].shape == array.shape
+        np.testing.assert_allclose(found[1][name], array, atol={np.float32: 1e-4, np.float64: 1e-12}[dtype])
+
+
+def test_a_convolution_to_few_channels_saves_and_refuses_what_the_plain_form_does():
+    layer, x = accelerate(Conv2d(5, 3, 3)), np.zeros((1, 4, 4, 5), np.float32)
+    layer.eval().forward(x)
+    assert layer.saved is None
+    layer.train()
+    with pytest.raises(RuntimeError, match="needs a forward"):
+        layer.backward(x)
+    with pytest.raises(ValueError, match=r"takes an input of shape \(N, H, W, 5\)"):
+        layer.forward(x[..., :3])
+    with pytest.raises(ValueError, match="does not fit into an image"):
+        layer.forward(x[:, :2])
+    with pytest.raises(TypeError, match="float32 weights, got a float64"):
+        layer.forward(x.astype(np.float64))
+    assert type(back_to_plain(layer)) is Conv2d
 
 
 # --- pooling ----------------------------------------------------------------------------------------------------------
