@@ -11,10 +11,10 @@ from scratch.accelerate.blocks import HELD_ON_CPU, HELD_ON_GPU
 from scratch.accelerate.cpu import blockwise_optim, winograd
 from scratch.accelerate.cpu.attention import ColumnwiseAttention
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
-from scratch.accelerate.cpu.elementwise import BlockwiseGELU, LayerNormByProducts
+from scratch.accelerate.cpu.elementwise import BlockwiseGELU, ClippedReLU, LayerNormByProducts
 from scratch.accelerate.cpu.norms import BatchNormOfJoinedRows
 from scratch.accelerate.cpu.planes import ConvToFewChannels, to_few_channels
-from scratch.accelerate.cpu.pooling import DisjointMaxPool2d, UpsampleByRows, disjoint
+from scratch.accelerate.cpu.pooling import DisjointMaxPool2d, UpsampleByRows, disjoint, pool_first
 from scratch.accelerate.gpu.forms import form_on_gpu
 from scratch.accelerate.gpu.kernels import KernelWindow
 from scratch.accelerate.gpu.sums import column_sums
@@ -28,14 +28,15 @@ from scratch.layers import (
     LayerNorm,
     MaxPool2d,
     MultiheadAttention,
+    ReLU,
     Upsample,
 )
 from scratch.layers.patches import Window
+from scratch.module import Sequential
 
 CONVOLUTIONS = {Conv2d: winograd.WinogradConv2d, ConvTranspose2d: winograd.WinogradConvTranspose2d}
-POOLING = {MaxPool2d: DisjointMaxPool2d}
 ALWAYS = {GELU: BlockwiseGELU, LayerNorm: LayerNormByProducts, MultiheadAttention: ColumnwiseAttention,
-          BatchNorm2d: BatchNormOfJoinedRows, Upsample: UpsampleByRows}
+          BatchNorm2d: BatchNormOfJoinedRows, ReLU: ClippedReLU, Upsample: UpsampleByRows}
 
 
 def accelerate(module, least_channels=None):
@@ -46,12 +47,14 @@ def accelerate(module, least_channels=None):
     """
     for part in module.modules():
         window = getattr(part, "window", None)
-        if type(part) is Conv2d and least_channels is None and to_few_channels(part):
+        if isinstance(part, Sequential):  # before its layers are reached
+            pool_first(part)
+        elif type(part) is Conv2d and least_channels is None and to_few_channels(part):
             part.__class__ = ConvToFewChannels
         elif type(part) in CONVOLUTIONS and winograd.fits(part, least_channels):
             part.__class__ = CONVOLUTIONS[type(part)]
-        elif type(part) in POOLING and disjoint(part):
-            part.__class__ = POOLING[type(part)]
+        elif type(part) is MaxPool2d and disjoint(part):
+            part.__class__ = DisjointMaxPool2d
         elif type(part) in ALWAYS:
             part.__class__ = ALWAYS[type(part)]
         elif isinstance(part, VectorQuantizer):
@@ -63,7 +66,7 @@ def accelerate(module, least_channels=None):
 
 def back_to_plain(module):
     """Give each part of the module that has a faster form its plain form again. Returns the module."""
-    plain = {fast: slow for slow, fast in (CONVOLUTIONS | POOLING | ALWAYS).items()} | {ConvToFewChannels: Conv2d}
+    plain = {fast: slow for slow, fast in (CONVOLUTIONS | ALWAYS).items()}
     for part in module.modules():
         part.__class__ = plain.get(type(part), getattr(type(part), "plain", type(part)))
         for name in ("held", "column_sums"):  # its class has the plain ones

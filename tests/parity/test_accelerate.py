@@ -13,14 +13,15 @@ from scratch.accelerate import accelerate, back_to_plain
 from scratch.accelerate.cpu import blockwise_optim, elementwise, planes
 from scratch.accelerate.cpu.attention import ColumnwiseAttention
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
-from scratch.accelerate.cpu.elementwise import BlockwiseGELU, LayerNormByProducts
+from scratch.accelerate.cpu.elementwise import BlockwiseGELU, ClippedReLU, LayerNormByProducts
 from scratch.accelerate.cpu.norms import BatchNormOfJoinedRows
 from scratch.accelerate.cpu.planes import ConvToFewChannels
-from scratch.accelerate.cpu.pooling import DisjointMaxPool2d, UpsampleByRows
+from scratch.accelerate.cpu.pooling import DisjointMaxPool2d, RectifiedMaxPool2d, ReLUOfPooling, UpsampleByRows
 from scratch.accelerate.cpu.threads import Threads
 from scratch.accelerate.cpu.workers import ParallelTrainer, replica, sensible_workers
-from scratch.layers import GELU, BatchNorm2d, Conv2d, LayerNorm, MaxPool2d, MultiheadAttention, Upsample
+from scratch.layers import GELU, BatchNorm2d, Conv2d, LayerNorm, MaxPool2d, MultiheadAttention, ReLU, Upsample
 from scratch.layers.patches import Window
+from scratch.module import Sequential
 from scratch.optim import Adam
 from scratch.training.trainer import Trainer
 from tests.support.beside_torch import assert_all_close, assert_close
@@ -115,6 +116,26 @@ def test_which_pooling_has_a_form_of_its_own_and_it_goes_back(settings):
     layer = accelerate(MaxPool2d(**settings))
     assert type(layer) is (DisjointMaxPool2d if settings == dict(kernel_size=2) else MaxPool2d)
     assert type(back_to_plain(layer)) is MaxPool2d
+
+
+@pytest.mark.parametrize("also", [(), (np.inf, -np.inf), (np.nan, np.inf)])
+def test_a_relu_before_pooling_is_computed_after_it(also):
+    rng = np.random.default_rng(0)
+    x = rng.choice(np.array([-2, -1, 0, 2, 3, *also], np.float32), (3, 6, 7, 5))
+    layers = Sequential(ReLU(), ReLU(), MaxPool2d(2), ReLU(), MaxPool2d(2, 1))
+    plain, fast = both_forms(layers, x, rng)
+    forms = [ClippedReLU, ReLUOfPooling, RectifiedMaxPool2d, ClippedReLU, MaxPool2d]
+    assert [type(layer) for layer in layers.layers] == forms
+    for name, array in plain.items():
+        np.testing.assert_array_equal(fast[name], array)
+    layers.eval().forward(x)
+    assert all(layer.saved is None for layer in layers.layers)
+    for layer in layers.train().layers:
+        with pytest.raises(RuntimeError, match="needs a forward"):
+            layer.backward(x)
+        with pytest.raises(TypeError, match="takes floating-point numbers"):
+            layer.forward(np.ones_like(x, int))
+    assert [type(layer) for layer in back_to_plain(layers).layers] == [ReLU, ReLU, MaxPool2d, ReLU, MaxPool2d]
 
 
 @drawn

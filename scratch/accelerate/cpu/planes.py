@@ -34,6 +34,8 @@ def to_few_channels(layer):
 class ConvToFewChannels(Conv2d):
     """Conv2d with a stride of 1 in the form above."""
 
+    plain = Conv2d
+
     def shifts(self, size):
         """[((u, v), positions, pixels)]: which part of y takes which part of an image of this size, tap by tap."""
         (KH, KW), (PH, PW), (I, J) = self.window.kernel, self.window.padding, self.window.positions(size)

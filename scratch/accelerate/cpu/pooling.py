@@ -4,14 +4,17 @@ The plain forms cut an image into patches and add patches into an image. Here th
 view of the image, the second tap is another one, and no patch is copied. Measured on an x86-64 CPU with AVX-512, 32
 images of 32×32 pixels with 32 channels, float32, one thread: the maximum of 2×2 pixels takes 2.1 instead of 7.9 ms,
 forward and backward, and the backward of repeating each pixel 2×2 times 0.5 instead of 1.05 ms. Blocks of images that
-stay in the cache took longer.
+stay in the cache took longer. A ReLU before the maximum is computed after it, of a quarter of the numbers.
 """
 
+import math
 from functools import reduce
+from itertools import pairwise
 from operator import add
 
 from scratch.arrays import array_module
-from scratch.layers import MaxPool2d, Upsample
+from scratch.layers import MaxPool2d, ReLU, Upsample
+from scratch.layers.activation import relu_backward
 from scratch.layers.checks import check_floating, check_shape
 
 
@@ -54,6 +57,8 @@ class DisjointMaxPool2d(MaxPool2d):
     Both steps prefer the first of equal numbers. So the first one counting row by row wins.
     """
 
+    plain = MaxPool2d
+
     def forward(self, x):
         check_floating(self, x)
         check_shape(self, x, ("N", "H", "W", "C"))
@@ -72,6 +77,43 @@ class DisjointMaxPool2d(MaxPool2d):
         dx = (xp.empty if (I * KH, J * KW) == shape[1:3] else xp.zeros)(shape, dy.dtype)
         hand_out(of_rows, in_row, taps(dx[:, : I * KH], 2, KW))
         return dx
+
+
+class RectifiedMaxPool2d(DisjointMaxPool2d):
+    """MaxPool2d behind a ReLU, and that ReLU, computed of the largest numbers: max(max(x, 0)) = max(max(x), 0)."""
+
+    def forward(self, x):
+        y = super().forward(x).clip(0, math.inf)
+        if self.saved:
+            self.save(*self.saved, y)
+        return y
+
+    def backward(self, dy):
+        *winners, y = self.recall()
+        self.save(*winners)
+        return super().backward(relu_backward(dy, y))
+
+
+class ReLUOfPooling(ReLU):
+    """A ReLU that the pooling behind it computes."""
+
+    plain = ReLU
+
+    def forward(self, x):
+        check_floating(self, x)
+        self.save()
+        return x
+
+    def backward(self, dy):
+        self.recall()
+        return dy
+
+
+def pool_first(sequential):
+    """Let each MaxPool2d whose windows do not overlap compute the ReLU before it."""
+    for relu, pool in pairwise(sequential.layers):
+        if type(relu) is ReLU and type(pool) is MaxPool2d and disjoint(pool):
+            relu.__class__, pool.__class__ = ReLUOfPooling, RectifiedMaxPool2d
 
 
 class UpsampleByRows(Upsample):
