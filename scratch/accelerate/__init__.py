@@ -12,7 +12,7 @@ from scratch.accelerate.cpu import blockwise_optim, winograd
 from scratch.accelerate.cpu.attention import ColumnwiseAttention
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
 from scratch.accelerate.cpu.elementwise import BlockwiseGELU, ClippedReLU, LayerNormByProducts
-from scratch.accelerate.cpu.norms import BatchNormOfJoinedRows
+from scratch.accelerate.cpu.norms import BatchNormByChannels, GroupNormByChannels
 from scratch.accelerate.cpu.planes import ConvToFewChannels, to_few_channels
 from scratch.accelerate.cpu.pooling import DisjointMaxPool2d, UpsampleByRows, disjoint, pool_first
 from scratch.accelerate.gpu.forms import form_on_gpu
@@ -25,6 +25,7 @@ from scratch.layers import (
     BatchNorm2d,
     Conv2d,
     ConvTranspose2d,
+    GroupNorm,
     LayerNorm,
     MaxPool2d,
     MultiheadAttention,
@@ -36,7 +37,7 @@ from scratch.module import Sequential
 
 CONVOLUTIONS = {Conv2d: winograd.WinogradConv2d, ConvTranspose2d: winograd.WinogradConvTranspose2d}
 ALWAYS = {GELU: BlockwiseGELU, LayerNorm: LayerNormByProducts, MultiheadAttention: ColumnwiseAttention,
-          BatchNorm2d: BatchNormOfJoinedRows, ReLU: ClippedReLU, Upsample: UpsampleByRows}
+          BatchNorm2d: BatchNormByChannels, GroupNorm: GroupNormByChannels, ReLU: ClippedReLU, Upsample: UpsampleByRows}
 
 
 def accelerate(module, least_channels=None):

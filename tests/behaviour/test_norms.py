@@ -118,7 +118,8 @@ def errors_beside_torch(ours, theirs, x, dy):
     (lambda dtype: BatchNorm2d(8, dtype=dtype), lambda: torch.nn.BatchNorm2d(8)),
     (lambda dtype: accelerate(BatchNorm2d(8, dtype=dtype)), lambda: torch.nn.BatchNorm2d(8)),
     (lambda dtype: GroupNorm(4, 8, dtype=dtype), lambda: torch.nn.GroupNorm(4, 8)),
-], ids=["BatchNorm2d", "BatchNorm2d, accelerated", "GroupNorm"])
+    (lambda dtype: accelerate(GroupNorm(4, 8, dtype=dtype)), lambda: torch.nn.GroupNorm(4, 8)),
+], ids=["BatchNorm2d", "BatchNorm2d, accelerated", "GroupNorm", "GroupNorm, accelerated"])
 def test_a_mean_large_beside_the_spread_makes_no_noise(ours, theirs, mean, seed):
     """In float32, over 16,384 pixels, the error is at most twice PyTorch's."""
     rng = np.random.default_rng(seed)

@@ -14,12 +14,22 @@ from scratch.accelerate.cpu import blockwise_optim, elementwise, planes
 from scratch.accelerate.cpu.attention import ColumnwiseAttention
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
 from scratch.accelerate.cpu.elementwise import BlockwiseGELU, ClippedReLU, LayerNormByProducts
-from scratch.accelerate.cpu.norms import BatchNormOfJoinedRows
+from scratch.accelerate.cpu.norms import BatchNormByChannels, GroupNormByChannels
 from scratch.accelerate.cpu.planes import ConvToFewChannels
 from scratch.accelerate.cpu.pooling import DisjointMaxPool2d, RectifiedMaxPool2d, ReLUOfPooling, UpsampleByRows
 from scratch.accelerate.cpu.threads import Threads
 from scratch.accelerate.cpu.workers import ParallelTrainer, replica, sensible_workers
-from scratch.layers import GELU, BatchNorm2d, Conv2d, LayerNorm, MaxPool2d, MultiheadAttention, ReLU, Upsample
+from scratch.layers import (
+    GELU,
+    BatchNorm2d,
+    Conv2d,
+    GroupNorm,
+    LayerNorm,
+    MaxPool2d,
+    MultiheadAttention,
+    ReLU,
+    Upsample,
+)
 from scratch.layers.patches import Window
 from scratch.module import Sequential
 from scratch.optim import Adam
@@ -167,71 +177,79 @@ def test_pooling_saves_nothing_in_evaluation_and_refuses_what_the_plain_forms_re
             layer.forward(x[:, :1])
 
 
-# --- batch norm -------------------------------------------------------------------------------------------------------
+# --- norms of channels ------------------------------------------------------------------------------------------------
 
 
-def batch_norm(channels, dtype, rng, **settings):
+def with_weights(norm, rng):
     """With scales, shifts and running statistics that are not 1 and 0."""
-    layer = BatchNorm2d(channels, **settings, dtype=dtype)
-    for part in (layer.weight, layer.bias, layer.running_mean, layer.running_var):
-        part.value[...] = rng.uniform(0.5, 2, channels)
-    return layer
+    for part in norm.named_state().values():
+        if part.value.dtype.kind == "f":
+            part.value[...] = rng.uniform(0.5, 2, part.value.shape)
+    return norm
 
 
 @drawn
-@given(st.integers(2, 5), pairs[1], st.sampled_from([1, 3, 32, 600]), st.sampled_from([1e-5, 0.1]),
-       st.sampled_from([0, -3, 100]), st.sampled_from([np.float32, np.float64]))
-def test_batch_norm_of_joined_rows(N, size, channels, eps, mean, dtype):
-    """Rows that are joined, and odd numbers of rows, which are not."""
-    rng = np.random.default_rng(0)
-    layer = batch_norm(channels, dtype, rng, eps=eps)
-    x = (mean + rng.standard_normal((N, *size, channels))).astype(dtype)
-    x[0] += 1  # no channel's numbers are nearly equal
-    plain, fast = both_forms(layer, x, rng)
-    assert type(layer) is BatchNormOfJoinedRows and {array.dtype for array in fast.values()} == {np.dtype(dtype)}
-    assert_all_close(fast, plain, {np.float32: 1e-3, np.float64: 1e-11}[dtype])
+@given(st.integers(2, 5), pairs[1], st.sampled_from([(1, 1), (1, 3), (3, 1), (8, 4), (2, 300)]),
+       st.sampled_from([1e-5, 0.1]), st.sampled_from([0, -3, 100]), st.sampled_from([np.float32, np.float64]),
+       st.booleans())
+def test_norms_by_channels(N, size, groups, eps, mean, dtype, of_batch):
+    rng, (count, length) = np.random.default_rng(0), groups
+    layer = (BatchNorm2d(count * length, eps=eps, dtype=dtype) if of_batch else
+             GroupNorm(count, count * length, eps=eps, dtype=dtype))
+    x = (mean + rng.standard_normal((N, *size, count * length))).astype(dtype)
+    if size[0] * size[1] * (N if of_batch else length) > 3:  # x̂ of two numbers is −1 and 1, and ∂L/∂x nearly 0
+        plain, fast = both_forms(with_weights(layer, rng), x, rng)
+        assert type(layer) is (BatchNormByChannels if of_batch else GroupNormByChannels)
+        assert {array.dtype for array in fast.values()} == {np.dtype(dtype)}
+        assert_all_close(fast, plain, {np.float32: 1e-3, np.float64: 1e-11}[dtype])
 
 
-def test_batch_norm_of_joined_rows_moves_the_running_statistics_and_evaluates_with_them():
+def test_batch_norm_by_channels_moves_the_running_statistics_and_evaluates_with_them():
     rng = np.random.default_rng(0)
-    plain = batch_norm(6, np.float64, rng)
+    plain = with_weights(BatchNorm2d(6, dtype=np.float64), rng)
     fast, x = accelerate(copy.deepcopy(plain)), 5 + rng.standard_normal((3, 4, 4, 6))
     for form in (plain, fast):
         form.forward(x), form.forward(x[:1])
     assert_all_close(fast.state_dict(), plain.state_dict(), 1e-13)
     assert_close(fast.eval().forward(x), plain.eval().forward(x), 1e-13)
     assert fast.saved is None
-    fast.train()
-    with pytest.raises(RuntimeError, match="needs a forward"):
-        fast.backward(x)
     with pytest.raises(ValueError, match="a batch of a single pixel"):
-        fast.forward(x[:1, :1, :1])
+        fast.train().forward(x[:1, :1, :1])
+
+
+NORMS = {"batch": lambda: BatchNorm2d(4), "group": lambda: GroupNorm(2, 4)}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_by_channels_save_and_refuse_what_the_plain_forms_do(name):
+    plain, x = NORMS[name](), np.random.default_rng(0).standard_normal((3, 4, 4, 4), dtype=np.float32)
+    layer = accelerate(NORMS[name]())
+    assert_close(layer.eval().forward(x), plain.eval().forward(x), 1e-6)
+    assert layer.saved is None
+    layer.train()
+    with pytest.raises(RuntimeError, match="needs a forward"):
+        layer.backward(x)
     with pytest.raises(ValueError, match="takes an input of shape"):
-        fast.forward(x[..., :3])
-    assert type(back_to_plain(fast)) is BatchNorm2d
+        layer.forward(x[..., :3])
+    given = x.copy()
+    layer.forward(x), layer.backward(x)
+    np.testing.assert_array_equal(x, given)  # what they are given is not changed
+    assert type(back_to_plain(layer)) is type(plain)
 
 
-def test_batch_norm_of_no_images_of_equal_numbers_and_of_nan():
-    """With an eps of 0 equal numbers are divided by 0, as in the plain form."""
-    rng = np.random.default_rng(0)
-    layer, x = batch_norm(3, np.float32, rng, eps=0.0), np.full((4, 2, 2, 3), 0.1, np.float32)
-    plain, fast = both_forms(layer, x[:0], rng)
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_by_channels_of_no_images_of_equal_numbers_and_of_nan(name):
+    rng, layer = np.random.default_rng(0), NORMS[name]()
+    x = rng.standard_normal((3, 2, 2, 4), dtype=np.float32)
+    plain, fast = both_forms(with_weights(layer, rng), x[:0], rng)
     assert {name: array.shape for name, array in fast.items()} == {name: array.shape for name, array in plain.items()}
-    x[..., 1] = rng.standard_normal((4, 2, 2))
-    x[..., 2] = np.nan
-    with np.errstate(all="ignore"):
-        plain, fast = both_forms(back_to_plain(layer), x, rng)
+    x[:, :, :, :2] = 0.1
+    plain, fast = both_forms(back_to_plain(layer), x, rng)
+    np.testing.assert_allclose(fast["y"], plain["y"], atol=1e-4)
+    x[0, 1, 1, 1] = np.nan
+    plain, fast = both_forms(back_to_plain(layer), x, rng)
     for name, array in plain.items():
-        np.testing.assert_allclose(fast[name][..., 1], array[..., 1], rtol=1e-4, atol=1e-5)
-        assert np.isnan(fast[name][..., 2]).all() == np.isnan(array[..., 2]).all()
-
-
-def test_the_gradient_that_batch_norm_receives_is_not_changed():
-    layer, rng = accelerate(BatchNorm2d(32)), np.random.default_rng(0)
-    x, dy = (rng.standard_normal((2, 4, 4, 32), dtype=np.float32) for _ in range(2))
-    given = x.copy(), dy.copy()
-    layer.forward(x), layer.backward(dy)
-    np.testing.assert_array_equal((x, dy), given)
+        np.testing.assert_array_equal(np.isnan(fast[name]), np.isnan(array))
 
 
 # --- layers of tokens -------------------------------------------------------------------------------------------------
