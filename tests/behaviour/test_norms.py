@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from scratch.accelerate import accelerate
 from scratch.arrays import column_sums
 from scratch.layers import BatchNorm2d, Conv2d, GroupNorm
 from scratch.layers.norm import norm_and_relu
@@ -115,8 +116,10 @@ def errors_beside_torch(ours, theirs, x, dy):
 @pytest.mark.parametrize("mean", [0.0, 10.0, 100.0, 1000.0])
 @pytest.mark.parametrize("ours, theirs", [
     (lambda dtype: BatchNorm2d(8, dtype=dtype), lambda: torch.nn.BatchNorm2d(8)),
+    (lambda dtype: accelerate(BatchNorm2d(8, dtype=dtype)), lambda: torch.nn.BatchNorm2d(8)),
     (lambda dtype: GroupNorm(4, 8, dtype=dtype), lambda: torch.nn.GroupNorm(4, 8)),
-], ids=["BatchNorm2d", "GroupNorm"])
+    (lambda dtype: accelerate(GroupNorm(4, 8, dtype=dtype)), lambda: torch.nn.GroupNorm(4, 8)),
+], ids=["BatchNorm2d", "BatchNorm2d, accelerated", "GroupNorm", "GroupNorm, accelerated"])
 def test_a_mean_large_beside_the_spread_makes_no_noise(ours, theirs, mean, seed):
     """In float32, over 16,384 pixels, the error is at most twice PyTorch's."""
     rng = np.random.default_rng(seed)

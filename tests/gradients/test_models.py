@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from scratch.accelerate.cpu.elementwise import ClippedReLU
+from scratch.accelerate.cpu.pooling import DisjointMaxPool2d, ReLUOfPooling
 from scratch.bottlenecks import CapacityTarget, FreeBits
 from scratch.bottlenecks.gumbel_softmax import LOGIT_GAIN
 from scratch.gradcheck.differences import Operation, check
@@ -69,8 +71,11 @@ def kinks(monkeypatch):
 
         monkeypatch.setattr(kind, method, watched)
 
-    watch(ReLU, "forward", lambda layer, x: x > 0)
+    for kind in (ReLU, ClippedReLU, ReLUOfPooling):
+        watch(kind, "forward", lambda layer, x: x > 0)
     watch(MaxPool2d, "forward", lambda layer, x: layer.saved[0])
+    watch(DisjointMaxPool2d, "forward",
+          lambda layer, x: np.concatenate([won.ravel() for wins in layer.saved[:2] for won in wins]))
     watch(LogitLaplace, "loss", lambda likelihood, output, x: likelihood.saved[0] > 0)
     watch(FreeBits, "forward", lambda free_bits, mu, logvar: free_bits.saved[2])
     watch(CapacityTarget, "forward", lambda target, kl: target.saved[0] > 0)

@@ -1,5 +1,6 @@
 """The accelerated forms against the plain ones that define them."""
 
+import copy
 import threading
 import time
 
@@ -9,15 +10,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scratch.accelerate import accelerate, back_to_plain
-from scratch.accelerate.cpu import blockwise_optim, elementwise
+from scratch.accelerate.cpu import blockwise_optim, elementwise, planes
 from scratch.accelerate.cpu.attention import ColumnwiseAttention
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
-from scratch.accelerate.cpu.elementwise import BlockwiseGELU, LayerNormByProducts
+from scratch.accelerate.cpu.elementwise import BlockwiseGELU, ClippedReLU, LayerNormByProducts
 from scratch.accelerate.cpu.factors import Factors, block_of, joined, keep_factors
+from scratch.accelerate.cpu.norms import BatchNormByChannels, GroupNormByChannels
+from scratch.accelerate.cpu.planes import ConvToFewChannels
+from scratch.accelerate.cpu.pooling import DisjointMaxPool2d, RectifiedMaxPool2d, ReLUOfPooling, UpsampleByRows
 from scratch.accelerate.cpu.threads import Threads
 from scratch.accelerate.cpu.workers import ParallelTrainer, replica, sensible_workers
-from scratch.layers import GELU, LayerNorm, Linear, MultiheadAttention
+from scratch.layers import (
+    GELU,
+    BatchNorm2d,
+    Conv2d,
+    GroupNorm,
+    LayerNorm,
+    Linear,
+    MaxPool2d,
+    MultiheadAttention,
+    ReLU,
+    Upsample,
+)
 from scratch.layers.patches import Window
+from scratch.module import Sequential
 from scratch.optim import Adam
 from scratch.training.trainer import Trainer
 from tests.support.beside_torch import assert_all_close, assert_close
@@ -40,6 +56,202 @@ def test_col2im_by_blocks_is_col2im(kernel, stride, padding, beyond, positions, 
         return  # all of the image would be padding
     p = np.random.default_rng(0).standard_normal((2, *positions, *kernel, channels))
     assert_close(blockwise.col2im(p, size), plain.col2im(p, size), 1e-14)
+
+
+# --- convolutions to few channels -------------------------------------------------------------------------------------
+
+
+@drawn
+@given(pairs[1], pairs[0], pairs[1], st.integers(0, 5), st.tuples(st.integers(1, 4), st.integers(1, 3)), st.booleans(),
+       st.booleans(), st.sampled_from([1, 300, 2**19]), st.sampled_from([np.float32, np.float64]))
+def test_a_convolution_to_few_channels(kernel, padding, size, N, channels, bias, needed, held, dtype):
+    """Also with images that are smaller than the kernel, and with a padding of more than the kernel."""
+    (O, more), rng = channels, np.random.default_rng(0)
+    if kernel == (1, 1) or any(n + 2 * p < k for n, p, k in zip(size, padding, kernel, strict=True)):
+        return
+    plain = Conv2d(O + more, O, kernel, padding=padding, bias=bias, dtype=dtype, rng=rng)
+    plain.needs_input_gradient = needed
+    fast = accelerate(copy.deepcopy(plain))
+    assert type(fast) is ConvToFewChannels
+    x, found = rng.standard_normal((N, *size, O + more)).astype(dtype), []
+    dy = rng.standard_normal(plain.forward(x).shape).astype(dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planes, "HELD", held)
+        for form in (plain, fast):
+            y, dx = form.forward(x), form.backward(dy)
+            found.append({"y": y, **({"dx": dx} if needed else {}), **form.grad_dict()})
+            assert needed or dx is None
+    for name, array in found[0].items():
+        assert found[1][name].dtype == dtype and found[1][name].shape == array.shape
+        np.testing.assert_allclose(found[1][name], array, atol={np.float32: 1e-4, np.float64: 1e-12}[dtype])
+
+
+def test_a_convolution_to_few_channels_saves_and_refuses_what_the_plain_form_does():
+    layer, x = accelerate(Conv2d(5, 3, 3)), np.zeros((1, 4, 4, 5), np.float32)
+    layer.eval().forward(x)
+    assert layer.saved is None
+    layer.train()
+    with pytest.raises(RuntimeError, match="needs a forward"):
+        layer.backward(x)
+    with pytest.raises(ValueError, match=r"takes an input of shape \(N, H, W, 5\)"):
+        layer.forward(x[..., :3])
+    with pytest.raises(ValueError, match="does not fit into an image"):
+        layer.forward(x[:, :2])
+    with pytest.raises(TypeError, match="float32 weights, got a float64"):
+        layer.forward(x.astype(np.float64))
+    assert type(back_to_plain(layer)) is Conv2d
+
+
+# --- pooling ----------------------------------------------------------------------------------------------------------
+
+
+@drawn
+@given(st.tuples(st.integers(2, 4), st.integers(2, 4)), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3),
+       st.sampled_from([np.float32, np.float64]), st.sampled_from([(), (np.inf, -np.inf), (np.nan, np.inf)]))
+def test_the_largest_of_windows_side_by_side(kernel, N, beyond, windows, dtype, also):
+    """Equal to the last bit. The numbers are few, so most windows have several largest ones."""
+    rng = np.random.default_rng(0)
+    size = [k * (windows + 1) + min(beyond, k - 1) for k in kernel]
+    x = rng.choice(np.array([-1, 0, 2, 3, *also], dtype), (N, *size, 3))
+    layer = MaxPool2d(kernel)
+    plain, fast = both_forms(layer, x, rng)
+    assert type(layer) is DisjointMaxPool2d
+    for name, array in plain.items():
+        assert fast[name].dtype == dtype
+        np.testing.assert_array_equal(fast[name], array)
+
+
+@pytest.mark.parametrize("settings", [
+    dict(kernel_size=3, stride=2), dict(kernel_size=2, stride=3), dict(kernel_size=2, padding=1),
+    dict(kernel_size=2, dilation=2), dict(kernel_size=(1, 2)), dict(kernel_size=2)])
+def test_which_pooling_has_a_form_of_its_own_and_it_goes_back(settings):
+    layer = accelerate(MaxPool2d(**settings))
+    assert type(layer) is (DisjointMaxPool2d if settings == dict(kernel_size=2) else MaxPool2d)
+    assert type(back_to_plain(layer)) is MaxPool2d
+
+
+@pytest.mark.parametrize("also", [(), (np.inf, -np.inf), (np.nan, np.inf)])
+def test_a_relu_before_pooling_is_computed_after_it(also):
+    rng = np.random.default_rng(0)
+    x = rng.choice(np.array([-2, -1, 0, 2, 3, *also], np.float32), (3, 6, 7, 5))
+    layers = Sequential(ReLU(), ReLU(), MaxPool2d(2), ReLU(), MaxPool2d(2, 1))
+    plain, fast = both_forms(layers, x, rng)
+    forms = [ClippedReLU, ReLUOfPooling, RectifiedMaxPool2d, ClippedReLU, MaxPool2d]
+    assert [type(layer) for layer in layers.layers] == forms
+    for name, array in plain.items():
+        np.testing.assert_array_equal(fast[name], array)
+    layers.eval().forward(x)
+    assert all(layer.saved is None for layer in layers.layers)
+    for layer in layers.train().layers:
+        with pytest.raises(RuntimeError, match="needs a forward"):
+            layer.backward(x)
+        with pytest.raises(TypeError, match="takes floating-point numbers"):
+            layer.forward(np.ones_like(x, int))
+    assert [type(layer) for layer in back_to_plain(layers).layers] == [ReLU, ReLU, MaxPool2d, ReLU, MaxPool2d]
+
+
+@drawn
+@given(pairs[1], st.integers(0, 3), pairs[1], st.sampled_from([np.float32, np.float64]))
+def test_upsampling_adds_what_the_plain_form_adds(factor, N, size, dtype):
+    rng, layer = np.random.default_rng(0), Upsample(scale_factor=factor)
+    plain, fast = both_forms(layer, rng.standard_normal((N, *size, 3)).astype(dtype), rng)
+    assert type(layer) is UpsampleByRows and type(back_to_plain(layer)) is Upsample
+    for name, array in plain.items():
+        assert fast[name].dtype == dtype
+        np.testing.assert_allclose(fast[name], array, atol={np.float32: 1e-5, np.float64: 1e-14}[dtype])
+
+
+@pytest.mark.parametrize("layer", [MaxPool2d(2), Upsample(scale_factor=2)])
+def test_pooling_saves_nothing_in_evaluation_and_refuses_what_the_plain_forms_refuse(layer):
+    x = np.random.default_rng(0).standard_normal((2, 4, 5, 3), dtype=np.float32)
+    expected = layer.eval().forward(x)
+    np.testing.assert_array_equal(accelerate(layer).forward(x), expected)
+    assert layer.saved is None
+    layer.train()
+    with pytest.raises(RuntimeError, match="needs a forward"):
+        layer.backward(expected)
+    with pytest.raises(TypeError, match="takes floating-point numbers"):
+        layer.forward(x.astype(np.int64))
+    with pytest.raises(ValueError, match="takes an input of shape"):
+        layer.forward(x[0])
+    if isinstance(layer, MaxPool2d):
+        with pytest.raises(ValueError, match="does not fit into an image"):
+            layer.forward(x[:, :1])
+
+
+# --- norms of channels ------------------------------------------------------------------------------------------------
+
+
+def with_weights(norm, rng):
+    """With scales, shifts and running statistics that are not 1 and 0."""
+    for part in norm.named_state().values():
+        if part.value.dtype.kind == "f":
+            part.value[...] = rng.uniform(0.5, 2, part.value.shape)
+    return norm
+
+
+@drawn
+@given(st.integers(2, 5), pairs[1], st.sampled_from([(1, 1), (1, 3), (3, 1), (8, 4), (2, 300)]),
+       st.sampled_from([1e-5, 0.1]), st.sampled_from([0, -3, 100]), st.sampled_from([np.float32, np.float64]),
+       st.booleans())
+def test_norms_by_channels(N, size, groups, eps, mean, dtype, of_batch):
+    rng, (count, length) = np.random.default_rng(0), groups
+    layer = (BatchNorm2d(count * length, eps=eps, dtype=dtype) if of_batch else
+             GroupNorm(count, count * length, eps=eps, dtype=dtype))
+    x = (mean + rng.standard_normal((N, *size, count * length))).astype(dtype)
+    if size[0] * size[1] * (N if of_batch else length) > 3:  # x̂ of two numbers is −1 and 1, and ∂L/∂x nearly 0
+        plain, fast = both_forms(with_weights(layer, rng), x, rng)
+        assert type(layer) is (BatchNormByChannels if of_batch else GroupNormByChannels)
+        assert {array.dtype for array in fast.values()} == {np.dtype(dtype)}
+        assert_all_close(fast, plain, {np.float32: 1e-3, np.float64: 1e-11}[dtype])
+
+
+def test_batch_norm_by_channels_moves_the_running_statistics_and_evaluates_with_them():
+    rng = np.random.default_rng(0)
+    plain = with_weights(BatchNorm2d(6, dtype=np.float64), rng)
+    fast, x = accelerate(copy.deepcopy(plain)), 5 + rng.standard_normal((3, 4, 4, 6))
+    for form in (plain, fast):
+        form.forward(x), form.forward(x[:1])
+    assert_all_close(fast.state_dict(), plain.state_dict(), 1e-13)
+    assert_close(fast.eval().forward(x), plain.eval().forward(x), 1e-13)
+    assert fast.saved is None
+    with pytest.raises(ValueError, match="a batch of a single pixel"):
+        fast.train().forward(x[:1, :1, :1])
+
+
+NORMS = {"batch": lambda: BatchNorm2d(4), "group": lambda: GroupNorm(2, 4)}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_by_channels_save_and_refuse_what_the_plain_forms_do(name):
+    plain, x = NORMS[name](), np.random.default_rng(0).standard_normal((3, 4, 4, 4), dtype=np.float32)
+    layer = accelerate(NORMS[name]())
+    assert_close(layer.eval().forward(x), plain.eval().forward(x), 1e-6)
+    assert layer.saved is None
+    layer.train()
+    with pytest.raises(RuntimeError, match="needs a forward"):
+        layer.backward(x)
+    with pytest.raises(ValueError, match="takes an input of shape"):
+        layer.forward(x[..., :3])
+    given = x.copy()
+    layer.forward(x), layer.backward(x)
+    np.testing.assert_array_equal(x, given)  # what they are given is not changed
+    assert type(back_to_plain(layer)) is type(plain)
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_by_channels_of_no_images_of_equal_numbers_and_of_nan(name):
+    rng, layer = np.random.default_rng(0), NORMS[name]()
+    x = rng.standard_normal((3, 2, 2, 4), dtype=np.float32)
+    plain, fast = both_forms(with_weights(layer, rng), x[:0], rng)
+    assert {name: array.shape for name, array in fast.items()} == {name: array.shape for name, array in plain.items()}
+    x[:, :, :, :2] = 0.1
+    plain, fast = both_forms(back_to_plain(layer), x, rng)
+    np.testing.assert_allclose(fast["y"], plain["y"], atol=1e-4)
+    x[0, 1, 1, 1] = np.nan
+    plain, fast = both_forms(back_to_plain(layer), x, rng)
+    for name, array in plain.items():
+        np.testing.assert_array_equal(np.isnan(fast[name]), np.isnan(array))
 
 
 # --- layers of tokens -------------------------------------------------------------------------------------------------

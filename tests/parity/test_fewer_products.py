@@ -12,6 +12,7 @@ from scratch.accelerate import accelerate
 from scratch.accelerate.cpu import winograd
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
 from scratch.accelerate.cpu.filtering import FILTERINGS, INFINITY, Filtering, both_ways
+from scratch.accelerate.cpu.planes import ConvToFewChannels
 from scratch.accelerate.cpu.winograd import Tiles, WinogradConv2d, WinogradConvTranspose2d, best_filtering
 from scratch.layers import Conv2d, ConvTranspose2d
 from scratch.layers.patches import Window
@@ -173,12 +174,16 @@ def test_which_layer_takes_which_form():
     def form(layer, **settings):
         return type(accelerate(layer, **settings))
 
-    assert form(Conv2d(4, 16, 4, 2, 1)) is form(Conv2d(16, 1, 3)) is WinogradConv2d
+    assert form(Conv2d(4, 16, 4, 2, 1)) is form(Conv2d(16, 5, 3)) is WinogradConv2d
     assert form(Conv2d(16, 16, (6, 3), (2, 1))) is WinogradConv2d
     assert form(ConvTranspose2d(16, 3, (4, 2), (2, 1))) is form(ConvTranspose2d(3, 16, 3)) is WinogradConvTranspose2d
     for layer in (Conv2d(3, 16, 4, 2, 1), Conv2d(3, 16, 3), ConvTranspose2d(16, 2, 4, 2, 1),
                   Conv2d(16, 16, 3, 2, 1), Conv2d(16, 16, (4, 3), (2, 1)), Conv2d(16, 16, 1), Conv2d(16, 16, 4)):
         assert form(layer) in (Conv2d, ConvTranspose2d) and type(layer.window) is BlockwiseWindow
+    assert form(Conv2d(16, 4, 3)) is ConvToFewChannels
+    assert form(Conv2d(4, 4, 3)) is form(Conv2d(16, 4, 4, 2)) is WinogradConv2d
+    assert form(Conv2d(16, 4, 3), least_channels=1) is WinogradConv2d
+    assert form(Conv2d(16, 4, 1)) is Conv2d
     dilated = Conv2d(16, 16, 4, 2, 1, dilation=2)
     assert form(dilated) is Conv2d and type(dilated.window) is Window
     assert form(Conv2d(3, 16, 4, 2, 1), least_channels=3) is WinogradConv2d

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from scratch.accelerate import back_to_plain
 from tests.support.beside_torch import (
     MODELS_AND_NETWORKS,
     NETWORKS,
@@ -90,7 +91,7 @@ def test_the_usual_vae_of_mnist():
         assert ours.parameter_count() == sum(p.numel() for p in theirs.parameters()) == parameters
         shapes = {name: tuple(tensor.shape) for name, tensor in theirs.state_dict().items()}
         assert {name: array.shape for name, array in ours.state_dict().items()} == shapes
-    vae = build("vae", (28, 28, 1), run_options("vae", preset="mlp"))
+    vae = back_to_plain(build("vae", (28, 28, 1), run_options("vae", preset="mlp")))
     assert [type(layer).__name__ for layer in vae.encoder.layers] == ["Flatten", "Linear", "ReLU", "Unflatten"]
     assert [type(layer).__name__ for layer in vae.decoder.layers] == ["ReLU", "Flatten", "Linear", "Unflatten"]
     matrices = {name: array.shape for name, array in vae.state_dict().items() if array.ndim == 2}

