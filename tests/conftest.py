@@ -29,6 +29,15 @@ def one_blas_thread():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def files_are_not_waited_for():
+    """A file counts as written once the system has it: the disk itself takes some milliseconds for each of thousands.
+    Processes that tests start, and kill, do wait for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
 @pytest.fixture
 def cupy():
     """A pretended GPU: `--device gpu` and `import cupy` find the stand-in."""

@@ -8,4 +8,4 @@ from torch_ref.commands import build_parser
 
 if __name__ == "__main__":
     retain_freed_memory()
-    sys.exit(main(build_parser()))
+    sys.exit(main(build_parser(sys.argv[1:])))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from scratch.commands import train as training
-from scratch.commands.cli import top_parser
+from scratch.commands.cli import command_in, top_parser
 from scratch.commands.options import (
     add_help_of_model,
     add_model_options,
@@ -198,8 +198,9 @@ def run_compare(arguments):
     return 0 if result["ok"] else 1
 
 
-def build_parser():
-    """Every command of `python -m torch_ref` with its options."""
+def build_parser(argv=None):
+    """The parser of all commands of `python -m torch_ref`. Of a parser that is to read the words `argv`, only the
+    command that they ask for has its options."""
     parser = top_parser("torch_ref", "The oracle: the same systems in PyTorch.", "python -m torch_ref compare vqvae")
     for name, summary, add_arguments, function in (
         ("train", "Train a model in PyTorch, or continue such a run.", add_train_options, train),
@@ -216,6 +217,7 @@ def build_parser():
         command = parser.commands.add_parser(name, help=summary, description=summary, add_help=not own_help)
         if own_help:
             add_help_of_model(command)
-        add_arguments(command)
-        command.set_defaults(run_command=function)
+        if argv is None or name == command_in(argv):
+            add_arguments(command)
+            command.set_defaults(run_command=function)
     return parser

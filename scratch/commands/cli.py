@@ -60,6 +60,11 @@ def top_parser(program, description, first):
     return parser
 
 
+def command_in(argv):
+    """The command that the words ask for, or None."""
+    return next((word for word in argv if not word.startswith("-")), None)
+
+
 def say_help(parser):
     """Print what the program can do; the exit status."""
     print(parser.format_help(), end="", flush=True)

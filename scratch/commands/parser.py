@@ -5,7 +5,7 @@ A module that holds commands is imported only when one of them is asked for, so 
 
 from importlib import import_module
 
-from scratch.commands.cli import top_parser
+from scratch.commands.cli import command_in, top_parser
 
 COMMANDS = {  # module: {command: what it does, as the module says it too}
     "train": {
@@ -90,7 +90,7 @@ def build_parser(argv=None):
     commands that they do not ask for have a name and a sentence, and no options."""
     parser = top_parser("scratch", "Autoencoders with every derivative written by hand.",
                         "python -m scratch train vqvae")
-    asked = None if argv is None else next((word for word in argv if not word.startswith("-")), None)
+    asked = command_in(argv or ())
     for module, commands in COMMANDS.items():
         if argv is None or asked in commands:
             import_module(f"scratch.commands.{module}").add(parser.commands)

@@ -46,7 +46,7 @@ def parser():
 def scratch(parser, capsys, tmp_path, monkeypatch):
     """As in tests/support/command_line.py."""
     monkeypatch.chdir(tmp_path)
-    return caller(lambda: parser, capsys)
+    return caller(lambda words: parser, capsys)
 
 
 def misspelt(name):

@@ -13,6 +13,7 @@ help names. All follow from a seed, so that an input that fails can be repeated 
 
 import contextlib
 import fnmatch
+import functools
 import hashlib
 import io
 import json
@@ -371,6 +372,9 @@ def snapshot(folder):
     return found
 
 
+contents = functools.cache(snapshot)  # of a template, which stays as it is
+
+
 @dataclass
 class Input:
     """One mutated file through one command."""
@@ -451,11 +455,27 @@ class Input:
                 Run.open_config(Path(path).parent)  # what was saved can be continued
 
 
+def put_back(folder, source):
+    """Make a folder the copy of a template, of which nothing is copied again but what earlier inputs have changed."""
+    folder.mkdir(exist_ok=True)
+    found, expected = snapshot(folder), contents(source)
+    changed = sorted(path for path in found.keys() | expected.keys() if found.get(path) != expected.get(path))
+    for path in reversed(changed):  # what stands in a folder, then the folder
+        if path in found:
+            (os.rmdir if stat.S_ISDIR(found[path][0]) else os.unlink)(folder / path)
+    for path in changed:
+        if path in expected:
+            if stat.S_ISDIR(expected[path][0]):
+                (folder / path).mkdir()
+            else:
+                shutil.copy2(source / path, folder / path, follow_symlinks=False)
+
+
 def outcome(number, file, template, parsers, folder):
     """What is wrong with the answer to an input, as text; empty where nothing is."""
     one = Input(number, file)
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(template(one.model, one.part), folder, symlinks=True)
+    folder = folder / f"{one.model} {one.part}"
+    put_back(folder, template(one.model, one.part))
     with contextlib.chdir(folder):
         found = list(one.run(parsers))
     return "".join(f"\n{one}: {sentence}" for sentence in found)
@@ -465,7 +485,7 @@ def outcome(number, file, template, parsers, folder):
 def test_a_mutated_file_is_read_or_refused_in_one_sentence(file, template, parsers, tmp_path):
     count = -(-INPUTS * READ[file][0] // SHARES)
     numbers = range(count) if ONLY is None else [int(ONLY)]
-    found = [text for number in numbers if (text := outcome(number, file, template, parsers, tmp_path / "work"))]
+    found = [text for number in numbers if (text := outcome(number, file, template, parsers, tmp_path))]
     assert not found, f"{len(found)} of {len(numbers)} inputs with seed {SEED}: {''.join(found[:8])}"
 
 

@@ -59,7 +59,7 @@ while line := sys.stdin.readline():
             os.dup2(silent, 1)
             if command["die_at"]:
                 die_at(*command["die_at"])
-            status = main(build_parser(), command["argv"])
+            status = main(build_parser(command["argv"]), command["argv"])
         finally:
             os._exit(status)
     print(process, flush=True)

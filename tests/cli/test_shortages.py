@@ -49,7 +49,7 @@ def test_the_batch_size_to_try_is_half_of_what_was_used_until_it_fits(scratch, c
 
 def test_where_no_batch_is_smaller(scratch, cupy):
     with limited(100_000):
-        result = scratch("train", "ae", *SMALL, *MODELS["ae"], *GPU, "--batch-size", 1)
+        result = scratch("train", "ae", *SMALL, *MODELS["ae"], *GPU, "--batch-size", 1, "--epochs", 1)
     assert_one_sentence(result, "--batch-size 1 is too much", "try another --device, or a smaller model")
 
 

@@ -3,6 +3,7 @@
     run(["raw T x", "int32 C", "T y"], "y = 2 * x[i * C]", [x, 3, y])      # y is written, one number after the other
 """
 
+import atexit
 import ctypes
 import functools
 import shutil
@@ -15,6 +16,7 @@ import pytest
 
 C_TYPES = {"bool": "bool", "float32": "float", "float64": "double", "int32": "int", "int64": "long long"}
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+OPTIONS = ["-std=c++14", "-O1", "-ffp-contract=off", "-fPIC"]  # C++17 would make of <algorithm> twice as much to read
 
 
 def run(params, operation, args, preamble=""):
@@ -41,6 +43,17 @@ def run(params, operation, args, preamble=""):
 
 
 @functools.cache
+def headers():
+    """A folder with the headers of every kernel. Where the compiler can, it reads them once for all kernels."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    file = Path(folder, "headers.h")
+    file.write_text("#include <algorithm>\n#include <cmath>\n")
+    subprocess.run([COMPILER, "-x", "c++-header", *OPTIONS, "-o", f"{file}.gch", file], check=True)
+    return folder
+
+
+@functools.cache
 def library(declared, operation, preamble, T):
     """The compiled loop."""
     if COMPILER is None:
@@ -49,8 +62,7 @@ def library(declared, operation, preamble, T):
     arguments = ", ".join(spelled[how].format(kind=kind, name=name) for how, kind, name in declared)
     turns = " ".join(f"{kind} &{name} = _{name}[i];" for how, kind, name in declared if how == "each")
     source = f"""
-        #include <algorithm>
-        #include <cmath>
+        #include "headers.h"
         #define __device__
         using namespace std;
         typedef {T} T;
@@ -63,6 +75,6 @@ def library(declared, operation, preamble, T):
         }}"""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "kernel.so")
-        command = [COMPILER, "-x", "c++", "-std=c++17", "-O1", "-ffp-contract=off", "-shared", "-fPIC", "-o", file, "-"]
+        command = [COMPILER, "-x", "c++", *OPTIONS, "-I", headers(), "-shared", "-o", file, "-"]
         subprocess.run(command, input=source, text=True, check=True)
         return ctypes.CDLL(str(file)).run

@@ -230,7 +230,7 @@ def own(self, batch):
         raise {error}
     return plain(self, batch)
 RankedTrainer.own = own
-sys.exit(main(build_parser()))
+sys.exit(main(build_parser(sys.argv[1:])))
 """
     (tmp_path / "program.py").write_text(program)
     found, _, err = ended(started(2, "program.py", "train", "vae", *SMALL, "--out", "r", folder=tmp_path))

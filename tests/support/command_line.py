@@ -29,10 +29,14 @@ def scratch(capsys, tmp_path, monkeypatch):
     return caller(build_parser, capsys)
 
 
-def caller(parser, capsys):
+def caller(build_parser, capsys):
+    """call("train", "ae", ...) -> exit status, output and errors of a program. As in its __main__, each call builds a
+    parser for its own words: the options of every command would take longer than many a command does."""
+
     def call(*argv):
         capsys.readouterr()
-        status = main(parser(), [str(argument) for argument in argv])
+        words = [str(argument) for argument in argv]
+        status = main(build_parser(words), words)
         captured = capsys.readouterr()
         return SimpleNamespace(status=status, out=captured.out, err=captured.err)
 
