@@ -35,6 +35,7 @@ TURN = 5  # timed steps before it is the next side's turn
 PAUSE = 0.3  # seconds between turns; OpenBLAS's threads spin for about 30 ms, OpenMP's for up to 200
 WARM_UP = 3  # steps before a side's first turn that are not counted
 WARM_UP_AGAIN = 1  # and before each later one
+SECONDS = 1.0  # of steps that are not counted before each turn: virtual processors that have slept may first be slow
 OPERATION_REPETITIONS = 10
 GEMM_SIZE, GEMM_REPETITIONS = 2048, 5
 
@@ -46,7 +47,8 @@ def take_turns(processes, steps, floor=None):
         count = min(TURN, steps - first)
         for name, process in processes.items():
             time.sleep(PAUSE)
-            times[name] += process.ask("steps", count=count, warm_up=WARM_UP_AGAIN if first else WARM_UP)
+            warm_up = WARM_UP_AGAIN if first else WARM_UP
+            times[name] += process.ask("steps", count=count, warm_up=warm_up, seconds=SECONDS)
         if floor:
             time.sleep(PAUSE)
             passes += floor.ask("floor", passes=count)

@@ -14,6 +14,7 @@ import tracemalloc
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from time import perf_counter
 
 import numpy as np
 
@@ -102,14 +103,20 @@ class Side:
         batch = list(batches(len(self.images), size, seed, epoch))[step]
         return epoch, step, self.trainer.inputs(self.images[batch], self.dtype)
 
-    def steps(self, count, warm_up):
-        """Milliseconds of each of `count` steps, after `warm_up` that are not counted."""
-        times = []
-        for _ in range(warm_up + count):
-            epoch, step, images = self.place(self.done)
-            times.append(self.engine.milliseconds(lambda x=images, at=(epoch, step): self.trainer.step(x, *at)))
-            self.done += 1
-        return times[warm_up:]
+    def steps(self, count, warm_up, seconds):
+        """Milliseconds of each of `count` steps, after some that are not counted: at least `warm_up` steps, and as many
+        as it takes to work for so many seconds."""
+        start, skipped = perf_counter(), 0
+        while skipped < warm_up or perf_counter() - start < seconds:
+            self.step()
+            skipped += 1
+        return [self.step() for _ in range(count)]
+
+    def step(self):
+        """Milliseconds of the next step."""
+        epoch, step, images = self.place(self.done)
+        self.done += 1
+        return self.engine.milliseconds(lambda: self.trainer.step(images, epoch, step))
 
     def memory(self):
         """Bytes: resident once everything is imported and nothing is built, the most there ever was, and the most that
