@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scratch.layers import Conv2d, ReLU
+from scratch.layers import Conv2d, Sigmoid
 from scratch.losses import SquaredError
 from scratch.training.trainer import Trainer
 from tests.cli.test_errors import assert_one_sentence
@@ -85,7 +85,7 @@ def test_a_command_on_a_run_takes_the_batch_size_that_it_names(scratch, cupy, tr
     "CUDA out of memory. Tried to allocate 20.00 MiB.",
 ])
 def test_memory_that_another_than_cupy_s_pool_misses(scratch, monkeypatch, message):
-    failing(monkeypatch, ReLU, "forward", RuntimeError(message))
+    failing(monkeypatch, Sigmoid, "forward", RuntimeError(message))
     result = scratch("train", "ae", *SMALL, *MODELS["ae"])
     assert_one_sentence(result, "--batch-size 16 is too much for cpu", message.rstrip("."), "try --batch-size 8")
 
@@ -93,7 +93,7 @@ def test_memory_that_another_than_cupy_s_pool_misses(scratch, monkeypatch, messa
 def test_memory_that_is_exhausted_elsewhere(scratch, trained, monkeypatch):
     """No batch is involved when a model is built or two images are interpolated."""
     folder = trained("ae")
-    failing(monkeypatch, ReLU, "forward", MemoryError())
+    failing(monkeypatch, Sigmoid, "forward", MemoryError())
     assert_one_sentence(scratch("interpolate", folder), "out of memory (MemoryError): try another --device")
 
 
