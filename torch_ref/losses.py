@@ -17,7 +17,7 @@ class Reconstruction(nn.Module):
     measured = {}  # what it has learned itself: {name: tensor of no dimension}
 
     def __init__(self, dtype=torch.float32):
-        """dtype is that of the parameters, of which most likelihoods have none."""
+        """dtype is that of the parameters; most likelihoods have none."""
         super().__init__()
 
 

@@ -52,7 +52,7 @@ def choice(default, *others):
 
 
 def choice_of(words):
-    """One of some words, the first of which is the default; those of a dict may become more."""
+    """One of some words. The first is the default. A dict of words may still grow."""
     default = next(iter(words))
 
     def check(value):

@@ -51,7 +51,7 @@ def model_options(model, options):
 
 
 def check_names(model, options, declared):
-    """Raises ValueError for a name that is no option of this system and this network."""
+    """Raises ValueError for a name that neither this system nor this network has as an option."""
     for name in options:
         if name in declared:
             continue

@@ -22,7 +22,7 @@ class Ends(NamedTuple):
 
 class Network(NamedTuple):
     """build      (image_shape, reconstruction, bottleneck, options, dtype) -> Ends; `reconstruction` is a class of
-               torch_ref.losses and `bottleneck` one of torch_ref.bottlenecks, of which it asks what they need
+               torch_ref.losses and `bottleneck` one of torch_ref.bottlenecks; both say what they need
     options    {name: Option} that it reads
     has_grid   True where its features lie on a grid of more than one place
     """

@@ -35,7 +35,7 @@ TURN = 5  # timed steps before it is the next side's turn
 PAUSE = 0.3  # seconds between turns; OpenBLAS's threads spin for about 30 ms, OpenMP's for up to 200
 WARM_UP = 3  # steps before a side's first turn that are not counted
 WARM_UP_AGAIN = 1  # and before each later one
-SECONDS = 1.0  # of steps that are not counted before each turn: virtual processors that have slept may first be slow
+SECONDS = 1.0  # of steps before each turn that are not counted, so that a turn measures a run that is under way
 OPERATION_REPETITIONS = 10
 GEMM_SIZE, GEMM_REPETITIONS = 2048, 5
 

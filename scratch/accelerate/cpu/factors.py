@@ -62,7 +62,7 @@ def add(parts):
 
 
 def joined(gradients):
-    """Gradients with the same sum as these, of which one at most is Factors."""
+    """Gradients with the same sum as these; at most one of them is Factors."""
     factors = [part for part in gradients if isinstance(part, Factors)]
     arrays = [part for part in gradients if not isinstance(part, Factors)]
     if not factors:

@@ -6,7 +6,7 @@ batch.
 μ₁ is the mean as first computed, and r is no more than its rounding error. So r² is far below σ², and the difference
 loses no digits. All sums over pixels are sums of the channels of ∂L/∂y and of x̂ ∂L/∂y, which are also the gradients of
 b and w. The means of ∂L/∂x̂ = w ∂L/∂y and of x̂ ∂L/∂x̂ follow from them, as w is the same for all pixels of a channel.
-∂L/∂x is computed in the memory of d.
+The memory of d takes the terms of ∂L/∂x.
 
 Threads exchange two sums of BatchNorm2d at once: 3 exchanges in forward and 1 in backward, where the plain form has 4
 and 2. Measured on an x86-64 CPU with AVX-512, one thread, float32, 32 images of 16×16 pixels with 32 channels, forward
@@ -15,6 +15,18 @@ and backward: 0.70 instead of 1.01 ms for BatchNorm2d, and 0.81 instead of 1.24 
 
 from scratch.arrays import array_module
 from scratch.layers import BatchNorm2d, GroupNorm
+
+
+def standardized(norm, d, mean, rest, squares):
+    """What a norm's `standardize` returns, from d = x − mean, rest = mean(d) and squares = mean(d²). The norm saves d,
+    rest and 1 / √(σ² + eps)."""
+    variance = array_module(d).maximum(squares - rest * rest, 0)
+    inverse = norm.inverse_deviation(variance, norm.eps)
+    scale = inverse * norm.weight.value
+    y = d * scale
+    y += norm.bias.value - rest * scale
+    norm.save(d, rest, inverse)
+    return y, (mean, rest), variance
 
 
 class BatchNormByChannels(BatchNorm2d):
@@ -26,13 +38,7 @@ class BatchNormByChannels(BatchNorm2d):
         d = rows - mean
         sums = xp.stack([self.column_sums(d), self.column_sums(d * d)])
         rest, squares = self.batch.mean(sums / count, count)
-        variance = xp.maximum(squares - rest * rest, 0)
-        inverse = self.inverse_deviation(variance, self.eps)
-        scale = inverse * self.weight.value
-        y = d * scale
-        y += self.bias.value - rest * scale
-        self.save(d, rest, inverse)
-        return y, (mean, rest), variance
+        return standardized(self, d, mean, rest, squares)
 
     def standardize_backward(self, dy):
         if not len(dy):
@@ -70,13 +76,7 @@ class GroupNormByChannels(GroupNorm):
         mean = self.of_groups(self.sums(x), pixels)
         d = x - mean
         rest, squares = self.of_groups(self.sums(d), pixels), self.of_groups(self.sums(d * d), pixels)
-        variance = array_module(x).maximum(squares - rest * rest, 0)
-        inverse = self.inverse_deviation(variance, self.eps)
-        scale = inverse * self.weight.value
-        y = d * scale
-        y += self.bias.value - rest * scale
-        self.save(d, rest, inverse)
-        return y, (mean, rest), variance
+        return standardized(self, d, mean, rest, squares)
 
     def standardize_backward(self, dy):
         d, rest, inverse = self.recall()

@@ -1,4 +1,4 @@
-"""The vector quantizer with cures for a codebook of which few codes are in use: each is optional, all combine."""
+"""The vector quantizer with cures for a codebook that uses few of its codes. Each is optional, and all combine."""
 
 import torch
 from torch.nn import functional as F
