@@ -134,6 +134,10 @@ class WholeBatch:
         """The mean over the batch of what has the mean `value` over the `count` rows of this share."""
         return value
 
+    def moments(self, mean, variance, count):
+        """(mean, variance, count) over the batch of what has these over this share: (D,), (D,) and a number."""
+        return mean, variance, count
+
     def rows(self, rows, indices):
         """The rows with these indices, counted through all shares: rows (M, D), indices (K,) → (K, D)."""
         return rows[indices]

@@ -52,13 +52,12 @@ class BatchNorm2d(Standardizing):
         check_input(self, x, ("N", "H", "W", C), self.weight.value)
         rows = x.reshape(-1, C)
         if self.training and len(rows):
-            (count,) = self.batch.total(len(rows))
+            y, mean, variance, count = self.by_the_batch(rows)
             if count < 2:
                 raise ValueError("BatchNorm2d cannot take a variance over a batch of a single pixel: "
                                  "give it at least two")
-            y, (mean, rest), variance = self.standardize(rows)
             if self.batch.writes:
-                self.track(mean + rest, variance, count)
+                self.track(mean, variance, count)
             return y.reshape(x.shape)
         inverse = self.inverse_deviation(self.running_var.value, self.eps)
         x_hat = rows - self.running_mean.value
@@ -69,6 +68,12 @@ class BatchNorm2d(Standardizing):
 
     def backward(self, dy):
         return self.standardize_backward(dy.reshape(-1, dy.shape[-1])).reshape(dy.shape)
+
+    def by_the_batch(self, rows):
+        """(y, μ, σ², M) of rows (N·H·W, C), normalised by the batch; x̂ and 1 / √(σ² + eps) are saved."""
+        (count,) = self.batch.total(len(rows))
+        y, (mean, rest), variance = self.standardize(rows)
+        return y, mean + rest, variance, count
 
     def mean(self, rows):
         """The mean of each channel over the batch: (C,) of rows (N·H·W, C)."""

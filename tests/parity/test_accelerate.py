@@ -14,6 +14,7 @@ from scratch.accelerate.cpu import blockwise_optim, elementwise, planes
 from scratch.accelerate.cpu.attention import ColumnwiseAttention
 from scratch.accelerate.cpu.blocks import BlockwiseWindow
 from scratch.accelerate.cpu.elementwise import BlockwiseGELU, ClippedReLU, LayerNormByProducts
+from scratch.accelerate.cpu.exchange import Exchange, Share
 from scratch.accelerate.cpu.factors import Factors, block_of, joined, keep_factors
 from scratch.accelerate.cpu.norms import BatchNormByChannels, GroupNormByChannels
 from scratch.accelerate.cpu.planes import ConvToFewChannels
@@ -217,6 +218,31 @@ def test_batch_norm_by_channels_moves_the_running_statistics_and_evaluates_with_
     assert fast.saved is None
     with pytest.raises(ValueError, match="a batch of a single pixel"):
         fast.train().forward(x[:1, :1, :1])
+
+
+@drawn
+@given(st.lists(st.integers(1, 5), min_size=2, max_size=4), st.sampled_from([0, -3, 1e6]))
+def test_batch_norm_in_shares_is_that_of_the_whole_batch(lengths, mean):
+    """Also where the mean is a million deviations: sums of squares would leave four digits of the variance."""
+    rng = np.random.default_rng(0)
+    x = mean + rng.standard_normal((sum(lengths), 3, 2, 4))
+    dy = rng.standard_normal(x.shape)
+    shared = accelerate(with_weights(BatchNorm2d(4, dtype=np.float64), rng))
+    whole, exchange = copy.deepcopy(shared), Exchange(len(lengths), 0, len(lengths))
+
+    def of_share(numbered):
+        number, layer = numbered
+        share = slice(sum(lengths[:number]), sum(lengths[: number + 1]))
+        layer.batch = Share(exchange, number)
+        return layer.forward(x[share]), layer.backward(dy[share]), layer.weight.grad, layer.bias.grad
+
+    answers = Threads(len(lengths)).map(of_share, enumerate([replica(shared) for _ in lengths]))
+    y, dx, dw, db = zip(*answers, strict=True)
+    expected = {"y": whole.forward(x), "dx": whole.backward(dy), "dw": whole.weight.grad, "db": whole.bias.grad}
+    found = {"y": np.concatenate(y), "dx": np.concatenate(dx), "dw": sum(dw), "db": sum(db)}
+    tolerance = 1e-9 if mean == 1e6 else 1e-12  # x itself is rounded to 1e-10 deviations
+    assert_all_close(found, expected, tolerance)
+    assert_all_close(shared.state_dict(), whole.state_dict(), tolerance)
 
 
 NORMS = {"batch": lambda: BatchNorm2d(4), "group": lambda: GroupNorm(2, 4)}

@@ -2,8 +2,7 @@
 
     mpiexec -n 2 python -m tests.ranks.together WORKERS STEPS NAME...
 
-Every rank also trains alone. Rank 0 prints a line of JSON for each name: the largest differences, relative to the scale
-of each tensor.
+Rank 0 prints a line of JSON for each name: the largest differences, relative to the scale of each tensor.
 """
 
 import json
@@ -29,13 +28,6 @@ def made(name, workers=None, dtype=np.float64):
     return trainer
 
 
-def differences(ours, theirs):
-    """The largest difference of arrays of the same names, each relative to the largest number of its array."""
-    assert ours.keys() == theirs.keys()
-    return max(float(np.abs(ours[name] - theirs[name]).max() / max(np.abs(theirs[name]).max(), 1e-300))
-               if theirs[name].size else 0.0 for name in theirs)
-
-
 def gradients(trainer, name):
     """The gradients of the first batch, by name, without an update."""
     x = examples_of(name, 8)
@@ -50,39 +42,60 @@ def gradients(trainer, name):
     return {name: part.gradient() for name, part in trainer.model.named_parameters().items()}
 
 
-def compare(name, workers, steps):
-    """{what: the largest difference between the ranks together and one process}."""
-    together, alone = made(name, workers), made(name)
-    found = {"gradients": differences(gradients(together, name), gradients(alone, name))}
-    together, alone = made(name, workers), made(name)
-    losses, counted = [], True
+def trained(name, steps, workers=None):
+    """All that training finds, as numbers and arrays: of one process without `workers`, else of all ranks."""
+    found = {"gradients": gradients(made(name, workers), name), "losses": [], "counts": []}
+    trainer = made(name, workers)
     for step in range(steps):
         x = examples_of(name, COUNTS[step % len(COUNTS)])
-        terms, counts = together.step(together.own(x), 1, step, len(x))
-        expected, expected_counts = alone.step(x, 1, step)
-        assert terms.keys() == expected.keys()
-        losses += [abs(float(terms[term]) - float(expected[term])) / max(abs(float(expected["loss"])), 1e-300)
-                   for term in expected]
-        counted &= all(np.array_equal(counts[level], expected_counts[level]) for level in expected_counts)
+        terms, counts = trainer.step(trainer.own(x), 1, step, len(x))
+        found["losses"].append({term: float(value) for term, value in terms.items()})
+        found["counts"].append(counts)
     x = examples_of(name, 7)
-    noise = alone.draw_noise(7, np.random.default_rng(0))
-    (terms, _, measured), (expected, _, expected_measured) = together.evaluate(x, noise), alone.evaluate(x, noise)
-    found["evaluation"] = max(abs(float(terms[term]) - float(expected[term])) for term in expected)
-    if expected_measured is not None:
-        found["errors"] = float(np.abs(measured[0] - expected_measured[0]).max())
-    weights, moments, _ = together.state()
-    expected_weights, expected_moments, _ = alone.state()
-    found |= {"losses": max(losses), "counts are equal": counted,
-              "weights": differences(weights, expected_weights), "moments": differences(moments, expected_moments)}
-    all_weights = np.concatenate([value.ravel() for value in weights.values()]).astype(np.float64)
-    lead = world().from_first(lambda: all_weights)
-    (others,) = world().total(int((lead != all_weights).any()))
-    return found | {"ranks that differ from rank 0": others}
+    terms, _, measured = trainer.evaluate(x, trainer.draw_noise(7, np.random.default_rng(0)))
+    weights, moments, _ = trainer.state()
+    return found | {"evaluation": terms, "errors": None if measured is None else measured[0], "weights": weights,
+                    "moments": moments}
+
+
+def differences(ours, theirs):
+    """The largest difference of arrays of the same names, each relative to the largest number of its array."""
+    assert ours.keys() == theirs.keys()
+    return max(float(np.abs(ours[name] - theirs[name]).max() / max(np.abs(theirs[name]).max(), 1e-300))
+               if theirs[name].size else 0.0 for name in theirs)
+
+
+def of_losses(ours, theirs):
+    """The largest difference of a term at any step, relative to the loss."""
+    assert [terms.keys() for terms in ours] == [terms.keys() for terms in theirs]
+    return max(abs(terms[name] - expected[name]) / max(abs(expected["loss"]), 1e-300)
+               for terms, expected in zip(ours, theirs, strict=True) for name in expected)
+
+
+def compared(ours, theirs):
+    """{what: the largest difference between the ranks together and one process}."""
+    found = {what: differences(ours[what], theirs[what]) for what in ("gradients", "weights", "moments")}
+    if theirs["errors"] is not None:
+        found["errors"] = float(np.abs(ours["errors"] - theirs["errors"]).max())
+    return found | {
+        "losses": of_losses(ours["losses"], theirs["losses"]),
+        "evaluation": max(abs(float(ours["evaluation"][term]) - float(value))
+                          for term, value in theirs["evaluation"].items()),
+        "counts are equal": all(np.array_equal(counts[level], expected[level]) for counts, expected
+                                in zip(ours["counts"], theirs["counts"], strict=True) for level in expected)}
+
+
+def ranks_that_differ(found):
+    """How many ranks end with other weights than rank 0."""
+    weights = np.concatenate([value.ravel() for value in found["weights"].values()]).astype(np.float64)
+    return world().total(int((world().from_first(lambda: weights) != weights).any()))[0]
 
 
 if __name__ == "__main__":
     workers, steps, *names = sys.argv[1:]
     for name in names or SYSTEMS:
-        found = compare(name, int(workers), int(steps))
+        together = trained(name, int(steps), int(workers))
+        differ = ranks_that_differ(together)
         if world().rank == 0:
-            print(json.dumps({"name": name, **found}), flush=True)
+            found = compared(together, trained(name, int(steps)))
+            print(json.dumps({"name": name, **found, "ranks that differ from rank 0": differ}), flush=True)

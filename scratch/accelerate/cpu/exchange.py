@@ -53,10 +53,30 @@ class Share(WholeBatch):
         weighted, count = self.total(value * count, count)
         return weighted / max(count, 1)
 
+    def moments(self, mean, variance, count):
+        """The mean of the means, and that of the variances plus the means' own variance.
+
+            μ = Σ_s n_s μ_s / Σ_s n_s       σ² = Σ_s n_s (σ_s² + (μ_s − μ)²) / Σ_s n_s
+
+        Unlike sums of squares they lose no digits where μ is much larger than σ (Chan, Golub & LeVeque 1983,
+        doi:10.1080/00031305.1983.10483115). All in float64.
+        """
+        xp = array_module(mean)
+        counts, means, variances = xp.split(self.of_all(xp.concatenate([xp.full(1, count), mean, variance])),
+                                            [1, 1 + len(mean)], axis=1)
+        part = counts / counts.sum()
+        mean = (part * means).sum(axis=0)
+        return mean, (part * (variances + (means - mean) ** 2)).sum(axis=0), int(counts.sum())
+
+    def of_all(self, values):
+        """The values (D,) of every share: (shares, D)."""
+        table = array_module(values).zeros((self.exchange.shares, len(values)), values.dtype)
+        table[self.exchange.first + self.number] = values
+        return self.total(table)[0]
+
     def rows(self, rows, indices):
-        lengths, number = np.zeros(self.exchange.shares, np.int64), self.exchange.first + self.number
-        lengths[number] = len(rows)
-        lengths = self.total(lengths)[0].tolist()
+        number = self.exchange.first + self.number
+        lengths = self.of_all(np.array([len(rows)]))[:, 0].tolist()
         own = indices - sum(lengths[:number])
         here = (own >= 0) & (own < lengths[number])
         xp = array_module(rows)
