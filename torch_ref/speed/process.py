@@ -13,7 +13,7 @@ from scratch.options.errors import InputError
 THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # --threads decides instead
 PINS = (  # variables with which an environment chooses the kernels of a library
     "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA",
-    "ATEN_CPU_CAPABILITY",
+    "ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES",
 )
 
 
