@@ -52,7 +52,7 @@ class BatchNorm2d(Standardizing):
         check_input(self, x, ("N", "H", "W", C), self.weight.value)
         rows = x.reshape(-1, C)
         if self.training and len(rows):
-            y, mean, variance, count = self.by_the_batch(rows)
+            y, mean, variance, count = self.standardize_batch(rows)
             if count < 2:
                 raise ValueError("BatchNorm2d cannot take a variance over a batch of a single pixel: "
                                  "give it at least two")
@@ -69,8 +69,8 @@ class BatchNorm2d(Standardizing):
     def backward(self, dy):
         return self.standardize_backward(dy.reshape(-1, dy.shape[-1])).reshape(dy.shape)
 
-    def by_the_batch(self, rows):
-        """(y, μ, σ², M) of rows (N·H·W, C), normalised by the batch; x̂ and 1 / √(σ² + eps) are saved."""
+    def standardize_batch(self, rows):
+        """(y, μ, σ², M) of rows (N·H·W, C), standardised over the batch; x̂ and 1 / √(σ² + eps) are saved."""
         (count,) = self.batch.total(len(rows))
         y, (mean, rest), variance = self.standardize(rows)
         return y, mean + rest, variance, count

@@ -274,7 +274,7 @@ def test_the_oracle_refuses_each(model):
         for word in misspelt(name):
             if word in every_option():
                 continue
-            with pytest.raises(ValueError, match=f"'{word}' is no option of {model}; the nearest is '") as error:
+            with pytest.raises(ValueError, match=f"'{word}' is not an option of {model}; the nearest is '") as error:
                 torch_models.build(model, (32, 32, 3), {**beside, word: option.default})
             assert any(repr(near) in str(error.value) for near in known)
         beyond = [option.kind.most + 1] if isinstance(option.kind, Whole) else []  # only scratch has these bounds

@@ -85,7 +85,7 @@ def test_a_new_bottleneck_is_a_system_once_its_class_is_there(own_system):
     assert loss.item() == pytest.approx((terms["reconstruction"] + 0.5 * terms["square"]).item())
     assert model.encode(x).shape == (2, 5) and model.reconstruct(x).shape == x.shape
     assert {"latent_dim", "scale", "weight", "channels"} <= declared_options("scaled").keys()
-    with pytest.raises(ValueError, match=r"'scle' is no option of scaled; the nearest is 'scale'"):
+    with pytest.raises(ValueError, match=r"'scle' is not an option of scaled; the nearest is 'scale'"):
         build("scaled", SHAPE, {"scle": 1.0})
     with pytest.raises(ValueError, match=r"'scale' is an option of scaled; ae .* has none"):
         build("ae", SHAPE, {"scale": 1.0})
@@ -140,8 +140,8 @@ def test_what_is_left_out_has_the_declared_default(model, network):
 
 
 @pytest.mark.parametrize("model, options, message", [
-    ("vqvae", {"comitment": 9}, r"'comitment' is no option of vqvae; the nearest is 'commitment'"),
-    ("ae", {"epochs": 3}, r"'epochs' is no option of ae"),
+    ("vqvae", {"comitment": 9}, r"'comitment' is not an option of vqvae; the nearest is 'commitment'"),
+    ("ae", {"epochs": 3}, r"'epochs' is not an option of ae"),
     ("ae", {"norm": "Batch"}, r"norm is 'Batch': expected none, group or batch; the nearest is 'batch'"),
     ("vqvae", {"code_metric": "cosin"}, r"code_metric is 'cosin': .*; the nearest is 'cosine'"),
     ("vqvae", {"codebook_update": "EMA"}, r"codebook_update is 'EMA': expected gradient or ema; the nearest is 'ema'"),
@@ -151,7 +151,7 @@ def test_what_is_left_out_has_the_declared_default(model, network):
     ("ae", {"network": "convolutions"}, r"network is 'convolutions': .*; the nearest is 'convolution'"),
     ("ae", {"likelihood": "bernouli"}, r"the nearest is 'bernoulli'"),
     ("ae", {"weight_init": None}, r"weight_init is None: expected uniform or truncated_normal"),
-    ("dvae", {"weight_init": "uniform"}, r"'weight_init' is no option of dvae"),
+    ("dvae", {"weight_init": "uniform"}, r"'weight_init' is not an option of dvae"),
     ("ae", {"corruption": "gausian:0.1"}, r"corruption is 'gausian:0.1': expected gaussian:SIGMA"),
     ("ae", {"corruption": "masking:1.5"}, r"corruption is 'masking:1.5'"),
     ("ae", {"latent_dim": 0}, r"latent_dim is 0: expected an integer ≥ 1"),

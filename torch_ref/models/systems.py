@@ -62,7 +62,7 @@ def check_names(model, options, declared):
             beside = f" with network {options.get('network', COMMON['network'].default)!r}" if "network" in declared \
                 else ""
             raise ValueError(f"{name!r} is an option of {' and '.join(owners)}; {model}{beside} has none of that name")
-        raise ValueError(f"{name!r} is no option of {model}{nearest(name, declared)}")
+        raise ValueError(f"{name!r} is not an option of {model}{nearest(name, declared)}")
 
 
 def build(model, image_shape, options, *, dtype=torch.float32):

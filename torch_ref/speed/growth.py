@@ -42,7 +42,7 @@ SEARCH = {"vectors": 65_536, "code_dim": 512, "codes": 8_192, "repetitions": 3}
 QUICK_SEARCH = {"vectors": 1_024, "code_dim": 64, "codes": 256, "repetitions": 2}
 WRITTEN = ("4x4", "8x8", "16x16", "32x32")  # grids of codes that a prior writes, with this codebook
 WRITTEN_CODES = 256
-WRITTEN_AGAIN = 3  # rows of each size, of which the median counts
+WRITTEN_AGAIN = 3  # rows of each size; the median of their times counts
 TABLES = (*SWEEPS, "images", "search", "writing")
 
 

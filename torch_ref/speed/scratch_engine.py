@@ -356,7 +356,7 @@ class Floor:
         return [{"name": layer.name, **layer.sizes(), "flops": layer.flops} for layer in self.layers]
 
     def measure(self, milliseconds):
-        """One pass in the order of a step: forwards, backwards the other way round, the optimiser."""
+        """One pass in the order of a step: forward, backward from the last layer to the first, the optimiser."""
         times = {layer.name: {"forward": milliseconds(layer.forward)} for layer in self.layers}
         for layer in reversed(self.layers):
             times[layer.name]["backward"] = milliseconds(layer.backward)
